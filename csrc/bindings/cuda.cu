@@ -1,0 +1,79 @@
+// CUDA implementations of the operators: tensors in, kernels on the device's current stream.
+#include <torch/csrc/stable/accelerator.h>
+#include <torch/csrc/stable/library.h>
+
+#include "bindings/arguments.h"
+
+// Lives in libtorch_cuda only. Weak, so that this library also loads beside a CPU build of torch,
+// where no CUDA tensor can reach the functions below.
+extern "C" __attribute__((weak)) AOTITorchError
+aoti_torch_get_current_cuda_stream(int32_t device_index, void** ret_stream);
+
+namespace pyadx {
+namespace {
+
+cudaStream_t current_stream(const Tensor& tensor) {
+  STD_TORCH_CHECK(aoti_torch_get_current_cuda_stream != nullptr,
+                  "this build of torch has no CUDA support");
+  void* stream = nullptr;
+  TORCH_ERROR_CODE_CHECK(
+      aoti_torch_get_current_cuda_stream(tensor.get_device_index(), &stream));
+  return static_cast<cudaStream_t>(stream);
+}
+
+void check_launch(cudaError_t error, const char* operator_name) {
+  STD_TORCH_CHECK(error == cudaSuccess, "pyadx::", operator_name,
+                  " could not be launched: ", cudaGetErrorString(error));
+}
+
+void occlude_boxes_out(const Tensor volume, const Tensor boxes, const Tensor fill, Tensor out) {
+  const torch::stable::accelerator::DeviceGuard guard(volume.get_device_index());
+  const Occlusion occlusion = occlusion_of(volume, boxes, 6, fill, out);
+  check_launch(
+      occlude_boxes_cuda(occlusion.args, occlusion.region_data(), current_stream(volume)),
+      "occlude_boxes");
+}
+
+void occlude_labels_out(const Tensor volume, const Tensor labels, const Tensor intervals,
+                        const Tensor fill, Tensor out) {
+  const torch::stable::accelerator::DeviceGuard guard(volume.get_device_index());
+  const Occlusion occlusion = occlusion_of(volume, intervals, 2, fill, out);
+  const Tensor checked = checked_labels(labels, volume);
+  check_launch(
+      occlude_labels_cuda(occlusion.args, static_cast<const int32_t*>(checked.const_data_ptr()),
+                          occlusion.region_data(), current_stream(volume)),
+      "occlude_labels");
+}
+
+Tensor occlude_boxes(const Tensor volume, const Tensor boxes, const Tensor fill) {
+  Tensor out = torch::stable::new_empty(volume, occluded_shape(volume, boxes));
+  occlude_boxes_out(volume, boxes, fill, out);
+  return out;
+}
+
+Tensor occlude_labels(const Tensor volume, const Tensor labels, const Tensor intervals,
+                      const Tensor fill) {
+  Tensor out = torch::stable::new_empty(volume, occluded_shape(volume, intervals));
+  occlude_labels_out(volume, labels, intervals, fill, out);
+  return out;
+}
+
+Tensor weighted_cam(const Tensor features, const Tensor weights, const std::vector<int64_t> size,
+                    const std::string rectify, const std::vector<double> scale,
+                    const std::vector<double> offset) {
+  const torch::stable::accelerator::DeviceGuard guard(features.get_device_index());
+  const Cam cam = cam_of(features, weights, size, rectify, scale, offset);
+  check_launch(weighted_cam_cuda(cam.args, current_stream(features)), "weighted_cam");
+  return cam.out;
+}
+
+}  // namespace
+}  // namespace pyadx
+
+STABLE_TORCH_LIBRARY_IMPL(pyadx, CUDA, m) {
+  m.impl("occlude_boxes", TORCH_BOX(&pyadx::occlude_boxes));
+  m.impl("occlude_boxes_out", TORCH_BOX(&pyadx::occlude_boxes_out));
+  m.impl("occlude_labels", TORCH_BOX(&pyadx::occlude_labels));
+  m.impl("occlude_labels_out", TORCH_BOX(&pyadx::occlude_labels_out));
+  m.impl("weighted_cam", TORCH_BOX(&pyadx::weighted_cam));
+}

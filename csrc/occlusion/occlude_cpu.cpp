@@ -1,0 +1,123 @@
+// CPU side of batched occlusion (see occlude.h).
+//
+// Work items are planes (batch, channel, z) of the output: a plane of a brain volume stays in the L2
+// cache while it is copied and its region overwritten, so memory sees each output byte once.
+// Complexity O(B*C*D*H*W); no temporary memory; items are independent.
+#include "occlusion/occlude.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace pyadx {
+namespace {
+
+struct PlaneIndex {
+  int64_t item, channel, z;
+};
+
+PlaneIndex plane_index(int64_t plane, const OccludeArgs& args) {
+  const int64_t z = plane % args.depth;
+  const int64_t rest = plane / args.depth;
+  return {rest / args.channels, rest % args.channels, z};
+}
+
+// Planes per thread below which threads cost more than they bring.
+int64_t plane_grain(const OccludeArgs& args) {
+  constexpr int64_t kBytesPerTask = 1 << 18;
+  return std::max<int64_t>(1, kBytesPerTask / std::max<int64_t>(1, args.plane() * args.element_size));
+}
+
+template <typename Word>
+const Word* fill_row(const OccludeArgs& args, int64_t channel, int64_t z, int64_t y) {
+  return static_cast<const Word*>(args.fill) + channel * args.fill_strides[0] +
+         z * args.fill_strides[1] + y * args.fill_strides[2];
+}
+
+template <typename Word>
+void boxes_range(const OccludeArgs& args, const int64_t* boxes, int64_t begin, int64_t end) {
+  const Word* volume = static_cast<const Word*>(args.volume);
+  Word* out = static_cast<Word*>(args.out);
+  const int64_t plane = args.plane();
+  const int64_t stride_x = args.fill_strides[3];
+  for (int64_t p = begin; p < end; ++p) {
+    const auto [item, channel, z] = plane_index(p, args);
+    const ClippedBox box = clip_box(boxes + item * 6, args.depth, args.height, args.width);
+    Word* target = out + p * plane;
+    const Word* source = volume + (channel * args.depth + z) * plane;
+    std::memcpy(target, source, static_cast<size_t>(plane) * sizeof(Word));
+    if (z < box.begin[0] || z >= box.end[0]) continue;
+    for (int64_t y = box.begin[1]; y < box.end[1]; ++y) {
+      const Word* fill = fill_row<Word>(args, channel, z, y);
+      Word* row = target + y * args.width;
+      for (int64_t x = box.begin[2]; x < box.end[2]; ++x) row[x] = fill[x * stride_x];
+    }
+  }
+}
+
+template <typename Word>
+void labels_range(const OccludeArgs& args, const int32_t* labels, const int64_t* intervals,
+                  int64_t begin, int64_t end) {
+  const Word* volume = static_cast<const Word*>(args.volume);
+  Word* out = static_cast<Word*>(args.out);
+  const int64_t plane = args.plane();
+  const int64_t stride_x = args.fill_strides[3];
+  for (int64_t p = begin; p < end; ++p) {
+    const auto [item, channel, z] = plane_index(p, args);
+    const LabelInterval interval = make_interval(intervals + item * 2);
+    Word* target = out + p * plane;
+    const Word* source = volume + (channel * args.depth + z) * plane;
+    const int32_t* label = labels + z * plane;
+    if (interval.empty) {
+      std::memcpy(target, source, static_cast<size_t>(plane) * sizeof(Word));
+    } else if (args.fill_is_uniform()) {
+      const Word value = *fill_row<Word>(args, channel, 0, 0);
+      for (int64_t i = 0; i < plane; ++i) {
+        const Word kept = source[i];
+        target[i] = interval.holds(label[i]) ? value : kept;
+      }
+    } else {
+      for (int64_t y = 0; y < args.height; ++y) {
+        const Word* fill = fill_row<Word>(args, channel, z, y);
+        const int64_t row = y * args.width;
+        for (int64_t x = 0; x < args.width; ++x) {
+          const Word kept = source[row + x], filled = fill[x * stride_x];
+          target[row + x] = interval.holds(label[row + x]) ? filled : kept;
+        }
+      }
+    }
+  }
+}
+
+template <typename Body>
+void for_each_word_size(const OccludeArgs& args, const ParallelFor& parallel_for, Body body) {
+  const int64_t planes = args.batch * args.channels * args.depth;
+  if (planes == 0 || args.plane() == 0) return;
+  parallel_for(planes, plane_grain(args), [&](int64_t begin, int64_t end) {
+    switch (args.element_size) {
+      case 2:
+        return body(uint16_t{}, begin, end);
+      case 4:
+        return body(uint32_t{}, begin, end);
+      default:
+        return body(uint64_t{}, begin, end);
+    }
+  });
+}
+
+}  // namespace
+
+void occlude_boxes_cpu(const OccludeArgs& args, const int64_t* boxes,
+                       const ParallelFor& parallel_for) {
+  for_each_word_size(args, parallel_for, [&](auto word, int64_t begin, int64_t end) {
+    boxes_range<decltype(word)>(args, boxes, begin, end);
+  });
+}
+
+void occlude_labels_cpu(const OccludeArgs& args, const int32_t* labels, const int64_t* intervals,
+                        const ParallelFor& parallel_for) {
+  for_each_word_size(args, parallel_for, [&](auto word, int64_t begin, int64_t end) {
+    labels_range<decltype(word)>(args, labels, intervals, begin, end);
+  });
+}
+
+}  // namespace pyadx

@@ -1,0 +1,192 @@
+// CUDA side of batched occlusion (see occlude.h).
+//
+// A thread owns one pack of consecutive voxels (16 bytes where sizes and alignment allow, else one
+// element): it loads the pack once and writes it to a run of batch items, replacing the elements that
+// lie in each item's region. Device memory sees the output written once; volume, labels and regions
+// come from the L2 cache. One launch, no temporary memory, no synchronisation, 64-bit offsets.
+#include <algorithm>
+
+#include "occlusion/occlude.h"
+
+namespace pyadx {
+namespace {
+
+constexpr int kThreads = 256;
+// Batch items written per thread: amortises the load of the pack and keeps stores in flight.
+constexpr int kItemsPerThread = 8;
+constexpr int64_t kMaxGridY = 65535;
+
+template <typename Word, int kPack>
+struct alignas(sizeof(Word) * kPack) Pack {
+  Word words[kPack];
+};
+
+// Position of the elements of one pack; they may cross rows, planes and channels.
+template <int kPack>
+struct Positions {
+  int channel[kPack], z[kPack], y[kPack], x[kPack];
+};
+
+template <int kPack>
+__device__ Positions<kPack> positions_of(int64_t first, const OccludeArgs& args) {
+  Positions<kPack> at;
+  int64_t rest = first;
+  int x = static_cast<int>(rest % args.width);
+  rest /= args.width;
+  int y = static_cast<int>(rest % args.height);
+  rest /= args.height;
+  int z = static_cast<int>(rest % args.depth);
+  int channel = static_cast<int>(rest / args.depth);
+#pragma unroll
+  for (int i = 0; i < kPack; ++i) {
+    at.channel[i] = channel, at.z[i] = z, at.y[i] = y, at.x[i] = x;
+    if (++x == args.width) {
+      x = 0;
+      if (++y == args.height) {
+        y = 0;
+        if (++z == args.depth) z = 0, ++channel;
+      }
+    }
+  }
+  return at;
+}
+
+// A region answers, for one batch item, which elements of the thread's pack it holds (bit i).
+template <int kPack>
+struct BoxRegion {
+  const int64_t* boxes;
+
+  __device__ void load(const Positions<kPack>&, const OccludeArgs&) {}
+
+  __device__ unsigned mask(int64_t item, const Positions<kPack>& at, const OccludeArgs& args) const {
+    const ClippedBox box = clip_box(boxes + item * 6, args.depth, args.height, args.width);
+    const int z0 = static_cast<int>(box.begin[0]), z1 = static_cast<int>(box.end[0]);
+    const int y0 = static_cast<int>(box.begin[1]), y1 = static_cast<int>(box.end[1]);
+    const int x0 = static_cast<int>(box.begin[2]), x1 = static_cast<int>(box.end[2]);
+    unsigned bits = 0;
+#pragma unroll
+    for (int i = 0; i < kPack; ++i) {
+      const bool inside = at.z[i] >= z0 && at.z[i] < z1 && at.y[i] >= y0 && at.y[i] < y1 &&
+                          at.x[i] >= x0 && at.x[i] < x1;
+      bits |= inside ? 1u << i : 0u;
+    }
+    return bits;
+  }
+};
+
+template <int kPack>
+struct LabelRegion {
+  const int32_t* labels;
+  const int64_t* intervals;
+  int32_t label[kPack];
+
+  __device__ void load(const Positions<kPack>& at, const OccludeArgs& args) {
+#pragma unroll
+    for (int i = 0; i < kPack; ++i) {
+      label[i] = labels[(static_cast<int64_t>(at.z[i]) * args.height + at.y[i]) * args.width +
+                        at.x[i]];
+    }
+  }
+
+  __device__ unsigned mask(int64_t item, const Positions<kPack>&, const OccludeArgs&) const {
+    const LabelInterval interval = make_interval(intervals + item * 2);
+    if (interval.empty) return 0;
+    unsigned bits = 0;
+#pragma unroll
+    for (int i = 0; i < kPack; ++i) bits |= interval.holds(label[i]) ? 1u << i : 0u;
+    return bits;
+  }
+};
+
+template <typename Word, int kPack, typename Region>
+__global__ void __launch_bounds__(kThreads)
+    occlude_kernel(const OccludeArgs args, Region region, int64_t packs) {
+  const int64_t index = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (index >= packs) return;
+  const auto source = static_cast<const Pack<Word, kPack>*>(args.volume)[index];
+  const Positions<kPack> at = positions_of<kPack>(index * kPack, args);
+  region.load(at, args);
+  const Word* fill = static_cast<const Word*>(args.fill);
+  auto* out = static_cast<Pack<Word, kPack>*>(args.out) + index;
+
+  // Grid rows stride over the batch: any batch size fits into the 65,535 rows of a grid.
+  const int64_t step = static_cast<int64_t>(gridDim.y) * kItemsPerThread;
+  for (int64_t base = static_cast<int64_t>(blockIdx.y) * kItemsPerThread; base < args.batch;
+       base += step) {
+#pragma unroll
+    for (int k = 0; k < kItemsPerThread; ++k) {
+      const int64_t item = base + k;
+      if (item >= args.batch) break;
+      Pack<Word, kPack> pack = source;
+      const unsigned bits = region.mask(item, at, args);
+      if (bits != 0) {
+#pragma unroll
+        for (int i = 0; i < kPack; ++i) {
+          if (bits >> i & 1u) {
+            pack.words[i] = fill[at.channel[i] * args.fill_strides[0] +
+                                 at.z[i] * args.fill_strides[1] + at.y[i] * args.fill_strides[2] +
+                                 at.x[i] * args.fill_strides[3]];
+          }
+        }
+      }
+      out[item * packs] = pack;
+    }
+  }
+}
+
+template <typename Word, int kPack, typename Region>
+cudaError_t launch(const OccludeArgs& args, const Region& region, cudaStream_t stream) {
+  const int64_t packs = args.channels * args.voxels() / kPack;
+  const int64_t columns = (packs + kThreads - 1) / kThreads;
+  const int64_t rows =
+      std::min<int64_t>((args.batch + kItemsPerThread - 1) / kItemsPerThread, kMaxGridY);
+  if (columns == 0 || rows == 0) return cudaSuccess;
+  const dim3 grid(static_cast<unsigned>(columns), static_cast<unsigned>(rows));
+  occlude_kernel<Word, kPack, Region><<<grid, kThreads, 0, stream>>>(args, region, packs);
+  return cudaGetLastError();
+}
+
+bool packs_of_16_bytes(const OccludeArgs& args) {
+  const int64_t bytes = args.channels * args.voxels() * args.element_size;
+  const auto aligned = [](const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; };
+  return bytes % 16 == 0 && aligned(args.volume) && aligned(args.out);
+}
+
+// `make_region` builds the region for a pack size given as an integral constant.
+template <typename Word, typename MakeRegion>
+cudaError_t launch_widest(const OccludeArgs& args, MakeRegion make_region, cudaStream_t stream) {
+  constexpr int kWide = 16 / sizeof(Word);
+  if (packs_of_16_bytes(args)) {
+    return launch<Word, kWide>(args, make_region(std::integral_constant<int, kWide>{}), stream);
+  }
+  return launch<Word, 1>(args, make_region(std::integral_constant<int, 1>{}), stream);
+}
+
+template <typename MakeRegion>
+cudaError_t launch_any_word(const OccludeArgs& args, MakeRegion make_region, cudaStream_t stream) {
+  switch (args.element_size) {
+    case 2:
+      return launch_widest<uint16_t>(args, make_region, stream);
+    case 4:
+      return launch_widest<uint32_t>(args, make_region, stream);
+    default:
+      return launch_widest<uint64_t>(args, make_region, stream);
+  }
+}
+
+}  // namespace
+
+cudaError_t occlude_boxes_cuda(const OccludeArgs& args, const int64_t* boxes, cudaStream_t stream) {
+  const auto make_region = [&](auto pack) { return BoxRegion<decltype(pack)::value>{boxes}; };
+  return launch_any_word(args, make_region, stream);
+}
+
+cudaError_t occlude_labels_cuda(const OccludeArgs& args, const int32_t* labels,
+                                const int64_t* intervals, cudaStream_t stream) {
+  const auto make_region = [&](auto pack) {
+    return LabelRegion<decltype(pack)::value>{labels, intervals, {}};
+  };
+  return launch_any_word(args, make_region, stream);
+}
+
+}  // namespace pyadx

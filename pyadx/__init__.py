@@ -1,0 +1,1 @@
+"""Fast, exact visual explanations of 3D CNNs on brain MRI."""

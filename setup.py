@@ -1,0 +1,72 @@
+"""Hands the native libraries to CMake; everything else about the package is in pyproject.toml."""
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).resolve().parent
+
+
+def cmake_command():
+    """The cmake of the `cmake` package where it is installed, else the one on the PATH."""
+    try:
+        import cmake
+    except ImportError:
+        return "cmake"
+    return str(Path(cmake.CMAKE_BIN_DIR) / "cmake")
+
+
+def ninja_generator():
+    """Ninja where it is at hand; otherwise CMake's default generator."""
+    try:
+        import ninja
+    except ImportError:
+        return []
+    return ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={Path(ninja.BIN_DIR) / 'ninja'}"]
+
+
+class CMakeBuild(build_ext):
+    """Builds pyadx._C and pyadx._ucm together, with one run of CMake."""
+
+    def run(self):
+        # Imported here so that an sdist can be made where torch is not installed.
+        try:
+            import pybind11
+            import torch
+        except ImportError as error:
+            raise SystemExit(
+                f"Building pyadx needs {error.name}, which is not installed here. Install torch>=2.10 "
+                "and pybind11, then: pip install --no-build-isolation ."
+            ) from None
+        output = Path(self.get_ext_fullpath("pyadx._ucm")).resolve().parent
+        build = Path(self.build_temp).resolve()
+        build.mkdir(parents=True, exist_ok=True)
+        output.mkdir(parents=True, exist_ok=True)
+        arguments = [
+            f"-DPYADX_OUTPUT_DIR={output}",
+            f"-DPYADX_VERSION={self.distribution.get_version()}",
+            f"-DPYADX_TORCH_DIR={Path(torch.__file__).resolve().parent}",
+            f"-DPYADX_TORCH_VERSION={torch.__version__}",
+            f"-DPYADX_CUDA={os.environ.get('PYADX_CUDA', 'AUTO')}",
+            f"-DPython_EXECUTABLE={sys.executable}",
+            f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
+            *shlex.split(os.environ.get("PYADX_CMAKE_ARGS", "")),
+        ]
+        cmake = cmake_command()
+        subprocess.run([cmake, *ninja_generator(), str(ROOT), *arguments], cwd=build, check=True)
+        jobs = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", str(os.cpu_count() or 1))
+        subprocess.run([cmake, "--build", str(build), "--parallel", jobs], check=True)
+
+    def get_outputs(self):
+        return [str(Path(self.build_lib) / "pyadx" / "_C.so"), self.get_ext_fullpath("pyadx._ucm")]
+
+
+setup(
+    ext_modules=[Extension("pyadx._ucm", sources=[])],
+    cmdclass={"build_ext": CMakeBuild},
+)
