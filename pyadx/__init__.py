@@ -1,1 +1,12 @@
-"""Fast, exact visual explanations of 3D CNNs on brain MRI."""
+"""Fast, exact visual explanations of 3D CNNs on brain MRI.
+
+Research software, not a medical device.
+"""
+
+from importlib.metadata import version
+
+from pyadx import explainers, inference, models, ops
+from pyadx.explainers import CAM, GradCAM, Occlusion
+
+__version__ = version("pyadx")
+__all__ = ["CAM", "GradCAM", "Occlusion", "explainers", "inference", "models", "ops"]

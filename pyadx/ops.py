@@ -8,7 +8,7 @@ the operators is differentiable; results never require gradients.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -17,7 +17,6 @@ __all__ = ["Fill", "Rectify", "occlude_boxes", "occlude_labels", "weighted_cam"]
 
 Fill = float | Sequence[float] | Tensor
 Rectify = Literal["none", "abs", "relu"]
-RECTIFIERS = ("none", "abs", "relu")
 
 _FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _LIBRARY = Path(__file__).with_name("_C.so")
@@ -48,9 +47,7 @@ def _check_floating(name: str, tensor: object, shape: str) -> None:
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name} must be a tensor {shape}, got {_describe(tensor)}")
     if tensor.dtype not in _FLOATING:
-        raise TypeError(
-            f"{name} must be float16, bfloat16, float32 or float64, got {_describe(tensor)}"
-        )
+        raise TypeError(f"{name} must be float16, bfloat16, float32 or float64, got {_describe(tensor)}")
     if tensor.dim() != len(axes):
         raise ValueError(f"{name} must have shape {shape}, got {_describe(tensor)}")
 
@@ -112,9 +109,7 @@ def _check_out(out: Tensor, volume: Tensor, batch: int) -> None:
         raise ValueError("out must be contiguous")
 
 
-def occlude_boxes(
-    volume: Tensor, boxes: Tensor, fill: Fill = 0.0, *, out: Tensor | None = None
-) -> Tensor:
+def occlude_boxes(volume: Tensor, boxes: Tensor, fill: Fill = 0.0, *, out: Tensor | None = None) -> Tensor:
     """Copy a volume once per box, each copy with its box filled.
 
     Parameters
@@ -202,6 +197,12 @@ def occlude_labels(
     return out
 
 
+def check_rectify(rectify: str) -> None:
+    """Raise ``ValueError`` unless ``rectify`` is a known way."""
+    if rectify not in get_args(Rectify):
+        raise ValueError(f"rectify must be one of {', '.join(get_args(Rectify))}, got {rectify!r}")
+
+
 def stretch(in_size: Sequence[int], out_size: Sequence[int]) -> tuple[list[float], list[float]]:
     """Scale and offset per axis that stretch a grid over another, as ``interpolate`` does.
 
@@ -253,8 +254,7 @@ def weighted_cam(
         raise ValueError(
             f"weights must have shape {tuple(features.shape[:2])} ([B,K]), got {_describe(weights)}"
         )
-    if rectify not in RECTIFIERS:
-        raise ValueError(f"rectify must be one of {', '.join(RECTIFIERS)}, got {rectify!r}")
+    check_rectify(rectify)
     size = [int(n) for n in size]
     if len(size) != 3 or min(size) < 0:
         raise ValueError(f"size must be three non-negative lengths D, H, W, got {size}")

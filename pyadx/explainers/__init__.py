@@ -1,0 +1,7 @@
+"""Visual explanations of 3D CNNs."""
+
+from pyadx.explainers.cam import CAM
+from pyadx.explainers.gradcam import GradCAM
+from pyadx.explainers.occlusion import Occlusion
+
+__all__ = ["CAM", "GradCAM", "Occlusion"]

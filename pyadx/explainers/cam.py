@@ -1,0 +1,130 @@
+"""3D-CAM (paper section 3.3; Zhou et al., 2016)."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from pyadx import ops
+from pyadx.explainers.alignment import Align, check_align, placement
+from pyadx.explainers.batches import over_scans
+from pyadx.explainers.volumes import check_volume
+from pyadx.inference.batching import BatchSize, check_batch_size
+from pyadx.inference.capture import capture
+from pyadx.inference.gap import GapHead, find_gap_head
+from pyadx.inference.model_state import Forward, evaluation_mode
+from pyadx.inference.score import (
+    Score,
+    Target,
+    check_outputs,
+    check_score,
+    resolve_target,
+)
+
+
+class CAM:
+    """Class activation maps of a network whose output layer follows global average pooling.
+
+    ``M(x) = |sum_k w_k f_k(x)|`` with ``f_k`` the feature maps that are averaged and ``w`` the target's
+    row of the output layer; its bias is ignored. Equal to `GradCAM` at that layer up to a constant
+    factor.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Maps ``[B, 1, D, H, W]`` to class scores ``[B, classes]`` through global average pooling and one
+        linear layer, both of which are found by looking at a forward pass.
+    rectify : {"abs", "relu", "none"}
+        What is done to the weighted sum; ``abs`` is the paper's choice.
+    align : {"stretch", "receptive_field"}
+        How the map is laid over the scan (see `GradCAM`).
+    score : {"logit", "probability"}
+        ``logit`` takes the target's row of the output layer (the paper); ``probability`` its
+        derivative through the softmax, ``p_t (w_t - sum_j p_j w_j)``.
+    batch_size : int or "auto"
+        Scans per pass; halved when memory runs out.
+    progress : bool
+        Show a progress bar.
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        rectify: ops.Rectify = "abs",
+        *,
+        align: Align = "stretch",
+        score: Score = "logit",
+        batch_size: BatchSize = "auto",
+        progress: bool = False,
+    ) -> None:
+        ops.check_rectify(rectify)
+        check_align(align)
+        check_score(score)
+        check_batch_size(batch_size)
+        self.model = model
+        self.rectify: ops.Rectify = rectify
+        self.align: Align = align
+        self.score: Score = score
+        self.batch_size = batch_size
+        self.progress = progress
+        self._head: GapHead | None = None
+
+    def __call__(self, volume: Tensor, target: Target = None) -> Tensor:
+        """Explain one scan or a batch of scans.
+
+        Parameters
+        ----------
+        volume : Tensor
+            ``[B, 1, D, H, W]`` or ``[1, D, H, W]``, on the model's device, of its dtype.
+        target : int, str, sequence, or None
+            Class to explain, for all scans or one per scan; ``None`` explains the predicted class of
+            each scan.
+
+        Returns
+        -------
+        Tensor
+            float32 ``[B, D, H, W]`` on the volume's device.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the volume or target does not fit, or the model has no such output layer.
+        """
+        volume = check_volume(volume, self.model)
+        forward = Forward(self.model)
+        with evaluation_mode(self.model), torch.no_grad():
+            if self._head is None:
+                self._head = find_gap_head(self.model, forward, volume[:1])
+            explain = self._explainer(forward, self._head)
+            return over_scans(volume, target, explain, self.batch_size, self.progress)
+
+    def _explainer(self, forward: Forward, head: GapHead) -> Callable[[Tensor, Target], Tensor]:
+        def explain(scans: Tensor, target: Target) -> Tensor:
+            with capture(self.model, head.layer) as captured:
+                outputs = check_outputs(forward(scans), scans.shape[0])
+            features = captured.features
+            weights = self._weights(head.rows(), outputs, target)
+            scale, offset = placement(
+                self.model, head.layer, features.shape[2:], scans.shape[2:], self.align
+            )
+            heatmap = ops.weighted_cam(features, weights, scans.shape[2:], self.rectify, scale, offset)
+            return heatmap.float()
+
+        return explain
+
+    def _weights(self, rows: Tensor, outputs: Tensor, target: Target) -> Tensor:
+        classes = resolve_target(target, outputs, self.model)
+        if rows.shape[0] == 1:  # one output: the logit of class 1, the negative one of class 0
+            rows = torch.cat([-rows, rows])
+            probabilities = torch.cat([(-outputs).sigmoid(), outputs.sigmoid()], 1)
+            slope = probabilities.prod(1)[:, None] * rows[classes]
+        else:
+            probabilities = outputs.softmax(1)
+            own = probabilities.gather(1, classes[:, None])
+            slope = own * (rows[classes] - probabilities @ rows)
+        return slope if self.score == "probability" else rows[classes]

@@ -1,0 +1,147 @@
+"""3D-Grad-CAM (paper section 3.3; Selvaraju et al., 2017)."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from pyadx import ops
+from pyadx.explainers.alignment import Align, check_align, placement
+from pyadx.explainers.batches import over_scans
+from pyadx.explainers.volumes import check_volume
+from pyadx.inference.batching import BatchSize, check_batch_size
+from pyadx.inference.capture import capture, find_layer
+from pyadx.inference.model_state import Forward, evaluation_mode
+from pyadx.inference.score import (
+    Score,
+    Target,
+    check_outputs,
+    check_score,
+    class_score,
+    resolve_target,
+)
+
+
+class GradCAM:
+    """Gradient-weighted class activation maps.
+
+    ``M(x) = r(sum_k a_k f_k(x))`` with ``a_k`` the mean over the layer's cells of the derivative of the
+    class score by feature map ``f_k``, upsampled to the scan. The model runs without autograd up to
+    the layer, and the backward pass ends there.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Maps ``[B, 1, D, H, W]`` to class scores before softmax ``[B, classes]``. It is run in
+        evaluation mode and left as it was found.
+    layer : str, optional
+        Dotted name of the layer, such as ``"conv2b"`` or ``"bn4"``. By default the model's
+        ``gradcam_layer``, or else its last 3D convolution.
+    rectify : {"abs", "relu", "none"}
+        What is done to the weighted sum: ``abs`` is the paper's choice ("areas significantly
+        negatively contribute are also important"), ``relu`` that of Selvaraju et al.
+    align : {"stretch", "receptive_field"}
+        How the map is laid over the scan: over its whole extent (the paper), or with every cell where
+        its receptive field is centred.
+    score : {"logit", "probability"}
+        What is differentiated: the class score before softmax (the paper), or the probability.
+    batch_size : int or "auto"
+        Scans per pass; halved when memory runs out.
+    progress : bool
+        Show a progress bar.
+
+    Raises
+    ------
+    ValueError
+        If an option or the layer is unknown.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layer: str | None = None,
+        rectify: ops.Rectify = "abs",
+        *,
+        align: Align = "stretch",
+        score: Score = "logit",
+        batch_size: BatchSize = "auto",
+        progress: bool = False,
+    ) -> None:
+        ops.check_rectify(rectify)
+        check_align(align)
+        check_score(score)
+        check_batch_size(batch_size)
+        self.model = model
+        self.layer = layer if layer is not None else _default_layer(model)
+        find_layer(model, self.layer)
+        self.rectify: ops.Rectify = rectify
+        self.align: Align = align
+        self.score: Score = score
+        self.batch_size = batch_size
+        self.progress = progress
+
+    def __call__(self, volume: Tensor, target: Target = None) -> Tensor:
+        """Explain one scan or a batch of scans.
+
+        Parameters
+        ----------
+        volume : Tensor
+            ``[B, 1, D, H, W]`` or ``[1, D, H, W]``, on the model's device, of its dtype.
+        target : int, str, sequence, or None
+            Class to explain, for all scans or one per scan; ``None`` explains the predicted class of
+            each scan.
+
+        Returns
+        -------
+        Tensor
+            float32 ``[B, D, H, W]`` on the volume's device.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the volume or target does not fit, or the layer has no gradient.
+        """
+        with torch.inference_mode(False):
+            volume = check_volume(volume, self.model)
+            forward = Forward(self.model)
+            with evaluation_mode(self.model):
+                return over_scans(volume, target, self._explainer(forward), self.batch_size, self.progress)
+
+    def _explainer(self, forward: Forward) -> Callable[[Tensor, Target], Tensor]:
+        def explain(scans: Tensor, target: Target) -> Tensor:
+            with (
+                torch.no_grad(),
+                capture(self.model, self.layer, differentiable=True) as captured,
+            ):
+                outputs = check_outputs(forward(scans), scans.shape[0])
+                features = captured.features
+                scores = class_score(outputs, resolve_target(target, outputs, self.model), self.score)
+                weights = self._weights(scores, features)
+            scale, offset = placement(
+                self.model, self.layer, features.shape[2:], scans.shape[2:], self.align
+            )
+            heatmap = ops.weighted_cam(features, weights, scans.shape[2:], self.rectify, scale, offset)
+            return heatmap.float()
+
+        return explain
+
+    def _weights(self, scores: Tensor, features: Tensor) -> Tensor:
+        gradient = None
+        if scores.requires_grad:
+            (gradient,) = torch.autograd.grad(scores.sum(), features, allow_unused=True)
+        if gradient is None:
+            raise ValueError(
+                f"the class score does not depend on layer {self.layer!r} in a differentiable way"
+            )
+        dtype = torch.float64 if gradient.dtype == torch.float64 else torch.float32
+        return gradient.mean((2, 3, 4), dtype=dtype)
+
+
+def _default_layer(model: nn.Module) -> str:
+    declared = getattr(model, "gradcam_layer", None)
+    if isinstance(declared, str):
+        return declared
+    convolutions = [name for name, m in model.named_modules() if isinstance(m, nn.Conv3d)]
+    if not convolutions:
+        raise ValueError("the model has no 3D convolution; name a layer that gives feature maps")
+    return convolutions[-1]

@@ -1,0 +1,121 @@
+"""Occlusion windows: where they are centred, which voxels they cover, and how scores are painted.
+
+The rule, the same along every axis. Windows are centred on voxels ``offset + stride * i``; the offset
+leaves equal margins at both ends (the far end takes the odd voxel), so stride 1 has a window for every
+voxel. Windows are clipped at the border of the volume, never shifted or dropped. A window of even
+length covers one voxel more before its centre than after it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pyadx import ops
+
+
+def triple(name: str, value: int | Sequence[int]) -> tuple[int, int, int]:
+    """Return one positive integer per axis.
+
+    Raises
+    ------
+    ValueError
+        If it is neither one positive integer nor three.
+    """
+    values = (value,) * 3 if isinstance(value, int) else tuple(value)
+    if len(values) != 3 or any(isinstance(v, bool) or not isinstance(v, int) for v in values):
+        raise ValueError(f"{name} must be one integer or three, got {value!r}")
+    if min(values) < 1:
+        raise ValueError(f"{name} must be at least 1, got {value!r}")
+    return values[0], values[1], values[2]
+
+
+@dataclass(frozen=True)
+class WindowGrid:
+    """Windows of one size at regular places.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Spatial shape of the volume, ``D, H, W``.
+    window, stride : tuple of int
+        Size of a window and distance between centres along each axis, in voxels.
+    """
+
+    shape: tuple[int, ...]
+    window: tuple[int, int, int]
+    stride: tuple[int, int, int]
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Number of windows along each axis."""
+        return tuple((n - 1) // s + 1 for n, s in zip(self.shape, self.stride, strict=True))
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """Centre of the first window along each axis."""
+        return tuple((n - 1) % s // 2 for n, s in zip(self.shape, self.stride, strict=True))
+
+    def boxes(self) -> Tensor:
+        """Return all windows as int64 boxes ``[N, 6]``, the last axis fastest."""
+        axes = zip(self.counts, self.offsets, self.stride, strict=True)
+        centres = torch.cartesian_prod(*(torch.arange(n) * s + o for n, o, s in axes))
+        window = torch.tensor(self.window)
+        first = centres.reshape(-1, 3) - window // 2
+        return torch.cat([first, first + window], 1)
+
+    def paint(self, scores: Tensor) -> Tensor:
+        """Spread one score per window over the voxels.
+
+        Parameters
+        ----------
+        scores : Tensor
+            ``[N]`` in the order of `boxes`.
+
+        Returns
+        -------
+        Tensor
+            float32 ``[D, H, W]``: the scores themselves at stride 1, otherwise interpolated linearly
+            between the centres and constant beyond the outermost ones.
+        """
+        coarse = scores.float().reshape(self.counts)
+        if self.stride == (1, 1, 1):
+            return coarse
+        scale = [1.0 / s for s in self.stride]
+        offset = [-o / s for o, s in zip(self.offsets, self.stride, strict=True)]
+        one = coarse.new_ones(1, 1)
+        return ops.weighted_cam(coarse[None, None], one, self.shape, "none", scale, offset)[0]
+
+
+def boxes_that_change(volume: Tensor, boxes: Tensor, fill: Tensor) -> Tensor:
+    """Return which boxes hold a voxel that filling would change.
+
+    A scan masked to the brain is background for the most part; filling background with background
+    changes nothing, and the score of such a box is exactly zero.
+
+    Parameters
+    ----------
+    volume : Tensor
+        ``[C, D, H, W]``.
+    boxes : Tensor
+        int64 ``[N, 6]``, on the CPU; clipped at the border here.
+    fill : Tensor
+        Broadcastable to ``volume``.
+
+    Returns
+    -------
+    Tensor
+        bool ``[N]`` on the CPU.
+    """
+    differs = (volume != fill).any(0).cpu()
+    sums = torch.zeros([n + 1 for n in differs.shape], dtype=torch.int64)
+    sums[1:, 1:, 1:] = differs.long().cumsum(0).cumsum(1).cumsum(2)
+    limits = torch.tensor(differs.shape)
+    z0, y0, x0 = boxes[:, :3].clamp(min=0).minimum(limits).unbind(1)
+    z1, y1, x1 = boxes[:, 3:].clamp(min=0).minimum(limits).unbind(1)
+
+    def plane(z: Tensor) -> Tensor:
+        return sums[z, y1, x1] - sums[z, y0, x1] - sums[z, y1, x0] + sums[z, y0, x0]
+
+    return plane(z1) - plane(z0) > 0

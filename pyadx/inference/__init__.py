@@ -1,0 +1,5 @@
+"""Scorers: how far a model's output moves when regions of a scan are filled."""
+
+from pyadx.inference.full import FullScorer
+
+__all__ = ["FullScorer"]

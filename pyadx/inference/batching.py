@@ -1,0 +1,106 @@
+"""Walking over many items in batches that fit into memory."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+
+BatchSize = int | Literal["auto"]
+
+# Where "auto" starts; it halves when memory runs out. On the CPU larger batches only leave the cache.
+_AUTO = {"cpu": 2, "cuda": 64}
+
+
+def check_batch_size(batch_size: BatchSize) -> None:
+    """Raise ``ValueError`` unless ``batch_size`` is ``"auto"`` or a positive integer."""
+    if batch_size == "auto":
+        return
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"batch_size must be 'auto' or a positive integer, got {batch_size!r}")
+
+
+def first_batch(batch_size: BatchSize, device: torch.device) -> int:
+    """Return the batch size to begin with on a device."""
+    return _AUTO.get(device.type, 8) if batch_size == "auto" else batch_size
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that device or main memory ran out."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def in_batches(
+    items: int,
+    batch_size: BatchSize,
+    device: torch.device,
+    run: Callable[[int, int], None],
+    advance: Callable[[int], None] = lambda count: None,
+) -> None:
+    """Call ``run(start, stop)`` over ``range(items)``, with smaller batches where memory runs out.
+
+    Parameters
+    ----------
+    items : int
+        How many items there are.
+    batch_size : int or "auto"
+        Largest batch. When a batch does not fit, the size is halved for the rest of the walk.
+    device : torch.device
+        Where the work happens.
+    run : callable
+        Does one batch. It is called again for the same items after it ran out of memory.
+    advance : callable
+        Told how many items are done, for progress bars.
+
+    Raises
+    ------
+    torch.OutOfMemoryError or RuntimeError
+        If even a single item does not fit.
+    """
+    size = first_batch(batch_size, device)
+    start = 0
+    while start < items:
+        stop = min(items, start + size)
+        try:
+            run(start, stop)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or stop - start == 1:
+                raise
+            size = max(1, (stop - start) // 2)
+        else:
+            advance(stop - start)
+            start = stop
+            continue
+        # Outside the except block, so that the failed batch's tensors are free by now.
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        warnings.warn(f"out of memory: going on with batches of {size}", stacklevel=2)
+
+
+@contextmanager
+def progress_bar(title: str, total: int, shown: bool) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar with an estimate of the time left; yields the function to advance it."""
+    if not shown:
+        yield lambda count: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda count: progress.advance(task, count)

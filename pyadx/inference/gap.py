@@ -1,0 +1,81 @@
+"""Finding global average pooling followed by the output layer, in any model."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pyadx.inference.model_state import Forward
+
+
+@dataclass(frozen=True)
+class GapHead:
+    """The layer whose maps are averaged, and the linear layer that turns the means into outputs."""
+
+    layer: str
+    output_layer: nn.Linear
+
+    def rows(self) -> Tensor:
+        """Weights of the output layer, ``[classes, K]``."""
+        return self.output_layer.weight.detach()
+
+
+def find_gap_head(model: nn.Module, forward: Forward, scan: Tensor) -> GapHead:
+    """Find the pooled layer by watching one forward pass.
+
+    The output layer is the linear layer whose result is the model's result; the pooled layer is the
+    last one whose spatial mean is what the output layer was given. Both are compared by value, so no
+    naming or structure is assumed.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Model in evaluation mode.
+    forward : Forward
+        How to run it.
+    scan : Tensor
+        ``[1, C, D, H, W]``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such output layer or no such layer of feature maps.
+    """
+    linear: list[tuple[nn.Linear, Tensor, Tensor]] = []
+    means: list[tuple[str, Tensor]] = []
+
+    def watch_linear(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+        assert isinstance(module, nn.Linear)
+        linear.append((module, args[0].detach().clone(), output.detach().clone()))
+
+    def watch_maps(name: str):  # type: ignore[no-untyped-def]
+        def hook(module: nn.Module, args: object, output: object) -> None:
+            if isinstance(output, Tensor) and output.dim() == 5 and output[0, 0].numel() > 1:
+                means.append((name, output.detach().mean((2, 3, 4), dtype=torch.float64)))
+
+        return hook
+
+    handles = []
+    try:
+        for name, module in model.named_modules():
+            if isinstance(module, nn.Linear):
+                handles.append(module.register_forward_hook(watch_linear))
+            elif name:
+                handles.append(module.register_forward_hook(watch_maps(name)))
+        outputs = forward(scan)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not linear or not torch.equal(linear[-1][2], outputs):
+        raise ValueError(
+            "CAM needs a model whose last operation is a linear layer after global average pooling; "
+            "use GradCAM for this one"
+        )
+    output_layer, given, _ = linear[-1]
+    for name, mean in reversed(means):
+        if mean.shape == given.shape and torch.allclose(mean, given.double(), rtol=1e-3, atol=1e-6):
+            return GapHead(name, output_layer)
+    raise ValueError(
+        "CAM needs an output layer that is given the spatial means of a layer's feature maps; in this "
+        "model it is not: use GradCAM, or a variant with global average pooling"
+    )

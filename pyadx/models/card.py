@@ -1,0 +1,93 @@
+"""What must be known about a network to use it on a scan."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, cast, get_args
+
+Intensity = Literal["max", "zscore", "none"]
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a scan is brought into the form a network was trained on.
+
+    Attributes
+    ----------
+    intensity : {"max", "zscore", "none"}
+        ``max`` divides by the maximum (the paper's reference implementation); ``zscore`` subtracts
+        the mean and divides by the standard deviation inside the mask of non-zero voxels.
+    spacing : float or None
+        Voxel size in mm of the network's isotropic grid; ``None`` keeps the scan's own voxels.
+    """
+
+    intensity: Intensity = "max"
+    spacing: float | None = 2.0
+
+    def __post_init__(self) -> None:
+        if self.intensity not in get_args(Intensity):
+            raise ValueError(
+                f"intensity must be one of {', '.join(get_args(Intensity))}, got {self.intensity!r}"
+            )
+        if self.spacing is not None and not 0.05 <= float(self.spacing) <= 50:
+            raise ValueError(f"spacing must be between 0.05 and 50 mm, got {self.spacing!r}")
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Architecture, input grid, classes and preprocessing of a network.
+
+    Attributes
+    ----------
+    architecture : str
+        A name that `pyadx.models.build` knows.
+    in_shape : tuple of int
+        Spatial shape ``D, H, W`` of the input.
+    class_names : tuple of str
+        One name per output, in the order of the outputs.
+    preprocessing : Preprocessing
+        How scans are prepared.
+    trained : bool
+        False for a network with random weights.
+    provenance : dict
+        Free-form facts about the training, written as they were given.
+    """
+
+    architecture: str
+    in_shape: Shape = (110, 110, 110)
+    class_names: tuple[str, ...] = ("NC", "AD")
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    trained: bool = False
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: object) -> "ModelCard":
+        """Read the card that `to_dict` wrote, checking every field.
+
+        Raises
+        ------
+        ValueError
+            If a field is missing or not of its type.
+        """
+        try:
+            raw = cast(dict[str, Any], data)
+            preprocessing = Preprocessing(**raw["preprocessing"])
+            shape = tuple(raw["in_shape"])
+            names = tuple(raw["class_names"])
+            if len(shape) != 3 or not all(type(n) is int and 0 < n <= 4096 for n in shape):
+                raise ValueError(f"in_shape must be three lengths up to 4096, got {shape}")
+            if not all(isinstance(name, str) and name for name in names):
+                raise ValueError(f"class_names must be names, got {names}")
+            return cls(
+                architecture=str(raw["architecture"]),
+                in_shape=cast(Shape, shape),
+                class_names=names,
+                preprocessing=preprocessing,
+                trained=bool(raw.get("trained", False)),
+                provenance=dict(raw.get("provenance", {})),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"its model card is incomplete or damaged ({error})") from None

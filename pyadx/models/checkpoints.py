@@ -1,0 +1,180 @@
+"""Checkpoints: weights together with the model card, in safetensors files.
+
+Nothing in a checkpoint is executed. The header is compared with the architecture it names before any
+memory is taken, and pickled checkpoints are read with ``weights_only=True`` only.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pyadx.models.card import ModelCard
+from pyadx.models.registry import ARCHITECTURES, attach_card
+
+_CARD_KEY = "pyadx"
+_PICKLES = (".pt", ".pth", ".ckpt")
+
+
+def save(model: nn.Module, path: str | os.PathLike[str], **card_changes: Any) -> None:
+    """Write a model's weights and card to a safetensors file.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        A network of `pyadx.models.build` or `load`.
+    path : path
+        File to write, ending in ``.safetensors``. Written beside it first and then renamed, so that
+        an interrupted write leaves the old file whole.
+    **card_changes
+        Fields of the model card to change in the file, such as ``trained=True``.
+
+    Raises
+    ------
+    ValueError
+        If the model carries no card or the name does not end in ``.safetensors``.
+    """
+    from safetensors.torch import save_file
+
+    target = Path(path)
+    if target.suffix != ".safetensors":
+        raise ValueError(f"a checkpoint is written as .safetensors, got {target.name!r}")
+    card = getattr(model, "card", None)
+    if not isinstance(card, ModelCard):
+        raise ValueError("only networks built or loaded by pyadx.models can be saved")
+    metadata = {_CARD_KEY: json.dumps(replace(card, **card_changes).to_dict())}
+    state = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    handle, partial = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    os.close(handle)
+    try:
+        save_file(state, partial, metadata=metadata)
+        os.replace(partial, target)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
+
+
+def load(path: str | os.PathLike[str]) -> nn.Module:
+    """Read a checkpoint.
+
+    Parameters
+    ----------
+    path : path
+        A ``.safetensors`` file written by `save`, or a ``.pt`` / ``.pth`` / ``.ckpt`` file that holds
+        ``{"card": ..., "state_dict": ...}`` and nothing but plain data and tensors.
+
+    Returns
+    -------
+    torch.nn.Module
+        In evaluation mode, on the CPU, with ``card`` and ``class_names`` attributes.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, damaged, not a checkpoint of this package, or does not fit the
+        architecture that it names. One line, beginning with the file.
+    """
+    source = Path(path)
+    if not source.is_file():
+        raise ValueError(f"{source}: no such checkpoint file")
+    if source.suffix == ".safetensors":
+        card, state = _read_safetensors(source)
+    elif source.suffix in _PICKLES:
+        card, state = _read_pickle(source)
+    else:
+        raise ValueError(
+            f"{source}: a checkpoint ends in .safetensors (or {', '.join(_PICKLES)}), "
+            f"not {source.suffix or 'without a suffix'}"
+        )
+    model = _empty_model(source, card)
+    _check_state(source, model, {name: tuple(tensor.shape) for name, tensor in state.items()})
+    model.load_state_dict(state, assign=True)
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    return attach_card(model, card).eval()
+
+
+def fingerprint(model: nn.Module) -> str:
+    """Return the SHA-256 of a model's weights and their names, in hexadecimal."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _empty_model(source: Path, card: ModelCard) -> nn.Module:
+    """Build the architecture without memory for its weights."""
+    if card.architecture not in ARCHITECTURES:
+        raise ValueError(
+            f"{source}: unknown architecture {card.architecture!r}; known are {', '.join(ARCHITECTURES)}"
+        )
+    try:
+        with torch.device("meta"):
+            return ARCHITECTURES[card.architecture](
+                in_shape=card.in_shape, num_classes=len(card.class_names)
+            )
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
+
+
+def _check_state(source: Path, model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    for name, shape in expected.items():
+        if name not in shapes:
+            raise ValueError(f"{source}: the weights of {name!r} are missing")
+        if shapes[name] != shape:
+            raise ValueError(f"{source}: {name!r} has shape {shapes[name]}, expected {shape}")
+    unknown = sorted(set(shapes) - set(expected))
+    if unknown:
+        raise ValueError(f"{source}: unexpected weights {unknown[0]!r}")
+
+
+def _read_safetensors(source: Path) -> tuple[ModelCard, dict[str, Tensor]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(source, framework="pt") as file:
+            text = (file.metadata() or {}).get(_CARD_KEY)
+            if text is None:
+                raise ValueError(f"{source}: not a checkpoint of pyadx (no model card in it)")
+            card = ModelCard.from_dict(json.loads(text))
+            # Shapes come from the header: a wrong file is refused before it is read.
+            names = list(file.keys())
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+            _check_state(source, _empty_model(source, card), shapes)
+            return card, {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{source}: damaged or not a safetensors file ({error})") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{source}: its model card is not JSON ({error})") from None
+    except ValueError as error:
+        text = str(error)
+        raise ValueError(text if text.startswith(str(source)) else f"{source}: {text}") from None
+
+
+def _read_pickle(source: Path) -> tuple[ModelCard, dict[str, Tensor]]:
+    try:
+        data = torch.load(source, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises many kinds for a damaged or unsafe file
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{source}: cannot be read as plain weights ({reason})") from None
+    if not isinstance(data, dict) or not {"card", "state_dict"} <= set(data):
+        raise ValueError(
+            f"{source}: expected a dictionary with 'card' and 'state_dict'; "
+            "build the network and use pyadx.models.save to make a checkpoint"
+        )
+    state = data["state_dict"]
+    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise ValueError(f"{source}: 'state_dict' must map names to tensors")
+    try:
+        return ModelCard.from_dict(data["card"]), state
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None

@@ -1,0 +1,74 @@
+"""The paper's four networks by name."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from pyadx.models.card import ModelCard, Preprocessing
+from pyadx.models.resnet import ResNet3D, ResNet3DGAP, ResNet3DShallowGAP
+from pyadx.models.vggnet import VGGNet3D
+
+ARCHITECTURES: dict[str, type[nn.Module]] = {
+    "vggnet": VGGNet3D,
+    "resnet": ResNet3D,
+    "resnet-gap": ResNet3DGAP,
+    "resnet-shallow-gap": ResNet3DShallowGAP,
+}
+
+
+def build(
+    architecture: str,
+    in_shape: Sequence[int] = (110, 110, 110),
+    class_names: Sequence[str] = ("NC", "AD"),
+    preprocessing: Preprocessing | None = None,
+    seed: int | None = None,
+) -> nn.Module:
+    """Build one of the paper's networks with random weights.
+
+    Parameters
+    ----------
+    architecture : {"vggnet", "resnet", "resnet-gap", "resnet-shallow-gap"}
+        Which network.
+    in_shape : sequence of int
+        Spatial input shape ``D, H, W``.
+    class_names : sequence of str
+        Names of the classes, in the order of the outputs.
+    preprocessing : Preprocessing, optional
+        How scans are prepared for this network; the paper's by default.
+    seed : int, optional
+        Seed of the weights; the global random state is left as it was.
+
+    Returns
+    -------
+    torch.nn.Module
+        In training mode, float32, on the CPU, with ``card`` and ``class_names`` attributes.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown or the shape too small (the message states the minimum).
+    """
+    if architecture not in ARCHITECTURES:
+        raise ValueError(f"unknown architecture {architecture!r}; known are {', '.join(ARCHITECTURES)}")
+    shape = tuple(int(n) for n in in_shape)
+    if len(shape) != 3 or min(shape) < 1:
+        raise ValueError(f"in_shape must be three positive lengths D, H, W, got {tuple(in_shape)}")
+    names = tuple(class_names)
+    if len(names) < 2 or len(set(names)) != len(names):
+        raise ValueError(f"class_names must be two or more different names, got {names}")
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        model = ARCHITECTURES[architecture](in_shape=shape, num_classes=len(names))
+    card = ModelCard(architecture, (shape[0], shape[1], shape[2]), names)
+    if preprocessing is not None:
+        card = ModelCard(architecture, card.in_shape, names, preprocessing)
+    return attach_card(model, card)
+
+
+def attach_card(model: nn.Module, card: ModelCard) -> nn.Module:
+    """Attach a card and the class names in it to a model."""
+    model.card = card  # type: ignore[assignment]
+    model.class_names = card.class_names  # type: ignore[assignment]
+    return model

@@ -1,0 +1,23 @@
+"""Spatial sizes through a chain of convolutions and poolings."""
+
+from collections.abc import Sequence
+
+Step = tuple[int, int, int]  # kernel, stride, padding
+
+
+def spatial_size(in_shape: Sequence[int], steps: Sequence[Step]) -> tuple[int, ...]:
+    """Return the size after ``steps`` along every axis; 0 where a kernel no longer fits."""
+    sizes = []
+    for size in in_shape:
+        for kernel, stride, padding in steps:
+            size = max(0, (size + 2 * padding - kernel) // stride + 1)
+        sizes.append(size)
+    return tuple(sizes)
+
+
+def smallest_input(steps: Sequence[Step]) -> int:
+    """Return the smallest input length that leaves at least one cell after ``steps``."""
+    size = 1
+    for kernel, stride, padding in reversed(steps):
+        size = max(1, (size - 1) * stride + kernel - 2 * padding)
+    return size
