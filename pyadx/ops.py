@@ -69,7 +69,7 @@ def fill_tensor(fill: Fill, volume: Tensor) -> Tensor:
     ----------
     fill : float, sequence of float, or Tensor
         A scalar; one value per channel (``[C]``); or a whole volume (``[D, H, W]`` or
-        ``[C, D, H, W]``) to copy from.
+        ``[C, D, H, W]``, where axes of length one are repeated) to copy from.
     volume : Tensor
         ``[C, D, H, W]``.
 
@@ -90,7 +90,7 @@ def fill_tensor(fill: Fill, volume: Tensor) -> Tensor:
         return tensor.reshape(-1, 1, 1, 1)
     if tensor.dim() == 3 and tensor.shape == volume.shape[1:]:
         return tensor[None]
-    if tensor.dim() == 4 and tensor.shape == volume.shape:
+    if tensor.dim() == 4 and all(n in (1, m) for n, m in zip(tensor.shape, volume.shape, strict=True)):
         return tensor
     raise ValueError(
         "fill must be a number, one number per channel, or a volume of the scan's shape "

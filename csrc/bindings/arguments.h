@@ -55,9 +55,9 @@ inline Occlusion occlusion_of(const Tensor& volume, const Tensor& regions, int64
                   "regions must be int64 with ", region_size, " columns");
   STD_TORCH_CHECK(fill.scalar_type() == volume.scalar_type(), "fill must have the volume's dtype");
   STD_TORCH_CHECK(fill.dim() == 4, "fill must have four dimensions, each 1 or the volume's");
-  STD_TORCH_CHECK(out.scalar_type() == volume.scalar_type() && out.is_contiguous() &&
-                      out.dim() == 5,
-                  "out must be contiguous, five-dimensional and of the volume's dtype");
+  STD_TORCH_CHECK(
+      out.scalar_type() == volume.scalar_type() && out.is_contiguous() && out.dim() == 5,
+      "out must be contiguous, five-dimensional and of the volume's dtype");
   for (int64_t axis = 0; axis < 5; ++axis) {
     STD_TORCH_CHECK(out.size(axis) == shape[static_cast<size_t>(axis)],
                     "out must have shape [B, C, D, H, W]");
@@ -66,8 +66,8 @@ inline Occlusion occlusion_of(const Tensor& volume, const Tensor& regions, int64
   check_device(fill, volume, "fill");
   check_device(out, volume, "out");
 
-  Occlusion occlusion{{}, torch::stable::contiguous(volume), torch::stable::contiguous(regions),
-                      fill, out};
+  Occlusion occlusion{
+      {}, torch::stable::contiguous(volume), torch::stable::contiguous(regions), fill, out};
   OccludeArgs& args = occlusion.args;
   args.volume = occlusion.volume.const_data_ptr();
   args.element_size = element_size;
@@ -143,14 +143,14 @@ inline Cam cam_of(const Tensor& features, const Tensor& weights, const std::vect
   const bool flat = spatially_flat(features);
   const bool planar = flat && features.stride(4) == 1;
   const bool channels_last = flat && features.stride(1) == 1;
-  Cam cam{{},
-          planar || channels_last ? features : torch::stable::contiguous(features),
-          torch::stable::contiguous(weights),
-          torch::stable::new_empty(
-              features, {features.size(0), features.size(2), features.size(3), features.size(4)},
-              sum_type),
-          torch::stable::new_empty(features, {features.size(0), size[0], size[1], size[2]},
-                                   sum_type)};
+  Cam cam{
+      {},
+      planar || channels_last ? features : torch::stable::contiguous(features),
+      torch::stable::contiguous(weights),
+      torch::stable::new_empty(
+          features, {features.size(0), features.size(2), features.size(3), features.size(4)},
+          sum_type),
+      torch::stable::new_empty(features, {features.size(0), size[0], size[1], size[2]}, sum_type)};
   CamArgs& args = cam.args;
   args.features = cam.features.const_data_ptr();
   args.dtype = dtype;

@@ -16,8 +16,7 @@ cudaStream_t current_stream(const Tensor& tensor) {
   STD_TORCH_CHECK(aoti_torch_get_current_cuda_stream != nullptr,
                   "this build of torch has no CUDA support");
   void* stream = nullptr;
-  TORCH_ERROR_CODE_CHECK(
-      aoti_torch_get_current_cuda_stream(tensor.get_device_index(), &stream));
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(tensor.get_device_index(), &stream));
   return static_cast<cudaStream_t>(stream);
 }
 
@@ -29,9 +28,8 @@ void check_launch(cudaError_t error, const char* operator_name) {
 void occlude_boxes_out(const Tensor volume, const Tensor boxes, const Tensor fill, Tensor out) {
   const torch::stable::accelerator::DeviceGuard guard(volume.get_device_index());
   const Occlusion occlusion = occlusion_of(volume, boxes, 6, fill, out);
-  check_launch(
-      occlude_boxes_cuda(occlusion.args, occlusion.region_data(), current_stream(volume)),
-      "occlude_boxes");
+  check_launch(occlude_boxes_cuda(occlusion.args, occlusion.region_data(), current_stream(volume)),
+               "occlude_boxes");
 }
 
 void occlude_labels_out(const Tensor volume, const Tensor labels, const Tensor intervals,

@@ -1,12 +1,13 @@
 // CPU side of weighted_cam (see cam.h).
 //
-// Channel sum: blocks of voxels small enough for the L1 cache accumulate all channels before the next
-// block starts, so features stream through once in either memory format. Upsampling is separable:
-// per output plane blend two feature planes, per row two blended rows, then interpolate along x.
-#include "cam/cam.h"
-
+// Channel sum: blocks of voxels small enough for the L1 cache accumulate all channels before the
+// next block starts, so features stream through once in either memory format. Upsampling is
+// separable: per output plane blend two feature planes, per row two blended rows, then interpolate
+// along x.
 #include <algorithm>
 #include <vector>
+
+#include "cam/cam.h"
 
 namespace pyadx {
 namespace {
@@ -25,8 +26,7 @@ void sum_planar(const T* features, int64_t stride_k, const Acc* weights, int64_t
     const T *f1 = f0 + stride_k, *f2 = f1 + stride_k, *f3 = f2 + stride_k;
     const Acc w0 = weights[k], w1 = weights[k + 1], w2 = weights[k + 2], w3 = weights[k + 3];
     for (int64_t i = 0; i < count; ++i) {
-      sums[i] +=
-          (w0 * widen(f0[i]) + w1 * widen(f1[i])) + (w2 * widen(f2[i]) + w3 * widen(f3[i]));
+      sums[i] += (w0 * widen(f0[i]) + w1 * widen(f1[i])) + (w2 * widen(f2[i]) + w3 * widen(f3[i]));
     }
   }
   for (; k < channels; ++k) {

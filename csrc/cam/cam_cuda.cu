@@ -28,8 +28,7 @@ __global__ void __launch_bounds__(kThreads) sum_planar_kernel(const CamArgs args
   const int64_t index = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (index >= packs) return;
   for (int64_t item = blockIdx.y; item < args.batch; item += gridDim.y) {
-    const T* features =
-        static_cast<const T*>(args.features) + item * args.stride_b + index * kPack;
+    const T* features = static_cast<const T*>(args.features) + item * args.stride_b + index * kPack;
     const Acc* weights = static_cast<const Acc*>(args.weights) + item * args.channels;
     Acc sums[kPack] = {};
 #pragma unroll 8
@@ -55,8 +54,8 @@ __global__ void __launch_bounds__(kThreads) sum_channels_last_kernel(const CamAr
   const int64_t voxels = args.in_voxels();
   for (int64_t v = warp; v < args.batch * voxels; v += warps) {
     const int64_t item = v / voxels;
-    const T* features = static_cast<const T*>(args.features) + item * args.stride_b +
-                        (v % voxels) * args.stride_n;
+    const T* features =
+        static_cast<const T*>(args.features) + item * args.stride_b + (v % voxels) * args.stride_n;
     const Acc* weights = static_cast<const Acc*>(args.weights) + item * args.channels;
     Acc sum(0);
     for (int64_t k = lane; k < args.channels; k += kWarp) sum += weights[k] * widen(features[k]);
@@ -129,8 +128,7 @@ cudaError_t run(const CamArgs& args, cudaStream_t stream) {
   const cudaError_t error = cudaGetLastError();
   if (error != cudaSuccess) return error;
   const int64_t blocks = blocks_for(args.batch * args.out_voxels());
-  upsample_kernel<AccumulateT<T>>
-      <<<static_cast<unsigned>(blocks), kThreads, 0, stream>>>(args);
+  upsample_kernel<AccumulateT<T>><<<static_cast<unsigned>(blocks), kThreads, 0, stream>>>(args);
   return cudaGetLastError();
 }
 

@@ -1,8 +1,8 @@
 // How a torch-free kernel asks its caller for threads.
 //
 // A kernel receives a ParallelFor and hands it the number of independent work items, the smallest
-// number worth a thread of its own, and the body; the caller maps it to its thread pool. The body is
-// called with disjoint half-open ranges that cover [0, items).
+// number worth a thread of its own, and the body; the caller maps it to its thread pool. The body
+// is called with disjoint half-open ranges that cover [0, items).
 #pragma once
 
 #include <cstdint>

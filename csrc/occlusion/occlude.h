@@ -33,7 +33,8 @@ struct OccludeArgs {
   }
 };
 
-// Half-open box z0, y0, x0, z1, y1, x1 clipped to the volume. A box that misses the volume is empty.
+// Half-open box z0, y0, x0, z1, y1, x1 clipped to the volume. A box that misses the volume is
+// empty.
 struct ClippedBox {
   int64_t begin[3], end[3];
 };

@@ -1,12 +1,12 @@
 // CPU side of batched occlusion (see occlude.h).
 //
-// Work items are planes (batch, channel, z) of the output: a plane of a brain volume stays in the L2
-// cache while it is copied and its region overwritten, so memory sees each output byte once.
+// Work items are planes (batch, channel, z) of the output: a plane of a brain volume stays in the
+// L2 cache while it is copied and its region overwritten, so memory sees each output byte once.
 // Complexity O(B*C*D*H*W); no temporary memory; items are independent.
-#include "occlusion/occlude.h"
-
 #include <algorithm>
 #include <cstring>
+
+#include "occlusion/occlude.h"
 
 namespace pyadx {
 namespace {
@@ -24,7 +24,8 @@ PlaneIndex plane_index(int64_t plane, const OccludeArgs& args) {
 // Planes per thread below which threads cost more than they bring.
 int64_t plane_grain(const OccludeArgs& args) {
   constexpr int64_t kBytesPerTask = 1 << 18;
-  return std::max<int64_t>(1, kBytesPerTask / std::max<int64_t>(1, args.plane() * args.element_size));
+  return std::max<int64_t>(1,
+                           kBytesPerTask / std::max<int64_t>(1, args.plane() * args.element_size));
 }
 
 template <typename Word>

@@ -1,9 +1,10 @@
 // CUDA side of batched occlusion (see occlude.h).
 //
 // A thread owns one pack of consecutive voxels (16 bytes where sizes and alignment allow, else one
-// element): it loads the pack once and writes it to a run of batch items, replacing the elements that
-// lie in each item's region. Device memory sees the output written once; volume, labels and regions
-// come from the L2 cache. One launch, no temporary memory, no synchronisation, 64-bit offsets.
+// element): it loads the pack once and writes it to a run of batch items, replacing the elements
+// that lie in each item's region. Device memory sees the output written once; volume, labels and
+// regions come from the L2 cache. One launch, no temporary memory, no synchronisation, 64-bit
+// offsets.
 #include <algorithm>
 
 #include "occlusion/occlude.h"
@@ -58,7 +59,8 @@ struct BoxRegion {
 
   __device__ void load(const Positions<kPack>&, const OccludeArgs&) {}
 
-  __device__ unsigned mask(int64_t item, const Positions<kPack>& at, const OccludeArgs& args) const {
+  __device__ unsigned mask(int64_t item, const Positions<kPack>& at,
+                           const OccludeArgs& args) const {
     const ClippedBox box = clip_box(boxes + item * 6, args.depth, args.height, args.width);
     const int z0 = static_cast<int>(box.begin[0]), z1 = static_cast<int>(box.end[0]);
     const int y0 = static_cast<int>(box.begin[1]), y1 = static_cast<int>(box.end[1]);
@@ -83,8 +85,8 @@ struct LabelRegion {
   __device__ void load(const Positions<kPack>& at, const OccludeArgs& args) {
 #pragma unroll
     for (int i = 0; i < kPack; ++i) {
-      label[i] = labels[(static_cast<int64_t>(at.z[i]) * args.height + at.y[i]) * args.width +
-                        at.x[i]];
+      label[i] =
+          labels[(static_cast<int64_t>(at.z[i]) * args.height + at.y[i]) * args.width + at.x[i]];
     }
   }
 
@@ -123,9 +125,9 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
         for (int i = 0; i < kPack; ++i) {
           if (bits >> i & 1u) {
-            pack.words[i] = fill[at.channel[i] * args.fill_strides[0] +
-                                 at.z[i] * args.fill_strides[1] + at.y[i] * args.fill_strides[2] +
-                                 at.x[i] * args.fill_strides[3]];
+            pack.words[i] =
+                fill[at.channel[i] * args.fill_strides[0] + at.z[i] * args.fill_strides[1] +
+                     at.y[i] * args.fill_strides[2] + at.x[i] * args.fill_strides[3]];
           }
         }
       }

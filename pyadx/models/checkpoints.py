@@ -7,7 +7,6 @@ memory is taken, and pickled checkpoints are read with ``weights_only=True`` onl
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pyadx.files import replacing
 from pyadx.models.card import ModelCard
 from pyadx.models.registry import ARCHITECTURES, attach_card
 
@@ -51,14 +51,8 @@ def save(model: nn.Module, path: str | os.PathLike[str], **card_changes: Any) ->
         raise ValueError("only networks built or loaded by pyadx.models can be saved")
     metadata = {_CARD_KEY: json.dumps(replace(card, **card_changes).to_dict())}
     state = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
-    handle, partial = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    os.close(handle)
-    try:
+    with replacing(target) as (partial,):
         save_file(state, partial, metadata=metadata)
-        os.replace(partial, target)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
 
 
 def load(path: str | os.PathLike[str]) -> nn.Module:

@@ -1,0 +1,57 @@
+# Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# The pin keeps installs on the small CPU build where one is offered; any torch >= 2.10 works.
+TORCH ?= torch==2.13.0
+NATIVE := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu') CMakeLists.txt setup.py pyproject.toml
+
+.PHONY: demo test lint format bench wheel clean
+
+demo: $(VENV)/installed
+	$(BIN)/pyadx demo
+
+test: $(VENV)/test-ready
+	$(BIN)/pytest
+
+lint: $(VENV)/lint-ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format --dry-run --Werror
+	$(BIN)/mypy
+
+format: $(VENV)/lint-ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format -i
+
+bench: $(VENV)/bench-ready
+	$(BIN)/python benchmarks/run.py
+
+wheel: $(VENV)/test-ready
+	$(BIN)/python -m build --wheel --no-isolation
+
+clean:
+	rm -rf build dist *.egg-info pyadx/*.so demo-output
+
+$(VENV)/base:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet $(TORCH) "numpy>=1.26"
+	$(BIN)/pip install --quiet "setuptools>=77" wheel "pybind11>=2.13" "cmake>=3.25" ninja
+	touch $@
+
+$(VENV)/installed: $(VENV)/base $(NATIVE)
+	$(BIN)/pip install --quiet --no-build-isolation --editable ".[report]"
+	touch $@
+
+$(VENV)/test-ready: $(VENV)/installed
+	$(BIN)/pip install --quiet --no-build-isolation --editable ".[report,test]"
+	touch $@
+
+$(VENV)/lint-ready: $(VENV)/installed
+	$(BIN)/pip install --quiet "ruff>=0.9" "mypy>=1.14" "clang-format>=19"
+	touch $@
+
+$(VENV)/bench-ready: $(VENV)/test-ready
+	$(BIN)/pip install --quiet "monai>=1.4" "captum>=0.7"
+	touch $@

@@ -1,0 +1,5 @@
+"""``python -m pyadx``."""
+
+from pyadx.cli import run
+
+run()

@@ -1,0 +1,142 @@
+"""The ``pyadx`` command."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Visual explanations of 3D CNNs on brain MRI. Research software, not a medical device.",
+)
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars and no messages.")]
+
+
+@app.command()
+def explain(
+    scan: Annotated[Path, typer.Argument(help="Scan: .nii, .nii.gz, .mgz or Analyze.", metavar="SCAN")],
+    model: Annotated[Path, typer.Option(help="Checkpoint of the network (.safetensors).", metavar="CKPT")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Heatmap to write: .nii.gz or .nii.")],
+    method: Annotated[str, typer.Option(help="occlusion, cam or gradcam.")] = "gradcam",
+    target: Annotated[
+        str | None, typer.Option(help="Class to explain, by name or index; default: the predicted one.")
+    ] = None,
+    layer: Annotated[str | None, typer.Option(help="Grad-CAM: name of the layer.")] = None,
+    rectify: Annotated[str | None, typer.Option(help="CAM, Grad-CAM: abs (default), relu or none.")] = None,
+    align: Annotated[
+        str | None, typer.Option(help="CAM, Grad-CAM: stretch (default) or receptive_field.")
+    ] = None,
+    window: Annotated[int | None, typer.Option(help="Occlusion: window in voxels (default 7).")] = None,
+    stride: Annotated[int | None, typer.Option(help="Occlusion: stride in voxels (default 1).")] = None,
+    fill: Annotated[float | None, typer.Option(help="Occlusion: fill value (default 0).")] = None,
+    score: Annotated[str | None, typer.Option(help="probability or logit; default: the paper's.")] = None,
+    device: Device = "auto",
+    batch_size: Annotated[str, typer.Option(help="auto or a number.")] = "auto",
+    figure: Annotated[Path | None, typer.Option(help="Also draw the heatmap into this PNG.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Explain one scan: write a heatmap in the scan's own space, with a JSON sidecar."""
+    from pyadx.commands.explain import ExplainRequest, run_explain
+
+    given: dict[str, Any] = {
+        "layer": layer, "rectify": rectify, "align": align, "window": window, "stride": stride,
+        "fill": fill, "score": score,
+    }  # fmt: skip
+    options = {name: value for name, value in given.items() if value is not None}
+    request = ExplainRequest(
+        scan,
+        model,
+        out,
+        method,
+        options,
+        target,
+        device,
+        batch_size,
+        figure,
+        overwrite,
+        not quiet,
+    )
+    explanation = run_explain(request)
+    if quiet:
+        return
+    for warning in explanation.warnings:
+        print(f"pyadx: warning: {warning}", file=sys.stderr)
+    facts = explanation.sidecar
+    prediction = ", ".join(f"{name} {p:.3f}" for name, p in facts["prediction"].items())
+    print(f"prediction: {prediction}")
+    print(f"{facts['method']} of {facts['target']['name']} in {facts['seconds']['explain']:.2f} s: {out}")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")] = Path("demo-output"),
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Explain the MNI152 brain with an untrained network: Grad-CAM and strided occlusion."""
+    from pyadx.commands.demo import run_demo
+
+    result = run_demo(out, device, progress=not quiet)
+    if quiet:
+        return
+    for name, explanation in result.explanations.items():
+        print(f"{name}: {explanation.sidecar['seconds']['explain']:.1f} s")
+    print("The network is UNTRAINED (random weights): these maps show the methods, not a disease.")
+    print(f"results: {result.folder.resolve()}")
+    print(f"figure:  {result.figure.resolve()}")
+
+
+@app.command()
+def info() -> None:
+    """Print versions, what was built, CPU capability and GPU, and why CUDA is off if it is off."""
+    from pyadx.commands.info import info_rows
+
+    for name, value in info_rows():
+        print(f"{name:13} {value}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return the exit code.
+
+    Wrong use and wrong input give one line on standard error and exit code 2; a failure of the machine
+    (disk, memory) one line and 1; Ctrl-C 130.
+    """
+    command: Any = typer.main.get_command(app)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        return command.main(arguments or ["--help"], prog_name="pyadx", standalone_mode=False) or 0
+    except (ValueError, TypeError) as error:
+        return _fail(str(error), 2)
+    except (OSError, MemoryError) as error:
+        return _fail(str(error) or "out of memory", 1)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except RuntimeError as error:
+        from pyadx.inference.batching import is_out_of_memory
+
+        if type(error).__name__ == "Abort":  # typer turns Ctrl-C into this
+            return _fail("interrupted", 130)
+        if is_out_of_memory(error):
+            return _fail("out of memory even for a single scan; use a machine with more", 1)
+        raise
+    except Exception as error:
+        # Usage errors of Typer, whose classes moved between versions, know their message and exit code.
+        message, code = getattr(error, "format_message", None), getattr(error, "exit_code", None)
+        if message is None or code is None:
+            raise
+        return _fail(message(), code)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"pyadx: error: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def run() -> None:
+    """Entry point of the ``pyadx`` script."""
+    sys.exit(main())

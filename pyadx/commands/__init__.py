@@ -1,0 +1,1 @@
+"""What the commands do, free of how their options are written on the command line."""

@@ -1,0 +1,215 @@
+"""``pyadx explain``: one scan and one checkpoint in, one heatmap out."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pyadx import models
+from pyadx.commands.devices import pick_device, software
+from pyadx.data.grids import FittedScan, fit_to_grid, map_to_scan
+from pyadx.data.heatmaps import check_heatmap_path, write_heatmap
+from pyadx.data.intensity import scale_intensity
+from pyadx.data.scans import read_scan
+from pyadx.explainers import CAM, GradCAM, Occlusion
+from pyadx.files import check_writable_folder
+from pyadx.inference.predict import class_probabilities
+from pyadx.models.card import ModelCard
+from pyadx.report.panels import check_figures_possible, save_panels
+
+Method = Literal["occlusion", "cam", "gradcam"]
+Explain = Callable[[Tensor, int], Tensor]
+
+_CAM_OPTIONS = {"rectify", "align"}
+# Options that each method understands, and their defaults.
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "occlusion": {"window": 7, "stride": 1, "fill": 0.0, "score": "probability"},
+    "cam": {"rectify": "abs", "align": "stretch", "score": "logit"},
+    "gradcam": {"layer": None, "rectify": "abs", "align": "stretch", "score": "logit"},
+}
+
+
+@dataclass(frozen=True)
+class ExplainRequest:
+    """Everything that decides a heatmap; ``options`` holds the ones the user gave for the method."""
+
+    scan: Path
+    model: Path
+    out: Path
+    method: str
+    options: dict[str, Any]
+    target: str | None = None
+    device: str = "auto"
+    batch_size: str = "auto"
+    figure: Path | None = None
+    overwrite: bool = False
+    progress: bool = True
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A heatmap on the scan's voxels, and the facts that go into its sidecar."""
+
+    heatmap: np.ndarray
+    sidecar: dict[str, Any]
+    warnings: list[str]
+
+
+def run_explain(request: ExplainRequest) -> Explanation:
+    """Explain one scan file and write the heatmap, its sidecar and, if asked, a figure.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If any input does not fit. Everything that can be checked is checked before the model runs, and
+        nothing is written unless all went well.
+    """
+    out = check_heatmap_path(request.out, overwrite=request.overwrite)
+    if request.figure is not None:
+        _check_figure_path(request.figure, request.overwrite)
+    options = _method_options(request.method, request.options)
+    batch_size = _batch_size(request.batch_size)
+    device = pick_device(request.device)
+    model = models.load(request.model)
+    card = model.card
+    assert isinstance(card, ModelCard)
+    target = _target_index(request.target, card.class_names)
+    explainer = _explainer(request.method, model, options, batch_size, request.progress)
+
+    started = time.perf_counter()
+    scan = read_scan(request.scan)
+    if out.exists() and out.samefile(scan.path):
+        raise ValueError(f"{out}: is the scan itself; choose another name for the heatmap")
+    fitted = fit_to_grid(scan, card.in_shape, card.preprocessing.spacing)
+    volume = prepared_volume(fitted, card).to(device)
+    read_seconds = time.perf_counter() - started
+
+    model.to(device)
+    probabilities = class_probabilities(model, volume)[0].tolist()
+    if target is None:
+        target = int(np.argmax(probabilities))
+    started = time.perf_counter()
+    heatmap = explainer(volume, target)[0].cpu().numpy()
+    explain_seconds = time.perf_counter() - started
+
+    if request.method == "gradcam":
+        options["layer"] = getattr(explainer, "layer", options["layer"])
+    on_scan = map_to_scan(heatmap, fitted)
+    sidecar = {
+        "method": request.method,
+        "parameters": options,
+        "target": {"index": target, "name": card.class_names[target]},
+        "prediction": dict(zip(card.class_names, probabilities, strict=True)),
+        "model": {
+            "file": request.model.name,
+            "architecture": card.architecture,
+            "sha256": models.fingerprint(model),
+            "trained": card.trained,
+        },
+        "scan": {"file": scan.path.name, "shape": list(scan.data.shape)},
+        "grid": {
+            "shape": list(card.in_shape),
+            "spacing_mm": card.preprocessing.spacing,
+            "resampled": fitted.resampled,
+            "share_of_intensity_on_grid": round(fitted.kept, 6),
+            "intensity": card.preprocessing.intensity,
+        },
+        "seconds": {"read": round(read_seconds, 4), "explain": round(explain_seconds, 4)},
+        "software": software(device),
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "note": "Research software, not a medical device."
+        + ("" if card.trained else " The network is untrained: its weights are random."),
+    }
+    if request.figure is not None:
+        rows = {f"{request.method}, {card.class_names[target]}": heatmap}
+        save_panels(request.figure, fitted.data, rows, scan.path.name, _spacing(fitted))
+    write_heatmap(out, on_scan, scan, sidecar)
+    return Explanation(on_scan, sidecar, _warnings(fitted, card))
+
+
+def prepared_volume(fitted: FittedScan, card: ModelCard) -> Tensor:
+    """Return the network's input ``[1, 1, D, H, W]`` for a scan on its grid."""
+    try:
+        scaled = scale_intensity(fitted.data, card.preprocessing.intensity)
+    except ValueError as error:
+        raise ValueError(f"{fitted.scan.path}: {error}") from None
+    return torch.from_numpy(scaled)[None, None]
+
+
+def _explainer(
+    method: str, model: nn.Module, options: dict[str, Any], batch_size: Any, progress: bool
+) -> Explain:
+    common = {"batch_size": batch_size, "progress": progress}
+    if method == "occlusion":
+        return Occlusion(model, **options, **common)
+    if method == "cam":
+        return CAM(model, **options, **common)
+    return GradCAM(model, **options, **common)
+
+
+def _method_options(method: str, given: dict[str, Any]) -> dict[str, Any]:
+    if method not in get_args(Method):
+        raise ValueError(f"--method must be one of {', '.join(get_args(Method))}, got {method!r}")
+    known = _OPTIONS[method]
+    for name in given:
+        if name not in known:
+            raise ValueError(f"--{name} has no meaning for --method {method}")
+    options = {**known, **given}
+    if "fill" in options and not math.isfinite(options["fill"]):
+        raise ValueError(f"--fill must be a finite number, got {options['fill']}")
+    return options
+
+
+def _batch_size(text: str) -> int | str:
+    if text == "auto":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"--batch-size must be 'auto' or a positive integer, got {text!r}") from None
+
+
+def _target_index(text: str | None, names: tuple[str, ...]) -> int | None:
+    if text is None:
+        return None
+    if text in names:
+        return names.index(text)
+    if text.isdecimal() and int(text) < len(names):
+        return int(text)
+    raise ValueError(
+        f"--target {text!r} is not a class of this model; its classes are {', '.join(names)} "
+        f"(or 0 to {len(names) - 1})"
+    )
+
+
+def _check_figure_path(path: Path, overwrite: bool) -> None:
+    check_figures_possible()
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"{path}: a figure is written as .png")
+    check_writable_folder(path)
+    if path.exists() and not overwrite:
+        raise ValueError(f"{path}: exists already; choose another name or use --overwrite")
+
+
+def _spacing(fitted: FittedScan) -> tuple[float, float, float]:
+    x, y, z = np.linalg.norm(fitted.affine[:3, :3], axis=0)
+    return float(x), float(y), float(z)
+
+
+def _warnings(fitted: FittedScan, card: ModelCard) -> list[str]:
+    found = []
+    if fitted.kept < 0.99:
+        found.append(
+            f"only {fitted.kept:.0%} of the scan's intensity lies on the network's grid "
+            f"({'x'.join(map(str, card.in_shape))} voxels); crop or register the scan first"
+        )
+    if not card.trained:
+        found.append("the network is untrained: the heatmap shows the method, not a disease")
+    return found

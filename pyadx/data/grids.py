@@ -1,0 +1,164 @@
+"""Bringing a scan onto a network's grid, and a heatmap back onto the scan."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pyadx.data.scans import Scan
+
+# Voxel sizes this close (relative) count as equal: the scan is cropped or padded, not resampled.
+_SAME_SIZE = 1e-3
+
+
+@dataclass(frozen=True)
+class FittedScan:
+    """A scan on a network's grid.
+
+    The grid has the scan's axes in canonical (closest to RAS+) order and shares its centre, to within
+    half a voxel.
+
+    Attributes
+    ----------
+    scan : Scan
+        The scan as it was read.
+    data : numpy.ndarray
+        float32 ``[D, H, W]`` on the grid; zero outside the scan.
+    affine : numpy.ndarray
+        Voxel-to-world matrix of the grid.
+    zoom : numpy.ndarray
+        Grid voxel size over scan voxel size along each canonical axis.
+    start : numpy.ndarray
+        Canonical voxel coordinate of the grid's first voxel.
+    kept : float
+        Share of the scan's total absolute intensity that lies on the grid; below 1 the grid cuts
+        something off.
+    """
+
+    scan: Scan
+    data: np.ndarray
+    affine: np.ndarray
+    zoom: np.ndarray
+    start: np.ndarray
+    kept: float
+
+    @property
+    def resampled(self) -> bool:
+        """Whether voxel sizes differ, so that values were interpolated."""
+        return not np.array_equal(self.zoom, np.ones(3))
+
+
+def fit_to_grid(scan: Scan, shape: tuple[int, int, int], spacing: float | None) -> FittedScan:
+    """Reorient a scan to canonical axes and bring it to a shape and voxel size.
+
+    Parameters
+    ----------
+    scan : Scan
+        Any orientation, voxel size and shape.
+    shape : tuple of int
+        Shape of the grid.
+    spacing : float or None
+        Isotropic voxel size of the grid in mm; ``None`` keeps the scan's.
+
+    Returns
+    -------
+    FittedScan
+        Where voxel sizes agree the scan is cropped or padded about its centre and values are kept to
+        the bit; otherwise it is interpolated linearly.
+    """
+    import nibabel as nib
+    from nibabel.orientations import apply_orientation, io_orientation
+    from scipy import ndimage
+
+    canonical = apply_orientation(scan.data, io_orientation(scan.affine)).astype(np.float32, copy=False)
+    affine = scan.affine @ nib.orientations.inv_ornt_aff(io_orientation(scan.affine), scan.data.shape)
+    sizes = np.linalg.norm(affine[:3, :3], axis=0)
+    length = np.array(canonical.shape)
+    zoom = np.ones(3) if spacing is None else spacing / sizes
+    if np.allclose(zoom, 1.0, rtol=0, atol=_SAME_SIZE):
+        zoom = np.ones(3)
+        start = np.floor((length - np.array(shape)) / 2)
+        data = _window(canonical, start.astype(int), shape)
+        whole = np.abs(canonical).sum(dtype=np.float64)
+        kept = float(np.abs(data).sum(dtype=np.float64) / whole)
+    else:
+        start = (length - 1) / 2 - zoom * (np.array(shape) - 1) / 2
+        data = ndimage.affine_transform(
+            canonical, zoom, offset=start, output_shape=shape, order=1, mode="grid-constant"
+        )
+        kept = _share_inside(canonical, start - zoom / 2, start + zoom * (np.array(shape) - 0.5))
+    placed = affine @ nib.affines.from_matvec(np.diag(zoom), start)
+    return FittedScan(scan, np.ascontiguousarray(data), placed, zoom, start, kept)
+
+
+def map_to_scan(heatmap: np.ndarray, fitted: FittedScan) -> np.ndarray:
+    """Bring a heatmap from a network's grid onto the voxels of the scan.
+
+    Parameters
+    ----------
+    heatmap : numpy.ndarray
+        ``[D, H, W]`` on the grid of ``fitted``.
+    fitted : FittedScan
+        The scan that was explained.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, of the scan's own shape and axis order; zero for voxels that the grid did not hold.
+    """
+    from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
+    from scipy import ndimage
+
+    orientation = io_orientation(fitted.scan.affine)
+    length = _canonical_shape(fitted)
+    if fitted.resampled:
+        backwards = 1.0 / fitted.zoom
+        data = ndimage.affine_transform(
+            heatmap.astype(np.float32, copy=False),
+            backwards,
+            offset=-fitted.start * backwards,
+            output_shape=length,
+            order=1,
+            mode="nearest",
+        )
+        for axis, n in enumerate(length):
+            at = (np.arange(n) - fitted.start[axis]) * backwards[axis]
+            outside = (at < -0.5) | (at > heatmap.shape[axis] - 0.5)
+            data[(slice(None),) * axis + (outside,)] = 0
+    else:
+        data = _window(heatmap, -fitted.start.astype(int), length)
+    back = ornt_transform(axcodes2ornt("RAS"), orientation)
+    return np.ascontiguousarray(apply_orientation(data, back), dtype=np.float32)
+
+
+def _canonical_shape(fitted: FittedScan) -> tuple[int, ...]:
+    from nibabel.orientations import io_orientation
+
+    axes = io_orientation(fitted.scan.affine)[:, 0].astype(int)
+    shape = [0, 0, 0]
+    for stored, canonical in enumerate(axes):
+        shape[canonical] = fitted.scan.data.shape[stored]
+    return tuple(shape)
+
+
+def _window(data: np.ndarray, start: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Cut ``[start, start + shape)`` out of an array; zero where the array has no voxels."""
+    out = np.zeros(shape, dtype=data.dtype)
+    source, target = [], []
+    for first, n, m in zip(start, shape, data.shape, strict=True):
+        low, high = max(0, int(first)), min(m, int(first) + n)
+        if low >= high:
+            return out
+        source.append(slice(low, high))
+        target.append(slice(low - int(first), high - int(first)))
+    out[tuple(target)] = data[tuple(source)]
+    return out
+
+
+def _share_inside(data: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
+    inside = np.abs(data)
+    whole = inside.sum(dtype=np.float64)
+    for axis, n in enumerate(data.shape):
+        at = np.arange(n)
+        keep = (at >= low[axis]) & (at <= high[axis])
+        inside = np.compress(keep, inside, axis=axis)
+    return float(inside.sum(dtype=np.float64) / whole)

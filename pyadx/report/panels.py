@@ -1,0 +1,132 @@
+"""Still figures: axial, sagittal and coronal sections with heatmaps over the scan."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pyadx.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Section name, canonical axis that is cut, and the letters at the left and right edge of the picture.
+_SECTIONS = (("axial", 2, "L", "R"), ("sagittal", 0, "P", "A"), ("coronal", 1, "L", "R"))
+_PERCENTILE = 99.5
+_DPI = 150
+
+
+def check_figures_possible() -> None:
+    """Raise ``ValueError`` where Matplotlib is not installed."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise ValueError("figures need Matplotlib; install it with: pip install 'pyadx[report]'") from None
+
+
+def save_panels(
+    path: str | os.PathLike[str],
+    scan: np.ndarray,
+    heatmaps: Mapping[str, np.ndarray],
+    title: str,
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
+) -> None:
+    """Draw the scan and heatmaps over it, one row each, in three sections.
+
+    Sections cut the scan at its centre of mass. Colours run from 0 to the 99.5th percentile of each
+    heatmap's non-zero values (the ends are on its colour bar); weak values are transparent.
+
+    Parameters
+    ----------
+    path : path
+        PNG file; written beside it first and then renamed.
+    scan : numpy.ndarray
+        ``[D, H, W]`` in canonical (RAS+) axis order.
+    heatmaps : mapping
+        Title of each row to ``[D, H, W]`` on the same voxels.
+    title : str
+        Written above the figure.
+    spacing : tuple of float
+        Voxel size in mm along each axis.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows = {"scan": None, **heatmaps}
+    figure = Figure(figsize=(9.4, 2.9 * len(rows) + 0.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, fontsize=11)
+    # The last column holds the colour bars, so that sections stay aligned from row to row.
+    axes = figure.subplots(
+        len(rows), len(_SECTIONS) + 1, squeeze=False, width_ratios=[1.0, 1.0, 1.0, 0.035]
+    )
+    centre = _centre_of_mass(scan)
+    for (name, heatmap), row in zip(rows.items(), axes, strict=True):
+        overlay: Any = None
+        top = _top(heatmap) if heatmap is not None else 0.0
+        for (section, axis, left, right), picture in zip(_SECTIONS, row[:-1], strict=True):
+            aspect = _show_scan(picture, scan, axis, centre[axis], spacing)
+            if heatmap is not None:
+                overlay = _show_heatmap(picture, heatmap, axis, centre[axis], top, aspect)
+            _label(picture, left, right)
+            if heatmap is None:
+                picture.set_title(f"{section}, voxel {centre[axis]}", fontsize=9)
+        row[0].set_ylabel(name, fontsize=10)
+        if overlay is None:
+            row[-1].set_axis_off()
+        else:
+            figure.colorbar(overlay, cax=row[-1]).ax.tick_params(labelsize=7)
+    with replacing(Path(path)) as (partial,):
+        figure.savefig(partial, dpi=_DPI, facecolor="white", format="png")
+
+
+def _centre_of_mass(scan: np.ndarray) -> list[int]:
+    mass = np.abs(scan).astype(np.float64)
+    total = mass.sum()
+    centre = []
+    for axis, n in enumerate(scan.shape):
+        profile = mass.sum(axis=tuple(a for a in range(3) if a != axis))
+        at = float((profile * np.arange(n)).sum() / total) if total > 0 else (n - 1) / 2
+        centre.append(round(at))
+    return centre
+
+
+def _top(heatmap: np.ndarray) -> float:
+    values = np.abs(heatmap[heatmap != 0])
+    return float(np.percentile(values, _PERCENTILE)) if values.size else 1.0
+
+
+def _cut(volume: np.ndarray, axis: int, index: int) -> np.ndarray:
+    return np.take(volume, index, axis=axis).T
+
+
+def _show_scan(picture: Axes, scan: np.ndarray, axis: int, index: int, spacing: tuple[float, ...]) -> float:
+    across, up = (s for a, s in enumerate(spacing) if a != axis)
+    top = float(np.percentile(scan, 99.8)) or 1.0
+    picture.imshow(
+        _cut(scan, axis, index), cmap="gray", vmin=0, vmax=top, origin="lower", aspect=up / across
+    )
+    return up / across
+
+
+def _show_heatmap(
+    picture: Axes, heatmap: np.ndarray, axis: int, index: int, top: float, aspect: float
+) -> Any:
+    section = _cut(heatmap, axis, index)
+    alpha = np.clip(np.abs(section) / top, 0, 1) * 0.85 if top > 0 else np.zeros_like(section)
+    return picture.imshow(
+        section, cmap="inferno", vmin=0, vmax=top, alpha=alpha, origin="lower", aspect=aspect
+    )
+
+
+def _label(picture: Axes, left: str, right: str) -> None:
+    picture.set_xticks([])
+    picture.set_yticks([])
+    for x, letter in ((0.03, left), (0.97, right)):
+        picture.text(
+            x, 0.5, letter, transform=picture.transAxes, color="white", fontsize=8, ha="center", va="center"
+        )
