@@ -11,7 +11,7 @@ NATIVE := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu') CMakeL
 demo: $(VENV)/installed
 	$(BIN)/pyadx demo
 
-test: $(VENV)/test-ready
+test: $(VENV)/installed
 	$(BIN)/pytest
 
 lint: $(VENV)/lint-ready
@@ -28,7 +28,7 @@ format: $(VENV)/lint-ready
 bench: $(VENV)/bench-ready
 	$(BIN)/python benchmarks/run.py
 
-wheel: $(VENV)/test-ready
+wheel: $(VENV)/installed
 	$(BIN)/python -m build --wheel --no-isolation
 
 clean:
@@ -41,17 +41,13 @@ $(VENV)/base:
 	touch $@
 
 $(VENV)/installed: $(VENV)/base $(NATIVE)
-	$(BIN)/pip install --quiet --no-build-isolation --editable ".[report]"
-	touch $@
-
-$(VENV)/test-ready: $(VENV)/installed
 	$(BIN)/pip install --quiet --no-build-isolation --editable ".[report,test]"
 	touch $@
 
 $(VENV)/lint-ready: $(VENV)/installed
-	$(BIN)/pip install --quiet "ruff>=0.9" "mypy>=1.14" "clang-format>=19"
+	$(BIN)/pip install --quiet --no-build-isolation "ruff>=0.9" "mypy>=1.14" "clang-format>=19"
 	touch $@
 
-$(VENV)/bench-ready: $(VENV)/test-ready
+$(VENV)/bench-ready: $(VENV)/installed
 	$(BIN)/pip install --quiet "monai>=1.4" "captum>=0.7"
 	touch $@

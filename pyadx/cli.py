@@ -12,6 +12,8 @@ app = typer.Typer(
     help="Visual explanations of 3D CNNs on brain MRI. Research software, not a medical device.",
 )
 
+_INTERRUPTED = 130  # the shell's code for a process that Ctrl-C ended
+
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars and no messages.")]
 
@@ -109,18 +111,19 @@ def main(arguments: list[str] | None = None) -> int:
     command: Any = typer.main.get_command(app)
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        return command.main(arguments or ["--help"], prog_name="pyadx", standalone_mode=False) or 0
+        code = command.main(arguments or ["--help"], prog_name="pyadx", standalone_mode=False) or 0
+        return _fail("interrupted", code) if code == _INTERRUPTED else code
     except (ValueError, TypeError) as error:
         return _fail(str(error), 2)
     except (OSError, MemoryError) as error:
         return _fail(str(error) or "out of memory", 1)
     except KeyboardInterrupt:
-        return _fail("interrupted", 130)
+        return _fail("interrupted", _INTERRUPTED)
     except RuntimeError as error:
         from pyadx.inference.batching import is_out_of_memory
 
         if type(error).__name__ == "Abort":  # typer turns Ctrl-C into this
-            return _fail("interrupted", 130)
+            return _fail("interrupted", _INTERRUPTED)
         if is_out_of_memory(error):
             return _fail("out of memory even for a single scan; use a machine with more", 1)
         raise

@@ -38,6 +38,8 @@ def run_demo(folder: Path, device: str = "auto", progress: bool = True) -> DemoR
         If nilearn or Matplotlib is missing or the folder cannot be written to.
     """
     check_figures_possible()
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder}: is a file, expected a folder for the results")
     template = _mni152()
     folder.mkdir(parents=True, exist_ok=True)
     scan_file = folder / "scan.nii.gz"

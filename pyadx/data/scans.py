@@ -86,6 +86,8 @@ def _open(source: Path) -> Any:
         raise ValueError(f"{source}: the file is empty (0 bytes)")
     try:
         image: Any = nib.load(source)
+    except (EOFError, zlib.error) as error:
+        raise ValueError(f"{source}: truncated or damaged ({_reason(error)})") from None
     except Exception as error:  # nibabel and the decompressors raise many kinds for damaged headers
         raise ValueError(f"{source}: cannot be read as a scan ({_reason(error)})") from None
     if not hasattr(image, "affine") or not hasattr(image, "dataobj"):

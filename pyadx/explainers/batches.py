@@ -40,7 +40,7 @@ def over_scans(
     """Explain ``[B, C, D, H, W]`` part by part and put the maps together, ``[B, D, H, W]``."""
     scans = volume.shape[0]
     parts: dict[int, Tensor] = {}
-    with progress_bar("scans", scans, progress) as advance:
+    with progress_bar("scans", scans, progress and scans > 1) as advance:
 
         def run(start: int, stop: int) -> None:
             parts[start] = explain(volume[start:stop], target_of(target, start, stop, scans))

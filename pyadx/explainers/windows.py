@@ -23,7 +23,7 @@ def triple(name: str, value: int | Sequence[int]) -> tuple[int, int, int]:
     ValueError
         If it is neither one positive integer nor three.
     """
-    values = (value,) * 3 if isinstance(value, int) else tuple(value)
+    values = tuple(value) if isinstance(value, Sequence) else (value,) * 3
     if len(values) != 3 or any(isinstance(v, bool) or not isinstance(v, int) for v in values):
         raise ValueError(f"{name} must be one integer or three, got {value!r}")
     if min(values) < 1:

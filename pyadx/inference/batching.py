@@ -103,4 +103,8 @@ def progress_bar(title: str, total: int, shown: bool) -> Iterator[Callable[[int]
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(title, total=total)
-        yield lambda count: progress.advance(task, count)
+        try:
+            yield lambda count: progress.advance(task, count)
+        except BaseException:
+            progress.update(task, visible=False)  # the error's own line is what should be left to see
+            raise

@@ -1,0 +1,126 @@
+import json
+import subprocess
+import sys
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+import pyadx
+from pyadx import GradCAM, Occlusion, models
+from pyadx.commands.explain import prepared_volume
+from pyadx.data import fit_to_grid, map_to_scan, read_scan
+
+METHODS = {
+    "gradcam": ("resnet", ["--layer", "bn4", "--rectify", "relu"]),
+    "cam": ("resnet-gap", ["--align", "receptive_field"]),
+    "occlusion": ("resnet-gap", ["--window", "15", "--stride", "20"]),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_scan_in_heatmap_and_sidecar_out(method, here, run):
+    name, options = METHODS[method]
+    code, out, err = run(
+        "explain", "scan.nii.gz", "--model", f"{name}.safetensors", "--method", method, "--target", "AD",
+        "-o", "heat.nii.gz", *options,
+    )  # fmt: skip
+    assert code == 0
+    assert "prediction: NC 0." in out
+    assert "untrained" in err
+    scan, heat = nib.load("scan.nii.gz"), nib.load("heat.nii.gz")
+    assert heat.shape == scan.shape
+    assert np.allclose(heat.affine, scan.affine)
+    assert heat.get_data_dtype() == np.float32
+    values = heat.get_fdata()
+    assert np.isfinite(values).all()
+    assert values.max() > 0
+    facts = json.loads((here / "heat.json").read_text())
+    assert facts["method"] == method
+    assert facts["target"] == {"index": 1, "name": "AD"}
+    assert facts["model"]["sha256"] == models.fingerprint(models.load(f"{name}.safetensors"))
+    assert facts["model"]["trained"] is False
+    assert facts["software"]["pyadx"] == pyadx.__version__
+    assert facts["seconds"]["explain"] > 0
+    assert sum(facts["prediction"].values()) == pytest.approx(1, rel=1e-5)
+    for option in options[::2]:
+        assert str(facts["parameters"][option[2:]]) == options[options.index(option) + 1]
+
+
+@pytest.mark.parametrize("method", ["gradcam", "occlusion"])
+def test_file_equals_the_map_from_python(method, here, run):
+    options = {"gradcam": ["--layer", "bn4"], "occlusion": ["--window", "15", "--stride", "20"]}[method]
+    command = ["explain", "scan.nii.gz", "--model", "resnet.safetensors", "--method", method]
+    assert run(*command, "-o", "heat.nii", "--target", "0", "-q", *options)[0] == 0
+    model = models.load("resnet.safetensors")
+    fitted = fit_to_grid(read_scan("scan.nii.gz"), (49, 50, 51), 2.0)
+    explain = GradCAM(model, "bn4") if method == "gradcam" else Occlusion(model, 15, 20)
+    expected = map_to_scan(explain(prepared_volume(fitted, model.card), target=0)[0].numpy(), fitted)
+    assert np.array_equal(nib.load("heat.nii").get_fdata(dtype=np.float32), expected)
+
+
+def test_without_target_the_predicted_class_is_explained(here, run):
+    assert run("explain", "scan.nii.gz", "--model", "resnet.safetensors", "-o", "heat.nii.gz")[0] == 0
+    facts = json.loads((here / "heat.json").read_text())
+    assert facts["prediction"][facts["target"]["name"]] == max(facts["prediction"].values())
+    assert facts["parameters"]["layer"] == "voxres9_out"
+
+
+def test_figure_is_drawn(here, run):
+    pytest.importorskip("matplotlib")
+    code, _, _ = run("explain", "scan.nii.gz", "--model", "resnet.safetensors", "-o", "heat.nii.gz",
+                     "--figure", "heat.png", "-q")  # fmt: skip
+    assert code == 0
+    from matplotlib.image import imread
+
+    picture = imread("heat.png")
+    assert min(picture.shape[:2]) > 300
+    assert picture.std() > 0.05
+
+
+def test_existing_results_are_kept_unless_overwriting_is_asked_for(here, run):
+    arguments = ("explain", "scan.nii.gz", "--model", "resnet.safetensors", "-o", "heat.nii.gz", "-q")
+    (here / "heat.json").write_text("mine")
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert "heat.json: exists already" in err
+    assert (here / "heat.json").read_text() == "mine"
+    assert not (here / "heat.nii.gz").exists()
+    assert run(*arguments, "--overwrite")[0] == 0
+    assert json.loads((here / "heat.json").read_text())["method"] == "gradcam"
+
+
+def test_quiet_prints_nothing_and_progress_goes_to_standard_error(here, run):
+    arguments = ["explain", "scan.nii.gz", "--model", "resnet-gap.safetensors", "-o", "heat.nii.gz"]
+    arguments += ["--method", "occlusion", "--window", "25", "--stride", "25", "--overwrite"]
+    assert run(*arguments, "-q") == (0, "", "")
+    code, out, err = run(*arguments)
+    assert code == 0
+    assert "10/10" in err
+    assert "10/10" not in out
+
+
+def test_scan_larger_than_the_grid_is_warned_about(here, run):
+    data = np.random.default_rng(0).random((90, 90, 90), dtype=np.float32)
+    nib.save(nib.Nifti1Image(data, np.diag([2.0, 2, 2, 1])), "large.nii")
+    code, _, err = run("explain", "large.nii", "--model", "resnet.safetensors", "-o", "heat.nii.gz")
+    assert code == 0
+    assert "only 17% of the scan's intensity" in err
+
+
+def test_the_installed_command_exits_with_the_code(here):
+    command = [
+        sys.executable,
+        "-m",
+        "pyadx",
+        "explain",
+        "missing.nii",
+        "--model",
+        "resnet.safetensors",
+        "-o",
+        "h.nii",
+    ]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr == "pyadx: error: missing.nii: no such file\n"
+    assert result.stdout == ""

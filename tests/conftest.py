@@ -1,0 +1,38 @@
+import pytest
+import torch
+
+
+def cuda_skip_reason():
+    """Why CUDA tests cannot run here, or None."""
+    if not torch.cuda.is_available():
+        return f"no CUDA GPU is usable by torch {torch.__version__} here"
+    try:
+        from pyadx import _ucm
+    except ImportError:
+        return None
+    reason = _ucm.build_info()["cuda_off_reason"]
+    return f"pyadx was built without CUDA: {reason}" if reason else None
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request):
+    if request.param == "cuda" and (reason := cuda_skip_reason()):
+        pytest.skip(reason)
+    return torch.device(request.param)
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def poisoned_memory():
+    """Every new tensor starts as NaN (or the largest integer), so unwritten outputs show."""
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    filling = torch.utils.deterministic.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    yield
+    torch.use_deterministic_algorithms(deterministic)
+    torch.utils.deterministic.fill_uninitialized_memory = filling

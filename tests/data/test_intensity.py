@@ -1,0 +1,32 @@
+import numpy as np
+import pytest
+
+from pyadx.data.intensity import scale_intensity
+
+SCAN = np.array([0.0, 0.0, 2.0, 4.0, 8.0], dtype=np.float64)
+
+
+def test_max_divides_by_the_maximum():
+    scaled = scale_intensity(SCAN, "max")
+    assert scaled.dtype == np.float32
+    assert scaled.tolist() == [0, 0, 0.25, 0.5, 1]
+
+
+def test_zscore_is_that_of_the_mask_and_leaves_background_zero():
+    scaled = scale_intensity(SCAN, "zscore")
+    assert scaled[:2].tolist() == [0, 0]
+    assert scaled[2:].mean() == pytest.approx(0, abs=1e-6)
+    assert scaled[2:].std() == pytest.approx(1, rel=1e-6)
+
+
+def test_none_keeps_values():
+    assert np.array_equal(scale_intensity(SCAN, "none"), SCAN)
+
+
+@pytest.mark.parametrize(
+    ("data", "intensity", "words"),
+    [(-SCAN, "max", "positive"), (0 * SCAN, "zscore", "equal"), ((SCAN > 0) * 3.0, "zscore", "equal")],
+)
+def test_scans_that_cannot_be_scaled_are_told(data, intensity, words):
+    with pytest.raises(ValueError, match=words):
+        scale_intensity(data, intensity)

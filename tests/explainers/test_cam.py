@@ -1,0 +1,75 @@
+import pytest
+import torch
+from networks import Gap, Plain, randomised
+from reference import cam as reference
+
+from pyadx import CAM, models
+
+
+@pytest.fixture
+def scans(generator):
+    return torch.rand(3, 1, 8, 9, 10, generator=generator, dtype=torch.float64)
+
+
+def features_of(model, layer, scans):
+    kept = {}
+    handle = layer.register_forward_hook(lambda module, args, out: kept.update(f=out.detach().clone()))
+    model.eval()(scans)
+    handle.remove()
+    return kept["f"]
+
+
+@pytest.mark.parametrize("rectify", ["abs", "relu", "none"])
+def test_equals_the_weighted_sum_of_the_averaged_maps(rectify, scans):
+    model = randomised(Gap(classes=3)).double()
+    targets = [2, 0, 1]
+    features = features_of(model, model.act, scans)
+    expected = reference.weighted_cam(features, model.fc.weight.detach()[targets], (8, 9, 10), rectify)
+    assert torch.allclose(CAM(model, rectify)(scans, targets).double(), expected, rtol=1e-5, atol=1e-7)
+
+
+def test_bias_is_ignored(scans):
+    """MONAI adds the output layer's bias to the map."""
+    model = randomised(Gap()).double()
+    before = CAM(model)(scans, target=1)
+    with torch.no_grad():
+        model.fc.bias += 100.0
+    assert torch.equal(CAM(model)(scans, target=1), before)
+
+
+def test_without_a_target_each_scan_is_explained_for_its_own_class(scans):
+    model = randomised(Gap(classes=4)).double()
+    scans[1] *= -3
+    predicted = model(scans).argmax(1).tolist()
+    assert torch.equal(CAM(model)(scans), CAM(model)(scans, target=predicted))
+
+
+def test_weights_changed_after_construction_are_used(scans):
+    model = randomised(Gap()).double()
+    explain = CAM(model)
+    explain(scans, target=1)
+    randomised(model, seed=5)
+    assert torch.equal(explain(scans, target=1), CAM(model)(scans, target=1))
+
+
+def test_finds_the_pooled_layer_of_the_paper_networks():
+    for name, layer in (("resnet-gap", "voxres9_out"), ("resnet-shallow-gap", "relu4")):
+        explain = CAM(models.build(name, (24, 24, 24), seed=0))
+        explain(torch.rand(1, 1, 24, 24, 24), target="AD")
+        assert explain._head.layer == layer
+
+
+def test_networks_without_global_average_pooling_are_refused(scans):
+    with pytest.raises(ValueError, match="global average pooling"):
+        CAM(randomised(Plain()).double())(scans)
+    with_softmax = torch.nn.Sequential(Gap().double(), torch.nn.Softmax(1))
+    with pytest.raises(ValueError, match="last operation"):
+        CAM(with_softmax)(scans)
+
+
+def test_cuda_equals_cpu(device, generator):
+    model = randomised(Gap())
+    scans = torch.rand(2, 1, 8, 9, 10, generator=generator)
+    expected = CAM(model)(scans, target=1)
+    actual = CAM(model.to(device))(scans.to(device), target=1)
+    assert torch.allclose(actual.cpu(), expected, rtol=1e-4, atol=1e-6 * expected.max().item())

@@ -1,0 +1,95 @@
+"""The rules of the house that a machine can check."""
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "pyadx"
+
+# From the top floor down: a module imports only from floors below its own (and from its own folder).
+FLOORS = [
+    "cli", "commands", "report", "evaluation", "training", "data", "explainers", "inference",
+    "segmentation", "models", "ops", "files", "_ucm",
+]  # fmt: skip
+# They work on anybody's module and must not know ours, nor files.
+INDEPENDENT = {"explainers": {"models", "data"}, "inference": {"models", "data"}}
+HEAVY = ["nibabel", "nilearn", "matplotlib", "scipy", "sklearn", "skimage", "typer", "rich", "safetensors"]
+
+
+def floor_of(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_floors(path):
+    """Floors of pyadx that a file imports from, at any depth of the code."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names = [node.module]
+            if node.module == "pyadx":
+                names = [f"pyadx.{alias.name}" for alias in node.names]
+        for name in names:
+            if name.startswith("pyadx."):
+                yield name.split(".")[1]
+
+
+# The package's own __init__ shows the public names and is on no floor.
+SOURCES = sorted(p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE or not p.name.startswith("__"))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_down_the_floors_only(path):
+    own = floor_of(path)
+    # The four explainers are on the package's surface; only the upper floors may take them from there.
+    surface = {"CAM", "GradCAM", "Occlusion", "__version__"}
+    for floor in set(imported_floors(path)) - surface:
+        assert floor in FLOORS, f"unknown floor {floor}: add it to the plan"
+        assert floor == own or FLOORS.index(floor) > FLOORS.index(own), f"{own} must not import {floor}"
+        assert floor not in INDEPENDENT.get(own, ()), f"{own} must work without {floor}"
+
+
+def test_importing_the_package_stays_light():
+    code = f"import sys, pyadx; print([m for m in {HEAVY} if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
+
+
+def native_sources():
+    return sorted(p for p in (ROOT / "csrc").rglob("*") if p.suffix in (".h", ".cpp", ".cu"))
+
+
+def test_only_bindings_see_torch_and_python():
+    for path in native_sources():
+        if path.parent.name == "bindings":
+            continue
+        found = re.findall(r'#include [<"](torch/|pybind11/|Python\.h|c10/|ATen/)', path.read_text())
+        assert not found, f"{path} includes {found}"
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *native_sources()], ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_fit_on_a_few_screens(path):
+    assert len(path.read_text().splitlines()) <= 320
+
+
+def test_native_files_open_with_what_they_are():
+    for path in native_sources():
+        assert path.read_text().startswith("// "), path
+
+
+def test_public_names_have_docstrings():
+    import pyadx
+
+    for module in (pyadx, pyadx.models, pyadx.ops, pyadx.inference, pyadx.explainers):
+        for name in module.__all__:
+            value = getattr(module, name)
+            if inspect.isclass(value) or inspect.isfunction(value):
+                assert value.__doc__, f"{module.__name__}.{name}"

@@ -1,0 +1,79 @@
+"""A wheel built from this tree works in an empty environment that has only torch and numpy."""
+
+import os
+import shutil
+import subprocess
+import sys
+import venv
+import zipfile
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+CHECK = """
+import sys, torch, pyadx
+from pyadx import _ucm
+out = pyadx.ops.occlude_boxes(torch.ones(1, 4, 4, 4), torch.tensor([[0, 0, 0, 2, 2, 2]]))
+assert out.sum() == 56, out.sum()
+model = pyadx.models.build("resnet-gap", (24, 24, 24), seed=0)
+scan = torch.rand(1, 1, 24, 24, 24)
+cam, gradcam = pyadx.CAM(model)(scan, target="AD"), pyadx.GradCAM(model)(scan, target="AD")
+assert torch.allclose(gradcam * 27, cam, rtol=1e-3, atol=1e-5)
+assert pyadx.Occlusion(model, 7, 12)(scan, target=1).shape == (1, 24, 24, 24)
+assert _ucm.version == pyadx.__version__
+print(pyadx.__file__)
+"""
+
+
+def run(*command, **kwargs):
+    result = subprocess.run(command, capture_output=True, text=True, check=False, **kwargs)
+    assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    pytest.importorskip("build")
+    pytest.importorskip("pybind11")
+    if shutil.which("cmake") is None:
+        pytest.importorskip("cmake")
+    # From a copy, so that neither stale build folders nor concurrent builds matter.
+    tree = tmp_path_factory.mktemp("tree") / "pyadx"
+    ignored = shutil.ignore_patterns(
+        ".git", ".venv", "build", "dist", "*.so", "*.egg-info", ".*_cache", "demo-output"
+    )
+    shutil.copytree(ROOT, tree, ignore=ignored)
+    out = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), cwd=tree)
+    (path,) = out.glob("*.whl")
+    return path
+
+
+def test_wheel_holds_both_libraries_and_no_sources(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "pyadx/_C.so" in names
+    assert any(n.startswith("pyadx/_ucm.") and n.endswith(".so") for n in names)
+    assert "pyadx/py.typed" in names
+    assert not [n for n in names if n.endswith((".cpp", ".cu", ".h")) or n.startswith(("tests", "csrc"))]
+    assert wheel.stat().st_size < 10 * 2**20
+
+
+def test_wheel_works_where_there_is_only_torch_and_numpy(wheel, tmp_path):
+    folder = tmp_path / "empty"
+    venv.create(folder, with_pip=True)
+    python = str(folder / "bin" / "python")
+    pins = [f"torch=={version('torch').split('+')[0]}", f"numpy=={version('numpy')}"]
+    offline = subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", *pins], capture_output=True, text=True, check=False
+    )
+    if offline.returncode != 0:
+        pytest.skip(f"torch cannot be installed here: {offline.stderr.strip().splitlines()[-1]}")
+    run(python, "-m", "pip", "install", "--quiet", "--no-deps", str(wheel))
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    where = run(python, "-c", CHECK, cwd=tmp_path, env=environment)
+    assert str(folder) in where
+    packages = run(python, "-m", "pip", "list", "--format=freeze")
+    assert "nibabel" not in packages
