@@ -1,0 +1,90 @@
+"""Is batched occlusion masking faster than cloning and indexing in PyTorch?
+
+Floor: B*C*D*H*W elements written; the volume itself is small enough to be read from cache. "fresh" makes
+a new batch each time, "reused" writes into the same buffer, where a plain copy is the floor.
+"""
+
+import pytest
+import torch
+
+from pyadx import ops
+
+SHAPES = {"64^3": (64, 64, 64), "110^3": (110, 110, 110), "182x218x182": (182, 218, 182)}
+CASES = [("64^3", 1), ("64^3", 16), ("110^3", 1), ("110^3", 8), ("110^3", 32), ("182x218x182", 4)]
+IDS = [f"{shape}-B{batch}" for shape, batch in CASES]
+WINDOW = 7
+
+
+def box_case(shape, batch, device):
+    volume = torch.rand(1, *SHAPES[shape], device=device)
+    centres = torch.stack([torch.randint(0, n, (batch,)) for n in SHAPES[shape]], 1)
+    boxes = torch.cat([centres - WINDOW // 2, centres + WINDOW // 2 + 1], 1)
+    return volume, boxes.to(device), [[max(0, c) for c in row] for row in boxes.tolist()]
+
+
+def fill_boxes(copies, rows):
+    for copy, (z0, y0, x0, z1, y1, x1) in zip(copies, rows, strict=True):
+        copy[:, z0:z1, y0:y1, x0:x1] = 0.0
+    return copies
+
+
+BOX_FRESH = {
+    "pyadx": lambda v, boxes, rows: ops.occlude_boxes(v, boxes, 0.0),
+    "expand + clone + index": lambda v, boxes, rows: fill_boxes(
+        v.expand(len(rows), *v.shape).clone(), rows
+    ),
+    "repeat + index": lambda v, boxes, rows: fill_boxes(v.repeat(len(rows), 1, 1, 1, 1), rows),
+}
+BOX_REUSED = {
+    "pyadx": lambda v, boxes, rows, out: ops.occlude_boxes(v, boxes, 0.0, out=out),
+    "copy_ + index": lambda v, boxes, rows, out: fill_boxes(out.copy_(v.expand_as(out)), rows),
+    "floor: copy_": lambda v, boxes, rows, out: out.copy_(v.expand_as(out)),
+}
+
+
+@pytest.mark.parametrize("name", BOX_FRESH)
+@pytest.mark.parametrize(("shape", "batch"), CASES, ids=IDS)
+def test_boxes_fresh(shape, batch, name, device, timed):
+    volume, boxes, rows = box_case(shape, batch, device)
+    expected = BOX_FRESH["expand + clone + index"](volume, boxes, rows)
+    group = f"occlude_boxes {shape}, batch {batch}, fresh"
+    out = timed(group, name, lambda: BOX_FRESH[name](volume, boxes, rows), bytes_written=expected.nbytes)
+    assert torch.equal(out, expected)
+
+
+@pytest.mark.parametrize("name", BOX_REUSED)
+@pytest.mark.parametrize(("shape", "batch"), CASES, ids=IDS)
+def test_boxes_reused(shape, batch, name, device, timed):
+    volume, boxes, rows = box_case(shape, batch, device)
+    out = volume.new_empty(batch, *volume.shape)
+    group = f"occlude_boxes {shape}, batch {batch}, reused"
+    timed(group, name, lambda: BOX_REUSED[name](volume, boxes, rows, out), bytes_written=out.nbytes)
+    if "floor" not in name:
+        assert torch.equal(out, BOX_FRESH["repeat + index"](volume, boxes, rows))
+
+
+def inside(labels, intervals):
+    lo, hi = (intervals[:, i, None, None, None] for i in (0, 1))
+    return ((labels >= lo) & (labels < hi))[:, None]
+
+
+LABELS = {
+    "pyadx": lambda v, labels, intervals: ops.occlude_labels(v, labels, intervals, 0.0),
+    "torch.where": lambda v, labels, intervals: torch.where(
+        inside(labels, intervals), torch.zeros((), device=v.device), v
+    ),
+    "masked_fill": lambda v, labels, intervals: v[None].masked_fill(inside(labels, intervals), 0.0),
+}
+
+
+@pytest.mark.parametrize("name", LABELS)
+@pytest.mark.parametrize(("shape", "batch"), CASES, ids=IDS)
+def test_labels_fresh(shape, batch, name, device, timed):
+    volume, _, _ = box_case(shape, batch, device)
+    labels = torch.randint(0, 1000, SHAPES[shape], dtype=torch.int32, device=device)
+    first = torch.randint(0, 900, (batch,), device=device)
+    intervals = torch.stack([first, first + 100], 1)
+    group = f"occlude_labels {shape}, batch {batch}, fresh"
+    expected = LABELS["torch.where"](volume, labels, intervals)
+    out = timed(group, name, lambda: LABELS[name](volume, labels, intervals), bytes_written=expected.nbytes)
+    assert torch.equal(out, expected)

@@ -1,0 +1,38 @@
+"""What every benchmark shares: the device, how a call is timed, and the group its peers are in.
+
+``PYADX_BENCH_DEVICE=cuda`` moves all of them to a GPU. Ratios are formed by ``run.py`` inside a group:
+same process, same input, same number of threads, medians over rounds.
+"""
+
+import os
+
+import pytest
+import torch
+
+
+@pytest.fixture(scope="session")
+def device():
+    name = os.environ.get("PYADX_BENCH_DEVICE", "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA GPU")
+    return torch.device(name)
+
+
+@pytest.fixture
+def timed(benchmark, device):
+    """``timed(group, name, call, rounds)``: the median of ``call`` among the others of its group."""
+
+    def measure(group, name, call, rounds=15, bytes_written=None):
+        def synchronised():
+            result = call()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            return result
+
+        benchmark.group = group
+        benchmark.extra_info["name"] = name
+        if bytes_written is not None:
+            benchmark.extra_info["bytes_written"] = bytes_written
+        return benchmark.pedantic(synchronised, rounds=rounds, iterations=1, warmup_rounds=2)
+
+    return measure
