@@ -22,7 +22,7 @@ def device():
 def timed(benchmark, device):
     """``timed(group, name, call, rounds)``: the median of ``call`` among the others of its group."""
 
-    def measure(group, name, call, rounds=15, bytes_written=None):
+    def measure(group, name, call, rounds=25, iterations=1, bytes_written=None):
         def synchronised():
             result = call()
             if device.type == "cuda":
@@ -33,6 +33,6 @@ def timed(benchmark, device):
         benchmark.extra_info["name"] = name
         if bytes_written is not None:
             benchmark.extra_info["bytes_written"] = bytes_written
-        return benchmark.pedantic(synchronised, rounds=rounds, iterations=1, warmup_rounds=2)
+        return benchmark.pedantic(synchronised, rounds=rounds, iterations=iterations, warmup_rounds=3)
 
     return measure

@@ -83,6 +83,8 @@ def fill_tensor(fill: Fill, volume: Tensor) -> Tensor:
     ValueError
         If the fill fits none of these forms.
     """
+    if isinstance(fill, int | float):
+        return volume.new_full((1, 1, 1, 1), fill)
     tensor = torch.as_tensor(fill).detach().to(device=volume.device, dtype=volume.dtype)
     if tensor.dim() == 0:
         return tensor.reshape(1, 1, 1, 1)

@@ -19,6 +19,11 @@ namespace pyadx {
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
+// The tensor itself where it is contiguous: asking the dispatcher for a copy costs microseconds.
+inline Tensor as_contiguous(const Tensor& tensor) {
+  return tensor.is_contiguous() ? tensor : torch::stable::contiguous(tensor);
+}
+
 // Arguments together with the tensors that own the memory they point to.
 struct Occlusion {
   OccludeArgs args;
@@ -92,7 +97,7 @@ inline Tensor checked_labels(const Tensor& labels, const Tensor& volume) {
                     "labels must have the volume's spatial shape");
   }
   check_device(labels, volume, "labels");
-  return torch::stable::contiguous(labels);
+  return as_contiguous(labels);
 }
 
 inline DType feature_dtype(ScalarType type) {
@@ -145,7 +150,7 @@ inline Cam cam_of(const Tensor& features, const Tensor& weights, const std::vect
   const bool channels_last = flat && features.stride(1) == 1;
   Cam cam{
       {},
-      planar || channels_last ? features : torch::stable::contiguous(features),
+      planar || channels_last ? features : as_contiguous(features),
       torch::stable::contiguous(weights),
       torch::stable::new_empty(
           features, {features.size(0), features.size(2), features.size(3), features.size(4)},

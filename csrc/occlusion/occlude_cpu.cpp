@@ -6,6 +6,10 @@
 #include <algorithm>
 #include <cstring>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #include "occlusion/occlude.h"
 
 namespace pyadx {
@@ -34,24 +38,71 @@ const Word* fill_row(const OccludeArgs& args, int64_t channel, int64_t z, int64_
          z * args.fill_strides[1] + y * args.fill_strides[2];
 }
 
+// Copies past the cache: a batch larger than the caches would first be read from memory line by
+// line only to be overwritten.
+void copy_streaming(void* target, const void* source, int64_t bytes) {
+#ifdef __SSE2__
+  constexpr int64_t kStore = sizeof(__m128i);
+  char* out = static_cast<char*>(target);
+  const char* in = static_cast<const char*>(source);
+  const int64_t past = static_cast<int64_t>(reinterpret_cast<uintptr_t>(out) % kStore);
+  const int64_t head = std::min(bytes, past == 0 ? 0 : kStore - past);
+  std::memcpy(out, in, static_cast<size_t>(head));
+  int64_t i = head;
+  for (; i + 4 * kStore <= bytes; i += 4 * kStore) {
+    const __m128i* from = reinterpret_cast<const __m128i*>(in + i);
+    const __m128i a = _mm_loadu_si128(from), b = _mm_loadu_si128(from + 1);
+    const __m128i c = _mm_loadu_si128(from + 2), d = _mm_loadu_si128(from + 3);
+    __m128i* to = reinterpret_cast<__m128i*>(out + i);
+    _mm_stream_si128(to, a);
+    _mm_stream_si128(to + 1, b);
+    _mm_stream_si128(to + 2, c);
+    _mm_stream_si128(to + 3, d);
+  }
+  std::memcpy(out + i, in + i, static_cast<size_t>(bytes - i));
+  _mm_sfence();
+#else
+  std::memcpy(target, source, static_cast<size_t>(bytes));
+#endif
+}
+
+template <typename Word>
+void fill_box_plane(const OccludeArgs& args, const ClippedBox& box, int64_t channel, int64_t z,
+                    Word* plane) {
+  const int64_t stride_x = args.fill_strides[3];
+  for (int64_t y = box.begin[1]; y < box.end[1]; ++y) {
+    const Word* fill = fill_row<Word>(args, channel, z, y);
+    Word* row = plane + y * args.width;
+    for (int64_t x = box.begin[2]; x < box.end[2]; ++x) row[x] = fill[x * stride_x];
+  }
+}
+
 template <typename Word>
 void boxes_range(const OccludeArgs& args, const int64_t* boxes, int64_t begin, int64_t end) {
+  constexpr int64_t kRunBytes = 1 << 18;
+  constexpr int64_t kStreamingBytes = 1 << 26;
+  const int64_t plane = args.plane();
+  const int64_t plane_bytes = plane * static_cast<int64_t>(sizeof(Word));
+  const int64_t longest = std::max<int64_t>(1, kRunBytes / plane_bytes);
+  const bool streaming = args.batch * args.channels * args.depth * plane_bytes >= kStreamingBytes;
   const Word* volume = static_cast<const Word*>(args.volume);
   Word* out = static_cast<Word*>(args.out);
-  const int64_t plane = args.plane();
-  const int64_t stride_x = args.fill_strides[3];
-  for (int64_t p = begin; p < end; ++p) {
-    const auto [item, channel, z] = plane_index(p, args);
-    const ClippedBox box = clip_box(boxes + item * 6, args.depth, args.height, args.width);
-    Word* target = out + p * plane;
+  for (int64_t first = begin; first < end;) {
+    const auto [item, channel, z] = plane_index(first, args);
+    const int64_t run = std::min({longest, end - first, args.depth - z});
+    Word* target = out + first * plane;
     const Word* source = volume + (channel * args.depth + z) * plane;
-    std::memcpy(target, source, static_cast<size_t>(plane) * sizeof(Word));
-    if (z < box.begin[0] || z >= box.end[0]) continue;
-    for (int64_t y = box.begin[1]; y < box.end[1]; ++y) {
-      const Word* fill = fill_row<Word>(args, channel, z, y);
-      Word* row = target + y * args.width;
-      for (int64_t x = box.begin[2]; x < box.end[2]; ++x) row[x] = fill[x * stride_x];
+    if (streaming) {
+      copy_streaming(target, source, run * plane_bytes);
+    } else {
+      std::memcpy(target, source, static_cast<size_t>(run * plane_bytes));
     }
+    const ClippedBox box = clip_box(boxes + item * 6, args.depth, args.height, args.width);
+    const int64_t last = std::min(z + run, box.end[0]);
+    for (int64_t at = std::max(z, box.begin[0]); at < last; ++at) {
+      fill_box_plane(args, box, channel, at, target + (at - z) * plane);
+    }
+    first += run;
   }
 }
 
