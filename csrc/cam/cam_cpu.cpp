@@ -8,17 +8,18 @@
 #include <vector>
 
 #include "cam/cam.h"
+#include "common/vector_clones.h"
 
 namespace pyadx {
 namespace {
 
-constexpr int64_t kBlock = 2048;  // voxels per work item of the channel sum
+constexpr int64_t kBlock = 4096;  // voxels per work item of the channel sum
 constexpr int kLanes = 16;        // independent partial sums of a channels-last dot product
 
 // sums[i] = sum_k weights[k] * features[k * stride_k + i]
 template <typename T, typename Acc>
-void sum_planar(const T* features, int64_t stride_k, const Acc* weights, int64_t channels,
-                int64_t count, Acc* sums) {
+PYADX_VECTOR_CLONES void sum_planar(const T* features, int64_t stride_k, const Acc* weights,
+                                    int64_t channels, int64_t count, Acc* sums) {
   std::fill(sums, sums + count, Acc(0));
   int64_t k = 0;
   for (; k + 4 <= channels; k += 4) {
@@ -37,7 +38,7 @@ void sum_planar(const T* features, int64_t stride_k, const Acc* weights, int64_t
 
 // sum_k weights[k] * features[k]
 template <typename T, typename Acc>
-Acc dot(const T* features, const Acc* weights, int64_t channels) {
+PYADX_VECTOR_CLONES Acc dot(const T* features, const Acc* weights, int64_t channels) {
   Acc lanes[kLanes] = {};
   int64_t k = 0;
   for (; k + kLanes <= channels; k += kLanes) {

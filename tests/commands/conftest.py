@@ -1,13 +1,9 @@
 import pytest
+from commands_support import AFFINE, brain
 
-nib = pytest.importorskip("nibabel")
-pytest.importorskip("typer")
-
-from commands_support import AFFINE, brain  # noqa: E402
-
-from pyadx import models  # noqa: E402
-from pyadx.cli import main  # noqa: E402
-from pyadx.models import Preprocessing  # noqa: E402
+from pyadx import models
+from pyadx.cli import main
+from pyadx.models import Preprocessing
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +18,7 @@ def checkpoints(tmp_path_factory):
 @pytest.fixture
 def here(tmp_path, monkeypatch, checkpoints):
     """A folder with a scan and the checkpoints, as the working directory."""
+    nib = pytest.importorskip("nibabel")
     monkeypatch.chdir(tmp_path)
     nib.save(nib.Nifti1Image(brain(), AFFINE), "scan.nii.gz")
     for file in checkpoints.iterdir():

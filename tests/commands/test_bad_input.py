@@ -3,13 +3,14 @@
 import gzip
 import os
 
-import nibabel as nib
 import numpy as np
 import pytest
 import torch
 from commands_support import AFFINE, brain
 
 from pyadx import models
+
+nib = pytest.importorskip("nibabel")
 
 
 def save(name, data=None, affine=AFFINE, change=None, kind=nib.Nifti1Image):

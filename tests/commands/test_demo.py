@@ -1,9 +1,9 @@
 import json
 
-import nibabel as nib
 import numpy as np
 import pytest
 
+nib = pytest.importorskip("nibabel")
 pytest.importorskip("nilearn")
 pytest.importorskip("matplotlib")
 

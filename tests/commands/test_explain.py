@@ -2,7 +2,6 @@ import json
 import subprocess
 import sys
 
-import nibabel as nib
 import numpy as np
 import pytest
 
@@ -10,6 +9,8 @@ import pyadx
 from pyadx import GradCAM, Occlusion, models
 from pyadx.commands.explain import prepared_volume
 from pyadx.data import fit_to_grid, map_to_scan, read_scan
+
+nib = pytest.importorskip("nibabel")
 
 METHODS = {
     "gradcam": ("resnet", ["--layer", "bn4", "--rectify", "relu"]),
