@@ -4,6 +4,8 @@
 same process, same input, same number of threads, medians over rounds.
 """
 
+import ctypes
+import gc
 import os
 
 import pytest
@@ -18,6 +20,15 @@ def device():
     return torch.device(name)
 
 
+def give_back_free_memory():
+    """Start every measurement from the same state of the allocator, whatever ran before."""
+    gc.collect()
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    except (OSError, AttributeError):
+        pass  # not glibc
+
+
 @pytest.fixture
 def timed(benchmark, device):
     """``timed(group, name, call, rounds)``: the median of ``call`` among the others of its group."""
@@ -29,6 +40,7 @@ def timed(benchmark, device):
                 torch.cuda.synchronize()
             return result
 
+        give_back_free_memory()
         benchmark.group = group
         benchmark.extra_info["name"] = name
         if bytes_written is not None:

@@ -17,13 +17,14 @@ const ParallelFor kTorchThreads = [](int64_t items, int64_t grain, const RangeBo
 
 // A fresh batch of volumes is hundreds of megabytes that are written once: taking them in pages of
 // 4 kB costs more than the copy itself. Large pages are a hint; where there are none it is ignored.
+// Below 32 MiB glibc hands out memory that the process has used before, whose pages are there.
 void prefer_large_pages(const Tensor& tensor) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-  constexpr uintptr_t kLargePage = 1 << 21;
+  constexpr uintptr_t kLargePage = 1 << 21, kAlwaysFresh = 1 << 25;
   const uintptr_t begin = reinterpret_cast<uintptr_t>(tensor.mutable_data_ptr());
   const uintptr_t end = begin + static_cast<uintptr_t>(tensor.numel()) * tensor.element_size();
   const uintptr_t first = (begin + kLargePage - 1) / kLargePage * kLargePage;
-  if (first + kLargePage <= end) {
+  if (end - begin > kAlwaysFresh) {
     madvise(reinterpret_cast<void*>(first), (end - first) / kLargePage * kLargePage, MADV_HUGEPAGE);
   }
 #else
@@ -67,7 +68,6 @@ Tensor weighted_cam(const Tensor features, const Tensor weights, const std::vect
                     const std::string rectify, const std::vector<double> scale,
                     const std::vector<double> offset) {
   const Cam cam = cam_of(features, weights, size, rectify, scale, offset);
-  prefer_large_pages(cam.out);
   weighted_cam_cpu(cam.args, kTorchThreads);
   return cam.out;
 }

@@ -74,6 +74,8 @@ class FullScorer:
             raise ValueError(f"volume must be one scan [C,D,H,W], got {tuple(volume.shape)}")
         self.volume = volume.detach().contiguous()
         self.fill = ops.fill_tensor(fill, self.volume)
+        if not torch.isfinite(self.fill).all():
+            raise ValueError("fill holds NaN or infinity")
         self.score_kind: Score = score
         self.batch_size = batch_size
         self.progress = progress
