@@ -4,8 +4,6 @@
 same process, same input, same number of threads, medians over rounds.
 """
 
-import ctypes
-import gc
 import os
 
 import pytest
@@ -20,31 +18,38 @@ def device():
     return torch.device(name)
 
 
-def give_back_free_memory():
-    """Start every measurement from the same state of the allocator, whatever ran before."""
-    gc.collect()
-    try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-    except (OSError, AttributeError):
-        pass  # not glibc
-
-
 @pytest.fixture
 def timed(benchmark, device):
-    """``timed(group, name, call, rounds)``: the median of ``call`` among the others of its group."""
+    """``timed(group, name, call)``: the median time of ``call``, among the others of its group.
 
-    def measure(group, name, call, rounds=25, iterations=1, bytes_written=None):
-        def synchronised():
-            result = call()
+    ``peers`` are all calls of the group: each runs once, untimed, before every timed round, so that
+    caches and the memory allocator are in the same state for every member of the group, whatever ran
+    before. ``calls`` calls make one round where one is too short for a clock.
+    """
+
+    def measure(group, name, call, *, peers=(), rounds=25, calls=1, bytes_written=None):
+        def finish():
             if device.type == "cuda":
                 torch.cuda.synchronize()
+
+        def round_of_calls():
+            for _ in range(calls - 1):
+                call()
+            result = call()
+            finish()
             return result
 
-        give_back_free_memory()
+        def mix():
+            for peer in peers:
+                peer()
+            finish()
+
         benchmark.group = group
-        benchmark.extra_info["name"] = name
+        benchmark.extra_info.update(name=name, calls=calls)
         if bytes_written is not None:
             benchmark.extra_info["bytes_written"] = bytes_written
-        return benchmark.pedantic(synchronised, rounds=rounds, iterations=iterations, warmup_rounds=3)
+        return benchmark.pedantic(
+            round_of_calls, setup=mix if peers else None, rounds=rounds, iterations=1, warmup_rounds=3
+        )
 
     return measure

@@ -74,15 +74,15 @@ def measure(files, device):
 def grouped(benchmarks):
     groups = {}
     for b in benchmarks:
-        stats = b["stats"]
+        stats, calls = b["stats"], b["extra_info"]["calls"]
         row = {
             "name": b["extra_info"]["name"],
-            "median_ms": stats["median"] * 1e3,
-            "iqr_ms": stats["iqr"] * 1e3,
+            "median_ms": stats["median"] / calls * 1e3,
+            "iqr_ms": stats["iqr"] / calls * 1e3,
             "rounds": stats["rounds"],
         }
         if "bytes_written" in b["extra_info"]:
-            row["written_gb_per_s"] = b["extra_info"]["bytes_written"] / stats["median"] / 1e9
+            row["written_gb_per_s"] = b["extra_info"]["bytes_written"] * calls / stats["median"] / 1e9
         groups.setdefault(b["group"], []).append(row)
     for rows in groups.values():
         ours = next((r["median_ms"] for r in rows if r["name"] == "pyadx"), None)
@@ -108,7 +108,7 @@ def markdown(facts, groups, command):
         for row in rows:
             rate = f"{row['written_gb_per_s']:.1f}" if "written_gb_per_s" in row else ""
             lines.append(
-                f"| {group} | {row['name']} | {row['median_ms']:.2f} | {row['iqr_ms']:.2f} | {rate} | "
+                f"| {group} | {row['name']} | {row['median_ms']:.3f} | {row['iqr_ms']:.3f} | {rate} | "
                 f"{row['ratio']:.2f} |"
             )
     return "\n".join(lines) + "\n"
