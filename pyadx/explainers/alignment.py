@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-from torch import nn
+from torch import Tensor, nn
 
+from pyadx import ops
 from pyadx.inference.receptive_field import UntraceableError, layer_geometry
-from pyadx.ops import stretch
 
 Align = Literal["stretch", "receptive_field"]
 
@@ -41,7 +41,7 @@ def placement(
         If the geometry of the layer cannot be worked out.
     """
     if align == "stretch":
-        return stretch(cells, voxels)
+        return ops.stretch(cells, voxels)
     try:
         geometry = layer_geometry(model, layer)
     except UntraceableError as error:
@@ -50,3 +50,38 @@ def placement(
         ) from None
     scale = [1.0 / stride for stride in geometry.stride]
     return scale, [-o * s for o, s in zip(geometry.offset, scale, strict=True)]
+
+
+def activation_map(
+    model: nn.Module,
+    layer: str,
+    features: Tensor,
+    weights: Tensor,
+    voxels: Sequence[int],
+    rectify: ops.Rectify,
+    align: Align,
+) -> Tensor:
+    """Return the rectified weighted sum of a layer's maps, laid over the scan.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The model that the layer belongs to.
+    layer : str
+        Dotted name of the layer.
+    features, weights : Tensor
+        ``[B, K, d, h, w]`` and ``[B, K]``.
+    voxels : sequence of int
+        Spatial shape ``D, H, W`` of the scan.
+    rectify : {"none", "abs", "relu"}
+        Applied to the weighted sum.
+    align : {"stretch", "receptive_field"}
+        See `placement`.
+
+    Returns
+    -------
+    Tensor
+        float32 ``[B, D, H, W]``.
+    """
+    scale, offset = placement(model, layer, features.shape[2:], voxels, align)
+    return ops.weighted_cam(features, weights, voxels, rectify, scale, offset).float()

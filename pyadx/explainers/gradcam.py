@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pyadx import ops
-from pyadx.explainers.alignment import Align, check_align, placement
+from pyadx.explainers.alignment import Align, activation_map, check_align
 from pyadx.explainers.batches import over_scans
 from pyadx.explainers.volumes import check_volume
 from pyadx.inference.batching import BatchSize, check_batch_size
@@ -117,11 +117,9 @@ class GradCAM:
                 features = captured.features
                 scores = class_score(outputs, resolve_target(target, outputs, self.model), self.score)
                 weights = self._weights(scores, features)
-            scale, offset = placement(
-                self.model, self.layer, features.shape[2:], scans.shape[2:], self.align
+            return activation_map(
+                self.model, self.layer, features, weights, scans.shape[2:], self.rectify, self.align
             )
-            heatmap = ops.weighted_cam(features, weights, scans.shape[2:], self.rectify, scale, offset)
-            return heatmap.float()
 
         return explain
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pyadx.models.initialise import glorot_
+from pyadx.models.layers import NamedLayers
 from pyadx.models.sizes import Step, smallest_input, spatial_size
 
 _POOL = 7
@@ -40,46 +41,35 @@ class VoxRes(nn.Module):
         return x + self.conv2(self.relu2(self.bn2(y)))
 
 
-class _Trunk(nn.Module):
-    """Named layers run one after the other; subclasses append a head."""
+class _Trunk(NamedLayers):
+    """The layers that all variants begin with."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._trunk: list[str] = []
-        self._append("conv1a", _conv(1, 32))
+        self.append("conv1a", _conv(1, 32))
         self._append_norm("1a", 32)
-        self._append("conv1b", _conv(32, 32))
+        self.append("conv1b", _conv(32, 32))
         self._append_norm("1b", 32)
-        self._append("conv1c", _conv(32, 64, stride=2))
-        self._append("voxres2", VoxRes(64))
-        self._append("voxres3", VoxRes(64))
+        self.append("conv1c", _conv(32, 64, stride=2))
+        self.append("voxres2", VoxRes(64))
+        self.append("voxres3", VoxRes(64))
         self._append_norm("4", 64)
 
-    def _append(self, name: str, module: nn.Module) -> None:
-        self.add_module(name, module)
-        self._trunk.append(name)
-
     def _append_norm(self, suffix: str, channels: int) -> None:
-        self._append(f"bn{suffix}", _norm(channels))
-        self._append(f"relu{suffix}", nn.ReLU())
+        self.append(f"bn{suffix}", _norm(channels))
+        self.append(f"relu{suffix}", nn.ReLU())
 
     def _append_deep(self) -> None:
         """Append everything from conv4 to voxres9_out."""
-        self._append("conv4", _conv(64, 64, stride=2))
-        self._append("voxres5", VoxRes(64))
-        self._append("voxres6", VoxRes(64))
+        self.append("conv4", _conv(64, 64, stride=2))
+        self.append("voxres5", VoxRes(64))
+        self.append("voxres6", VoxRes(64))
         self._append_norm("7", 64)
-        self._append("conv7", _conv(64, 128, stride=2))
-        self._append("voxres8", VoxRes(128))
-        self._append("voxres9", VoxRes(128))
+        self.append("conv7", _conv(64, 128, stride=2))
+        self.append("voxres8", VoxRes(128))
+        self.append("voxres9", VoxRes(128))
         # The published name of the last feature maps, so that explainers can ask for it.
-        self._append("voxres9_out", nn.Identity())
-
-    def features(self, volume: Tensor) -> Tensor:
-        x = volume
-        for name in self._trunk:
-            x = getattr(self, name)(x)
-        return x
+        self.append("voxres9_out", nn.Identity())
 
 
 class ResNet3D(_Trunk):

@@ -6,13 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from pyadx.models.initialise import glorot_
+from pyadx.models.layers import NamedLayers
 from pyadx.models.sizes import smallest_input, spatial_size
 
 # Convolutions of each block, letter by letter; every block ends in a 2x2x2 max pooling.
 _BLOCKS = (("ab", 8), ("ab", 16), ("abc", 32), ("abc", 64))
 
 
-class VGGNet3D(nn.Module):
+class VGGNet3D(NamedLayers):
     """Plain 3D CNN of four convolution blocks and three fully connected layers.
 
     Submodules carry the names of the published network: ``conv1a`` ... ``conv4c``, ``pool1`` ...,
@@ -36,15 +37,14 @@ class VGGNet3D(nn.Module):
     def __init__(self, in_shape: Sequence[int] = (110, 110, 110), num_classes: int = 2) -> None:
         super().__init__()
         steps: list[tuple[int, int, int]] = []  # kernel, stride, padding
-        self._trunk: list[str] = []
         channels = 1
         for number, (letters, width) in enumerate(_BLOCKS, start=1):
             for letter in letters:
-                self._append(f"conv{number}{letter}", nn.Conv3d(channels, width, 3))
-                self._append(f"relu{number}{letter}", nn.ReLU())
+                self.append(f"conv{number}{letter}", nn.Conv3d(channels, width, 3))
+                self.append(f"relu{number}{letter}", nn.ReLU())
                 steps.append((3, 1, 0))
                 channels = width
-            self._append(f"pool{number}", nn.MaxPool3d(2))
+            self.append(f"pool{number}", nn.MaxPool3d(2))
             steps.append((2, 2, 0))
         size = spatial_size(in_shape, steps)
         if min(size) < 1:
@@ -62,14 +62,8 @@ class VGGNet3D(nn.Module):
         self.fc7 = nn.Linear(64, num_classes)
         glorot_(self)
 
-    def _append(self, name: str, module: nn.Module) -> None:
-        self.add_module(name, module)
-        self._trunk.append(name)
-
     def forward(self, volume: Tensor) -> Tensor:
         """Map ``[B, 1, D, H, W]`` to logits ``[B, num_classes]``."""
-        x = volume
-        for name in self._trunk:
-            x = getattr(self, name)(x)
-        x = self.drop5(self.bn5(self.relu5(self.fc5(torch.flatten(x, 1)))))
+        x = torch.flatten(self.features(volume), 1)
+        x = self.drop5(self.bn5(self.relu5(self.fc5(x))))
         return self.fc7(self.relu6(self.fc6(x)))
