@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # The pin keeps installs on the small CPU build where one is offered; any torch >= 2.10 works.
 TORCH ?= torch==2.13.0
+# Pinned: another version formats differently.
+LINTERS ?= ruff==0.17.6 mypy==2.4.1 clang-format==23.1.5
 NATIVE := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu') CMakeLists.txt setup.py pyproject.toml
 
 .PHONY: demo test lint format bench wheel clean
@@ -45,7 +47,7 @@ $(VENV)/installed: $(VENV)/base $(NATIVE)
 	touch $@
 
 $(VENV)/lint-ready: $(VENV)/installed
-	$(BIN)/pip install --quiet --no-build-isolation "ruff>=0.9" "mypy>=1.14" "clang-format>=19"
+	$(BIN)/pip install --quiet $(LINTERS)
 	touch $@
 
 $(VENV)/bench-ready: $(VENV)/installed

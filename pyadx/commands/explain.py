@@ -27,7 +27,6 @@ from pyadx.report.panels import check_figures_possible, save_panels
 Method = Literal["occlusion", "cam", "gradcam"]
 Explain = Callable[[Tensor, int], Tensor]
 
-_CAM_OPTIONS = {"rectify", "align"}
 # Options that each method understands, and their defaults.
 _OPTIONS: dict[str, dict[str, Any]] = {
     "occlusion": {"window": 7, "stride": 1, "fill": 0.0, "score": "probability"},

@@ -49,6 +49,10 @@ class Captured:
         self._features = output.detach()
         return self._features
 
+    def replace(self, features: Tensor) -> None:
+        """Keep other features than those that were stored."""
+        self._features = features
+
 
 @contextmanager
 def capture(model: nn.Module, layer: str, *, differentiable: bool = False) -> Iterator[Captured]:
@@ -75,15 +79,14 @@ def capture(model: nn.Module, layer: str, *, differentiable: bool = False) -> It
     captured = Captured(layer)
 
     def hook(module: nn.Module, args: object, output: object) -> Tensor | None:
+        # Features are kept apart from what the model goes on with: a later in-place activation must
+        # not change them. The copy is cheap next to the layer that made them.
         features = captured.store(output)
         if not differentiable:
-            # A copy only where a later in-place operation would change what was kept: cheap next to
-            # the layer that made it.
-            captured._features = features.clone()
+            captured.replace(features.clone())
             return None
         features.requires_grad_(True)
         torch.set_grad_enabled(True)
-        # The model goes on with a copy: an in-place activation must not touch the leaf.
         return features.clone()
 
     handle = find_layer(model, layer).register_forward_hook(hook)

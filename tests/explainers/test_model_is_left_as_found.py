@@ -3,6 +3,7 @@ import torch
 from networks import Gap, Plain, Raises, randomised
 
 from pyadx import CAM, GradCAM, Occlusion
+from pyadx.inference import FullScorer
 
 EXPLAINERS = {
     "occlusion": lambda model: Occlusion(model, 3, 5),
@@ -90,3 +91,26 @@ def test_outputs_that_are_no_class_scores_are_told(outputs, error, words):
         with pytest.raises(error) as raised:
             EXPLAINERS[name](Odd())(torch.rand(1, 1, 9, 9, 9), target=0)
         assert words in str(raised.value)
+
+
+def test_tied_and_parametrised_weights_are_run_as_they_are():
+    """The model is called with detached weights: sharing and parametrisations must survive that."""
+    model = randomised(Plain()).double().eval()
+    model.twin = torch.nn.Conv3d(4, 6, 3, padding=1, dtype=torch.float64)
+    model.twin.weight = model.conv2.weight
+    torch.nn.utils.parametrizations.spectral_norm(model.conv1)
+
+    class Both(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = model
+
+        def forward(self, x):
+            y = self.net.pool(self.net.relu1(self.net.bn1(self.net.conv1(x))))
+            return self.net.head(self.net.conv2(y) + self.net.twin(y))
+
+    both = Both().eval()
+    scan = torch.rand(1, 1, 9, 9, 9, dtype=torch.float64)
+    scorer = FullScorer(both, scan[0], target=1)
+    assert scorer.reference == pytest.approx(both(scan).softmax(1)[0, 1].item(), rel=1e-12)
+    assert model.twin.weight is model.conv2.weight
