@@ -1,20 +1,12 @@
 """How a coarse map is laid over the scan."""
 
 from collections.abc import Sequence
-from typing import Literal, get_args
 
 from torch import Tensor, nn
 
 from pyadx import ops
+from pyadx.explainers.options import Align, MapOptions
 from pyadx.inference.receptive_field import UntraceableError, layer_geometry
-
-Align = Literal["stretch", "receptive_field"]
-
-
-def check_align(align: str) -> None:
-    """Raise ``ValueError`` unless ``align`` is a known way."""
-    if align not in get_args(Align):
-        raise ValueError(f"align must be one of {', '.join(get_args(Align))}, got {align!r}")
 
 
 def placement(
@@ -58,8 +50,7 @@ def activation_map(
     features: Tensor,
     weights: Tensor,
     voxels: Sequence[int],
-    rectify: ops.Rectify,
-    align: Align,
+    options: MapOptions,
 ) -> Tensor:
     """Return the rectified weighted sum of a layer's maps, laid over the scan.
 
@@ -73,15 +64,13 @@ def activation_map(
         ``[B, K, d, h, w]`` and ``[B, K]``.
     voxels : sequence of int
         Spatial shape ``D, H, W`` of the scan.
-    rectify : {"none", "abs", "relu"}
-        Applied to the weighted sum.
-    align : {"stretch", "receptive_field"}
-        See `placement`.
+    options : MapOptions
+        How the sum is rectified and laid over the scan.
 
     Returns
     -------
     Tensor
         float32 ``[B, D, H, W]``.
     """
-    scale, offset = placement(model, layer, features.shape[2:], voxels, align)
-    return ops.weighted_cam(features, weights, voxels, rectify, scale, offset).float()
+    scale, offset = placement(model, layer, features.shape[2:], voxels, options.align)
+    return ops.weighted_cam(features, weights, voxels, options.rectify, scale, offset).float()

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from pyadx.inference.batching import BatchSize, in_batches, progress_bar
+from pyadx.explainers.options import RunOptions
+from pyadx.inference.batching import in_batches, progress_bar
 from pyadx.inference.score import Target
 
 
@@ -34,16 +35,15 @@ def over_scans(
     volume: Tensor,
     target: Target,
     explain: Callable[[Tensor, Target], Tensor],
-    batch_size: BatchSize,
-    progress: bool,
+    options: RunOptions,
 ) -> Tensor:
     """Explain ``[B, C, D, H, W]`` part by part and put the maps together, ``[B, D, H, W]``."""
     scans = volume.shape[0]
     parts: dict[int, Tensor] = {}
-    with progress_bar("scans", scans, progress and scans > 1) as advance:
+    with progress_bar("scans", scans, options.progress and scans > 1) as advance:
 
         def run(start: int, stop: int) -> None:
             parts[start] = explain(volume[start:stop], target_of(target, start, stop, scans))
 
-        in_batches(scans, batch_size, volume.device, run, advance)
+        in_batches(scans, options.batch_size, volume.device, run, advance)
     return torch.cat([parts[start] for start in sorted(parts)])

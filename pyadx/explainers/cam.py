@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from pyadx import ops
-from pyadx.explainers.alignment import Align, activation_map, check_align
+from pyadx.explainers.alignment import activation_map
 from pyadx.explainers.batches import over_scans
+from pyadx.explainers.options import Align, MapOptions
 from pyadx.explainers.volumes import check_volume
-from pyadx.inference.batching import BatchSize, check_batch_size
+from pyadx.inference.batching import BatchSize
 from pyadx.inference.capture import capture
 from pyadx.inference.gap import GapHead, find_gap_head
 from pyadx.inference.model_state import Forward, evaluation_mode
@@ -17,7 +18,6 @@ from pyadx.inference.score import (
     Score,
     Target,
     check_outputs,
-    check_score,
     resolve_target,
 )
 
@@ -62,16 +62,8 @@ class CAM:
         batch_size: BatchSize = "auto",
         progress: bool = False,
     ) -> None:
-        ops.check_rectify(rectify)
-        check_align(align)
-        check_score(score)
-        check_batch_size(batch_size)
+        self.options = MapOptions(score, batch_size, progress, rectify, align)
         self.model = model
-        self.rectify: ops.Rectify = rectify
-        self.align: Align = align
-        self.score: Score = score
-        self.batch_size = batch_size
-        self.progress = progress
         self._head: GapHead | None = None
 
     def __call__(self, volume: Tensor, target: Target = None) -> Tensor:
@@ -101,7 +93,7 @@ class CAM:
             if self._head is None:
                 self._head = find_gap_head(self.model, forward, volume[:1])
             explain = self._explainer(forward, self._head)
-            return over_scans(volume, target, explain, self.batch_size, self.progress)
+            return over_scans(volume, target, explain, self.options)
 
     def _explainer(self, forward: Forward, head: GapHead) -> Callable[[Tensor, Target], Tensor]:
         def explain(scans: Tensor, target: Target) -> Tensor:
@@ -109,9 +101,7 @@ class CAM:
                 outputs = check_outputs(forward(scans), scans.shape[0])
             features = captured.features
             weights = self._weights(head.rows(), outputs, target)
-            return activation_map(
-                self.model, head.layer, features, weights, scans.shape[2:], self.rectify, self.align
-            )
+            return activation_map(self.model, head.layer, features, weights, scans.shape[2:], self.options)
 
         return explain
 
@@ -125,4 +115,4 @@ class CAM:
             probabilities = outputs.softmax(1)
             own = probabilities.gather(1, classes[:, None])
             slope = own * (rows[classes] - probabilities @ rows)
-        return slope if self.score == "probability" else rows[classes]
+        return slope if self.options.score == "probability" else rows[classes]

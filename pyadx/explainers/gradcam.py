@@ -6,17 +6,17 @@ import torch
 from torch import Tensor, nn
 
 from pyadx import ops
-from pyadx.explainers.alignment import Align, activation_map, check_align
+from pyadx.explainers.alignment import activation_map
 from pyadx.explainers.batches import over_scans
+from pyadx.explainers.options import Align, MapOptions
 from pyadx.explainers.volumes import check_volume
-from pyadx.inference.batching import BatchSize, check_batch_size
+from pyadx.inference.batching import BatchSize
 from pyadx.inference.capture import capture, find_layer
 from pyadx.inference.model_state import Forward, evaluation_mode
 from pyadx.inference.score import (
     Score,
     Target,
     check_outputs,
-    check_score,
     class_score,
     resolve_target,
 )
@@ -67,18 +67,10 @@ class GradCAM:
         batch_size: BatchSize = "auto",
         progress: bool = False,
     ) -> None:
-        ops.check_rectify(rectify)
-        check_align(align)
-        check_score(score)
-        check_batch_size(batch_size)
+        self.options = MapOptions(score, batch_size, progress, rectify, align)
         self.model = model
         self.layer = layer if layer is not None else _default_layer(model)
         find_layer(model, self.layer)
-        self.rectify: ops.Rectify = rectify
-        self.align: Align = align
-        self.score: Score = score
-        self.batch_size = batch_size
-        self.progress = progress
 
     def __call__(self, volume: Tensor, target: Target = None) -> Tensor:
         """Explain one scan or a batch of scans.
@@ -105,7 +97,7 @@ class GradCAM:
             volume = check_volume(volume, self.model)
             forward = Forward(self.model)
             with evaluation_mode(self.model):
-                return over_scans(volume, target, self._explainer(forward), self.batch_size, self.progress)
+                return over_scans(volume, target, self._explainer(forward), self.options)
 
     def _explainer(self, forward: Forward) -> Callable[[Tensor, Target], Tensor]:
         def explain(scans: Tensor, target: Target) -> Tensor:
@@ -115,11 +107,11 @@ class GradCAM:
             ):
                 outputs = check_outputs(forward(scans), scans.shape[0])
                 features = captured.features
-                scores = class_score(outputs, resolve_target(target, outputs, self.model), self.score)
+                scores = class_score(
+                    outputs, resolve_target(target, outputs, self.model), self.options.score
+                )
                 weights = self._weights(scores, features)
-            return activation_map(
-                self.model, self.layer, features, weights, scans.shape[2:], self.rectify, self.align
-            )
+            return activation_map(self.model, self.layer, features, weights, scans.shape[2:], self.options)
 
         return explain
 

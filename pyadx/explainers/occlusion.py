@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 from pyadx import ops
 from pyadx.explainers.batches import target_of
+from pyadx.explainers.options import RunOptions
 from pyadx.explainers.volumes import check_volume
 from pyadx.explainers.windows import WindowGrid, boxes_that_change, triple
-from pyadx.inference.batching import BatchSize, check_batch_size
+from pyadx.inference.batching import BatchSize
 from pyadx.inference.full import FullScorer
-from pyadx.inference.score import Score, Target, check_score
+from pyadx.inference.score import Score, Target
 
 Engine = Literal["auto", "full"]
 _ENGINES = ("auto", "full")
@@ -68,16 +69,12 @@ class Occlusion:
     ) -> None:
         if engine not in _ENGINES:
             raise ValueError(f"engine must be one of {', '.join(_ENGINES)}, got {engine!r}")
-        check_score(score)
-        check_batch_size(batch_size)
+        self.options = RunOptions(score, batch_size, progress)
         self.model = model
         self.window = triple("window", window)
         self.stride = triple("stride", stride)
         self.fill = fill
         self.engine: Engine = engine
-        self.score: Score = score
-        self.batch_size = batch_size
-        self.progress = progress
 
     def __call__(self, volume: Tensor, target: Target = None) -> Tensor:
         """Explain one scan or a batch of scans.
@@ -112,9 +109,9 @@ class Occlusion:
             scan,
             target,
             fill=self.fill,
-            score=self.score,
-            batch_size=self.batch_size,
-            progress=self.progress,
+            score=self.options.score,
+            batch_size=self.options.batch_size,
+            progress=self.options.progress,
         )
         boxes = grid.boxes()
         changing = boxes_that_change(scorer.volume, boxes, scorer.fill)
