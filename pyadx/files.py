@@ -23,6 +23,22 @@ def replacing(*targets: Path) -> Iterator[list[Path]]:
             written.unlink(missing_ok=True)
 
 
+def check_output_file(file: Path, *, overwrite: bool) -> None:
+    """Check that a file can be written, before any work starts.
+
+    Raises
+    ------
+    ValueError
+        If its folder does not exist or cannot be written to, it is a folder itself, or it exists
+        and ``overwrite`` is false.
+    """
+    check_writable_folder(file)
+    if file.is_dir():
+        raise ValueError(f"{file}: is a folder")
+    if file.exists() and not overwrite:
+        raise ValueError(f"{file}: exists already; choose another name or use --overwrite")
+
+
 def check_writable_folder(file: Path) -> None:
     """Raise ``ValueError`` unless the folder of ``file`` exists and can be written to."""
     folder = file.parent

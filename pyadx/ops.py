@@ -260,7 +260,7 @@ def weighted_cam(
     size = [int(n) for n in size]
     if len(size) != 3 or min(size) < 0:
         raise ValueError(f"size must be three non-negative lengths D, H, W, got {size}")
-    if features.numel() == 0 and min(*features.shape[2:]) == 0 and min(size) > 0:
+    if min(features.shape[2:]) == 0 and min(size) > 0:
         raise ValueError(f"features of shape {tuple(features.shape)} have no voxels to upsample")
     stretched_scale, stretched_offset = stretch(features.shape[2:], size)
     scale = stretched_scale if scale is None else [float(s) for s in scale]

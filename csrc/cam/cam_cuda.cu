@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "cam/cam.h"
+#include "common/pack.h"
 
 namespace pyadx {
 namespace {
@@ -15,11 +16,6 @@ constexpr int kThreads = 256;
 constexpr int kWarp = 32;
 constexpr int64_t kMaxGridY = 65535;
 constexpr int64_t kMaxGridX = 2147483647;
-
-template <typename T, int kPack>
-struct alignas(sizeof(T) * kPack) Pack {
-  T values[kPack];
-};
 
 // Thread = one pack of voxels of one batch item; loops over channels with several loads in flight.
 template <typename T, int kPack>
@@ -110,9 +106,9 @@ void launch_planar(const CamArgs& args, cudaStream_t stream) {
 
 template <typename T>
 bool packs_of_16_bytes(const CamArgs& args) {
-  constexpr int64_t kPack = 16 / sizeof(T);
+  constexpr int64_t kPack = kPackBytes / sizeof(T);
   return args.in_voxels() % kPack == 0 && args.stride_k % kPack == 0 &&
-         args.stride_b % kPack == 0 && reinterpret_cast<uintptr_t>(args.features) % 16 == 0;
+         args.stride_b % kPack == 0 && aligned_for_packs(args.features);
 }
 
 template <typename T>
@@ -121,7 +117,7 @@ cudaError_t run(const CamArgs& args, cudaStream_t stream) {
     const int64_t blocks = blocks_for(args.batch * args.in_voxels() * kWarp);
     sum_channels_last_kernel<T><<<static_cast<unsigned>(blocks), kThreads, 0, stream>>>(args);
   } else if (packs_of_16_bytes<T>(args)) {
-    launch_planar<T, 16 / sizeof(T)>(args, stream);
+    launch_planar<T, kPackBytes / sizeof(T)>(args, stream);
   } else {
     launch_planar<T, 1>(args, stream);
   }

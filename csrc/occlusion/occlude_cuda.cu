@@ -7,6 +7,7 @@
 // offsets.
 #include <algorithm>
 
+#include "common/pack.h"
 #include "occlusion/occlude.h"
 
 namespace pyadx {
@@ -16,11 +17,6 @@ constexpr int kThreads = 256;
 // Batch items written per thread: amortises the load of the pack and keeps stores in flight.
 constexpr int kItemsPerThread = 8;
 constexpr int64_t kMaxGridY = 65535;
-
-template <typename Word, int kPack>
-struct alignas(sizeof(Word) * kPack) Pack {
-  Word words[kPack];
-};
 
 // Position of the elements of one pack; they may cross rows, planes and channels.
 template <int kPack>
@@ -125,7 +121,7 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
         for (int i = 0; i < kPack; ++i) {
           if (bits >> i & 1u) {
-            pack.words[i] =
+            pack.values[i] =
                 fill[at.channel[i] * args.fill_strides[0] + at.z[i] * args.fill_strides[1] +
                      at.y[i] * args.fill_strides[2] + at.x[i] * args.fill_strides[3]];
           }
@@ -150,14 +146,13 @@ cudaError_t launch(const OccludeArgs& args, const Region& region, cudaStream_t s
 
 bool packs_of_16_bytes(const OccludeArgs& args) {
   const int64_t bytes = args.channels * args.voxels() * args.element_size;
-  const auto aligned = [](const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; };
-  return bytes % 16 == 0 && aligned(args.volume) && aligned(args.out);
+  return bytes % kPackBytes == 0 && aligned_for_packs(args.volume) && aligned_for_packs(args.out);
 }
 
 // `make_region` builds the region for a pack size given as an integral constant.
 template <typename Word, typename MakeRegion>
 cudaError_t launch_widest(const OccludeArgs& args, MakeRegion make_region, cudaStream_t stream) {
-  constexpr int kWide = 16 / sizeof(Word);
+  constexpr int kWide = kPackBytes / sizeof(Word);
   if (packs_of_16_bytes(args)) {
     return launch<Word, kWide>(args, make_region(std::integral_constant<int, kWide>{}), stream);
   }

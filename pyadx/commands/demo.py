@@ -9,7 +9,7 @@ import numpy as np
 from pyadx import models
 from pyadx.commands.explain import ExplainRequest, Explanation, run_explain
 from pyadx.data.scans import read_scan
-from pyadx.files import check_writable_folder
+from pyadx.files import check_writable_folder, replacing
 from pyadx.report.panels import check_figures_possible, save_panels
 
 ARCHITECTURE = "vggnet"
@@ -96,4 +96,5 @@ def _save_scan(template: Any, path: Path) -> None:
     data = np.where(data < 1e-6, np.float32(0), data)
     image = nib.Nifti1Image(data, template.affine)
     image.header.set_xyzt_units("mm")
-    nib.save(image, path)
+    with replacing(path) as (partial,):
+        nib.save(image, partial)

@@ -19,8 +19,9 @@ from pyadx.data.heatmaps import check_heatmap_path, write_heatmap
 from pyadx.data.intensity import scale_intensity
 from pyadx.data.scans import read_scan
 from pyadx.explainers import CAM, GradCAM, Occlusion
-from pyadx.files import check_writable_folder
+from pyadx.files import check_output_file
 from pyadx.inference.predict import class_probabilities
+from pyadx.inference.score import class_index
 from pyadx.models.card import ModelCard
 from pyadx.report.panels import check_figures_possible, save_panels
 
@@ -106,20 +107,7 @@ def run_explain(request: ExplainRequest) -> Explanation:
         "parameters": options,
         "target": {"index": target, "name": card.class_names[target]},
         "prediction": dict(zip(card.class_names, probabilities, strict=True)),
-        "model": {
-            "file": request.model.name,
-            "architecture": card.architecture,
-            "sha256": models.fingerprint(model),
-            "trained": card.trained,
-        },
-        "scan": {"file": scan.path.name, "shape": list(scan.data.shape)},
-        "grid": {
-            "shape": list(card.in_shape),
-            "spacing_mm": card.preprocessing.spacing,
-            "resampled": fitted.resampled,
-            "share_of_intensity_on_grid": round(fitted.kept, 6),
-            "intensity": card.preprocessing.intensity,
-        },
+        **_provenance(request, model, card, fitted),
         "seconds": {"read": round(read_seconds, 4), "explain": round(explain_seconds, 4)},
         "software": software(device),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -131,6 +119,28 @@ def run_explain(request: ExplainRequest) -> Explanation:
         save_panels(request.figure, fitted.data, rows, scan.path.name, _spacing(fitted))
     write_heatmap(out, on_scan, scan, sidecar)
     return Explanation(on_scan, sidecar, _warnings(fitted, card))
+
+
+def _provenance(
+    request: ExplainRequest, model: nn.Module, card: ModelCard, fitted: FittedScan
+) -> dict[str, Any]:
+    """Say which model and scan a heatmap is of, and how the scan was brought to the model."""
+    return {
+        "model": {
+            "file": request.model.name,
+            "architecture": card.architecture,
+            "sha256": models.fingerprint(model),
+            "trained": card.trained,
+        },
+        "scan": {"file": request.scan.name, "shape": list(fitted.scan.data.shape)},
+        "grid": {
+            "shape": list(card.in_shape),
+            "spacing_mm": card.preprocessing.spacing,
+            "resampled": fitted.resampled,
+            "share_of_intensity_on_grid": round(fitted.kept, 6),
+            "intensity": card.preprocessing.intensity,
+        },
+    }
 
 
 def prepared_volume(fitted: FittedScan, card: ModelCard) -> Tensor:
@@ -178,23 +188,15 @@ def _batch_size(text: str) -> int | str:
 def _target_index(text: str | None, names: tuple[str, ...]) -> int | None:
     if text is None:
         return None
-    if text in names:
-        return names.index(text)
-    if text.isdecimal() and int(text) < len(names):
-        return int(text)
-    raise ValueError(
-        f"--target {text!r} is not a class of this model; its classes are {', '.join(names)} "
-        f"(or 0 to {len(names) - 1})"
-    )
+    named = text in names or not text.isdecimal()
+    return class_index(text if named else int(text), len(names), names)
 
 
 def _check_figure_path(path: Path, overwrite: bool) -> None:
     check_figures_possible()
     if path.suffix.lower() != ".png":
         raise ValueError(f"{path}: a figure is written as .png")
-    check_writable_folder(path)
-    if path.exists() and not overwrite:
-        raise ValueError(f"{path}: exists already; choose another name or use --overwrite")
+    check_output_file(path, overwrite=overwrite)
 
 
 def _spacing(fitted: FittedScan) -> tuple[float, float, float]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pyadx.data.scans import Scan
-from pyadx.files import check_writable_folder, replacing
+from pyadx.files import check_output_file, replacing
 
 _SUFFIXES = (".nii.gz", ".nii")
 
@@ -26,12 +26,8 @@ def check_heatmap_path(path: str | os.PathLike[str], *, overwrite: bool = False)
     target = Path(path)
     if not target.name.endswith(_SUFFIXES) or target.name in _SUFFIXES:
         raise ValueError(f"{target}: a heatmap is written as .nii.gz or .nii")
-    check_writable_folder(target)
     for file in (target, sidecar_path(target)):
-        if file.is_dir():
-            raise ValueError(f"{file}: is a folder")
-        if file.exists() and not overwrite:
-            raise ValueError(f"{file}: exists already; choose another name or use --overwrite")
+        check_output_file(file, overwrite=overwrite)
     return target
 
 

@@ -18,6 +18,7 @@ from pyadx.inference.score import (
     Score,
     Target,
     check_outputs,
+    probabilities,
     resolve_target,
 )
 
@@ -107,12 +108,10 @@ class CAM:
 
     def _weights(self, rows: Tensor, outputs: Tensor, target: Target) -> Tensor:
         classes = resolve_target(target, outputs, self.model)
-        if rows.shape[0] == 1:  # one output: the logit of class 1, the negative one of class 0
-            rows = torch.cat([-rows, rows])
-            probabilities = torch.cat([(-outputs).sigmoid(), outputs.sigmoid()], 1)
-            slope = probabilities.prod(1)[:, None] * rows[classes]
-        else:
-            probabilities = outputs.softmax(1)
-            own = probabilities.gather(1, classes[:, None])
-            slope = own * (rows[classes] - probabilities @ rows)
-        return slope if self.options.score == "probability" else rows[classes]
+        if self.options.score == "logit":
+            # A single output is the logit of class 1, and its negative that of class 0.
+            return (rows if len(rows) > 1 else torch.cat([-rows, rows]))[classes]
+        if len(rows) == 1:  # softmax over (0, logit) is the sigmoid
+            rows = torch.cat([torch.zeros_like(rows), rows])
+        shares = probabilities(outputs)
+        return shares.gather(1, classes[:, None]) * (rows[classes] - shares @ rows)

@@ -7,13 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from pyadx import ops
-from pyadx.explainers.batches import target_of
 from pyadx.explainers.options import RunOptions
 from pyadx.explainers.volumes import check_volume
 from pyadx.explainers.windows import WindowGrid, boxes_that_change, triple
 from pyadx.inference.batching import BatchSize
 from pyadx.inference.full import FullScorer
-from pyadx.inference.score import Score, Target
+from pyadx.inference.score import Score, Target, targets_per_scan
 
 Engine = Literal["auto", "full"]
 _ENGINES = ("auto", "full")
@@ -98,8 +97,7 @@ class Occlusion:
             If the volume, target or fill does not fit.
         """
         volume = check_volume(volume, self.model)
-        scans = volume.shape[0]
-        targets = [target_of(target, i, i + 1, scans) for i in range(scans)]
+        targets = targets_per_scan(target, volume.shape[0])
         return torch.stack([self._one(scan, own) for scan, own in zip(volume, targets, strict=True)])
 
     def _one(self, scan: Tensor, target: Target) -> Tensor:

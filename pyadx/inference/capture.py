@@ -37,8 +37,8 @@ class Captured:
             raise ValueError(f"layer {self.layer!r} did not run in the model's forward pass")
         return self._features
 
-    def store(self, output: object) -> Tensor:
-        """Check and keep a layer's output."""
+    def check(self, output: object) -> Tensor:
+        """Return a layer's output without its graph, if it is one that can be kept."""
         if not isinstance(output, Tensor) or output.dim() != 5:
             got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise ValueError(f"layer {self.layer!r} must give feature maps [B,K,d,h,w], it gave {got}")
@@ -46,11 +46,10 @@ class Captured:
             raise ValueError(
                 f"layer {self.layer!r} runs more than once in a forward pass; choose a layer that runs once"
             )
-        self._features = output.detach()
-        return self._features
+        return output.detach()
 
-    def replace(self, features: Tensor) -> None:
-        """Keep other features than those that were stored."""
+    def keep(self, features: Tensor) -> None:
+        """Keep feature maps that were checked."""
         self._features = features
 
 
@@ -81,11 +80,11 @@ def capture(model: nn.Module, layer: str, *, differentiable: bool = False) -> It
     def hook(module: nn.Module, args: object, output: object) -> Tensor | None:
         # Features are kept apart from what the model goes on with: a later in-place activation must
         # not change them. The copy is cheap next to the layer that made them.
-        features = captured.store(output)
+        features = captured.check(output)
         if not differentiable:
-            captured.replace(features.clone())
+            captured.keep(features.clone())
             return None
-        features.requires_grad_(True)
+        captured.keep(features.requires_grad_(True))
         torch.set_grad_enabled(True)
         return features.clone()
 

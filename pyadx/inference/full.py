@@ -8,9 +8,9 @@ from pyadx.inference.batching import (
     BatchSize,
     check_batch_size,
     in_batches,
-    progress_bar,
 )
 from pyadx.inference.model_state import Forward, evaluation_mode
+from pyadx.inference.progress import progress_bar
 from pyadx.inference.score import (
     Score,
     Target,

@@ -41,6 +41,7 @@ def find_gap_head(model: nn.Module, forward: Forward, scan: Tensor) -> GapHead:
     ValueError
         If there is no such output layer or no such layer of feature maps.
     """
+    widths = {module.in_features for module in model.modules() if isinstance(module, nn.Linear)}
     linear: list[tuple[nn.Linear, Tensor, Tensor]] = []
     means: list[tuple[str, Tensor]] = []
 
@@ -50,7 +51,9 @@ def find_gap_head(model: nn.Module, forward: Forward, scan: Tensor) -> GapHead:
 
     def watch_maps(name: str):  # type: ignore[no-untyped-def]
         def hook(module: nn.Module, args: object, output: object) -> None:
-            if isinstance(output, Tensor) and output.dim() == 5 and output[0, 0].numel() > 1:
+            if not isinstance(output, Tensor) or output.dim() != 5 or output[0, 0].numel() == 1:
+                return
+            if output.shape[1] in widths:  # averaging maps that no linear layer takes would be waste
                 means.append((name, output.detach().mean((2, 3, 4), dtype=torch.float64)))
 
         return hook

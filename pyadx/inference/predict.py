@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from pyadx.inference.model_state import Forward, evaluation_mode
-from pyadx.inference.score import check_outputs, class_score
+from pyadx.inference.score import check_outputs, probabilities
 
 
 def class_probabilities(model: nn.Module, volume: Tensor) -> Tensor:
@@ -24,7 +24,4 @@ def class_probabilities(model: nn.Module, volume: Tensor) -> Tensor:
     """
     with evaluation_mode(model), torch.no_grad():
         outputs = check_outputs(Forward(model)(volume), volume.shape[0])
-    classes = [
-        outputs.new_full((len(outputs),), c, dtype=torch.int64) for c in range(max(2, outputs.shape[1]))
-    ]
-    return torch.stack([class_score(outputs, c, "probability") for c in classes], 1)
+    return probabilities(outputs)

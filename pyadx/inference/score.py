@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 Score = Literal["probability", "logit"]
-Target = int | str | Sequence[int | str] | Tensor | None
+Target = int | str | None | Sequence[int | str | None] | Tensor
 
 
 def check_score(score: str) -> None:
@@ -38,7 +38,14 @@ def check_outputs(outputs: object, batch: int) -> Tensor:
     return outputs
 
 
-def _class_index(name: int | str, classes: int, names: Sequence[str] | None) -> int:
+def class_index(name: int | str, classes: int, names: Sequence[str] | None) -> int:
+    """Return the index of a class given by index or by name.
+
+    Raises
+    ------
+    ValueError
+        If there is no such class, or names are not known.
+    """
     if isinstance(name, str):
         if names is None:
             raise ValueError(
@@ -51,6 +58,25 @@ def _class_index(name: int | str, classes: int, names: Sequence[str] | None) -> 
     if not 0 <= index < classes:
         raise ValueError(f"target {index} is out of range: the model has classes 0 to {classes - 1}")
     return index
+
+
+def targets_per_scan(target: Target, scans: int) -> list[int | str | None]:
+    """Return one target for each scan.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the target is neither one class nor a sequence of one class, or of one per scan.
+    """
+    if target is None or isinstance(target, int | str):
+        return [target] * scans
+    if isinstance(target, Tensor):
+        target = target.reshape(-1).tolist()
+    if not isinstance(target, Sequence):
+        raise TypeError(f"target must be a class or one class per scan, got {type(target).__name__}")
+    if len(target) not in (1, scans):
+        raise ValueError(f"got {len(target)} targets for {scans} scans; give one, or one per scan")
+    return list(target) * (scans if len(target) == 1 else 1)
 
 
 def resolve_target(target: Target, outputs: Tensor, model: nn.Module) -> Tensor:
@@ -76,21 +102,41 @@ def resolve_target(target: Target, outputs: Tensor, model: nn.Module) -> Tensor:
     ValueError
         If a class does not exist or the number of targets is not the number of scans.
     """
-    batch, columns = outputs.shape
-    classes = max(2, columns)
-    if target is None:
-        return outputs.argmax(1) if columns > 1 else (outputs[:, 0] > 0).long()
+    targets = targets_per_scan(target, outputs.shape[0])
+    predicted = _class_logits(outputs).argmax(1)
+    if all(own is None for own in targets):
+        return predicted
     names = getattr(model, "class_names", None)
-    if isinstance(target, Tensor):
-        target = target.reshape(-1).tolist()
-    if isinstance(target, int | str):
-        target = [target] * batch
-    indices = [_class_index(name, classes, names) for name in target]
-    if len(indices) == 1:
-        indices = indices * batch
-    if len(indices) != batch:
-        raise ValueError(f"got {len(indices)} targets for {batch} scans; give one, or one per scan")
+    classes = max(2, outputs.shape[1])
+    indices = [
+        int(predicted[scan]) if own is None else class_index(own, classes, names)
+        for scan, own in enumerate(targets)
+    ]
     return torch.tensor(indices, device=outputs.device)
+
+
+def _class_logits(outputs: Tensor) -> Tensor:
+    """Class scores with two columns for a single output: its negative speaks for class 0."""
+    return outputs if outputs.shape[1] > 1 else torch.cat([-outputs, outputs], 1)
+
+
+def probabilities(outputs: Tensor) -> Tensor:
+    """Return the probability of every class.
+
+    Parameters
+    ----------
+    outputs : Tensor
+        Class scores before softmax, ``[B, classes]``. A single output is the logit of class 1 against
+        class 0 (sigmoid); two or more are softmaxed together, whatever the number of input channels.
+
+    Returns
+    -------
+    Tensor
+        ``[B, classes]``; two columns for a single output.
+    """
+    if outputs.shape[1] == 1:
+        return torch.cat([(-outputs).sigmoid(), outputs.sigmoid()], 1)
+    return outputs.softmax(1)
 
 
 def class_score(outputs: Tensor, target: Tensor, score: Score) -> Tensor:
@@ -99,8 +145,7 @@ def class_score(outputs: Tensor, target: Tensor, score: Score) -> Tensor:
     Parameters
     ----------
     outputs : Tensor
-        Class scores before softmax, ``[B, classes]``. A single output is the logit of class 1 against
-        class 0 (sigmoid); two or more are softmaxed together, whatever the number of input channels.
+        Class scores before softmax, ``[B, classes]``; a single one as in `probabilities`.
     target : Tensor
         int64 ``[B]``.
     score : {"probability", "logit"}
@@ -111,9 +156,5 @@ def class_score(outputs: Tensor, target: Tensor, score: Score) -> Tensor:
     Tensor
         ``[B]``.
     """
-    if outputs.shape[1] == 1:
-        logit = torch.where(target == 1, outputs[:, 0], -outputs[:, 0])
-        return logit.sigmoid() if score == "probability" else logit
-    if score == "probability":
-        outputs = outputs.softmax(1)
-    return outputs.gather(1, target[:, None])[:, 0]
+    scores = probabilities(outputs) if score == "probability" else _class_logits(outputs)
+    return scores.gather(1, target[:, None])[:, 0]

@@ -79,16 +79,14 @@ def load(path: str | os.PathLike[str]) -> nn.Module:
     if not source.is_file():
         raise ValueError(f"{source}: no such checkpoint file")
     if source.suffix == ".safetensors":
-        card, state = _read_safetensors(source)
+        card, model, state = _read_safetensors(source)
     elif source.suffix in _PICKLES:
-        card, state = _read_pickle(source)
+        card, model, state = _read_pickle(source)
     else:
         raise ValueError(
             f"{source}: a checkpoint ends in .safetensors (or {', '.join(_PICKLES)}), "
             f"not {source.suffix or 'without a suffix'}"
         )
-    model = _empty_model(source, card)
-    _check_state(source, model, {name: tuple(tensor.shape) for name, tensor in state.items()})
     model.load_state_dict(state, assign=True)
     for parameter in model.parameters():
         parameter.requires_grad_(True)
@@ -104,22 +102,22 @@ def fingerprint(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _empty_model(source: Path, card: ModelCard) -> nn.Module:
-    """Build the architecture without memory for its weights."""
+Contents = tuple[ModelCard, nn.Module, dict[str, Tensor]]
+
+
+def _fitting_model(source: Path, card: ModelCard, shapes: Mapping[str, tuple[int, ...]]) -> nn.Module:
+    """Build the architecture without memory for its weights, and check that the file's fit into it."""
     if card.architecture not in ARCHITECTURES:
         raise ValueError(
             f"{source}: unknown architecture {card.architecture!r}; known are {', '.join(ARCHITECTURES)}"
         )
     try:
         with torch.device("meta"):
-            return ARCHITECTURES[card.architecture](
+            model = ARCHITECTURES[card.architecture](
                 in_shape=card.in_shape, num_classes=len(card.class_names)
             )
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None
-
-
-def _check_state(source: Path, model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> None:
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     for name, shape in expected.items():
         if name not in shapes:
@@ -129,9 +127,17 @@ def _check_state(source: Path, model: nn.Module, shapes: Mapping[str, tuple[int,
     unknown = sorted(set(shapes) - set(expected))
     if unknown:
         raise ValueError(f"{source}: unexpected weights {unknown[0]!r}")
+    return model
 
 
-def _read_safetensors(source: Path) -> tuple[ModelCard, dict[str, Tensor]]:
+def _read_card(source: Path, data: object) -> ModelCard:
+    try:
+        return ModelCard.from_dict(data)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
+
+
+def _read_safetensors(source: Path) -> Contents:
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -139,22 +145,21 @@ def _read_safetensors(source: Path) -> tuple[ModelCard, dict[str, Tensor]]:
             text = (file.metadata() or {}).get(_CARD_KEY)
             if text is None:
                 raise ValueError(f"{source}: not a checkpoint of pyadx (no model card in it)")
-            card = ModelCard.from_dict(json.loads(text))
+            try:
+                data = json.loads(text)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{source}: its model card is not JSON ({error})") from None
+            card = _read_card(source, data)
             # Shapes come from the header: a wrong file is refused before it is read.
             names = list(file.keys())
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
-            _check_state(source, _empty_model(source, card), shapes)
-            return card, {name: file.get_tensor(name) for name in names}
+            model = _fitting_model(source, card, shapes)
+            return card, model, {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{source}: damaged or not a safetensors file ({error})") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{source}: its model card is not JSON ({error})") from None
-    except ValueError as error:
-        text = str(error)
-        raise ValueError(text if text.startswith(str(source)) else f"{source}: {text}") from None
 
 
-def _read_pickle(source: Path) -> tuple[ModelCard, dict[str, Tensor]]:
+def _read_pickle(source: Path) -> Contents:
     try:
         data = torch.load(source, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for a damaged or unsafe file
@@ -168,7 +173,6 @@ def _read_pickle(source: Path) -> tuple[ModelCard, dict[str, Tensor]]:
     state = data["state_dict"]
     if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
         raise ValueError(f"{source}: 'state_dict' must map names to tensors")
-    try:
-        return ModelCard.from_dict(data["card"]), state
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from None
+    card = _read_card(source, data["card"])
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    return card, _fitting_model(source, card, shapes), state

@@ -61,10 +61,8 @@ def build(
         if seed is not None:
             torch.manual_seed(seed)
         model = ARCHITECTURES[architecture](in_shape=shape, num_classes=len(names))
-    card = ModelCard(architecture, (shape[0], shape[1], shape[2]), names)
-    if preprocessing is not None:
-        card = ModelCard(architecture, card.in_shape, names, preprocessing)
-    return attach_card(model, card)
+    grid = (shape[0], shape[1], shape[2])
+    return attach_card(model, ModelCard(architecture, grid, names, preprocessing or Preprocessing()))
 
 
 def attach_card(model: nn.Module, card: ModelCard) -> nn.Module:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pyadx.models.initialise import glorot_
 from pyadx.models.layers import NamedLayers
-from pyadx.models.sizes import Step, smallest_input, spatial_size
+from pyadx.models.sizes import Step, final_size
 
 _POOL = 7
 # Geometry of the trunk: three convolutions of the stem, and one step per later change of resolution.
@@ -93,14 +93,7 @@ class ResNet3D(_Trunk):
     def __init__(self, in_shape: Sequence[int] = (110, 110, 110), num_classes: int = 2) -> None:
         super().__init__()
         self._append_deep()
-        steps = [*_STEM, *_DOWN, (_POOL, _POOL, 0)]
-        size = spatial_size(in_shape, steps)
-        if min(size) < 1:
-            least = smallest_input(steps)
-            raise ValueError(
-                f"3D-ResNet needs at least {least}x{least}x{least} voxels, "
-                f"got {'x'.join(map(str, in_shape))}"
-            )
+        size = final_size("3D-ResNet", in_shape, [*_STEM, *_DOWN, (_POOL, _POOL, 0)])
         self.pool10 = nn.MaxPool3d(_POOL)
         self.fc11 = nn.Linear(128 * size[0] * size[1] * size[2], 128)
         self.relu11 = nn.ReLU()

@@ -21,3 +21,20 @@ def smallest_input(steps: Sequence[Step]) -> int:
     for kernel, stride, padding in reversed(steps):
         size = max(1, (size - 1) * stride + kernel - 2 * padding)
     return size
+
+
+def final_size(network: str, in_shape: Sequence[int], steps: Sequence[Step]) -> tuple[int, ...]:
+    """Return the size after ``steps``.
+
+    Raises
+    ------
+    ValueError
+        If nothing is left; the message states the smallest input of ``network``.
+    """
+    size = spatial_size(in_shape, steps)
+    if min(size) < 1:
+        least = smallest_input(steps)
+        raise ValueError(
+            f"{network} needs at least {least}x{least}x{least} voxels, got {'x'.join(map(str, in_shape))}"
+        )
+    return size

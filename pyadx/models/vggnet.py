@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from pyadx.models.initialise import glorot_
 from pyadx.models.layers import NamedLayers
-from pyadx.models.sizes import smallest_input, spatial_size
+from pyadx.models.sizes import Step, final_size
 
 # Convolutions of each block, letter by letter; every block ends in a 2x2x2 max pooling.
 _BLOCKS = (("ab", 8), ("ab", 16), ("abc", 32), ("abc", 64))
@@ -36,7 +36,7 @@ class VGGNet3D(NamedLayers):
 
     def __init__(self, in_shape: Sequence[int] = (110, 110, 110), num_classes: int = 2) -> None:
         super().__init__()
-        steps: list[tuple[int, int, int]] = []  # kernel, stride, padding
+        steps: list[Step] = []
         channels = 1
         for number, (letters, width) in enumerate(_BLOCKS, start=1):
             for letter in letters:
@@ -46,13 +46,7 @@ class VGGNet3D(NamedLayers):
                 channels = width
             self.append(f"pool{number}", nn.MaxPool3d(2))
             steps.append((2, 2, 0))
-        size = spatial_size(in_shape, steps)
-        if min(size) < 1:
-            least = smallest_input(steps)
-            raise ValueError(
-                f"3D-VGGNet needs at least {least}x{least}x{least} voxels, "
-                f"got {'x'.join(map(str, in_shape))}"
-            )
+        size = final_size("3D-VGGNet", in_shape, steps)
         self.fc5 = nn.Linear(channels * size[0] * size[1] * size[2], 128)
         self.relu5 = nn.ReLU()
         self.bn5 = nn.BatchNorm1d(128, eps=1e-4, momentum=0.1)

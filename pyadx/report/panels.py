@@ -117,7 +117,7 @@ def _show_heatmap(
     picture: Axes, heatmap: np.ndarray, axis: int, index: int, top: float, aspect: float
 ) -> Any:
     section = _cut(heatmap, axis, index)
-    alpha = np.clip(np.abs(section) / top, 0, 1) * 0.85 if top > 0 else np.zeros_like(section)
+    alpha = np.clip(np.abs(section) / top, 0, 1) * 0.85
     return picture.imshow(
         section, cmap="inferno", vmin=0, vmax=top, alpha=alpha, origin="lower", aspect=aspect
     )

@@ -1,0 +1,21 @@
+// Several neighbouring elements that a CUDA thread loads or stores with one instruction.
+//
+// Packs of 16 bytes are the widest access of the hardware; memory must be aligned to the pack.
+#pragma once
+
+#include <cstdint>
+
+namespace pyadx {
+
+constexpr int kPackBytes = 16;
+
+template <typename T, int kCount>
+struct alignas(sizeof(T) * kCount) Pack {
+  T values[kCount];
+};
+
+inline bool aligned_for_packs(const void* pointer) {
+  return reinterpret_cast<uintptr_t>(pointer) % kPackBytes == 0;
+}
+
+}  // namespace pyadx
