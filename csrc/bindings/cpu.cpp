@@ -2,6 +2,7 @@
 #include <torch/csrc/stable/library.h>
 
 #include "bindings/arguments.h"
+#include "bindings/torch_threads.h"
 
 #ifdef __linux__
 #include <sys/mman.h>
@@ -9,10 +10,6 @@
 
 namespace pyadx {
 namespace {
-
-const ParallelFor kTorchThreads = [](int64_t items, int64_t grain, const RangeBody& body) {
-  torch::stable::parallel_for(0, items, grain, body);
-};
 
 // A fresh batch of volumes is hundreds of megabytes that are written once: taking them in pages of
 // 4 kB costs more than the copy itself. Large pages are a hint; where there are none it is ignored.

@@ -1,29 +1,11 @@
 // CUDA implementations of the operators: tensors in, kernels on the device's current stream.
-#include <torch/csrc/stable/accelerator.h>
 #include <torch/csrc/stable/library.h>
 
 #include "bindings/arguments.h"
-
-// Lives in libtorch_cuda only. Weak, so that this library also loads beside a CPU build of torch,
-// where no CUDA tensor can reach the functions below.
-extern "C" __attribute__((weak)) AOTITorchError
-aoti_torch_get_current_cuda_stream(int32_t device_index, void** ret_stream);
+#include "bindings/cuda_stream.h"
 
 namespace pyadx {
 namespace {
-
-cudaStream_t current_stream(const Tensor& tensor) {
-  STD_TORCH_CHECK(aoti_torch_get_current_cuda_stream != nullptr,
-                  "this build of torch has no CUDA support");
-  void* stream = nullptr;
-  TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(tensor.get_device_index(), &stream));
-  return static_cast<cudaStream_t>(stream);
-}
-
-void check_launch(cudaError_t error, const char* operator_name) {
-  STD_TORCH_CHECK(error == cudaSuccess, "pyadx::", operator_name,
-                  " could not be launched: ", cudaGetErrorString(error));
-}
 
 void occlude_boxes_out(const Tensor volume, const Tensor boxes, const Tensor fill, Tensor out) {
   const torch::stable::accelerator::DeviceGuard guard(volume.get_device_index());

@@ -16,4 +16,31 @@ STABLE_TORCH_LIBRARY(pyadx, m) {
   m.def(
       "weighted_cam(Tensor features, Tensor weights, SymInt[] size, str rectify, float[] scale, "
       "float[] offset) -> Tensor");
+
+  // Patches [B,D,H,W,C] hold changes within boxes int32 [B,6] of a map [D,H,W,C], zero beyond them.
+  // map [D,H,W,C], patches, frames int32 [B,6] -> out [B,d,h,w,C] = map + patches, `pad` off the
+  // map
+  m.def(
+      "patch_gather(Tensor? map, Tensor? patches, Tensor? boxes, Tensor frames, int[] map_size, "
+      "float pad, Tensor(a!) out) -> ()");
+  // before [D,H,W,C], scale [C] -> out like patches
+  m.def(
+      "patch_relu(Tensor patches, Tensor boxes, Tensor before, Tensor? scale, Tensor(a!) out) -> "
+      "()");
+  // before [D,H,W,C], out_boxes int32 [B,6] -> out [B,d,h,w,C]
+  m.def(
+      "patch_max_pool(Tensor patches, Tensor boxes, Tensor before, int[] kernel, int[] stride, "
+      "int[] padding, int[] dilation, bool rectify, Tensor out_boxes, Tensor(a!) out) -> ()");
+  // out [B,d,h,w,K]: channels [channel, channel + C) are written, or added to
+  m.def(
+      "patch_place(Tensor patches, Tensor boxes, Tensor out_boxes, int channel, bool add, "
+      "Tensor(a!) out) -> ()");
+  // map [D,H,W,C] -> out [B,D,H,W,C]
+  m.def("patch_scatter(Tensor patches, Tensor boxes, Tensor map, Tensor(a!) out) -> ()");
+  // -> out [B,C]
+  m.def("patch_sum(Tensor patches, Tensor boxes, Tensor(a!) out) -> ()");
+  // weight packed [groups,blocks,kd,kh,C/groups,kw,lanes], before [D,H,W,K] -> out [B,d,h,w,K]; CPU
+  m.def(
+      "patch_conv(Tensor patches, Tensor boxes, Tensor weight, int[] stride, int[] padding, int[] "
+      "dilation, Tensor out_boxes, Tensor? before, Tensor(a!) out) -> ()");
 }

@@ -1,0 +1,29 @@
+// The stream that torch works on, and what a failed launch says.
+#pragma once
+
+#include <cuda_runtime_api.h>
+#include <torch/csrc/stable/accelerator.h>
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/util/Exception.h>
+
+// Lives in libtorch_cuda only. Weak, so that this library also loads beside a CPU build of torch,
+// where no CUDA tensor can reach the operators.
+extern "C" __attribute__((weak)) AOTITorchError
+aoti_torch_get_current_cuda_stream(int32_t device_index, void** ret_stream);
+
+namespace pyadx {
+
+inline cudaStream_t current_stream(const torch::stable::Tensor& tensor) {
+  STD_TORCH_CHECK(aoti_torch_get_current_cuda_stream != nullptr,
+                  "this build of torch has no CUDA support");
+  void* stream = nullptr;
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(tensor.get_device_index(), &stream));
+  return static_cast<cudaStream_t>(stream);
+}
+
+inline void check_launch(cudaError_t error, const char* operator_name) {
+  STD_TORCH_CHECK(error == cudaSuccess, "pyadx::", operator_name,
+                  " could not be launched: ", cudaGetErrorString(error));
+}
+
+}  // namespace pyadx

@@ -1,0 +1,245 @@
+// From tensors to the plain arguments of the patch operators, for both devices.
+//
+// As in arguments.h, a safety net. What boxes say can be checked on the CPU only: looking at them
+// on a GPU would stop the pipeline that these operators are called in.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bindings/arguments.h"
+#include "patches/conv.h"
+#include "patches/patches.h"
+
+namespace pyadx {
+
+using OptionalTensor = std::optional<Tensor>;
+using Sizes = std::vector<int64_t>;
+
+inline DType patch_dtype(const Tensor& tensor) {
+  STD_TORCH_CHECK(
+      tensor.scalar_type() == ScalarType::Float || tensor.scalar_type() == ScalarType::Double,
+      "patches and maps must be float32 or float64");
+  return tensor.scalar_type() == ScalarType::Double ? DType::kFloat64 : DType::kFloat32;
+}
+
+// A tensor that kernels walk as plain memory.
+inline const void* dense(const Tensor& tensor, int64_t dims, const Tensor& like, const char* name) {
+  STD_TORCH_CHECK(tensor.dim() == dims && tensor.is_contiguous(), name, " must be contiguous with ",
+                  dims, " dimensions");
+  STD_TORCH_CHECK(tensor.scalar_type() == like.scalar_type(), name,
+                  " must have the dtype of the other tensors");
+  check_device(tensor, like, name);
+  return tensor.const_data_ptr();
+}
+
+inline const int32_t* boxes_of(const Tensor& boxes, int64_t batch, const Tensor& like) {
+  STD_TORCH_CHECK(boxes.scalar_type() == ScalarType::Int && boxes.dim() == 2 &&
+                      boxes.size(0) == batch && boxes.size(1) == 6 && boxes.is_contiguous(),
+                  "boxes must be contiguous int32 [B, 6]");
+  check_device(boxes, like, "boxes");
+  return static_cast<const int32_t*>(boxes.const_data_ptr());
+}
+
+// On the CPU: every box fits into its slot and, where there is one, into the map.
+inline void check_boxes(const int32_t* boxes, int64_t batch, const int64_t* slot,
+                        const int64_t* map, bool on_cpu) {
+  if (!on_cpu) return;
+  for (int64_t b = 0; b < batch; ++b) {
+    for (int64_t axis = 0; axis < 3; ++axis) {
+      const int64_t low = boxes[6 * b + axis], high = boxes[6 * b + axis + 3];
+      STD_TORCH_CHECK(high - low <= slot[axis], "a box is larger than the patch that holds it");
+      STD_TORCH_CHECK(map == nullptr || high <= low || (low >= 0 && high <= map[axis]),
+                      "a box reaches beyond its map");
+    }
+  }
+}
+
+inline void copy_sizes(const Tensor& tensor, int64_t first_axis, int64_t* sizes) {
+  for (int64_t axis = 0; axis < 3; ++axis) sizes[axis] = tensor.size(first_axis + axis);
+}
+
+inline void copy_triple(const Sizes& values, int64_t least, const char* name, int64_t* to) {
+  STD_TORCH_CHECK(values.size() == 3, name, " must have three values");
+  for (size_t axis = 0; axis < 3; ++axis) {
+    STD_TORCH_CHECK(values[axis] >= least, name, " must be at least ", least);
+    to[axis] = values[axis];
+  }
+}
+
+inline PatchBatch patches_of(const Tensor& patches, const Tensor& boxes, const Tensor& like,
+                             const int64_t* map, bool on_cpu) {
+  PatchBatch batch{dense(patches, 5, like, "patches"), nullptr, {}, patches.size(4)};
+  copy_sizes(patches, 1, batch.size);
+  batch.boxes = boxes_of(boxes, patches.size(0), like);
+  check_boxes(batch.boxes, patches.size(0), batch.size, map, on_cpu);
+  return batch;
+}
+
+inline PatchMap map_of(const Tensor& map, int64_t channels, const Tensor& like) {
+  PatchMap result{dense(map, 4, like, "map"), {}};
+  STD_TORCH_CHECK(map.size(3) == channels, "the map must have ", channels, " channels");
+  copy_sizes(map, 0, result.size);
+  return result;
+}
+
+inline void check_batch(const Tensor& tensor, int64_t batch) {
+  STD_TORCH_CHECK(tensor.size(0) == batch, "all batches must have the same size");
+}
+
+inline PatchGatherArgs gather_of(const OptionalTensor& map, const OptionalTensor& patches,
+                                 const OptionalTensor& boxes, const Tensor& frames,
+                                 const Sizes& map_size, double pad, const Tensor& out,
+                                 bool on_cpu) {
+  PatchGatherArgs args{};
+  args.dtype = patch_dtype(out);
+  args.out = const_cast<void*>(dense(out, 5, out, "out"));
+  args.batch = out.size(0), args.channels = out.size(4);
+  copy_sizes(out, 1, args.out_size);
+  copy_triple(map_size, 0, "map_size", args.map.size);
+  if (map.has_value()) {
+    args.map = map_of(*map, args.channels, out);
+    for (size_t axis = 0; axis < 3; ++axis) {
+      STD_TORCH_CHECK(args.map.size[axis] == map_size[axis], "map_size must be the map's");
+    }
+  }
+  args.frames = boxes_of(frames, args.batch, out);
+  check_boxes(args.frames, args.batch, args.out_size, nullptr, on_cpu);
+  STD_TORCH_CHECK(patches.has_value() == boxes.has_value(), "patches and boxes come together");
+  if (patches.has_value()) {
+    check_batch(*patches, args.batch);
+    args.patches = patches_of(*patches, *boxes, out, args.map.size, on_cpu);
+    STD_TORCH_CHECK(args.patches.channels == args.channels, "patches must have out's channels");
+  }
+  args.pad = pad;
+  return args;
+}
+
+inline PatchReluArgs relu_of(const Tensor& patches, const Tensor& boxes, const Tensor& before,
+                             const OptionalTensor& scale, const Tensor& out, bool on_cpu) {
+  PatchReluArgs args{};
+  args.dtype = patch_dtype(patches);
+  args.batch = patches.size(0);
+  args.before = map_of(before, patches.size(4), patches);
+  args.patches = patches_of(patches, boxes, patches, args.before.size, on_cpu);
+  args.out = const_cast<void*>(dense(out, 5, patches, "out"));
+  for (int64_t axis = 0; axis < 5; ++axis) {
+    STD_TORCH_CHECK(out.size(axis) == patches.size(axis), "out must have the shape of patches");
+  }
+  if (scale.has_value()) {
+    args.scale = dense(*scale, 1, patches, "scale");
+    STD_TORCH_CHECK(scale->size(0) == args.patches.channels,
+                    "scale must have one value per channel");
+  }
+  return args;
+}
+
+inline PatchMaxPoolArgs max_pool_of(const Tensor& patches, const Tensor& boxes,
+                                    const Tensor& before, const Sizes& kernel, const Sizes& stride,
+                                    const Sizes& padding, const Sizes& dilation, bool rectify,
+                                    const Tensor& out_boxes, const Tensor& out, bool on_cpu) {
+  PatchMaxPoolArgs args{};
+  args.dtype = patch_dtype(patches);
+  args.batch = patches.size(0);
+  args.before = map_of(before, patches.size(4), patches);
+  args.patches = patches_of(patches, boxes, patches, args.before.size, on_cpu);
+  copy_triple(kernel, 1, "kernel", args.kernel);
+  copy_triple(stride, 1, "stride", args.stride);
+  copy_triple(padding, 0, "padding", args.padding);
+  copy_triple(dilation, 1, "dilation", args.dilation);
+  args.rectify = rectify;
+  args.out = const_cast<void*>(dense(out, 5, patches, "out"));
+  check_batch(out, args.batch);
+  STD_TORCH_CHECK(out.size(4) == args.patches.channels, "out must have the channels of patches");
+  copy_sizes(out, 1, args.out_size);
+  args.out_boxes = boxes_of(out_boxes, args.batch, patches);
+  check_boxes(args.out_boxes, args.batch, args.out_size, nullptr, on_cpu);
+  return args;
+}
+
+inline PatchPlaceArgs place_of(const Tensor& patches, const Tensor& boxes, const Tensor& out_boxes,
+                               int64_t channel, bool add, const Tensor& out, bool on_cpu) {
+  PatchPlaceArgs args{};
+  args.dtype = patch_dtype(patches);
+  args.batch = patches.size(0);
+  args.patches = patches_of(patches, boxes, patches, nullptr, on_cpu);
+  args.out = const_cast<void*>(dense(out, 5, patches, "out"));
+  check_batch(out, args.batch);
+  copy_sizes(out, 1, args.out_size);
+  args.out_channels = out.size(4), args.channel = channel, args.add = add;
+  STD_TORCH_CHECK(channel >= 0 && channel + args.patches.channels <= args.out_channels,
+                  "out has too few channels");
+  args.out_boxes = boxes_of(out_boxes, args.batch, patches);
+  check_boxes(args.out_boxes, args.batch, args.out_size, nullptr, on_cpu);
+  return args;
+}
+
+inline PatchScatterArgs scatter_of(const Tensor& patches, const Tensor& boxes, const Tensor& map,
+                                   const Tensor& out, bool on_cpu) {
+  PatchScatterArgs args{};
+  args.dtype = patch_dtype(patches);
+  args.batch = patches.size(0);
+  args.map = map_of(map, patches.size(4), patches);
+  args.patches = patches_of(patches, boxes, patches, args.map.size, on_cpu);
+  args.out = const_cast<void*>(dense(out, 5, patches, "out"));
+  check_batch(out, args.batch);
+  for (int64_t axis = 0; axis < 4; ++axis) {
+    STD_TORCH_CHECK(out.size(axis + 1) == map.size(axis), "out must hold copies of the map");
+  }
+  return args;
+}
+
+inline PatchSumArgs sum_of(const Tensor& patches, const Tensor& boxes, const Tensor& out,
+                           bool on_cpu) {
+  PatchSumArgs args{};
+  args.dtype = patch_dtype(patches);
+  args.batch = patches.size(0);
+  args.patches = patches_of(patches, boxes, patches, nullptr, on_cpu);
+  args.out = const_cast<void*>(dense(out, 2, patches, "out"));
+  check_batch(out, args.batch);
+  STD_TORCH_CHECK(out.size(1) == args.patches.channels, "out must be [B, C]");
+  return args;
+}
+
+inline PatchConvArgs conv_of(const Tensor& patches, const Tensor& boxes, const Tensor& weight,
+                             const Sizes& stride, const Sizes& padding, const Sizes& dilation,
+                             const Tensor& out_boxes, const OptionalTensor& before,
+                             const Tensor& out) {
+  PatchConvArgs args{};
+  patch_dtype(patches);
+  const PatchBatch batch = patches_of(patches, boxes, patches, nullptr, true);
+  args.patches = batch.data, args.boxes = batch.boxes;
+  args.batch = patches.size(0), args.channels = batch.channels;
+  copy_sizes(patches, 1, args.in_size);
+  args.weights = dense(weight, 7, patches, "weight");
+  args.groups = weight.size(0), args.blocks = weight.size(1), args.lanes = weight.size(6);
+  args.kernel[0] = weight.size(2), args.kernel[1] = weight.size(3), args.kernel[2] = weight.size(5);
+  const int64_t block_bytes = args.lanes * static_cast<int64_t>(weight.element_size());
+  STD_TORCH_CHECK(block_bytes == 32 || block_bytes == 64, "weight must be packed");
+  copy_triple(stride, 1, "stride", args.stride);
+  copy_triple(padding, 0, "padding", args.padding);
+  copy_triple(dilation, 1, "dilation", args.dilation);
+  args.out = const_cast<void*>(dense(out, 5, patches, "out"));
+  check_batch(out, args.batch);
+  copy_sizes(out, 1, args.out_size);
+  args.out_channels = out.size(4);
+  const int64_t group_out = args.out_channels / args.groups;
+  STD_TORCH_CHECK(args.channels == weight.size(4) * args.groups,
+                  "weight is packed for another number of input channels");
+  STD_TORCH_CHECK(group_out * args.groups == args.out_channels &&
+                      group_out <= args.blocks * args.lanes &&
+                      group_out > (args.blocks - 1) * args.lanes,
+                  "weight is packed for another number of output channels");
+  args.out_boxes = boxes_of(out_boxes, args.batch, patches);
+  if (before.has_value()) {
+    const PatchMap map = map_of(*before, args.out_channels, patches);
+    args.before = map.data;
+    for (int axis = 0; axis < 3; ++axis) args.map_size[axis] = map.size[axis];
+  }
+  check_boxes(args.out_boxes, args.batch, args.out_size,
+              before.has_value() ? args.map_size : nullptr, true);
+  return args;
+}
+
+}  // namespace pyadx

@@ -1,0 +1,74 @@
+// Convolution of many small patches of changes: out = conv(patch), without bias.
+//
+// A patch holds how far the cells of a box differ from the unperturbed scan and is zero outside the
+// box, so that only taps inside the box are visited: n^3 k^3 multiplications for a box of n^3
+// cells, where a convolution with a halo of unchanged cells needs (n + k - 1)^3 k^3. With `before`,
+// the unperturbed input of the ReLU that follows, the change after that ReLU is written instead.
+//
+// Layout: patches [B, D, H, W, C], channels innermost; the cell of index 0 lies at the low corner
+// of the patch's box. Boxes are int32 [B, 6] (z0 y0 x0 z1 y1 x1) in the cells of the map. Weights
+// are packed [groups, blocks, kd, kh, C / groups, kw, lanes]: blocks of 32 or 64 bytes of output
+// channels, zero beyond the last. Complexity: see above; memory: one row of sums per thread.
+// Thread-safe; every patch is summed in the same order whatever else is in the batch.
+#pragma once
+
+#include <cstdint>
+
+#include "common/parallel.h"
+
+namespace pyadx {
+
+constexpr int64_t kMostCells = 10;  // longest row segment kept in registers
+
+// One segment of one output row for one or two vectors of output channels. Steps are in elements.
+template <typename T>
+struct RowJob {
+  const T* const* in;       // first cell of every input row that is visited
+  const T* const* weights;  // the taps that belong to it
+  int64_t rows;
+  int64_t channels;
+  int64_t cell_step;     // from one input cell to the next that is visited
+  int64_t channel_step;  // from the taps of one input channel to those of the next
+  int64_t tap_step;      // from one tap along the row to the next
+  int64_t unit_step;     // from one vector of output channels to the next
+  T* sums;               // read, added to and written back
+};
+
+template <typename T>
+using RowFunction = void (*)(const RowJob<T>&);
+
+template <typename T>
+struct RowTable {
+  RowFunction<T> three_taps[kMostCells];
+  RowFunction<T> one_tap[kMostCells];
+  int64_t lanes;  // output channels per vector
+  int64_t units;  // vectors summed together
+};
+
+// For blocks of 64 and of 32 bytes of output channels; several vectors together, and a single one.
+template <typename T>
+struct RowTables {
+  RowTable<T> wide, wide_single, narrow, narrow_single;
+};
+
+struct PatchConvArgs {
+  const void* patches;
+  const int32_t* boxes;
+  int64_t batch, in_size[3], channels;
+  const void* weights;
+  int64_t groups, blocks, lanes, kernel[3];
+  int64_t stride[3], padding[3], dilation[3];
+  const int32_t* out_boxes;
+  const void* before;  // [map, out_channels], or null
+  int64_t map_size[3];
+  void* out;
+  int64_t out_size[3], out_channels;
+};
+
+template <typename T>
+void patch_conv_cpu(const PatchConvArgs& args, const ParallelFor& parallel);
+
+// Name of the instruction set in use: "avx512", "avx2" or "portable".
+const char* patch_conv_instruction_set();
+
+}  // namespace pyadx

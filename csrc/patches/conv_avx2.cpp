@@ -1,0 +1,20 @@
+// Inner loops of the patch convolution for AVX2 with FMA: 16 registers of 32 bytes.
+#define PYADX_ISA avx2
+#include "patches/conv_rows.h"
+#include "patches/row_tables.h"
+
+namespace pyadx {
+namespace avx2 {
+namespace {
+
+template <typename T>
+constexpr RowTables<T> kTables = {table_of<T, 32, 1>(), table_of<T, 32, 1>(), table_of<T, 32, 1>(),
+                                  table_of<T, 32, 1>()};
+
+}  // namespace
+
+const RowTables<float>& tables_f32() { return kTables<float>; }
+const RowTables<double>& tables_f64() { return kTables<double>; }
+
+}  // namespace avx2
+}  // namespace pyadx

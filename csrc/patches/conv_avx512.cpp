@@ -1,0 +1,21 @@
+// Inner loops of the patch convolution for AVX-512: 32 registers of 64 bytes, two vectors of output
+// channels at a time.
+#define PYADX_ISA avx512
+#include "patches/conv_rows.h"
+#include "patches/row_tables.h"
+
+namespace pyadx {
+namespace avx512 {
+namespace {
+
+template <typename T>
+constexpr RowTables<T> kTables = {table_of<T, 64, 2>(), table_of<T, 64, 1>(), table_of<T, 32, 2>(),
+                                  table_of<T, 32, 1>()};
+
+}  // namespace
+
+const RowTables<float>& tables_f32() { return kTables<float>; }
+const RowTables<double>& tables_f64() { return kTables<double>; }
+
+}  // namespace avx512
+}  // namespace pyadx

@@ -1,0 +1,237 @@
+// The patch convolution on the CPU: which rows meet which taps. conv_rows.h holds the inner loops.
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "patches/conv.h"
+#include "patches/patches.h"
+#include "patches/row_tables.h"
+
+namespace pyadx {
+namespace {
+
+int64_t ceil_div(int64_t a, int64_t b) { return a >= 0 ? (a + b - 1) / b : -(-a / b); }
+
+// Taps of one axis that meet the box [low, high) for output o: k in [first, last).
+struct TapRange {
+  int64_t first, last;
+};
+
+TapRange taps_inside(int64_t o, int64_t low, int64_t high, const PatchConvArgs& args, int axis) {
+  const int64_t start = o * args.stride[axis] - args.padding[axis];
+  const int64_t step = args.dilation[axis];
+  const int64_t first = std::max<int64_t>(0, ceil_div(low - start, step));
+  const int64_t last = std::min(args.kernel[axis], ceil_div(high - start, step));
+  return {first, std::max(first, last)};
+}
+
+// What one thread needs while it works on a plane.
+template <typename T>
+struct Scratch {
+  std::vector<const T*> in, weights, shifted_in, shifted_weights;
+  std::vector<T> sums;
+  int64_t skip = 0;  // sums that lie before the first output of the box
+};
+
+template <typename T>
+class PlaneConvolver {
+ public:
+  PlaneConvolver(const PatchConvArgs& args, const RowTables<T>& tables)
+      : a_(args),
+        several_(args.lanes * sizeof(T) == 64 ? tables.wide : tables.narrow),
+        single_(args.lanes * sizeof(T) == 64 ? tables.wide_single : tables.narrow_single),
+        group_in_(args.channels / args.groups),
+        group_out_(args.out_channels / args.groups),
+        channel_step_(args.kernel[2] * args.lanes),
+        row_step_(group_in_ * channel_step_),
+        block_step_(args.kernel[0] * args.kernel[1] * row_step_) {}
+
+  // Writes plane `z` (index in the slot) of patch `b`.
+  void run(int64_t b, int64_t z, Scratch<T>& scratch) const {
+    const int32_t* in_box = a_.boxes + 6 * b;
+    const int32_t* out_box = a_.out_boxes + 6 * b;
+    const int64_t plane = a_.out_size[1] * a_.out_size[2] * a_.out_channels;
+    T* out = static_cast<T*>(a_.out) + (b * a_.out_size[0] + z) * plane;
+    const int64_t height = out_box[4] - out_box[1], width = out_box[5] - out_box[2];
+    if (z >= out_box[3] - out_box[0] || height <= 0 || width <= 0) {
+      std::fill_n(out, plane, T(0));
+      return;
+    }
+    zero_around(out, height, width);
+    const int64_t units_per_block = a_.lanes / several_.lanes;
+    const int64_t units = ceil_div(group_out_, several_.lanes);
+    for (int64_t g = 0; g < a_.groups; ++g) {
+      for (int64_t u = 0; u < units;) {
+        const RowTable<T>& table = u + several_.units <= units ? several_ : single_;
+        const Pass pass{g, u, units_per_block, &table};
+        for (int64_t y = 0; y < height; ++y) {
+          row(b, in_box, out_box, z, y, width, pass, scratch);
+          finish(out + y * a_.out_size[2] * a_.out_channels, out_box, z, y, width, pass,
+                 scratch.sums.data() + scratch.skip * table.lanes * table.units);
+        }
+        u += table.units;
+      }
+    }
+  }
+
+ private:
+  struct Pass {
+    int64_t group, unit, units_per_block;
+    const RowTable<T>* table;
+  };
+
+  void zero_around(T* out, int64_t height, int64_t width) const {
+    const int64_t row_length = a_.out_size[2] * a_.out_channels, used = width * a_.out_channels;
+    for (int64_t y = 0; y < height && used < row_length; ++y) {
+      std::fill_n(out + y * row_length + used, row_length - used, T(0));
+    }
+    std::fill_n(out + height * row_length, (a_.out_size[1] - height) * row_length, T(0));
+  }
+
+  // Sums of one output row into scratch.sums; outputs of the box begin scratch.skip cells in.
+  void row(int64_t b, const int32_t* in_box, const int32_t* out_box, int64_t z, int64_t y,
+           int64_t width, const Pass& pass, Scratch<T>& scratch) const {
+    const int64_t oz = out_box[0] + z, oy = out_box[1] + y;
+    const TapRange kz = taps_inside(oz, in_box[0], in_box[3], a_, 0);
+    const TapRange ky = taps_inside(oy, in_box[1], in_box[4], a_, 1);
+    const T* patch = static_cast<const T*>(a_.patches) +
+                     b * a_.in_size[0] * a_.in_size[1] * a_.in_size[2] * a_.channels +
+                     pass.group * group_in_;
+    const RowTable<T>& table = *pass.table;
+    const T* taps = static_cast<const T*>(a_.weights) +
+                    (pass.group * a_.blocks + pass.unit / pass.units_per_block) * block_step_ +
+                    pass.unit % pass.units_per_block * table.lanes;
+    scratch.in.clear();
+    scratch.weights.clear();
+    for (int64_t k = kz.first; k < kz.last; ++k) {
+      const int64_t iz = oz * a_.stride[0] - a_.padding[0] + k * a_.dilation[0] - in_box[0];
+      for (int64_t j = ky.first; j < ky.last; ++j) {
+        const int64_t iy = oy * a_.stride[1] - a_.padding[1] + j * a_.dilation[1] - in_box[1];
+        scratch.in.push_back(patch + (iz * a_.in_size[1] + iy) * a_.in_size[2] * a_.channels);
+        scratch.weights.push_back(taps + (k * a_.kernel[1] + j) * row_step_);
+      }
+    }
+    RowJob<T> job{scratch.in.data(),
+                  scratch.weights.data(),
+                  static_cast<int64_t>(scratch.in.size()),
+                  group_in_,
+                  a_.channels,
+                  channel_step_,
+                  a_.lanes,
+                  pass.units_per_block > 1 ? table.lanes : block_step_,
+                  nullptr};
+    if (a_.kernel[2] == 3 && a_.stride[2] == 1 && a_.dilation[2] == 1) {
+      three_taps(in_box, out_box, width, table, job, scratch);
+    } else {
+      tap_by_tap(in_box, out_box, width, table, job, scratch);
+    }
+  }
+
+  void three_taps(const int32_t* in_box, const int32_t* out_box, int64_t width,
+                  const RowTable<T>& table, RowJob<T> job, Scratch<T>& scratch) const {
+    const int64_t cells = in_box[5] - in_box[2], cell = table.lanes * table.units;
+    // The first output that the first changed cell reaches may lie before the map's border, and the
+    // first one that is asked for before that.
+    const int64_t reached = out_box[2] - (in_box[2] + a_.padding[2] - 2);
+    const int64_t lead = std::max<int64_t>(0, -reached);
+    scratch.skip = reached + lead;
+    const int64_t length = std::max(lead + cells + 2, scratch.skip + width);
+    scratch.sums.assign(static_cast<size_t>(length * cell), T(0));
+    const int64_t segments = ceil_div(cells, kMostCells);
+    for (int64_t s = 0, x = 0; s < segments; ++s) {
+      const int64_t part_cells = (cells - x) / (segments - s);
+      RowJob<T> part = job;
+      shift_rows(scratch, job, x * a_.channels, 0, part);
+      part.sums = scratch.sums.data() + (lead + x) * cell;
+      table.three_taps[part_cells - 1](part);
+      x += part_cells;
+    }
+  }
+
+  void tap_by_tap(const int32_t* in_box, const int32_t* out_box, int64_t width,
+                  const RowTable<T>& table, RowJob<T> job, Scratch<T>& scratch) const {
+    const int64_t cell = table.lanes * table.units, stride = a_.stride[2];
+    scratch.skip = 0;
+    scratch.sums.assign(static_cast<size_t>(width * cell), T(0));
+    job.cell_step = stride * a_.channels;
+    for (int64_t k = 0; k < a_.kernel[2]; ++k) {
+      // Outputs x whose input lies in the box: low <= x * stride + start < high.
+      const int64_t start = out_box[2] * stride - a_.padding[2] + k * a_.dilation[2] - in_box[2];
+      const int64_t first = std::max<int64_t>(0, ceil_div(-start, stride));
+      const int64_t last = std::min(width, ceil_div(in_box[5] - in_box[2] - start, stride));
+      for (int64_t x = first; x < last;) {
+        const int64_t length = std::min(kMostCells, last - x);
+        RowJob<T> part = job;
+        shift_rows(scratch, job, (x * stride + start) * a_.channels, k * a_.lanes, part);
+        part.sums = scratch.sums.data() + x * cell;
+        table.one_tap[length - 1](part);
+        x += length;
+      }
+    }
+  }
+
+  static void shift_rows(Scratch<T>& scratch, const RowJob<T>& job, int64_t in_shift,
+                         int64_t weight_shift, RowJob<T>& part) {
+    const size_t rows = static_cast<size_t>(job.rows);
+    scratch.shifted_in.resize(rows);
+    scratch.shifted_weights.resize(rows);
+    for (size_t r = 0; r < rows; ++r) {
+      scratch.shifted_in[r] = job.in[r] + in_shift;
+      scratch.shifted_weights[r] = job.weights[r] + weight_shift;
+    }
+    part.in = scratch.shifted_in.data();
+    part.weights = scratch.shifted_weights.data();
+  }
+
+  // Writes one row of sums, after the ReLU if there is one.
+  void finish(T* out, const int32_t* out_box, int64_t z, int64_t y, int64_t width, const Pass& pass,
+              const T* sums) const {
+    const int64_t cell = pass.table->lanes * pass.table->units;
+    const int64_t first = pass.unit * pass.table->lanes;
+    const int64_t count = std::min(cell, group_out_ - first);
+    const int64_t channel = pass.group * group_out_ + first;
+    const T* before = nullptr;
+    if (a_.before != nullptr) {
+      before =
+          static_cast<const T*>(a_.before) +
+          (((out_box[0] + z) * a_.map_size[1] + out_box[1] + y) * a_.map_size[2] + out_box[2]) *
+              a_.out_channels +
+          channel;
+    }
+    for (int64_t x = 0; x < width; ++x) {
+      T* to = out + x * a_.out_channels + channel;
+      const T* from = sums + x * cell;
+      if (before == nullptr) {
+        std::memcpy(to, from, static_cast<size_t>(count) * sizeof(T));
+      } else {
+        const T* own = before + x * a_.out_channels;
+        for (int64_t c = 0; c < count; ++c) to[c] = relu_change(own[c], from[c]);
+      }
+    }
+  }
+
+  const PatchConvArgs& a_;
+  const RowTable<T>& several_;
+  const RowTable<T>& single_;
+  const int64_t group_in_, group_out_, channel_step_, row_step_, block_step_;
+};
+
+}  // namespace
+
+template <typename T>
+void patch_conv_cpu(const PatchConvArgs& args, const ParallelFor& parallel) {
+  const RowTables<T>& tables = row_tables<T>();
+  const int64_t planes = args.out_size[0];
+  parallel(args.batch * planes, 1, [&](int64_t begin, int64_t end) {
+    const PlaneConvolver<T> convolver(args, tables);
+    Scratch<T> scratch;
+    for (int64_t item = begin; item < end; ++item) {
+      convolver.run(item / planes, item % planes, scratch);
+    }
+  });
+}
+
+template void patch_conv_cpu<float>(const PatchConvArgs&, const ParallelFor&);
+template void patch_conv_cpu<double>(const PatchConvArgs&, const ParallelFor&);
+
+}  // namespace pyadx

@@ -1,0 +1,118 @@
+// The inner loops of the patch convolution: sums over one row of a patch, kept in registers.
+//
+// Included once per instruction set (conv_avx512.cpp, conv_avx2.cpp, conv_portable.cpp), which sets
+// PYADX_ISA, the name of its namespace, and PYADX_VECTOR_BYTES; conv_cpu.cpp picks one at run time.
+// Everything here has internal linkage, so that code for one instruction set never serves another.
+//
+// Channels lie innermost. A vector holds neighbouring output channels; one input value is broadcast
+// and multiplied into all outputs that it reaches. A changed row of n cells reaches n + 2 outputs
+// through three taps: walking over inputs, not outputs, spends nothing on the zeros around them.
+#pragma once
+
+#include <cstdint>
+
+#include "patches/conv.h"
+
+namespace pyadx {
+namespace PYADX_ISA {
+namespace {
+
+template <typename T, int kBytes>
+struct VectorOf {
+  typedef T type __attribute__((vector_size(kBytes), aligned(sizeof(T)), may_alias));
+};
+
+template <typename T, int kBytes>
+using Vector = typename VectorOf<T, kBytes>::type;
+
+// Three neighbouring taps, stride one: input x reaches outputs x, x + 1 and x + 2.
+template <typename T, int kBytes, int kCells, int kUnits>
+void three_taps(const RowJob<T>& job) {
+  using V = Vector<T, kBytes>;
+  constexpr int64_t kLanes = kBytes / sizeof(T);
+  V sums[kCells + 2][kUnits];
+  for (int64_t x = 0; x < kCells + 2; ++x) {
+    for (int64_t u = 0; u < kUnits; ++u) {
+      sums[x][u] = *reinterpret_cast<const V*>(job.sums + (x * kUnits + u) * kLanes);
+    }
+  }
+  for (int64_t r = 0; r < job.rows; ++r) {
+    const T* in = job.in[r];
+    const T* weights = job.weights[r];
+    for (int64_t c = 0; c < job.channels; ++c) {
+      V taps[3][kUnits];
+      for (int64_t k = 0; k < 3; ++k) {
+        for (int64_t u = 0; u < kUnits; ++u) {
+          taps[k][u] = *reinterpret_cast<const V*>(weights + k * job.tap_step + u * job.unit_step);
+        }
+      }
+      for (int64_t x = 0; x < kCells; ++x) {
+        const V value = in[x * job.cell_step + c] - V{};
+        for (int64_t u = 0; u < kUnits; ++u) {
+          sums[x + 2][u] += value * taps[0][u];
+          sums[x + 1][u] += value * taps[1][u];
+          sums[x][u] += value * taps[2][u];
+        }
+      }
+      weights += job.channel_step;
+    }
+  }
+  for (int64_t x = 0; x < kCells + 2; ++x) {
+    for (int64_t u = 0; u < kUnits; ++u) {
+      *reinterpret_cast<V*>(job.sums + (x * kUnits + u) * kLanes) = sums[x][u];
+    }
+  }
+}
+
+// One tap of any convolution: output x takes the input cell_step * x further on.
+template <typename T, int kBytes, int kCells, int kUnits>
+void one_tap(const RowJob<T>& job) {
+  using V = Vector<T, kBytes>;
+  constexpr int64_t kLanes = kBytes / sizeof(T);
+  V sums[kCells][kUnits];
+  for (int64_t x = 0; x < kCells; ++x) {
+    for (int64_t u = 0; u < kUnits; ++u) {
+      sums[x][u] = *reinterpret_cast<const V*>(job.sums + (x * kUnits + u) * kLanes);
+    }
+  }
+  for (int64_t r = 0; r < job.rows; ++r) {
+    const T* in = job.in[r];
+    const T* weights = job.weights[r];
+    for (int64_t c = 0; c < job.channels; ++c) {
+      V tap[kUnits];
+      for (int64_t u = 0; u < kUnits; ++u) {
+        tap[u] = *reinterpret_cast<const V*>(weights + u * job.unit_step);
+      }
+      for (int64_t x = 0; x < kCells; ++x) {
+        const V value = in[x * job.cell_step + c] - V{};
+        for (int64_t u = 0; u < kUnits; ++u) sums[x][u] += value * tap[u];
+      }
+      weights += job.channel_step;
+    }
+  }
+  for (int64_t x = 0; x < kCells; ++x) {
+    for (int64_t u = 0; u < kUnits; ++u) {
+      *reinterpret_cast<V*>(job.sums + (x * kUnits + u) * kLanes) = sums[x][u];
+    }
+  }
+}
+
+template <typename T, int kBytes, int kUnits>
+constexpr RowTable<T> table_of() {
+  return {
+      {three_taps<T, kBytes, 1, kUnits>, three_taps<T, kBytes, 2, kUnits>,
+       three_taps<T, kBytes, 3, kUnits>, three_taps<T, kBytes, 4, kUnits>,
+       three_taps<T, kBytes, 5, kUnits>, three_taps<T, kBytes, 6, kUnits>,
+       three_taps<T, kBytes, 7, kUnits>, three_taps<T, kBytes, 8, kUnits>,
+       three_taps<T, kBytes, 9, kUnits>, three_taps<T, kBytes, 10, kUnits>},
+      {one_tap<T, kBytes, 1, kUnits>, one_tap<T, kBytes, 2, kUnits>, one_tap<T, kBytes, 3, kUnits>,
+       one_tap<T, kBytes, 4, kUnits>, one_tap<T, kBytes, 5, kUnits>, one_tap<T, kBytes, 6, kUnits>,
+       one_tap<T, kBytes, 7, kUnits>, one_tap<T, kBytes, 8, kUnits>, one_tap<T, kBytes, 9, kUnits>,
+       one_tap<T, kBytes, 10, kUnits>},
+      kBytes / static_cast<int64_t>(sizeof(T)),
+      kUnits};
+}
+
+}  // namespace
+}  // namespace PYADX_ISA
+}  // namespace pyadx

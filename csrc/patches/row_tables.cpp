@@ -1,0 +1,66 @@
+// Picks the inner loops of the patch convolution for the machine at hand.
+#include "patches/row_tables.h"
+
+#include <cstdlib>
+#include <cstring>
+
+namespace pyadx {
+namespace {
+
+enum class Isa { kPortable, kAvx2, kAvx512 };
+
+Isa best() {
+#ifdef PYADX_X86_VECTORS
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw")) {
+    return Isa::kAvx512;
+  }
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return Isa::kAvx2;
+#endif
+  return Isa::kPortable;
+}
+
+Isa chosen() {
+  static const Isa isa = [] {
+    const char* wanted = std::getenv("PYADX_ISA");
+    const Isa most = best();
+    if (wanted == nullptr) return most;
+    if (std::strcmp(wanted, "portable") == 0) return Isa::kPortable;
+    if (std::strcmp(wanted, "avx2") == 0 && most == Isa::kAvx512) return Isa::kAvx2;
+    return most;
+  }();
+  return isa;
+}
+
+}  // namespace
+
+template <>
+const RowTables<float>& row_tables<float>() {
+#ifdef PYADX_X86_VECTORS
+  if (chosen() == Isa::kAvx512) return avx512::tables_f32();
+  if (chosen() == Isa::kAvx2) return avx2::tables_f32();
+#endif
+  return portable::tables_f32();
+}
+
+template <>
+const RowTables<double>& row_tables<double>() {
+#ifdef PYADX_X86_VECTORS
+  if (chosen() == Isa::kAvx512) return avx512::tables_f64();
+  if (chosen() == Isa::kAvx2) return avx2::tables_f64();
+#endif
+  return portable::tables_f64();
+}
+
+const char* patch_conv_instruction_set() {
+  switch (chosen()) {
+    case Isa::kAvx512:
+      return "avx512";
+    case Isa::kAvx2:
+      return "avx2";
+    default:
+      return "portable";
+  }
+}
+
+}  // namespace pyadx

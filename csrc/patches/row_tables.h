@@ -1,0 +1,27 @@
+// The inner loops of the patch convolution, for the best instruction set of this machine.
+//
+// Chosen once, when first asked for. PYADX_ISA (avx512, avx2, portable) in the environment asks for
+// a lower one, for tests and for comparing machines.
+#pragma once
+
+#include "patches/conv.h"
+
+namespace pyadx {
+
+namespace avx512 {
+const RowTables<float>& tables_f32();
+const RowTables<double>& tables_f64();
+}  // namespace avx512
+namespace avx2 {
+const RowTables<float>& tables_f32();
+const RowTables<double>& tables_f64();
+}  // namespace avx2
+namespace portable {
+const RowTables<float>& tables_f32();
+const RowTables<double>& tables_f64();
+}  // namespace portable
+
+template <typename T>
+const RowTables<T>& row_tables();
+
+}  // namespace pyadx

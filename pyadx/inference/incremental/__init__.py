@@ -1,0 +1,1 @@
+"""Incremental inference: recompute only what a filled box changes."""

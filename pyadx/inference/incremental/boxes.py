@@ -1,0 +1,84 @@
+"""How boxes of changed cells grow from map to map: int32 ``[N, 6]``, half-open, empty ones all zero."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+Triple = tuple[int, int, int]
+
+
+def extents(boxes: np.ndarray) -> np.ndarray:
+    """Return the lengths of boxes along each axis, ``[N, 3]``."""
+    return boxes[:, 3:] - boxes[:, :3]
+
+
+def cells(boxes: np.ndarray) -> np.ndarray:
+    """Return the number of cells of every box, float64 ``[N]``."""
+    return extents(boxes).astype(np.float64).prod(1)
+
+
+def largest(boxes: np.ndarray) -> Triple:
+    """Return the size of a slot that holds any of the boxes; at least one cell."""
+    z, y, x = extents(boxes).max(0, initial=1).tolist()
+    return z, y, x
+
+
+def clipped(boxes: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Clip boxes at the border of a map; boxes without cells become all zero."""
+    limits = np.asarray(size, np.int32)
+    result = np.concatenate([boxes[:, :3].clip(0, limits), boxes[:, 3:].clip(0, limits)], 1)
+    result[(result[:, 3:] <= result[:, :3]).any(1)] = 0
+    return result.astype(np.int32)
+
+
+def through_window(
+    boxes: np.ndarray, kernel: Triple, stride: Triple, padding: Triple, dilation: Triple, size: Triple
+) -> np.ndarray:
+    """Return the outputs of a convolution or pooling whose window meets the boxes.
+
+    Output ``o`` sees the inputs ``o * stride - padding + k * dilation`` for ``0 <= k < kernel``.
+
+    Parameters
+    ----------
+    boxes : ndarray
+        ``[N, 6]``.
+    kernel, stride, padding, dilation : tuple of int
+        One value per axis.
+    size : tuple of int
+        Size of the output map.
+    """
+    step, shift = np.asarray(stride), np.asarray(padding)
+    reach = np.asarray(dilation) * (np.asarray(kernel) - 1)
+    low = -((reach - shift - boxes[:, :3]) // step)  # rounded up
+    high = (boxes[:, 3:] - 1 + shift) // step + 1
+    grown = np.concatenate([low, high], 1)
+    grown[(boxes[:, 3:] <= boxes[:, :3]).any(1)] = 0
+    return clipped(grown, size)
+
+
+def input_frames(
+    boxes: np.ndarray, kernel: Triple, stride: Triple, padding: Triple, dilation: Triple
+) -> np.ndarray:
+    """Return the inputs that a window needs to produce the output boxes; may reach beyond the map."""
+    step, shift = np.asarray(stride), np.asarray(padding)
+    reach = np.asarray(dilation) * (np.asarray(kernel) - 1)
+    low = boxes[:, :3] * step - shift
+    high = (boxes[:, 3:] - 1) * step - shift + reach + 1
+    return np.concatenate([low, high], 1).astype(np.int32)
+
+
+def union(several: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the smallest boxes around boxes of the same map; empty ones do not count."""
+    low, high = np.full((len(several[0]), 3), 2**30), np.zeros((len(several[0]), 3), np.int64)
+    for boxes in several:
+        filled = (boxes[:, 3:] > boxes[:, :3]).all(1)[:, None]
+        low = np.where(filled, np.minimum(low, boxes[:, :3]), low)
+        high = np.where(filled, np.maximum(high, boxes[:, 3:]), high)
+    return np.concatenate([np.where(high > 0, low, 0), high], 1).astype(np.int32)
+
+
+def shifted(boxes: np.ndarray, offset: Sequence[int], size: Sequence[int]) -> np.ndarray:
+    """Move boxes into a map that was padded (or, with negative offsets, cropped) at its low sides."""
+    moved = boxes + np.tile(np.asarray(offset, np.int32), 2)
+    moved[(boxes[:, 3:] <= boxes[:, :3]).any(1)] = 0
+    return clipped(moved, size)

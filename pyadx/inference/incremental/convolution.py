@@ -1,0 +1,195 @@
+"""Convolution of patches: our own kernel on the CPU, the vendor's library elsewhere."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx
+
+from pyadx.inference.incremental import boxes as bx
+from pyadx.inference.incremental.steps import (
+    Batch,
+    Maps,
+    Patch,
+    Step,
+    Work,
+    channels_first,
+    channels_innermost,
+    element_size,
+)
+from pyadx.ops import patches
+
+
+class Convolution(Step):
+    """A convolution with what follows it: batch norm (in the weights) and ReLU.
+
+    Changes are linear up to the ReLU, so biases and the batch norm's shift play no part, and cells
+    around the box count as zero, whatever they hold and whatever the network pads with.
+
+    Parameters
+    ----------
+    output, source : fx.Node
+        Result and input.
+    weight : Tensor
+        ``[K, C / groups, kd, kh, kw]``, scaled by the batch norm.
+    stride, padding, dilation : tuple of int
+        One value per axis; the padding is that of the low side.
+    groups : int
+        As in ``torch.nn.Conv3d``.
+    rectified : fx.Node, optional
+        The ReLU's input, if there is a ReLU.
+    """
+
+    def __init__(
+        self,
+        output: fx.Node,
+        source: fx.Node,
+        weight: Tensor,
+        stride: bx.Triple,
+        padding: bx.Triple,
+        dilation: bx.Triple,
+        groups: int,
+        rectified: fx.Node | None = None,
+    ) -> None:
+        super().__init__(output, [source], [] if rectified is None else [rectified])
+        z, y, x = weight.shape[2:]
+        self.kernel: bx.Triple = (z, y, x)
+        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        self.own = weight.device.type == "cpu"
+        self.weight = weight
+        self._ready: dict[torch.dtype, Tensor] = {}
+
+    def grow(self, boxes: Sequence[np.ndarray]) -> np.ndarray:
+        """Every output whose window meets a changed cell."""
+        window = (self.kernel, self.stride, self.padding, self.dilation)
+        return bx.through_window(boxes[0], *window, self.size)
+
+    def tables(self, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> list[np.ndarray]:
+        """Frames of zeros and changes that the library convolves."""
+        return [bx.input_frames(out_boxes, self.kernel, self.stride, self.padding, self.dilation)]
+
+    def work(self, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> Work:
+        """Every changed cell meets every tap once, apart from strides."""
+        met = min(
+            float(bx.cells(boxes[0]).mean()) / float(np.prod(self.stride)), float(np.prod(self.size))
+        )
+        own = super().work(boxes, out_boxes)
+        return Work(2.0 * met * self.weight.numel(), own.bytes)
+
+    def run(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> Patch:
+        """Convolve one batch of patches."""
+        source, out_boxes = inputs[0], batch.boxes[self.output]
+        before = maps[self.before[0]] if self.before else None
+        if self.own and batch.precision == source.data.dtype:
+            out = batch.new(self.output, self.channels)
+            patches.conv(
+                source.data, source.boxes, self._weight(None),
+                self.stride, self.padding, self.dilation, out_boxes, before, out,
+            )  # fmt: skip
+            return Patch(out, out_boxes)
+        result = self._library(batch, source)
+        out = batch.new(self.output, self.channels)
+        if before is None:  # the library also wrote what lies beyond the map
+            patches.gather(
+                out_boxes, out, map_size=self.size, patches=result, boxes=out_boxes
+            )
+        else:
+            patches.relu(result, out_boxes, before, None, out)
+        return Patch(out, out_boxes)
+
+    def _library(self, batch: Batch, source: Patch) -> Tensor:
+        slot = np.array(batch.slots[self.output]) - 1
+        reach = np.asarray(self.dilation) * (np.asarray(self.kernel) - 1)
+        size = (slot * np.asarray(self.stride) + reach + 1).tolist()
+        frames = batch.workspace.take(batch.size, *size, source.data.shape[-1])
+        patches.gather(
+            batch.tables[self.output][0], frames,
+            map_size=[2**30] * 3, patches=source.data, boxes=source.boxes,
+        )  # fmt: skip
+        result = F.conv3d(
+            channels_first(frames).to(batch.precision),
+            self._weight(batch.precision),
+            None,
+            self.stride,
+            0,
+            self.dilation,
+            self.groups,
+        )
+        batch.workspace.give(frames)
+        return channels_innermost(result.to(source.data.dtype))
+
+    def _weight(self, precision: torch.dtype | None) -> Tensor:
+        """The weight as its user wants it: packed, or channels-last in some precision."""
+        key = torch.bool if precision is None else precision
+        if key not in self._ready:
+            if precision is None:
+                self._ready[key] = patches.pack_weight(self.weight, self.groups)
+            else:
+                layout = torch.channels_last_3d
+                self._ready[key] = self.weight.to(precision).contiguous(memory_format=layout)
+        return self._ready[key]
+
+
+class FlattenedLinear(Convolution):
+    """A linear layer on a flattened map: a convolution as large as the map, with one output."""
+
+    local = False
+
+    def __init__(self, output: fx.Node, source: fx.Node, weight: Tensor) -> None:
+        shape = source.meta["val"].shape[1:]
+        kernel = weight.reshape(weight.shape[0], *shape)
+        super().__init__(output, source, kernel, (1, 1, 1), (0, 0, 0), (1, 1, 1), 1)
+
+    @property
+    def size(self) -> bx.Triple:
+        """One cell."""
+        return (1, 1, 1)
+
+    @property
+    def channels(self) -> int:
+        """Number of outputs."""
+        return int(self.weight.shape[0])
+
+    def run(  # type: ignore[override]
+        self, batch: Batch, inputs: Sequence[Patch], maps: Maps
+    ) -> Tensor:
+        """Return the change of the outputs, ``[B, K]``."""
+        if self.own:
+            return super().run(batch, inputs, maps).data.reshape(batch.size, -1)
+        source = inputs[0]
+        zeros = source.data.new_zeros((*self.kernel, source.data.shape[-1]))
+        full = source.data.new_empty((batch.size, *zeros.shape))
+        patches.scatter(source.data, source.boxes, zeros, full)
+        rows = channels_innermost(self.weight).flatten(1)
+        return F.linear(full.flatten(1), rows)
+
+
+class Linear(Step):
+    """A linear layer on changes ``[B, F]``."""
+
+    local = False
+    boxed = False
+
+    def __init__(self, output: fx.Node, source: fx.Node, weight: Tensor) -> None:
+        super().__init__(output, [source])
+        self.weight = weight
+        self.packed = None
+        if weight.device.type == "cpu":
+            self.packed = patches.pack_weight(weight[:, :, None, None, None])
+
+    def work(self, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> Work:
+        """One pass over the weights' products."""
+        return Work(2.0 * self.weight.numel(), self.weight.shape[0] * element_size(self.output))
+
+    def run(self, batch: Batch, inputs: Sequence[Tensor], maps: Maps) -> Tensor:  # type: ignore[override]
+        """On the CPU as a patch of one cell, so that batches of any size sum in the same order."""
+        change = inputs[0]
+        if self.packed is None or change.dim() != 2:
+            return F.linear(change, self.weight)
+        boxes = torch.tensor([[0, 0, 0, 1, 1, 1]], dtype=torch.int32).expand(batch.size, 6).contiguous()
+        out = change.new_empty(batch.size, 1, 1, 1, self.weight.shape[0])
+        one, none = (1, 1, 1), (0, 0, 0)
+        cell = change.reshape(batch.size, 1, 1, 1, -1).contiguous()
+        patches.conv(cell, boxes, self.packed, one, none, one, boxes, None, out)
+        return out.reshape(batch.size, -1)

@@ -1,0 +1,89 @@
+"""Predicts where recomputing boxes stops paying, from floating-point operations and bytes alone.
+
+The prediction must not depend on the clock: a run that is resumed has to make the same choice. Only
+ratios matter, so the rates are round figures, those of one core of a current server CPU.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from torch import Tensor, fx
+
+from pyadx.inference.incremental.steps import Step
+from pyadx.inference.incremental.trace import aten, functional
+
+_FLOPS = 90e9  # a convolution kept in the caches
+_BYTES = 6e9  # streaming through memory that nothing has in its cache
+_CACHED_BYTES = 12e9  # patches go from cache to cache
+_STEP = 2e-6  # what an operation costs per region, however small
+
+_CONVOLUTIONS = {aten.conv3d.default, aten.conv3d.padding}
+
+
+def plain_seconds(node: fx.Node) -> float:
+    """Predict the time of one operation on one whole scan."""
+    value = node.meta.get("val")
+    if not isinstance(value, Tensor):
+        return 0.0
+    size = float(np.prod([int(n) for n in value.shape[1:]]))
+    flops = 0.0
+    weight = node.args[1] if len(node.args) > 1 else None
+    if isinstance(weight, fx.Node) and isinstance(weight.meta.get("val"), Tensor):
+        shape = [int(n) for n in weight.meta["val"].shape]
+        if functional(node.target) in _CONVOLUTIONS:
+            flops = 2.0 * size * float(np.prod(shape[1:]))
+        elif functional(node.target) is aten.linear.default:
+            flops = 2.0 * float(np.prod(shape))
+    return flops / _FLOPS + 2 * size * value.element_size() / _BYTES + _STEP
+
+
+def step_seconds(step: Step, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> float:
+    """Predict the time of one step per region."""
+    work = step.work(boxes, out_boxes)
+    return work.flops / _FLOPS + work.bytes / _CACHED_BYTES + _STEP
+
+
+def scatter_seconds(node: fx.Node) -> float:
+    """Predict the time of writing one whole map per region."""
+    value = node.meta["val"]
+    size = float(np.prod([int(n) for n in value.shape[1:]]))
+    return 2 * size * value.element_size() / _BYTES
+
+
+def best_stop(
+    steps: Sequence[Step],
+    boxes: Mapping[fx.Node, np.ndarray],
+    plain: Sequence[Sequence[fx.Node]],
+    frontier: Sequence[Sequence[fx.Node]],
+) -> tuple[int, float]:
+    """Choose after how many steps whole maps are cheaper than boxes.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+        In order.
+    boxes : mapping
+        Boxes of every local node for some typical regions.
+    plain, frontier : sequence
+        For every stop from 0 to ``len(steps)``: the operations that are left for whole maps, and the
+        nodes whose changes are scattered into whole maps for them.
+
+    Returns
+    -------
+    stop : int
+        Number of steps to take.
+    gain : float
+        Predicted time of a whole forward over that of the choice.
+    """
+    spent, best = 0.0, (0, np.inf)
+    times = []
+    for stop in range(len(steps) + 1):
+        if stop > 0:
+            step = steps[stop - 1]
+            own = boxes.get(step.output, np.zeros((1, 6), np.int32))
+            spent += step_seconds(step, [boxes[n] for n in step.inputs if n in boxes], own)
+        rest = sum(map(plain_seconds, plain[stop])) + sum(map(scatter_seconds, frontier[stop]))
+        times.append(spent + rest)
+        if times[-1] <= best[1]:
+            best = (stop, times[-1])
+    return best[0], times[0] / best[1]

@@ -1,0 +1,81 @@
+"""Running traced operations as they are: once on the unperturbed scan, and where steps end."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from pyadx.inference.incremental.trace import Trace, aten, functional
+
+
+class Interpreter:
+    """Evaluates nodes of a trace on tensors, letting go of what nobody reads any more.
+
+    Parameters
+    ----------
+    trace : Trace
+        The model. On the CPU its convolution weights are laid out channels-last here, which keeps
+        batches of one on oneDNN's fast path; the model's own tensors stay as they are.
+    """
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._constants: dict[fx.Node, Tensor] = {}
+        for node, value in trace.constants.items():
+            last = value.dim() == 5
+            layout = torch.channels_last_3d if last else torch.contiguous_format
+            self._constants[node] = value.contiguous(memory_format=layout) if last else value
+
+    def run(
+        self,
+        given: Mapping[fx.Node, Tensor],
+        nodes: Iterable[fx.Node],
+        batch: int,
+        keep: Callable[[fx.Node, Tensor], None] = lambda node, value: None,
+    ) -> Any:
+        """Evaluate nodes in order and return the value of the last one.
+
+        Parameters
+        ----------
+        given : mapping
+            Values that are known.
+        nodes : iterable of fx.Node
+            What to evaluate; everything they read is given, constant, or among them.
+        batch : int
+            Number of scans in the batch.
+        keep : callable
+            Shown every tensor.
+        """
+        order = list(nodes)
+        last_reader = {source: node for node in order for source in node.all_input_nodes}
+        values: dict[fx.Node, Any] = dict(given)
+
+        def operand(node: fx.Node) -> Any:
+            return self._constants[node] if node in self._constants else values[node]
+
+        result: Any = None
+        for node in order:
+            target: Any = functional(node.target) or node.target
+            if target is aten.sym_size.int and node.args[1] == 0:
+                result = values[node] = batch
+                continue
+            result = target(*fx.map_arg(node.args, operand), **fx.map_arg(node.kwargs, operand))
+            values[node] = result
+            if isinstance(result, Tensor):
+                keep(node, result)
+            for source in node.all_input_nodes:
+                if last_reader[source] is node:
+                    values.pop(source, None)
+        return result
+
+
+def needed_for(output: fx.Node, nodes: Iterable[fx.Node], known: set[fx.Node]) -> list[fx.Node]:
+    """Return the nodes, in order, that the output needs beyond what is known."""
+    wanted = {output}
+    order = []
+    for node in reversed(list(nodes)):
+        if node in wanted and node not in known:
+            order.append(node)
+            wanted.update(node.all_input_nodes)
+    return order[::-1]

@@ -1,0 +1,134 @@
+"""What one step of incremental inference is, and the batch that it runs on."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from pyadx.inference.incremental import boxes as bx
+from pyadx.inference.incremental.workspace import Workspace
+
+Maps = Mapping[fx.Node, Tensor]
+
+
+@dataclass(frozen=True)
+class Patch:
+    """Changes ``[B, d, h, w, C]`` within boxes (int32 ``[B, 6]``, on the device) of a map."""
+
+    data: Tensor
+    boxes: Tensor
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a step costs per region: floating-point operations, and bytes read and written."""
+
+    flops: float
+    bytes: float
+
+
+@dataclass
+class Batch:
+    """The regions that are scored together.
+
+    Attributes
+    ----------
+    size : int
+        Number of regions.
+    slots : dict
+        Per node, the size of the slot that holds any of its boxes.
+    boxes : dict
+        Per node, its boxes on the device.
+    tables : dict
+        Per node, further boxes that its step asked for.
+    """
+
+    size: int
+    workspace: Workspace
+    precision: torch.dtype
+    slots: dict[fx.Node, bx.Triple] = field(default_factory=dict)
+    boxes: dict[fx.Node, Tensor] = field(default_factory=dict)
+    tables: dict[fx.Node, list[Tensor]] = field(default_factory=dict)
+
+    def new(self, node: fx.Node, channels: int) -> Tensor:
+        """Return memory for a node's patches."""
+        return self.workspace.take(self.size, *self.slots[node], channels)
+
+
+class Step(ABC):
+    """One operation of the network, or several that are done together.
+
+    Attributes
+    ----------
+    output : fx.Node
+        The node whose change it computes.
+    inputs : tuple of fx.Node
+        The nodes whose changes it needs.
+    before : tuple of fx.Node
+        The nodes whose values in the unperturbed scan it needs.
+    local : bool
+        Whether the result is a `Patch` of a map; otherwise a change ``[B, ...]`` of the whole node.
+    boxed : bool
+        Whether the step writes boxes, so that `grow` means something.
+    """
+
+    local = True
+    boxed = True
+
+    def __init__(
+        self, output: fx.Node, inputs: Sequence[fx.Node], before: Sequence[fx.Node] = ()
+    ) -> None:
+        self.output = output
+        self.inputs = tuple(inputs)
+        self.before = tuple(before)
+
+    @property
+    def size(self) -> bx.Triple:
+        """Size of the output's map."""
+        return map_size(self.output)
+
+    @property
+    def channels(self) -> int:
+        """Channels of the output's map."""
+        return int(self.output.meta["val"].shape[1])
+
+    def grow(self, boxes: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the boxes of the output's changed cells, from those of the inputs."""
+        return boxes[0]
+
+    def tables(self, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> list[np.ndarray]:
+        """Return further boxes that `run` needs on the device."""
+        return []
+
+    def work(self, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> Work:
+        """Estimate the work per region."""
+        cells = sum(float(bx.cells(b).mean()) for b in (*boxes, *[out_boxes] * (1 + len(self.before))))
+        return Work(0.0, cells * self.channels * element_size(self.output))
+
+    @abstractmethod
+    def run(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> Patch | Tensor:
+        """Compute the change of the output for one batch."""
+
+
+def map_size(node: fx.Node) -> bx.Triple:
+    """Spatial size of a node's map."""
+    z, y, x = (int(n) for n in node.meta["val"].shape[2:])
+    return z, y, x
+
+
+def element_size(node: fx.Node) -> int:
+    """Bytes per element of a node's value."""
+    return int(node.meta["val"].element_size())
+
+
+def channels_first(data: Tensor) -> Tensor:
+    """View ``[B, D, H, W, C]`` as ``[B, C, D, H, W]`` (channels-last in memory)."""
+    return data.permute(0, 4, 1, 2, 3)
+
+
+def channels_innermost(data: Tensor) -> Tensor:
+    """Bring ``[B, C, D, H, W]`` into ``[B, D, H, W, C]``; a view where it is channels-last already."""
+    return data.permute(0, 2, 3, 4, 1).contiguous()

@@ -1,0 +1,171 @@
+"""From somebody's model to a graph of ATen operations, with its weights as constants."""
+
+import io
+import logging
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.export import Dim, ExportedProgram
+
+from pyadx.inference.receptive_field import UntraceableError
+
+aten = torch.ops.aten
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A model as a graph over one batch of scans.
+
+    Attributes
+    ----------
+    nodes : list of fx.Node
+        Operations in order; none of them writes into its inputs.
+    input, output : fx.Node
+        The batch of scans, and the class scores.
+    constants : dict
+        Weights and buffers by the node that stands for them.
+    """
+
+    nodes: list[fx.Node]
+    input: fx.Node
+    output: fx.Node
+    constants: dict[fx.Node, Tensor]
+
+
+def trace(model: nn.Module, volume: Tensor) -> Trace:
+    """Trace a model in evaluation mode with ``torch.export``, for any batch size.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        In evaluation mode.
+    volume : Tensor
+        ``[C, D, H, W]``; only its shape, dtype and device matter.
+
+    Raises
+    ------
+    UntraceableError
+        A ``ValueError``: the model cannot be traced; the message names the operation.
+    """
+    example = volume.new_zeros(2, *volume.shape)  # a batch of one would be taken for a constant
+    try:
+        with _quietly():
+            shapes = ({0: Dim("batch")},)
+            program = torch.export.export(model, (example,), dynamic_shapes=shapes, strict=False)
+            if _writes_shared_memory(program):
+                program = program.run_decompositions({})
+    except Exception as error:  # tracing runs the user's code, which may raise anything
+        raise UntraceableError(f"torch.export cannot trace the model: {_reason(error)}") from None
+    constants, inputs = {}, []
+    signature = program.graph_signature
+    lifted = {
+        **signature.inputs_to_parameters,
+        **signature.inputs_to_buffers,
+        **signature.inputs_to_lifted_tensor_constants,
+    }
+    nodes = list(program.graph.nodes)
+    for node in nodes:
+        if node.op != "placeholder":
+            continue
+        if node.name in lifted:
+            constants[node] = _constant(program, lifted[node.name]).detach()
+        elif node.name in signature.user_inputs:
+            inputs.append(node)
+        else:
+            raise UntraceableError(f"torch.export found an input {node.name!r} of an unknown kind")
+    outputs = nodes[-1].args[0]
+    if signature.buffers_to_mutate or len(inputs) != 1:
+        raise UntraceableError("the model changes its buffers, or takes more than one tensor")
+    if not isinstance(outputs, tuple | list) or len(outputs) != 1 or not isinstance(outputs[0], fx.Node):
+        raise UntraceableError("the model does not return one tensor")
+    operations = [node for node in nodes if node.op == "call_function"]
+    return Trace(operations, inputs[0], outputs[0], constants)
+
+
+def _constant(program: ExportedProgram, name: str) -> Tensor:
+    found = program.state_dict.get(name)
+    return program.constants[name] if found is None else found
+
+
+def _writes_shared_memory(program: ExportedProgram) -> bool:
+    """Whether an operation writes into a tensor that something else still reads.
+
+    ``relu_`` on a tensor that nobody else sees is a ``relu``; where others see it, functionalisation
+    has to sort out who sees what.
+    """
+    for node in program.graph.nodes:
+        if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
+            continue
+        if node.target._schema.is_mutable:
+            written = node.args[0]
+            private = (
+                isinstance(written, fx.Node)
+                and list(written.users) == [node]
+                and written.op == "call_function"
+                and functional(node.target) is not None
+                and not _may_alias(written)
+            )
+            if not private:
+                return True
+    return False
+
+
+def _may_alias(node: fx.Node) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    if schema is None:
+        return True
+    returns_alias = any(result.alias_info is not None for result in schema.returns)
+    # An in-place operation returns its own input: private if that was.
+    return returns_alias and not schema.is_mutable or node.target in _MAYBE_VIEWS
+
+
+_MAYBE_VIEWS = {
+    aten.reshape.default, aten.flatten.using_ints, aten.contiguous.default, aten.dropout.default,
+    aten.to.dtype, aten.view.default,
+}  # fmt: skip
+
+
+def functional(target: Any) -> Any:
+    """Return the overload of an operation that writes into fresh memory, or None if there is none."""
+    schema = getattr(target, "_schema", None)
+    if schema is None or not schema.is_mutable:
+        return target
+    name = target._schema.name.split("::")[1]
+    packet = getattr(aten, name[:-1], None) if name.endswith("_") else None
+    return getattr(packet, target._overloadname, None) if packet is not None else None
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep torch from logging and printing pages about a failure that is told in one line."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with (
+            redirect_stdout(io.StringIO()),
+            redirect_stderr(io.StringIO()),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+def _reason(error: Exception) -> str:
+    """Say in one line what torch stumbled over, and in which line of the user's code."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reason = lines[0] if lines else type(error).__name__
+    own = str(Path(torch.__file__).parent), str(Path(__file__).parents[2])
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(own)]
+    if not frames:
+        return reason
+    last = frames[-1]
+    return f"{reason.rstrip('.')}, at {Path(last.filename).name}:{last.lineno}: {last.line}"

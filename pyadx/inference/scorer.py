@@ -1,0 +1,171 @@
+"""What all scorers share: the scan, what is filled in, the class that is followed."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pyadx import ops
+from pyadx.inference.batching import BatchSize, check_batch_size
+from pyadx.inference.model_state import Forward, evaluation_mode
+from pyadx.inference.progress import progress_bar
+from pyadx.inference.regions import Regions, distinct_regions
+from pyadx.inference.score import (
+    Score,
+    Target,
+    check_outputs,
+    check_score,
+    class_score,
+    resolve_target,
+)
+from pyadx.inference.score_store import ScoreStore
+
+CHUNK = 1024  # regions that are scored, stored and resumed together
+
+
+class Scorer(ABC):
+    """Scores regions of one scan; subclasses say how.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Maps ``[B, C, D, H, W]`` to class scores ``[B, classes]``; run in evaluation mode and left as
+        it was found.
+    volume : Tensor
+        One scan ``[C, D, H, W]`` or ``[1, C, D, H, W]`` on the model's device.
+    target : int, str or None
+        Class whose score is followed; ``None`` takes the predicted class.
+    fill : float, sequence of float, or Tensor
+        What regions are filled with (see `pyadx.ops.fill_tensor`).
+    score : {"probability", "logit"}
+        Softmax probability (the paper), or the class score before softmax.
+    batch_size : int or "auto"
+        Regions per batch; halved when memory runs out.
+    progress : bool
+        Show a progress bar.
+
+    Attributes
+    ----------
+    target : int
+        Index of the class that is followed.
+    reference : float
+        Score of the unperturbed scan.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the volume, target or an option does not fit.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        volume: Tensor,
+        target: Target = None,
+        *,
+        fill: ops.Fill = 0.0,
+        score: Score = "probability",
+        batch_size: BatchSize = "auto",
+        progress: bool = False,
+    ) -> None:
+        check_score(score)
+        check_batch_size(batch_size)
+        if volume.dim() == 5 and volume.shape[0] == 1:
+            volume = volume[0]
+        if volume.dim() != 4:
+            raise ValueError(f"volume must be one scan [C,D,H,W], got {tuple(volume.shape)}")
+        self.volume = volume.detach().contiguous()
+        self.fill = ops.fill_tensor(fill, self.volume)
+        if not torch.isfinite(self.fill).all():
+            raise ValueError("fill holds NaN or infinity")
+        self.score_kind: Score = score
+        self.batch_size = batch_size
+        self.progress = progress
+        self._model = model
+        self._forward = Forward(model)
+        with evaluation_mode(model), torch.no_grad():
+            self._outputs = check_outputs(self._forward(self.volume[None]), 1)
+        self._target = resolve_target(target, self._outputs, model)
+        self.target = int(self._target)
+        self._reference = class_score(self._outputs, self._target, score)
+        self.reference = float(self._reference)
+
+    def score(self, boxes: Tensor) -> Tensor:
+        """Return ``|score(scan) - score(scan with the box filled)|`` of every box.
+
+        Boxes that change no voxel score exactly zero without any work, and boxes that change the same
+        voxels are scored once.
+
+        Parameters
+        ----------
+        boxes : Tensor
+            Integers ``[B, 6]``: half-open ``z0, y0, x0, z1, y1, x1``, clipped at the border.
+
+        Returns
+        -------
+        Tensor
+            ``[B]``, on the volume's device, of the dtype of the model's outputs.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the boxes are not integers ``[B, 6]``.
+        """
+        regions = self.regions(boxes)
+        return regions.spread(self.score_regions(regions))
+
+    def regions(self, boxes: Tensor) -> Regions:
+        """Return the distinct regions that boxes come to for this scan and fill."""
+        return distinct_regions(self.volume, boxes, self.fill)
+
+    def score_regions(
+        self,
+        regions: Regions,
+        store: ScoreStore | None = None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Tensor:
+        """Score distinct regions, chunk by chunk.
+
+        Parameters
+        ----------
+        regions : Regions
+            From `regions`.
+        store : ScoreStore, optional
+            Holds finished chunks; those it has already are not scored again.
+        stop : callable
+            Asked before every chunk; the chunks after it says yes keep NaN.
+
+        Returns
+        -------
+        Tensor
+            ``[R]``.
+        """
+        total = len(regions.boxes)
+        self._prepare(regions.boxes)
+        changes = self._reference.new_full((total,), torch.nan)
+        with (
+            evaluation_mode(self._model),
+            torch.no_grad(),
+            progress_bar("occlusion", total, self.progress) as advance,
+        ):
+            for index, start in enumerate(range(0, total, CHUNK)):
+                chunk = regions.boxes[start : start + CHUNK]
+                if store is not None and index < store.chunks:
+                    changes[start : start + CHUNK] = store.read(index).to(changes)
+                    advance(len(chunk))
+                    continue
+                if stop():
+                    break
+                changes[start : start + CHUNK] = self._score_chunk(chunk, advance)
+                if store is not None:
+                    store.append(changes[start : start + CHUNK])
+        return changes
+
+    def _prepare(self, boxes: np.ndarray) -> None:
+        """Get ready for regions like these."""
+
+    @abstractmethod
+    def _score_chunk(self, boxes: np.ndarray, advance: Callable[[int], None]) -> Tensor:
+        """Score at most `CHUNK` regions, int32 ``[R, 6]``; tell ``advance`` how many are done."""
