@@ -18,6 +18,31 @@ def randomised(model, seed=0):
     return model
 
 
+def lively(model, scans, seed=0):
+    """Give a deep network weights that keep activations at one size, and the batch statistics of scans.
+
+    A change of the input then reaches the class scores neither faded nor blown up, as after training.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def uniform(tensor, low, high):
+        tensor.copy_(torch.rand(tensor.shape, generator=generator) * (high - low) + low)
+
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.Conv3d | nn.Linear):
+                deviation = (2 / module.weight[0].numel()) ** 0.5
+                module.weight.copy_(torch.randn(module.weight.shape, generator=generator) * deviation)
+                if module.bias is not None:
+                    uniform(module.bias, -0.1, 0.1)
+            elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm3d):
+                uniform(module.weight, 0.5, 1.5)
+                uniform(module.bias, -0.2, 0.2)
+                module.momentum = 0.5
+        model.train()(scans)
+    return model.eval()
+
+
 class Plain(nn.Module):
     """Convolutions, in-place activations, pooling, dropout, a linear head; any number of channels."""
 

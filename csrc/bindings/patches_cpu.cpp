@@ -51,6 +51,8 @@ void patch_conv(const Tensor patches, const Tensor boxes, const Tensor weight, c
   }
 }
 
+std::string patch_instruction_set() { return patch_conv_instruction_set(); }
+
 }  // namespace
 }  // namespace pyadx
 
@@ -62,4 +64,8 @@ STABLE_TORCH_LIBRARY_IMPL(pyadx, CPU, m) {
   m.impl("patch_scatter", TORCH_BOX(&pyadx::patch_scatter));
   m.impl("patch_sum", TORCH_BOX(&pyadx::patch_sum));
   m.impl("patch_conv", TORCH_BOX(&pyadx::patch_conv));
+}
+
+STABLE_TORCH_LIBRARY_IMPL(pyadx, CompositeExplicitAutograd, m) {
+  m.impl("patch_instruction_set", TORCH_BOX(&pyadx::patch_instruction_set));
 }

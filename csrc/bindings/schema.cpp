@@ -43,4 +43,6 @@ STABLE_TORCH_LIBRARY(pyadx, m) {
   m.def(
       "patch_conv(Tensor patches, Tensor boxes, Tensor weight, int[] stride, int[] padding, int[] "
       "dilation, Tensor out_boxes, Tensor? before, Tensor(a!) out) -> ()");
+  // "avx512", "avx2" or "portable": the inner loops that patch_conv runs on this machine
+  m.def("patch_instruction_set() -> str");
 }

@@ -1,7 +1,8 @@
 """The paper's baseline: sensitivity to an occluding box around every voxel (section 3.3)."""
 
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -9,13 +10,46 @@ from torch import Tensor, nn
 from pyadx import ops
 from pyadx.explainers.options import RunOptions
 from pyadx.explainers.volumes import check_volume
-from pyadx.explainers.windows import WindowGrid, boxes_that_change, triple
+from pyadx.explainers.coarse_to_fine import coarse_to_fine
+from pyadx.explainers.windows import WindowGrid, triple
 from pyadx.inference.batching import BatchSize
-from pyadx.inference.full import FullScorer
+from pyadx.inference.engine import Engine, check_engine, scorer_for
+from pyadx.inference.identity import run_facts
+from pyadx.inference.incremental.scorer import (
+    IncrementalScorer,
+    Precision,
+    check_max_memory,
+    check_precision,
+)
 from pyadx.inference.score import Score, Target, targets_per_scan
+from pyadx.inference.score_store import ScoreStore
 
-Engine = Literal["auto", "full"]
-_ENGINES = ("auto", "full")
+
+@dataclass(frozen=True)
+class OcclusionReport:
+    """How the map of one scan came about.
+
+    Attributes
+    ----------
+    engine : str
+        ``incremental`` or ``full``.
+    windows : int
+        Windows of the map.
+    regions : int
+        Distinct regions among them that change a voxel; the other windows cost nothing.
+    scored : int
+        Regions that were scored; fewer than ``regions`` if the map is approximate.
+    """
+
+    engine: str
+    windows: int
+    regions: int
+    scored: int
+
+    @property
+    def approximate(self) -> bool:
+        """Whether some windows were estimated from their neighbours."""
+        return self.scored < self.regions
 
 
 class Occlusion:
@@ -38,15 +72,29 @@ class Occlusion:
     fill : float, sequence of float, or Tensor
         What boxes are filled with: a number (0, the background of a masked scan, in the paper), one
         number per channel, or a volume ``[D, H, W]`` or ``[C, D, H, W]`` to copy from.
-    engine : {"auto", "full"}
-        ``full`` runs the whole model once per window.
+    engine : {"auto", "incremental", "full"}
+        ``full`` runs the whole model once per window. ``incremental`` recomputes only what a window
+        changes, with the same result up to rounding (`pyadx.inference.IncrementalScorer`). ``auto``
+        takes the incremental engine wherever the model can be traced and it is predicted to be faster.
     score : {"probability", "logit"}
         What is followed: the softmax probability of the class (the paper), or its score before
         softmax.
     batch_size : int or "auto"
-        Windows per forward pass; halved when memory runs out.
+        Windows per batch; halved when memory runs out.
     progress : bool
         Show a progress bar with the time left.
+    precision : {"float32", "tf32", "bf16"}
+        What the incremental engine's convolutions compute in.
+    max_memory : int, optional
+        Bytes that the incremental engine's cache and batches may take.
+    budget_s : float, optional
+        Seconds per scan for an approximate map: coarse windows first, finer ones where the map moves
+        most (`pyadx.explainers.coarse_to_fine`). ``reports`` says how many windows were scored.
+
+    Attributes
+    ----------
+    reports : list of OcclusionReport
+        How each scan of the last call went.
 
     Raises
     ------
@@ -65,17 +113,34 @@ class Occlusion:
         score: Score = "probability",
         batch_size: BatchSize = "auto",
         progress: bool = False,
+        precision: Precision = "float32",
+        max_memory: int | None = None,
+        budget_s: float | None = None,
     ) -> None:
-        if engine not in _ENGINES:
-            raise ValueError(f"engine must be one of {', '.join(_ENGINES)}, got {engine!r}")
+        check_engine(engine)
+        check_precision(precision)
+        check_max_memory(max_memory)
+        if budget_s is not None and not budget_s > 0:
+            raise ValueError(f"budget_s must be a positive number of seconds, got {budget_s!r}")
         self.options = RunOptions(score, batch_size, progress)
         self.model = model
         self.window = triple("window", window)
         self.stride = triple("stride", stride)
         self.fill = fill
         self.engine: Engine = engine
+        self.precision: Precision = precision
+        self.max_memory = max_memory
+        self.budget_s = budget_s
+        self.reports: list[OcclusionReport] = []
 
-    def __call__(self, volume: Tensor, target: Target = None) -> Tensor:
+    def __call__(
+        self,
+        volume: Tensor,
+        target: Target = None,
+        *,
+        store: str | Path | None = None,
+        resume: bool = False,
+    ) -> Tensor:
         """Explain one scan or a batch of scans.
 
         Parameters
@@ -85,6 +150,11 @@ class Occlusion:
         target : int, str, sequence, or None
             Class whose score is followed, for all scans or one per scan; ``None`` takes the predicted
             class of each scan.
+        store : str or Path, optional
+            A file that finished scores of a single scan go into. After a crash it lets the same call,
+            with ``resume``, go on where it was and give the same bytes. Delete it once the map is safe.
+        resume : bool
+            Whether to go on with an existing ``store``; without it an existing one is an error.
 
         Returns
         -------
@@ -98,21 +168,38 @@ class Occlusion:
         """
         volume = check_volume(volume, self.model)
         targets = targets_per_scan(target, volume.shape[0])
-        return torch.stack([self._one(scan, own) for scan, own in zip(volume, targets, strict=True)])
+        if store is not None and (volume.shape[0] != 1 or self.budget_s is not None):
+            raise ValueError("a store holds the exact scores of one scan: no batches, no budget_s")
+        self.reports = []
+        path = None if store is None else Path(store)
+        maps = [self._one(scan, own, path, resume) for scan, own in zip(volume, targets, strict=True)]
+        return torch.stack(maps)
 
-    def _one(self, scan: Tensor, target: Target) -> Tensor:
+    def _one(self, scan: Tensor, target: Target, store: Path | None, resume: bool) -> Tensor:
         grid = WindowGrid(tuple(scan.shape[1:]), self.window, self.stride)
-        scorer = FullScorer(
+        boxes = grid.boxes()
+        scorer, regions = scorer_for(
+            self.engine,
             self.model,
             scan,
             target,
+            boxes,
+            precision=self.precision,
+            max_memory=self.max_memory,
             fill=self.fill,
             score=self.options.score,
             batch_size=self.options.batch_size,
             progress=self.options.progress,
         )
-        boxes = grid.boxes()
-        changing = boxes_that_change(scorer.volume, boxes, scorer.fill)
-        scores = scorer.volume.new_zeros(boxes.shape[0])
-        scores[changing.to(scores.device)] = scorer.score(boxes[changing]).to(scores.dtype)
-        return grid.paint(scores)
+        engine = "incremental" if isinstance(scorer, IncrementalScorer) else "full"
+        scored = len(regions.boxes)
+        if self.budget_s is not None:
+            scores, scored = coarse_to_fine(scorer, grid, regions, self.budget_s)
+        elif store is None:
+            scores = regions.spread(scorer.score_regions(regions))
+        else:
+            facts = {"engine": engine, "precision": self.precision, **run_facts(scorer, regions)}
+            with ScoreStore(store, facts, resume=resume) as kept:
+                scores = regions.spread(scorer.score_regions(regions, kept))
+        self.reports.append(OcclusionReport(engine, len(boxes), len(regions.boxes), scored))
+        return grid.paint(scores).to(scan.device)

@@ -87,35 +87,3 @@ class WindowGrid:
         one = coarse.new_ones(1, 1)
         return ops.weighted_cam(coarse[None, None], one, self.shape, "none", scale, offset)[0]
 
-
-def boxes_that_change(volume: Tensor, boxes: Tensor, fill: Tensor) -> Tensor:
-    """Return which boxes hold a voxel that filling would change.
-
-    A scan masked to the brain is background for the most part; filling background with background
-    changes nothing, and the score of such a box is exactly zero.
-
-    Parameters
-    ----------
-    volume : Tensor
-        ``[C, D, H, W]``.
-    boxes : Tensor
-        int64 ``[N, 6]``, on the CPU; clipped at the border here.
-    fill : Tensor
-        Broadcastable to ``volume``.
-
-    Returns
-    -------
-    Tensor
-        bool ``[N]`` on the CPU.
-    """
-    differs = (volume != fill).any(0).cpu()
-    sums = torch.zeros([n + 1 for n in differs.shape], dtype=torch.int64)
-    sums[1:, 1:, 1:] = differs.long().cumsum(0).cumsum(1).cumsum(2)
-    limits = torch.tensor(differs.shape)
-    z0, y0, x0 = boxes[:, :3].clamp(min=0).minimum(limits).unbind(1)
-    z1, y1, x1 = boxes[:, 3:].clamp(min=0).minimum(limits).unbind(1)
-
-    def plane(z: Tensor) -> Tensor:
-        return sums[z, y1, x1] - sums[z, y0, x1] - sums[z, y1, x0] + sums[z, y0, x0]
-
-    return plane(z1) - plane(z0) > 0

@@ -84,11 +84,6 @@ class ScoreStore:
         self._write(np.array((len(values), zlib.crc32(data)), _HEAD).tobytes() + data)
         self._found.append(torch.from_numpy(values.astype(np.float64)))
 
-    def remove(self) -> None:
-        """Delete the file, once what it was for is safe."""
-        self._file.close()
-        self.path.unlink(missing_ok=True)
-
     def __enter__(self) -> "ScoreStore":
         return self
 
@@ -96,6 +91,8 @@ class ScoreStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+        if not self.chunks:
+            self.path.unlink(missing_ok=True)  # nothing worth going on with
 
     def _write(self, data: bytes) -> None:
         self._file.write(data)

@@ -83,7 +83,7 @@ class Scorer(ABC):
         self.score_kind: Score = score
         self.batch_size = batch_size
         self.progress = progress
-        self._model = model
+        self.model = model
         self._forward = Forward(model)
         with evaluation_mode(model), torch.no_grad():
             self._outputs = check_outputs(self._forward(self.volume[None]), 1)
@@ -146,7 +146,7 @@ class Scorer(ABC):
         self._prepare(regions.boxes)
         changes = self._reference.new_full((total,), torch.nan)
         with (
-            evaluation_mode(self._model),
+            evaluation_mode(self.model),
             torch.no_grad(),
             progress_bar("occlusion", total, self.progress) as advance,
         ):

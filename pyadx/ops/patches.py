@@ -219,6 +219,11 @@ def conv(
     return out
 
 
+def instruction_set() -> str:
+    """Return which inner loops `conv` runs here: ``avx512``, ``avx2`` or ``portable``."""
+    return str(torch.ops.pyadx.patch_instruction_set())
+
+
 def _writes_out(*args: object) -> None:
     return None
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from pyadx import ops
+from pyadx.ops.patches import pack_weight
 
 # opcheck traces with tensors of its own, for which memory must not be poisoned.
 
@@ -32,6 +33,60 @@ def with_out(case):
     return (*case, volume.new_empty(len(regions), *volume.shape))
 
 
+def patches_case(device, dtype):
+    patches = torch.randn(2, 3, 3, 3, 8, device=device).to(dtype)
+    boxes = torch.tensor([[0, 0, 0, 3, 3, 3], [1, 1, 1, 4, 4, 4]], dtype=torch.int32, device=device)
+    return patches, boxes, torch.randn(5, 6, 7, 8, device=device).to(dtype)
+
+
+def gather_case(device, dtype):
+    patches, boxes, source = patches_case(device, dtype)
+    return source, patches, boxes, boxes, [5, 6, 7], 0.0, torch.zeros_like(patches)
+
+
+def relu_case(device, dtype):
+    patches, boxes, source = patches_case(device, dtype)
+    return patches, boxes, source, None, torch.zeros_like(patches)
+
+
+def max_pool_case(device, dtype):
+    patches, boxes, source = patches_case(device, dtype)
+    one = [1, 1, 1]
+    return patches, boxes, source, one, one, [0, 0, 0], one, True, boxes, torch.zeros_like(patches)
+
+
+def place_case(device, dtype):
+    patches, boxes, _ = patches_case(device, dtype)
+    return patches, boxes, boxes, 0, False, torch.zeros_like(patches)
+
+
+def scatter_case(device, dtype):
+    patches, boxes, source = patches_case(device, dtype)
+    return patches, boxes, source, source.new_zeros(2, *source.shape)
+
+
+def sum_case(device, dtype):
+    patches, boxes, _ = patches_case(device, dtype)
+    return patches, boxes, patches.new_zeros(2, 8)
+
+
+def conv_case(device, dtype):
+    patches, boxes, source = patches_case(device, dtype)
+    weight = pack_weight(torch.randn(8, 8, 1, 1, 1, dtype=dtype))
+    one = [1, 1, 1]
+    return patches, boxes, weight, one, [0, 0, 0], one, boxes, source, torch.zeros_like(patches)
+
+
+PATCH_CASES = {
+    "patch_gather": gather_case,
+    "patch_relu": relu_case,
+    "patch_max_pool": max_pool_case,
+    "patch_place": place_case,
+    "patch_scatter": scatter_case,
+    "patch_sum": sum_case,
+}
+WITHOUT_TENSORS = {"patch_instruction_set"}
+CPU_ONLY = {"patch_conv": conv_case}
 CASES = {
     "occlude_boxes": boxes_case,
     "occlude_boxes_out": lambda *a: with_out(boxes_case(*a)),
@@ -44,16 +99,31 @@ CASES = {
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("name", CASES)
 def test_opcheck(name, dtype, device):
-    operator = getattr(torch.ops.pyadx, name).default
-    results = torch.library.opcheck(operator, CASES[name](device, dtype))
+    assert_passes_opcheck(name, CASES[name](device, dtype))
+
+
+def assert_passes_opcheck(name, arguments):
+    results = torch.library.opcheck(getattr(torch.ops.pyadx, name).default, arguments)
     assert set(results.values()) == {"SUCCESS"}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("name", PATCH_CASES)
+def test_opcheck_of_patch_operators(name, dtype, device):
+    assert_passes_opcheck(name, PATCH_CASES[name](device, dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("name", CPU_ONLY)
+def test_opcheck_on_the_cpu(name, dtype):
+    assert_passes_opcheck(name, CPU_ONLY[name]("cpu", dtype))
 
 
 def test_every_registered_operator_is_checked():
     registered = {
         name.split("::")[1] for name in torch._C._dispatch_get_all_op_names() if "pyadx::" in name
     }
-    assert registered == set(CASES)
+    assert registered == {*CASES, *PATCH_CASES, *CPU_ONLY, *WITHOUT_TENSORS}
 
 
 def test_operators_compile_without_graph_breaks(device):

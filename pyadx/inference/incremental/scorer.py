@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pyadx import ops
 from pyadx.inference.batching import BatchSize, in_batches
+from pyadx.inference.incremental.boxes import extents
 from pyadx.inference.incremental.program import Plan, Program
 from pyadx.inference.incremental.trace import trace
 from pyadx.inference.model_state import evaluation_mode
@@ -82,6 +83,7 @@ class IncrementalScorer(Scorer):
             difference = self.fill.expand_as(self.volume) - self.volume
             self._program = Program(trace(model, self.volume), self.volume, difference, wanted)
         self._plan: Plan | None = None
+        self._planned = np.zeros(3)
         self._batch = 1
 
     @property
@@ -92,14 +94,20 @@ class IncrementalScorer(Scorer):
     def plan(self, boxes: np.ndarray) -> Plan:
         """Decide how far boxes go for regions like these, ``[R, 6]``, and how many share a batch.
 
+        A plan is kept until larger regions come.
+
         Raises
         ------
         ValueError
             If cache and one region do not fit into ``max_memory``.
         """
+        largest = extents(boxes).max(0, initial=1)
+        if self._plan is not None and (largest <= self._planned).all():
+            return self._plan
+        self._planned = np.maximum(self._planned, largest)
         step = max(1, len(boxes) // _SAMPLE)
         sample = boxes[::step] if len(boxes) else np.array([[0, 0, 0, 1, 1, 1]], np.int32)
-        with evaluation_mode(self._model), torch.no_grad():
+        with evaluation_mode(self.model), torch.no_grad():
             self._plan = self._program.plan(sample)
         per_region = self._program.bytes_per_region(self._plan, sample)
         budget = float(_BATCH_BYTES.get(self.volume.device.type, 256 << 20))

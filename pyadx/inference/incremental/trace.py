@@ -163,6 +163,8 @@ def _reason(error: Exception) -> str:
     """Say in one line what torch stumbled over, and in which line of the user's code."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reason = lines[0] if lines else type(error).__name__
+    if reason.startswith("Constraints violated"):
+        reason = "it asks how many scans are in the batch, or fixes their number"
     own = str(Path(torch.__file__).parent), str(Path(__file__).parents[2])
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(own)]
     if not frames:

@@ -33,6 +33,10 @@ class Workspace:
             buffer = min(fitting, key=Tensor.numel)
             self._free = [other for other in self._free if other is not buffer]
         else:
+            if self._free:  # replaced by the new one, so that the number of buffers stays what is needed
+                largest = max(self._free, key=Tensor.numel)
+                self._free = [other for other in self._free if other is not largest]
+                del largest
             buffer = torch.empty(count, dtype=self._dtype, device=self._device)
         self._lent[buffer.data_ptr()] = buffer
         return buffer[:count].view(shape)

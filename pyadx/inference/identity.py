@@ -1,0 +1,45 @@
+"""What decides the scores of a run, so that a resumed run can tell that it is the same run."""
+
+import hashlib
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyadx.inference.regions import Regions
+from pyadx.inference.scorer import CHUNK, Scorer
+from pyadx.ops.patches import instruction_set
+
+
+def run_facts(scorer: Scorer, regions: Regions) -> dict[str, Any]:
+    """Return hashes of model, scan and regions, and the versions that scores depend on.
+
+    Parameters
+    ----------
+    scorer : Scorer
+        With its model and scan.
+    regions : Regions
+        What is scored.
+    """
+    weights = hashlib.sha256()
+    for name, value in scorer.model.state_dict().items():
+        weights.update(name.encode())
+        if isinstance(value, Tensor):
+            weights.update(_digest(value))
+    return {
+        "model": weights.hexdigest()[:16],
+        "scan": _digest(scorer.volume).hex()[:16],
+        "fill": _digest(scorer.fill).hex()[:16],
+        "regions": hashlib.sha256(regions.boxes.tobytes()).hexdigest()[:16],
+        "chunk": CHUNK,
+        "target": scorer.target,
+        "score": scorer.score_kind,
+        "device": scorer.volume.device.type,
+        "torch": torch.__version__,
+        "kernels": instruction_set(),
+    }
+
+
+def _digest(tensor: Tensor) -> bytes:
+    data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    return hashlib.sha256(f"{tensor.dtype}{tuple(tensor.shape)}".encode() + data.tobytes()).digest()
