@@ -35,11 +35,27 @@ def explain(
     window: Annotated[int | None, typer.Option(help="Occlusion: window in voxels (default 7).")] = None,
     stride: Annotated[int | None, typer.Option(help="Occlusion: stride in voxels (default 1).")] = None,
     fill: Annotated[float | None, typer.Option(help="Occlusion: fill value (default 0).")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="Occlusion: auto (default), incremental or full.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Occlusion: float32 (default), tf32 or bf16.")
+    ] = None,
+    max_memory: Annotated[
+        str | None, typer.Option(help="Occlusion: bound for cache and batches, such as 4G.", metavar="SIZE")
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(help="Occlusion: approximate map within so many seconds, coarse to fine."),
+    ] = None,
     score: Annotated[str | None, typer.Option(help="probability or logit; default: the paper's.")] = None,
     device: Device = "auto",
     batch_size: Annotated[str, typer.Option(help="auto or a number.")] = "auto",
     figure: Annotated[Path | None, typer.Option(help="Also draw the heatmap into this PNG.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Occlusion: go on with a run that was interrupted.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Explain one scan: write a heatmap in the scan's own space, with a JSON sidecar."""
@@ -47,7 +63,8 @@ def explain(
 
     given: dict[str, Any] = {
         "layer": layer, "rectify": rectify, "align": align, "window": window, "stride": stride,
-        "fill": fill, "score": score,
+        "fill": fill, "score": score, "engine": engine, "precision": precision, "max_memory": max_memory,
+        "budget": budget,
     }  # fmt: skip
     options = {name: value for name, value in given.items() if value is not None}
     request = ExplainRequest(
@@ -61,6 +78,7 @@ def explain(
         batch_size,
         figure,
         overwrite,
+        resume,
         not quiet,
     )
     explanation = run_explain(request)
@@ -71,6 +89,8 @@ def explain(
     facts = explanation.sidecar
     prediction = ", ".join(f"{name} {p:.3f}" for name, p in facts["prediction"].items())
     print(f"prediction: {prediction}")
+    if facts.get("occlusion", {}).get("approximate"):
+        print(f"APPROXIMATE map: {facts['occlusion']['approximation']}")
     print(f"{facts['method']} of {facts['target']['name']} in {facts['seconds']['explain']:.2f} s: {out}")
 
 

@@ -1,6 +1,7 @@
 """``pyadx explain``: one scan and one checkpoint in, one heatmap out."""
 
 import math
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,10 +31,13 @@ Explain = Callable[[Tensor, int], Tensor]
 
 # Options that each method understands, and their defaults.
 _OPTIONS: dict[str, dict[str, Any]] = {
-    "occlusion": {"window": 7, "stride": 1, "fill": 0.0, "score": "probability"},
+    "occlusion": {
+        "window": 7, "stride": 1, "fill": 0.0, "score": "probability", "engine": "auto",
+        "precision": "float32", "max_memory": None, "budget": None,
+    },
     "cam": {"rectify": "abs", "align": "stretch", "score": "logit"},
     "gradcam": {"layer": None, "rectify": "abs", "align": "stretch", "score": "logit"},
-}
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class ExplainRequest:
     batch_size: str = "auto"
     figure: Path | None = None
     overwrite: bool = False
+    resume: bool = False
     progress: bool = True
 
 
@@ -75,6 +80,7 @@ def run_explain(request: ExplainRequest) -> Explanation:
     if request.figure is not None:
         _check_figure_path(request.figure, request.overwrite)
     options = _method_options(request.method, request.options)
+    store = _score_store(request, options, out)
     batch_size = _batch_size(request.batch_size)
     device = pick_device(request.device)
     model = models.load(request.model)
@@ -96,7 +102,11 @@ def run_explain(request: ExplainRequest) -> Explanation:
     if target is None:
         target = int(np.argmax(probabilities))
     started = time.perf_counter()
-    heatmap = explainer(volume, target)[0].cpu().numpy()
+    if store is None:
+        heatmap = explainer(volume, target)[0].cpu().numpy()
+    else:
+        assert isinstance(explainer, Occlusion)
+        heatmap = explainer(volume, target, store=store, resume=request.resume)[0].cpu().numpy()
     explain_seconds = time.perf_counter() - started
 
     if request.method == "gradcam":
@@ -105,6 +115,7 @@ def run_explain(request: ExplainRequest) -> Explanation:
     sidecar = {
         "method": request.method,
         "parameters": options,
+        **_occlusion_facts(explainer),
         "target": {"index": target, "name": card.class_names[target]},
         "prediction": dict(zip(card.class_names, probabilities, strict=True)),
         **_provenance(request, model, card, fitted),
@@ -118,7 +129,44 @@ def run_explain(request: ExplainRequest) -> Explanation:
         rows = {f"{request.method}, {card.class_names[target]}": heatmap}
         save_panels(request.figure, fitted.data, rows, scan.path.name, _spacing(fitted))
     write_heatmap(out, on_scan, scan, sidecar)
+    if store is not None:
+        store.unlink()
     return Explanation(on_scan, sidecar, _warnings(fitted, card))
+
+
+def _score_store(request: ExplainRequest, options: dict[str, Any], out: Path) -> Path | None:
+    """Return the file that scores of a long run are kept in until the heatmap is written."""
+    if request.method != "occlusion" or options["budget"] is not None:
+        if request.resume:
+            raise ValueError("--resume has a meaning for --method occlusion without --budget only")
+        return None
+    store = out.with_name(out.name + ".scores")
+    if request.overwrite and not request.resume:
+        store.unlink(missing_ok=True)
+    if store.exists() and not request.resume:
+        raise ValueError(
+            f"{store}: holds the beginning of an earlier run; use --resume to go on with it, or "
+            "--overwrite to start again"
+        )
+    return store
+
+
+def _occlusion_facts(explainer: Explain) -> dict[str, Any]:
+    """Say how an occlusion map came about, and whether it is approximate."""
+    if not isinstance(explainer, Occlusion):
+        return {}
+    (report,) = explainer.reports
+    facts = {
+        "engine": report.engine,
+        "windows": report.windows,
+        "regions_that_change": report.regions,
+        "regions_scored": report.scored,
+        "approximate": report.approximate,
+    }
+    if report.approximate:
+        share = report.scored / report.regions
+        facts["approximation"] = f"{share:.1%} of the regions were scored, the others interpolated"
+    return {"occlusion": facts}
 
 
 def _provenance(
@@ -157,7 +205,11 @@ def _explainer(
 ) -> Explain:
     common = {"batch_size": batch_size, "progress": progress}
     if method == "occlusion":
-        return Occlusion(model, **options, **common)
+        own = {name: value for name, value in options.items() if name not in ("max_memory", "budget")}
+        memory, budget = options["max_memory"], options["budget"]
+        if memory is not None:
+            memory = parse_bytes(memory)
+        return Occlusion(model, **own, **common, max_memory=memory, budget_s=budget)
     if method == "cam":
         return CAM(model, **options, **common)
     return GradCAM(model, **options, **common)
@@ -169,11 +221,26 @@ def _method_options(method: str, given: dict[str, Any]) -> dict[str, Any]:
     known = _OPTIONS[method]
     for name in given:
         if name not in known:
-            raise ValueError(f"--{name} has no meaning for --method {method}")
+            raise ValueError(f"--{name.replace('_', '-')} has no meaning for --method {method}")
     options = {**known, **given}
     if "fill" in options and not math.isfinite(options["fill"]):
         raise ValueError(f"--fill must be a finite number, got {options['fill']}")
     return options
+
+
+def parse_bytes(text: str) -> int:
+    """Return a number of bytes given as ``500M``, ``8G`` or plain digits (powers of 1024).
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    units = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if found is None or float(found[1]) <= 0:
+        raise ValueError(f"--max-memory must be a size such as 500M or 8G, got {text!r}")
+    return int(float(found[1]) * 1024 ** units[found[2].upper()])
 
 
 def _batch_size(text: str) -> int | str:

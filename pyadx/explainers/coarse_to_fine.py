@@ -86,7 +86,7 @@ class _Search:
         self._slice = _FIRST_SLICE
 
     def lattice(self, step: int) -> Tensor:
-        """Indices of every ``step``-th window along each axis."""
+        """Return the indices of every ``step``-th window along each axis."""
         return self._indices[::step, ::step, ::step]
 
     def score(self, windows: Tensor, *, deadline: bool) -> None:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from pyadx import ops
+from pyadx.explainers.coarse_to_fine import coarse_to_fine
 from pyadx.explainers.options import RunOptions
 from pyadx.explainers.volumes import check_volume
-from pyadx.explainers.coarse_to_fine import coarse_to_fine
 from pyadx.explainers.windows import WindowGrid, triple
 from pyadx.inference.batching import BatchSize
 from pyadx.inference.engine import Engine, check_engine, scorer_for

@@ -86,4 +86,3 @@ class WindowGrid:
         offset = [-o / s for o, s in zip(self.offsets, self.stride, strict=True)]
         one = coarse.new_ones(1, 1)
         return ops.weighted_cam(coarse[None, None], one, self.shape, "none", scale, offset)[0]
-

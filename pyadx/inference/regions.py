@@ -86,7 +86,7 @@ def distinct_regions(volume: Tensor, boxes: Tensor, fill: Tensor) -> Regions:
 
 
 def _count(sums: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Changed voxels in every box, from an integral image."""
+    """Count the changed voxels in every box, with an integral image."""
     _, sy, sx = (int(n) for n in sums.shape)
     flat = sums.ravel()
     z0, y0, x0, z1, y1, x1 = rows.T

@@ -10,7 +10,7 @@ import os
 import zlib
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -61,7 +61,7 @@ class ScoreStore:
             )
         if path.exists() and path.stat().st_size > 0:
             length = self._read(header)
-            self._file = path.open("r+b")
+            self._file: BinaryIO = path.open("r+b")
             self._file.truncate(length)
             self._file.seek(length)
         else:

@@ -86,7 +86,8 @@ class Scorer(ABC):
         self.model = model
         self._forward = Forward(model)
         with evaluation_mode(model), torch.no_grad():
-            self._outputs = check_outputs(self._forward(self.volume[None]), 1)
+            # A copy, since a model may work in place.
+            self._outputs = check_outputs(self._forward(self.volume[None].clone()), 1)
         self._target = resolve_target(target, self._outputs, model)
         self.target = int(self._target)
         self._reference = class_score(self._outputs, self._target, score)
@@ -163,7 +164,7 @@ class Scorer(ABC):
                     store.append(changes[start : start + CHUNK])
         return changes
 
-    def _prepare(self, boxes: np.ndarray) -> None:
+    def _prepare(self, boxes: np.ndarray) -> None:  # noqa: B027 (most scorers need nothing)
         """Get ready for regions like these."""
 
     @abstractmethod

@@ -43,8 +43,6 @@ def network(name):
     return lively(model, torch.rand(2, channels, *grid)), channels, grid, boxes
 
 
-
-
 def random_boxes(grid, count, generator):
     """Boxes of every kind: corners, edges, single voxels, larger than the volume, outside it."""
     size = torch.tensor(grid)
@@ -89,7 +87,9 @@ def test_float32_equals_float64_to_five_digits_or_as_well_as_full_forwards_do(na
     assert largest_difference(actual, exact) < max(1e-5, 2 * largest_difference(full, exact))
 
 
-@pytest.mark.parametrize("name", ["resnet-gap", "resnet-shallow-gap", "DenseNet121", "resnet18", "resnet50"])
+@pytest.mark.parametrize(
+    "name", ["resnet-gap", "resnet-shallow-gap", "DenseNet121", "resnet18", "resnet50"]
+)
 def test_boxes_reach_the_class_scores_in_these_networks(name, generator):
     """Nothing of them is left over for whole maps, if the plan is free to choose."""
     model, channels, grid, _ = network(name)
@@ -119,7 +119,9 @@ def test_scores_and_targets(score, classes, generator):
     scan = torch.rand(1, 10, 10, 10, generator=generator, dtype=torch.float64)
     boxes = random_boxes((10, 10, 10), 40, generator)
     for target in (0, 1, None):
-        made = [kind(small(1, classes), scan, target, score=score) for kind in (IncrementalScorer, FullScorer)]
+        made = [
+            kind(small(1, classes), scan, target, score=score) for kind in (IncrementalScorer, FullScorer)
+        ]
         assert made[0].target == made[1].target
         actual, expected = (scorer.score(boxes) for scorer in made)
         assert largest_difference(actual, expected) < 1e-10
@@ -215,3 +217,15 @@ def test_cuda_equals_cpu(device, generator):
     expected = IncrementalScorer(model.double(), scan, 1).score(boxes)
     actual = IncrementalScorer(model.to(device), scan.to(device), 1).score(boxes)
     assert largest_difference(actual.cpu(), expected) < 1e-10
+
+
+def test_a_model_that_works_in_place_leaves_the_scan_alone(generator):
+    model = torch.nn.Sequential(
+        torch.nn.LeakyReLU(0.5, inplace=True), torch.nn.Conv3d(1, 2, 3), torch.nn.ReLU(inplace=True),
+        torch.nn.AdaptiveAvgPool3d(1), torch.nn.Flatten(),
+    ).double().eval()  # fmt: skip
+    scan = torch.randn(1, 9, 9, 9, generator=generator, dtype=torch.float64)
+    boxes, kept = random_boxes((9, 9, 9), 20, generator), scan.clone()
+    actual, expected = (kind(model, scan, 1).score(boxes) for kind in (IncrementalScorer, FullScorer))
+    assert torch.equal(scan, kept)
+    assert largest_difference(actual, expected) < 1e-10

@@ -109,7 +109,7 @@ def test_max_pool_moves_as_whole_maps_do(window, rectify, dtype, device, generat
     changes = random_patches(generator, boxes, 6, dtype)
     before = torch.randn(*SIZE, 6, generator=generator, dtype=dtype)
     size = torch.nn.functional.max_pool3d(torch.zeros(1, 1, *SIZE), *window).shape[2:]
-    out_boxes = bx.through_window(boxes.numpy(), *window, size)
+    out_boxes = bx.through_window(boxes.numpy(), bx.Window(*window), size)
     slot = [n + 1 for n in bx.largest(out_boxes)]
     out_boxes = torch.from_numpy(out_boxes)
     expected = reference.max_pool(changes, boxes, before, *window, rectify, out_boxes, slot)
@@ -178,9 +178,11 @@ def test_conv_moves_as_whole_maps_do(layer, rectified, dtype, generator):
     weight = torch.randn(outputs, channels // groups, *kernel, generator=generator, dtype=dtype)
     weight /= weight[0].numel() ** 0.5
     reach = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
-    out_size = tuple((n + 2 * p - r - 1) // s + 1 for n, p, r, s in zip(size, padding, reach, stride, strict=True))
+    sizes = zip(size, padding, reach, stride, strict=True)
+    out_size = tuple((n + 2 * p - r - 1) // s + 1 for n, p, r, s in sizes)
+    window = bx.Window(kernel, stride, padding, dilation)
     before = torch.randn(*out_size, outputs, generator=generator, dtype=dtype) if rectified else None
-    out_boxes = bx.through_window(boxes.numpy(), kernel, stride, padding, dilation, out_size)
+    out_boxes = bx.through_window(boxes.numpy(), window, out_size)
     slot = [n + 1 for n in bx.largest(out_boxes)]
     out_boxes = torch.from_numpy(out_boxes)
     expected = reference.conv(
@@ -211,7 +213,9 @@ def test_conv_sums_each_patch_alike_in_any_batch(generator):
     changes = random_patches(generator, boxes, 8, torch.float32)
     weight = patches.pack_weight(torch.randn(24, 8, 3, 3, 3, generator=generator))
     one = (1, 1, 1)
-    out_boxes = torch.from_numpy(bx.through_window(boxes.numpy(), (3, 3, 3), one, one, one, SIZE))
+    out_boxes = torch.from_numpy(
+        bx.through_window(boxes.numpy(), bx.Window((3, 3, 3), one, one, one), SIZE)
+    )
     slot = bx.largest(out_boxes.numpy())
 
     def conv(order):
@@ -254,7 +258,9 @@ def test_grown_boxes_hold_every_output_that_a_window_moves(generator):
         out = torch.nn.functional.conv3d(
             reference.first(ones), torch.ones(1, 1, *kernel), None, stride, padding, dilation
         )
-        grown = bx.through_window(boxes.numpy(), kernel, stride, padding, dilation, out.shape[2:])
+        grown = bx.through_window(
+            boxes.numpy(), bx.Window(kernel, stride, padding, dilation), out.shape[2:]
+        )
         for moved, box in zip(out[:, 0] > 0, torch.from_numpy(np.asarray(grown)), strict=True):
             inside = torch.zeros_like(moved)
             inside[reference.cells(box)] = True

@@ -1,10 +1,25 @@
 """How boxes of changed cells grow from map to map: int32 ``[N, 6]``, half-open, empty ones all zero."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 Triple = tuple[int, int, int]
+
+
+class Window(NamedTuple):
+    """What output ``o`` sees: the inputs ``o * stride - padding + k * dilation``, ``0 <= k < kernel``."""
+
+    kernel: Triple
+    stride: Triple
+    padding: Triple
+    dilation: Triple
+
+    @property
+    def reach(self) -> np.ndarray:
+        """Distance from the first to the last input of a window, along each axis."""
+        return np.asarray(self.dilation) * (np.asarray(self.kernel) - 1)
 
 
 def extents(boxes: np.ndarray) -> np.ndarray:
@@ -31,47 +46,35 @@ def clipped(boxes: np.ndarray, size: Sequence[int]) -> np.ndarray:
     return result.astype(np.int32)
 
 
-def through_window(
-    boxes: np.ndarray, kernel: Triple, stride: Triple, padding: Triple, dilation: Triple, size: Triple
-) -> np.ndarray:
-    """Return the outputs of a convolution or pooling whose window meets the boxes.
-
-    Output ``o`` sees the inputs ``o * stride - padding + k * dilation`` for ``0 <= k < kernel``.
-
-    Parameters
-    ----------
-    boxes : ndarray
-        ``[N, 6]``.
-    kernel, stride, padding, dilation : tuple of int
-        One value per axis.
-    size : tuple of int
-        Size of the output map.
-    """
-    step, shift = np.asarray(stride), np.asarray(padding)
-    reach = np.asarray(dilation) * (np.asarray(kernel) - 1)
-    low = -((reach - shift - boxes[:, :3]) // step)  # rounded up
+def through_window(boxes: np.ndarray, window: Window, size: Sequence[int]) -> np.ndarray:
+    """Return the outputs, in a map of a size, whose window meets the boxes."""
+    step, shift = np.asarray(window.stride), np.asarray(window.padding)
+    low = -((window.reach - shift - boxes[:, :3]) // step)  # rounded up
     high = (boxes[:, 3:] - 1 + shift) // step + 1
     grown = np.concatenate([low, high], 1)
     grown[(boxes[:, 3:] <= boxes[:, :3]).any(1)] = 0
     return clipped(grown, size)
 
 
-def input_frames(
-    boxes: np.ndarray, kernel: Triple, stride: Triple, padding: Triple, dilation: Triple
-) -> np.ndarray:
-    """Return the inputs that a window needs to produce the output boxes; may reach beyond the map."""
-    step, shift = np.asarray(stride), np.asarray(padding)
-    reach = np.asarray(dilation) * (np.asarray(kernel) - 1)
+def input_frames(boxes: np.ndarray, window: Window) -> np.ndarray:
+    """Return the inputs that a window needs for the output boxes; may reach beyond the map."""
+    step, shift = np.asarray(window.stride), np.asarray(window.padding)
     low = boxes[:, :3] * step - shift
-    high = (boxes[:, 3:] - 1) * step - shift + reach + 1
+    high = (boxes[:, 3:] - 1) * step - shift + window.reach + 1
     return np.concatenate([low, high], 1).astype(np.int32)
+
+
+def frame_size(slot: Triple, window: Window) -> list[int]:
+    """Return the size of the slot of `input_frames` for a slot of output boxes."""
+    size = (np.array(slot) - 1) * np.asarray(window.stride) + window.reach + 1
+    return [int(n) for n in size]
 
 
 def union(several: Sequence[np.ndarray]) -> np.ndarray:
     """Return the smallest boxes around boxes of the same map; empty ones do not count."""
     low, high = np.full((len(several[0]), 3), 2**30), np.zeros((len(several[0]), 3), np.int64)
     for boxes in several:
-        filled = (boxes[:, 3:] > boxes[:, :3]).all(1)[:, None]
+        filled = np.all(boxes[:, 3:] > boxes[:, :3], axis=1, keepdims=True)
         low = np.where(filled, np.minimum(low, boxes[:, :3]), low)
         high = np.where(filled, np.maximum(high, boxes[:, 3:]), high)
     return np.concatenate([np.where(high > 0, low, 0), high], 1).astype(np.int32)

@@ -17,6 +17,7 @@ from pyadx.inference.incremental.steps import (
     channels_first,
     channels_innermost,
     element_size,
+    map_size,
 )
 from pyadx.ops import patches
 
@@ -33,8 +34,8 @@ class Convolution(Step):
         Result and input.
     weight : Tensor
         ``[K, C / groups, kd, kh, kw]``, scaled by the batch norm.
-    stride, padding, dilation : tuple of int
-        One value per axis; the padding is that of the low side.
+    window : Window
+        Kernel, stride, dilation and the padding of the low side.
     groups : int
         As in ``torch.nn.Conv3d``.
     rectified : fx.Node, optional
@@ -46,33 +47,28 @@ class Convolution(Step):
         output: fx.Node,
         source: fx.Node,
         weight: Tensor,
-        stride: bx.Triple,
-        padding: bx.Triple,
-        dilation: bx.Triple,
-        groups: int,
+        window: bx.Window,
+        groups: int = 1,
         rectified: fx.Node | None = None,
     ) -> None:
         super().__init__(output, [source], [] if rectified is None else [rectified])
-        z, y, x = weight.shape[2:]
-        self.kernel: bx.Triple = (z, y, x)
-        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        self.window, self.groups = window, groups
         self.own = weight.device.type == "cpu"
         self.weight = weight
         self._ready: dict[torch.dtype, Tensor] = {}
 
     def grow(self, boxes: Sequence[np.ndarray]) -> np.ndarray:
         """Every output whose window meets a changed cell."""
-        window = (self.kernel, self.stride, self.padding, self.dilation)
-        return bx.through_window(boxes[0], *window, self.size)
+        return bx.through_window(boxes[0], self.window, self.size)
 
     def tables(self, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> list[np.ndarray]:
         """Frames of zeros and changes that the library convolves."""
-        return [bx.input_frames(out_boxes, self.kernel, self.stride, self.padding, self.dilation)]
+        return [bx.input_frames(out_boxes, self.window)]
 
     def work(self, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> Work:
         """Every changed cell meets every tap once, apart from strides."""
         met = min(
-            float(bx.cells(boxes[0]).mean()) / float(np.prod(self.stride)), float(np.prod(self.size))
+            float(bx.cells(boxes[0]).mean()) / float(np.prod(self.window.stride)), float(np.prod(self.size))
         )
         own = super().work(boxes, out_boxes)
         return Work(2.0 * met * self.weight.numel(), own.bytes)
@@ -85,23 +81,19 @@ class Convolution(Step):
             out = batch.new(self.output, self.channels)
             patches.conv(
                 source.data, source.boxes, self._weight(None),
-                self.stride, self.padding, self.dilation, out_boxes, before, out,
+                self.window.stride, self.window.padding, self.window.dilation, out_boxes, before, out,
             )  # fmt: skip
             return Patch(out, out_boxes)
         result = self._library(batch, source)
         out = batch.new(self.output, self.channels)
         if before is None:  # the library also wrote what lies beyond the map
-            patches.gather(
-                out_boxes, out, map_size=self.size, patches=result, boxes=out_boxes
-            )
+            patches.gather(out_boxes, out, map_size=self.size, patches=result, boxes=out_boxes)
         else:
             patches.relu(result, out_boxes, before, None, out)
         return Patch(out, out_boxes)
 
     def _library(self, batch: Batch, source: Patch) -> Tensor:
-        slot = np.array(batch.slots[self.output]) - 1
-        reach = np.asarray(self.dilation) * (np.asarray(self.kernel) - 1)
-        size = (slot * np.asarray(self.stride) + reach + 1).tolist()
+        size = bx.frame_size(batch.slots[self.output], self.window)
         frames = batch.workspace.take(batch.size, *size, source.data.shape[-1])
         patches.gather(
             batch.tables[self.output][0], frames,
@@ -111,16 +103,16 @@ class Convolution(Step):
             channels_first(frames).to(batch.precision),
             self._weight(batch.precision),
             None,
-            self.stride,
+            self.window.stride,
             0,
-            self.dilation,
+            self.window.dilation,
             self.groups,
         )
         batch.workspace.give(frames)
         return channels_innermost(result.to(source.data.dtype))
 
     def _weight(self, precision: torch.dtype | None) -> Tensor:
-        """The weight as its user wants it: packed, or channels-last in some precision."""
+        """Return the weight as its user wants it: packed, or channels-last in some precision."""
         key = torch.bool if precision is None else precision
         if key not in self._ready:
             if precision is None:
@@ -137,9 +129,9 @@ class FlattenedLinear(Convolution):
     local = False
 
     def __init__(self, output: fx.Node, source: fx.Node, weight: Tensor) -> None:
-        shape = source.meta["val"].shape[1:]
-        kernel = weight.reshape(weight.shape[0], *shape)
-        super().__init__(output, source, kernel, (1, 1, 1), (0, 0, 0), (1, 1, 1), 1)
+        kernel = weight.reshape(weight.shape[0], *source.meta["val"].shape[1:])
+        window = bx.Window(map_size(source), (1, 1, 1), (0, 0, 0), (1, 1, 1))
+        super().__init__(output, source, kernel, window)
 
     @property
     def size(self) -> bx.Triple:
@@ -158,7 +150,7 @@ class FlattenedLinear(Convolution):
         if self.own:
             return super().run(batch, inputs, maps).data.reshape(batch.size, -1)
         source = inputs[0]
-        zeros = source.data.new_zeros((*self.kernel, source.data.shape[-1]))
+        zeros = source.data.new_zeros((*self.window.kernel, source.data.shape[-1]))
         full = source.data.new_empty((batch.size, *zeros.shape))
         patches.scatter(source.data, source.boxes, zeros, full)
         rows = channels_innermost(self.weight).flatten(1)

@@ -58,19 +58,16 @@ class MaxPool(Step):
         output: fx.Node,
         source: fx.Node,
         before: fx.Node,
-        kernel: bx.Triple,
-        stride: bx.Triple,
-        padding: bx.Triple,
-        dilation: bx.Triple,
+        window: bx.Window,
         rectify: bool,
     ) -> None:
         super().__init__(output, [source], [before])
-        self.window = (kernel, stride, padding, dilation)
+        self.window = window
         self.rectify = rectify
 
     def grow(self, boxes: Sequence[np.ndarray]) -> np.ndarray:
         """Every output whose window meets a changed cell."""
-        return bx.through_window(boxes[0], *self.window, self.size)
+        return bx.through_window(boxes[0], self.window, self.size)
 
     def run(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> Patch:
         """One pass."""
@@ -89,35 +86,33 @@ class AveragePool(Step):
         self,
         output: fx.Node,
         source: fx.Node,
-        kernel: bx.Triple,
-        stride: bx.Triple,
-        padding: bx.Triple,
+        window: bx.Window,
         share: Tensor,
     ) -> None:
         """``share`` is the weight of one cell in every output, ``[D, H, W, 1]``."""
         super().__init__(output, [source])
-        self.window = (kernel, stride, padding, (1, 1, 1))
+        self.window = window
         self.share = share
 
     def grow(self, boxes: Sequence[np.ndarray]) -> np.ndarray:
         """Every output whose window meets a changed cell."""
-        return bx.through_window(boxes[0], *self.window, self.size)
+        return bx.through_window(boxes[0], self.window, self.size)
 
     def tables(self, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> list[np.ndarray]:
         """Frames of zeros and changes that are pooled."""
-        return [bx.input_frames(out_boxes, *self.window)]
+        return [bx.input_frames(out_boxes, self.window)]
 
     def run(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> Patch:
         """Cut aligned frames, sum, divide."""
         source, out_boxes = inputs[0], batch.boxes[self.output]
-        kernel, stride = self.window[:2]
         slot = batch.slots[self.output]
-        size = [(n - 1) * s + k for n, s, k in zip(slot, stride, kernel, strict=True)]
+        size = bx.frame_size(slot, self.window)
         frames = batch.workspace.take(batch.size, *size, self.channels)
         patches.gather(
             batch.tables[self.output][0], frames,
             map_size=[2**30] * 3, patches=source.data, boxes=source.boxes,
         )  # fmt: skip
+        kernel, stride = self.window.kernel, self.window.stride
         sums = F.avg_pool3d(channels_first(frames), kernel, stride, divisor_override=1)
         batch.workspace.give(frames)
         share = batch.workspace.take(batch.size, *slot, 1)
@@ -136,7 +131,7 @@ class Sum(Step):
         self.factors = [factor for _, factor in terms]
 
     def grow(self, boxes: Sequence[np.ndarray]) -> np.ndarray:
-        """The boxes around all terms."""
+        """Return the boxes around all terms."""
         return bx.union(boxes)
 
     def run(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> Patch:
@@ -157,7 +152,7 @@ class Concatenate(Step):
         self.first = list(channels)
 
     def grow(self, boxes: Sequence[np.ndarray]) -> np.ndarray:
-        """The boxes around all parts."""
+        """Return the boxes around all parts."""
         return bx.union(boxes)
 
     def run(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> Patch:
@@ -178,7 +173,7 @@ class Shift(Step):
         self.offset = offset
 
     def grow(self, boxes: Sequence[np.ndarray]) -> np.ndarray:
-        """The boxes, moved and clipped."""
+        """Move and clip the boxes."""
         return bx.shifted(boxes[0], self.offset, self.size)
 
     def tables(self, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> list[np.ndarray]:
@@ -205,7 +200,7 @@ class Pointwise(Step):
         self.function = function
 
     def grow(self, boxes: Sequence[np.ndarray]) -> np.ndarray:
-        """The boxes around all maps."""
+        """Return the boxes around all maps."""
         return bx.union(boxes)
 
     def run(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> Patch:
@@ -213,14 +208,10 @@ class Pointwise(Step):
         out_boxes = batch.boxes[self.output]
         values: list[list[Tensor]] = [[], []]
         for patch, node in zip(inputs, self.before, strict=True):
-            changes = ({}, {"patches": patch.data, "boxes": patch.boxes})
-            for kept, change in zip(values, changes, strict=True):
-                taken = batch.workspace.take(
-                    batch.size, *batch.slots[self.output], patch.data.shape[-1]
-                )
-                patches.gather(
-                    out_boxes, taken, map_size=self.size, source=maps[node], pad=1.0, **change
-                )
+            laid: tuple[dict[str, Tensor], ...] = ({}, {"patches": patch.data, "boxes": patch.boxes})
+            for kept, over in zip(values, laid, strict=True):
+                taken = batch.workspace.take(batch.size, *batch.slots[self.output], patch.data.shape[-1])
+                patches.gather(out_boxes, taken, map_size=self.size, source=maps[node], pad=1.0, **over)
                 kept.append(taken)
         before, after = (self.function([channels_first(v) for v in side]) for side in values)
         change = channels_innermost(after - before)

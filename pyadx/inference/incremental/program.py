@@ -58,9 +58,7 @@ class Program:
         What convolutions compute in.
     """
 
-    def __init__(
-        self, trace: Trace, volume: Tensor, difference: Tensor, precision: torch.dtype
-    ) -> None:
+    def __init__(self, trace: Trace, volume: Tensor, difference: Tensor, precision: torch.dtype) -> None:
         self._trace = trace
         self._lowering = Lowering(trace)
         self._interpreter = Interpreter(trace)
@@ -166,7 +164,9 @@ class Program:
                 continue
             step = next((s for s in plan.steps if s.output is node), None)
             value = node.meta["val"]
-            alive[node] = float(np.prod(bx.largest(grown[node]))) * int(value.shape[1]) * value.element_size()
+            alive[node] = (
+                float(np.prod(bx.largest(grown[node]))) * int(value.shape[1]) * value.element_size()
+            )
             most = max(most, sum(alive.values()) + 2 * alive[node])
             for source in step.inputs if step is not None else ():
                 if plan.last_reader[source] is step:
@@ -221,9 +221,7 @@ class Program:
             self._workspace.give(tensor)
         return outputs, False
 
-    def _batch(
-        self, plan: Plan, grown: dict[fx.Node, np.ndarray], start: int, stop: int
-    ) -> Batch:
+    def _batch(self, plan: Plan, grown: dict[fx.Node, np.ndarray], start: int, stop: int) -> Batch:
         device = self._volume.device
         batch = Batch(stop - start, self._workspace, self._precision)
 
@@ -252,4 +250,3 @@ class Program:
     def _release(self, value: Patch | Tensor) -> None:
         if isinstance(value, Patch):
             self._workspace.give(value.data)
-

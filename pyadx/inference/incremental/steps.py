@@ -78,9 +78,7 @@ class Step(ABC):
     local = True
     boxed = True
 
-    def __init__(
-        self, output: fx.Node, inputs: Sequence[fx.Node], before: Sequence[fx.Node] = ()
-    ) -> None:
+    def __init__(self, output: fx.Node, inputs: Sequence[fx.Node], before: Sequence[fx.Node] = ()) -> None:
         self.output = output
         self.inputs = tuple(inputs)
         self.before = tuple(before)

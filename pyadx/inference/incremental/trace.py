@@ -4,7 +4,7 @@ import io
 import logging
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,10 +80,12 @@ def trace(model: nn.Module, volume: Tensor) -> Trace:
             inputs.append(node)
         else:
             raise UntraceableError(f"torch.export found an input {node.name!r} of an unknown kind")
-    outputs = nodes[-1].args[0]
+    # A model that writes into its input has that as a second output.
+    wanted = set(signature.user_outputs)
+    outputs = [n for n in nodes[-1].args[0] if isinstance(n, fx.Node) and n.name in wanted]
     if signature.buffers_to_mutate or len(inputs) != 1:
         raise UntraceableError("the model changes its buffers, or takes more than one tensor")
-    if not isinstance(outputs, tuple | list) or len(outputs) != 1 or not isinstance(outputs[0], fx.Node):
+    if len(wanted) != 1 or len(outputs) != 1:
         raise UntraceableError("the model does not return one tensor")
     operations = [node for node in nodes if node.op == "call_function"]
     return Trace(operations, inputs[0], outputs[0], constants)
@@ -123,7 +125,7 @@ def _may_alias(node: fx.Node) -> bool:
         return True
     returns_alias = any(result.alias_info is not None for result in schema.returns)
     # An in-place operation returns its own input: private if that was.
-    return returns_alias and not schema.is_mutable or node.target in _MAYBE_VIEWS
+    return (returns_alias and not schema.is_mutable) or node.target in _MAYBE_VIEWS
 
 
 _MAYBE_VIEWS = {
@@ -171,3 +173,15 @@ def _reason(error: Exception) -> str:
         return reason
     last = frames[-1]
     return f"{reason.rstrip('.')}, at {Path(last.filename).name}:{last.lineno}: {last.line}"
+
+
+def triple(value: Any) -> tuple[int, int, int]:
+    """Return one integer per axis from an operation's argument, which may hold a single one."""
+    values = list(value) if isinstance(value, Sequence) else [value]
+    z, y, x = (int(n) for n in (values * 3 if len(values) == 1 else values))
+    return z, y, x
+
+
+def with_defaults(arguments: Sequence[Any], defaults: Sequence[Any]) -> list[Any]:
+    """Return an operation's arguments, completed with the last of the defaults."""
+    return [*arguments, *defaults[len(arguments) :]]

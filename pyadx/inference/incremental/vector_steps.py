@@ -28,7 +28,7 @@ class Reshape(VectorStep):
         self.shape = tuple(int(n) for n in output.meta["val"].shape[1:])
 
     def run(self, batch: Batch, inputs: Sequence[Tensor], maps: Maps) -> Tensor:  # type: ignore[override]
-        """A view."""
+        """Return a view."""
         return inputs[0].reshape(batch.size, *self.shape)
 
 
