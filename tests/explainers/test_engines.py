@@ -1,0 +1,173 @@
+import warnings
+
+import pytest
+import torch
+from networks import Gap, Plain, randomised
+from torch import nn
+
+from pyadx import Occlusion
+from pyadx.explainers.coarse_to_fine import COARSEST
+
+SHAPE = (12, 13, 14)
+
+
+def scan_of(generator, shape=SHAPE):
+    return torch.rand(1, *shape, generator=generator, dtype=torch.float64)
+
+
+def double(model):
+    return randomised(model).double().eval()
+
+
+class DecidesByValue(nn.Module):
+    """Cannot be traced: takes one way or the other by what is in the scan."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv3d(1, 2, 3)
+
+    def forward(self, x):
+        if x.sum() > 1e9:
+            x = x + 1
+        return self.conv(x).mean((2, 3, 4))
+
+
+def test_incremental_and_full_engines_give_one_map(generator):
+    scan = scan_of(generator)
+    maps = []
+    for engine in ("incremental", "full"):
+        explain = Occlusion(double(Plain()), 3, engine=engine)
+        maps.append(explain(scan, target=1))
+        assert explain.reports[0].engine == engine
+    assert torch.allclose(*maps, rtol=1e-5, atol=1e-9)
+
+
+def test_a_model_that_cannot_be_traced_gets_the_right_map_and_one_warning_that_names_the_operation(
+    generator,
+):
+    model, scan = double(DecidesByValue()), scan_of(generator)
+    with pytest.warns(RuntimeWarning) as caught:
+        actual = Occlusion(model, 3, 2)(scan, target=1)
+    (warning,) = caught
+    assert "one full forward per window" in str(warning.message)
+    assert "test_engines.py" in str(warning.message)
+    assert "if x.sum() > 1e9" in str(warning.message)
+    assert torch.equal(actual, Occlusion(model, 3, 2, engine="full")(scan, target=1))
+
+
+def test_asking_for_the_incremental_engine_where_it_cannot_be_is_an_error(generator):
+    with pytest.raises(ValueError, match="torch.export cannot trace the model"):
+        Occlusion(double(DecidesByValue()), 3, 4, engine="incremental")(scan_of(generator), target=1)
+
+
+def test_auto_takes_full_forwards_without_a_word_where_they_are_predicted_to_be_as_fast(generator):
+    """A gate over the whole scan comes first, so that nothing can be saved."""
+    model = nn.Sequential(nn.InstanceNorm3d(1), nn.Conv3d(1, 2, 3), nn.AdaptiveAvgPool3d(1), nn.Flatten())
+    explain = Occlusion(double(model), 3, 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        explain(scan_of(generator), target=1)
+    assert explain.reports[0].engine == "full"
+
+
+def test_reports_count_windows_and_what_was_scored(generator):
+    scan = scan_of(generator)
+    scan[:, :6] = 0
+    explain = Occlusion(double(Gap()), 3, engine="incremental")
+    explain(scan, target=1)
+    (report,) = explain.reports
+    assert report.windows == 12 * 13 * 14
+    assert report.regions == report.scored < 8 * 13 * 14
+    assert not report.approximate
+
+
+def test_a_stored_run_goes_on_where_it_was(generator, tmp_path, monkeypatch):
+    from pyadx.inference import scorer
+    from pyadx.inference.incremental.scorer import IncrementalScorer
+
+    monkeypatch.setattr(scorer, "CHUNK", 300)
+    model, scan, path = double(Plain()), scan_of(generator), tmp_path / "scores"
+    expected = Occlusion(model, 3)(scan, target=1)
+    scored = []
+    original = IncrementalScorer._score_chunk
+
+    def counted(self, boxes, advance):
+        if len(scored) == 3:
+            raise KeyboardInterrupt
+        scored.append(len(boxes))
+        return original(self, boxes, advance)
+
+    monkeypatch.setattr(IncrementalScorer, "_score_chunk", counted)
+    with pytest.raises(KeyboardInterrupt):
+        Occlusion(model, 3)(scan, target=1, store=path)
+    with pytest.raises(ValueError, match="use --resume"):
+        Occlusion(model, 3)(scan, target=1, store=path)
+    with pytest.raises(ValueError, match="target: 1 there, 0 here"):
+        Occlusion(model, 3)(scan, target=0, store=path, resume=True)
+    monkeypatch.setattr(IncrementalScorer, "_score_chunk", original)
+    assert torch.equal(Occlusion(model, 3)(scan, target=1, store=path, resume=True), expected)
+
+
+def test_a_budget_gives_an_approximate_map_that_says_so(generator):
+    model, scan = double(Gap()), scan_of(generator, (20, 19, 21))
+    exact = Occlusion(model, 3)(scan, target=1)[0]
+    explain = Occlusion(model, 3, budget_s=1e-9)
+    rough = explain(scan, target=1)[0]
+    (report,) = explain.reports
+    assert report.approximate
+    assert report.scored == 27  # the coarsest windows only
+    grid = rough[::COARSEST, ::COARSEST, ::COARSEST]
+    assert torch.allclose(grid, exact[::COARSEST, ::COARSEST, ::COARSEST], rtol=1e-5, atol=1e-9)
+    assert (rough - exact).abs().max() < exact.max()
+
+
+def test_enough_budget_gives_the_exact_map(generator):
+    model, scan = double(Gap()), scan_of(generator)
+    explain = Occlusion(model, 3, budget_s=1e9)
+    assert torch.allclose(
+        explain(scan, target=1), Occlusion(model, 3)(scan, target=1), rtol=1e-5, atol=1e-9
+    )
+    assert not explain.reports[0].approximate
+
+
+def test_more_budget_never_scores_less_and_ends_nearer(generator):
+    from pyadx.explainers import coarse_to_fine as module
+    from pyadx.explainers.windows import WindowGrid
+    from pyadx.inference import IncrementalScorer
+
+    scan = scan_of(generator, (18, 18, 18))
+    grid = WindowGrid((18, 18, 18), (3, 3, 3), (1, 1, 1))
+    scorer = IncrementalScorer(double(Gap()), scan, 1)
+    regions = scorer.regions(grid.boxes())
+    exact = regions.spread(scorer.score_regions(regions)).float()
+    errors, counts = [], []
+    for looks in (3, 60, 10_000):
+        ticks = iter(range(10**9))
+        scores, scored = module.coarse_to_fine(scorer, grid, regions, looks, lambda t=ticks: next(t))
+        errors.append((scores - exact).abs().mean().item())
+        counts.append(scored)
+    assert counts[0] < counts[1] < counts[2] == len(regions.boxes)
+    assert errors[0] > errors[1] > errors[2]
+    assert errors[2] < 1e-7
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"budget_s": 0}, "budget_s"),
+        ({"budget_s": -1.0}, "budget_s"),
+        ({"max_memory": "lots"}, "max_memory"),
+        ({"precision": "int4"}, "precision"),
+    ],
+)
+def test_wrong_options_are_told(options, words):
+    with pytest.raises(ValueError, match=words):
+        Occlusion(Gap(), 3, **options)
+
+
+def test_a_store_is_for_one_exact_map(generator, tmp_path):
+    scans = torch.rand(2, 1, *SHAPE, dtype=torch.float64)
+    with pytest.raises(ValueError, match="one scan"):
+        Occlusion(double(Gap()), 3)(scans, store=tmp_path / "s")
+    with pytest.raises(ValueError, match="one scan"):
+        Occlusion(double(Gap()), 3, budget_s=1.0)(scans[:1], store=tmp_path / "s")
