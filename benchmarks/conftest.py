@@ -24,10 +24,11 @@ def timed(benchmark, device):
 
     ``peers`` are all calls of the group: each runs once, untimed, before every timed round, so that
     caches and the memory allocator are in the same state for every member of the group, whatever ran
-    before. ``calls`` calls make one round where one is too short for a clock.
+    before. ``calls`` calls make one round where one is too short for a clock; a call that does several
+    ``items`` is reported per item.
     """
 
-    def measure(group, name, call, *, peers=(), rounds=25, calls=1, bytes_written=None):
+    def measure(group, name, call, *, peers=(), rounds=25, calls=1, items=1, bytes_written=None):
         def finish():
             if device.type == "cuda":
                 torch.cuda.synchronize()
@@ -45,11 +46,15 @@ def timed(benchmark, device):
             finish()
 
         benchmark.group = group
-        benchmark.extra_info.update(name=name, calls=calls)
+        benchmark.extra_info.update(name=name, calls=calls * items)
         if bytes_written is not None:
             benchmark.extra_info["bytes_written"] = bytes_written
         return benchmark.pedantic(
-            round_of_calls, setup=mix if peers else None, rounds=rounds, iterations=1, warmup_rounds=3
+            round_of_calls,
+            setup=mix if peers else None,
+            rounds=rounds,
+            iterations=1,
+            warmup_rounds=min(3, rounds // 2),
         )
 
     return measure

@@ -80,14 +80,15 @@ def grouped(benchmarks):
             "median_ms": stats["median"] / calls * 1e3,
             "iqr_ms": stats["iqr"] / calls * 1e3,
             "rounds": stats["rounds"],
+            **b["extra_info"].get("facts", {}),
         }
         if "bytes_written" in b["extra_info"]:
             row["written_gb_per_s"] = b["extra_info"]["bytes_written"] * calls / stats["median"] / 1e9
         groups.setdefault(b["group"], []).append(row)
     for rows in groups.values():
-        ours = next((r["median_ms"] for r in rows if r["name"] == "pyadx"), None)
+        ours = next(r["median_ms"] for r in rows if r["name"] == "pyadx")
         for row in rows:
-            row["ratio"] = row["median_ms"] / ours if ours else None
+            row["ratio"] = row["median_ms"] / ours
     return groups
 
 
@@ -107,8 +108,9 @@ def markdown(facts, groups, command):
     for group, rows in groups.items():
         for row in rows:
             rate = f"{row['written_gb_per_s']:.1f}" if "written_gb_per_s" in row else ""
+            how = f"{row['name']}: {row['note']}" if "note" in row else row["name"]
             lines.append(
-                f"| {group} | {row['name']} | {row['median_ms']:.3f} | {row['iqr_ms']:.3f} | {rate} | "
+                f"| {group} | {how} | {row['median_ms']:.3f} | {row['iqr_ms']:.3f} | {rate} | "
                 f"{row['ratio']:.2f} |"
             )
     return "\n".join(lines) + "\n"

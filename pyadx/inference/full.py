@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pyadx import ops
 from pyadx.inference.batching import in_batches
-from pyadx.inference.score import check_outputs, class_score
+from pyadx.inference.score import check_outputs
 from pyadx.inference.scorer import Scorer
 
 
@@ -22,14 +22,13 @@ class FullScorer(Scorer):
 
     def _score_chunk(self, boxes: np.ndarray, advance: Callable[[int], None]) -> Tensor:
         regions = torch.from_numpy(boxes)
-        changes = self._reference.new_empty(len(boxes))
+        changes = self._outputs.new_empty(len(boxes))
 
         def run(start: int, stop: int) -> None:
             batch = self._batch(stop - start)
             ops.occlude_boxes(self.volume, regions[start:stop], self.fill, out=batch)
             outputs = check_outputs(self._forward(_channels_last(batch)), stop - start)
-            scores = class_score(outputs, self._target.expand(stop - start), self.score_kind)
-            changes[start:stop] = (scores - self._reference).abs()
+            changes[start:stop] = self._change(outputs)
 
         in_batches(len(boxes), self.batch_size, self.volume.device, run, advance)
         return changes

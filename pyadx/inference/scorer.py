@@ -90,8 +90,7 @@ class Scorer(ABC):
             self._outputs = check_outputs(self._forward(self.volume[None].clone()), 1)
         self._target = resolve_target(target, self._outputs, model)
         self.target = int(self._target)
-        self._reference = class_score(self._outputs, self._target, score)
-        self.reference = float(self._reference)
+        self.reference = float(class_score(self._outputs, self._target, score))
 
     def score(self, boxes: Tensor) -> Tensor:
         """Return ``|score(scan) - score(scan with the box filled)|`` of every box.
@@ -145,7 +144,7 @@ class Scorer(ABC):
         """
         total = len(regions.boxes)
         self._prepare(regions.boxes)
-        changes = self._reference.new_full((total,), torch.nan)
+        changes = self._outputs.new_full((total,), torch.nan)
         with (
             evaluation_mode(self.model),
             torch.no_grad(),
@@ -166,6 +165,12 @@ class Scorer(ABC):
 
     def _prepare(self, boxes: np.ndarray) -> None:  # noqa: B027 (most scorers need nothing)
         """Get ready for regions like these."""
+
+    def _change(self, outputs: Tensor) -> Tensor:
+        """Return how far class scores move; in float64, so that small changes keep their digits."""
+        reference = class_score(self._outputs.double(), self._target, self.score_kind)
+        scores = class_score(outputs.double(), self._target.expand(len(outputs)), self.score_kind)
+        return (scores - reference).abs().to(self._outputs.dtype)
 
     @abstractmethod
     def _score_chunk(self, boxes: np.ndarray, advance: Callable[[int], None]) -> Tensor:

@@ -18,13 +18,15 @@ from torch import Tensor
 
 Triple = Sequence[int]
 
+_ENDLESS = 1 << 30  # beyond any coordinate, and far from the end of int32
+
 
 def gather(
     frames: Tensor,
     out: Tensor,
     *,
-    map_size: Triple,
     source: Tensor | None = None,
+    map_size: Triple | None = None,
     patches: Tensor | None = None,
     boxes: Tensor | None = None,
     pad: float = 0.0,
@@ -38,10 +40,10 @@ def gather(
         low corner.
     out : Tensor
         ``[B, d, h, w, C]``, written: map plus patch inside the frame and the map, ``pad`` elsewhere.
-    map_size : sequence of int
-        ``D, H, W`` of the map.
     source : Tensor, optional
         The map ``[D, H, W, C]``; zero where not given.
+    map_size : sequence of int, optional
+        ``D, H, W`` of a map that is not given; without it the map has no upper end.
     patches, boxes : Tensor, optional
         What is added, and where it lies.
     pad : float
@@ -52,7 +54,10 @@ def gather(
     Tensor
         ``out``.
     """
-    torch.ops.pyadx.patch_gather(source, patches, boxes, frames, list(map_size), pad, out)
+    if source is not None:
+        map_size = source.shape[:3]
+    size = [_ENDLESS] * 3 if map_size is None else list(map_size)
+    torch.ops.pyadx.patch_gather(source, patches, boxes, frames, size, pad, out)
     return out
 
 

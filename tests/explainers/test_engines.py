@@ -56,7 +56,7 @@ def test_a_model_that_cannot_be_traced_gets_the_right_map_and_one_warning_that_n
 
 
 def test_asking_for_the_incremental_engine_where_it_cannot_be_is_an_error(generator):
-    with pytest.raises(ValueError, match="torch.export cannot trace the model"):
+    with pytest.raises(ValueError, match=r"torch\.export cannot trace"):
         Occlusion(double(DecidesByValue()), 3, 4, engine="incremental")(scan_of(generator), target=1)
 
 

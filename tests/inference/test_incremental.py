@@ -153,6 +153,32 @@ def test_wherever_whole_maps_take_over_the_scores_are_the_same(stop, generator, 
         assert largest_difference(actual, FullScorer(model, scan, 1).score(boxes)) < 1e-10
 
 
+@pytest.mark.parametrize("name", ["resnet-gap", "resnet18", "plain", "grouped"])
+def test_the_vendors_convolutions_give_the_same_scores_as_ours(name, generator):
+    """The way that a GPU takes, on the CPU."""
+    from pyadx.inference.incremental.convolution import Convolution, Linear
+
+    if name in ("plain", "grouped"):
+        model, channels, grid = small(), 1, (12, 11, 13)
+        if name == "grouped":
+            layers = (torch.nn.Conv3d(1, 4, 3, 2, 1), torch.nn.Conv3d(4, 6, 2, 1, 1, 2, 2), torch.nn.ReLU())
+            sizes = torch.nn.Sequential(*layers)(torch.zeros(1, 1, *grid)).shape[1:].numel()
+            head = (torch.nn.Flatten(), torch.nn.Linear(sizes, 2))
+            model = randomised(torch.nn.Sequential(*layers, *head)).double().eval()
+    else:
+        model, channels, grid, _ = network(name)
+    scan = torch.rand(channels, *grid, generator=generator, dtype=torch.float64)
+    boxes = random_boxes(grid, 24, generator)
+    scorer = IncrementalScorer(model.double(), scan, 1)
+    expected = scorer.score(boxes)
+    for step in scorer._program._lowering.steps:
+        if isinstance(step, Convolution):
+            step.own = False
+        elif isinstance(step, Linear):
+            step.packed = None
+    assert largest_difference(scorer.score(boxes), expected) < 1e-10
+
+
 def test_bf16_is_opt_in_and_close(generator):
     model, channels, grid, _ = network("resnet-shallow-gap")
     scan = torch.rand(channels, *grid, generator=generator)
@@ -174,6 +200,14 @@ def test_memory_stays_within_the_bound_and_too_small_a_bound_is_told(generator):
     assert sum(tight.memory.values()) <= bound
     with pytest.raises(ValueError, match="max_memory of 1,000 bytes is too little"):
         IncrementalScorer(model, scan, 1, max_memory=1000).score(boxes)
+
+
+@pytest.mark.parametrize("name", ["resnet", "DenseNet121", "EfficientNetBN"])
+def test_every_buffer_comes_back_after_a_batch(name, generator):
+    model, channels, grid, _ = network(name)
+    scorer = IncrementalScorer(model, torch.rand(channels, *grid, generator=generator), 1, batch_size=4)
+    scorer.score(random_boxes(grid, 12, generator)[8:])
+    assert not scorer._program._workspace._lent
 
 
 def test_cache_and_batches_take_less_than_three_forwards(generator):
@@ -229,3 +263,28 @@ def test_a_model_that_works_in_place_leaves_the_scan_alone(generator):
     actual, expected = (kind(model, scan, 1).score(boxes) for kind in (IncrementalScorer, FullScorer))
     assert torch.equal(scan, kept)
     assert largest_difference(actual, expected) < 1e-10
+
+
+def test_weights_that_are_computed_from_others(generator):
+    from torch.nn.utils.parametrizations import weight_norm
+
+    model = torch.nn.Sequential(
+        weight_norm(torch.nn.Conv3d(1, 4, 3)), torch.nn.BatchNorm3d(4), torch.nn.ReLU(),
+        torch.nn.AdaptiveAvgPool3d(1), torch.nn.Flatten(), weight_norm(torch.nn.Linear(4, 2)),
+    ).double().eval()  # fmt: skip
+    scan = torch.randn(1, 9, 9, 9, generator=generator, dtype=torch.float64)
+    boxes = random_boxes((9, 9, 9), 20, generator)
+    scorer = IncrementalScorer(model, scan, 1)
+    assert largest_difference(scorer.score(boxes), FullScorer(model, scan, 1).score(boxes)) < 1e-10
+    assert scorer._program._output in {step.output for step in scorer._program._lowering.steps}
+
+
+def test_dropout_that_a_model_keeps_switched_on_is_not_an_identity():
+    """Its scores are random; it must not be dropped from the graph in silence."""
+
+    class Noisy(Plain):
+        def forward(self, x):
+            return super().forward(torch.nn.functional.dropout(x, 0.9, training=True))
+
+    scorer = IncrementalScorer(randomised(Noisy()).double().eval(), torch.rand(1, 9, 9, 9).double(), 1)
+    assert len(scorer._program._lowering.steps) == 0

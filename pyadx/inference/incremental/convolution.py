@@ -97,7 +97,7 @@ class Convolution(Step):
         frames = batch.workspace.take(batch.size, *size, source.data.shape[-1])
         patches.gather(
             batch.tables[self.output][0], frames,
-            map_size=[2**30] * 3, patches=source.data, boxes=source.boxes,
+            patches=source.data, boxes=source.boxes,
         )  # fmt: skip
         result = F.conv3d(
             channels_first(frames).to(batch.precision),
@@ -148,7 +148,10 @@ class FlattenedLinear(Convolution):
     ) -> Tensor:
         """Return the change of the outputs, ``[B, K]``."""
         if self.own:
-            return super().run(batch, inputs, maps).data.reshape(batch.size, -1)
+            cells = super().run(batch, inputs, maps).data
+            change = cells.reshape(batch.size, -1).clone()
+            batch.workspace.give(cells)
+            return change
         source = inputs[0]
         zeros = source.data.new_zeros((*self.window.kernel, source.data.shape[-1]))
         full = source.data.new_empty((batch.size, *zeros.shape))

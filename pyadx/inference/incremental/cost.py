@@ -76,13 +76,14 @@ def best_stop(
         Predicted time of a whole forward over that of the choice.
     """
     spent, best = 0.0, (0, np.inf)
-    times = []
+    times: list[float] = []
+    seconds = {node: plain_seconds(node) for node in plain[0]}
     for stop in range(len(steps) + 1):
         if stop > 0:
             step = steps[stop - 1]
             own = boxes.get(step.output, np.zeros((1, 6), np.int32))
             spent += step_seconds(step, [boxes[n] for n in step.inputs if n in boxes], own)
-        rest = sum(map(plain_seconds, plain[stop])) + sum(map(scatter_seconds, frontier[stop]))
+        rest = sum(seconds[node] for node in plain[stop]) + sum(map(scatter_seconds, frontier[stop]))
         times.append(spent + rest)
         if times[-1] <= best[1]:
             best = (stop, times[-1])

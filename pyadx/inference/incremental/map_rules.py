@@ -38,8 +38,9 @@ def normalised(low: "Lowering", node: fx.Node) -> tuple[fx.Node, Tensor] | None:
     places = BATCH_NORMS[functional(node.target)]
     weight, bias, mean, variance = (low.constant(node.args[i]) for i in places[:4])
     eps: Any = node.args[places[4]]
-    if mean is None or variance is None or (weight is None) != (bias is None):
-        return None
+    affine = [node.args[place] for place in places[:2]]
+    if mean is None or variance is None or [weight is None, bias is None] != [a is None for a in affine]:
+        return None  # something is computed from the scan
     if functional(node.target) is aten.batch_norm.default and node.args[5]:
         return None  # in training mode: depends on the batch
     scale = (variance.double() + float(eps)).rsqrt()

@@ -110,13 +110,13 @@ class AveragePool(Step):
         frames = batch.workspace.take(batch.size, *size, self.channels)
         patches.gather(
             batch.tables[self.output][0], frames,
-            map_size=[2**30] * 3, patches=source.data, boxes=source.boxes,
+            patches=source.data, boxes=source.boxes,
         )  # fmt: skip
         kernel, stride = self.window.kernel, self.window.stride
         sums = F.avg_pool3d(channels_first(frames), kernel, stride, divisor_override=1)
         batch.workspace.give(frames)
         share = batch.workspace.take(batch.size, *slot, 1)
-        patches.gather(out_boxes, share, map_size=self.size, source=self.share)
+        patches.gather(out_boxes, share, source=self.share)
         out = batch.new(self.output, self.channels)
         torch.mul(channels_innermost(sums), share, out=out)  # the share is zero beyond the box
         batch.workspace.give(share)
@@ -185,7 +185,7 @@ class Shift(Step):
         out = batch.new(self.output, self.channels)
         patches.gather(
             batch.tables[self.output][0], out,
-            map_size=[2**30] * 3, patches=inputs[0].data, boxes=inputs[0].boxes,
+            patches=inputs[0].data, boxes=inputs[0].boxes,
         )  # fmt: skip
         return Patch(out, batch.boxes[self.output])
 
@@ -208,10 +208,12 @@ class Pointwise(Step):
         out_boxes = batch.boxes[self.output]
         values: list[list[Tensor]] = [[], []]
         for patch, node in zip(inputs, self.before, strict=True):
-            laid: tuple[dict[str, Tensor], ...] = ({}, {"patches": patch.data, "boxes": patch.boxes})
-            for kept, over in zip(values, laid, strict=True):
+            for kept, laid in zip(values, (None, patch), strict=True):
                 taken = batch.workspace.take(batch.size, *batch.slots[self.output], patch.data.shape[-1])
-                patches.gather(out_boxes, taken, map_size=self.size, source=maps[node], pad=1.0, **over)
+                patches.gather(
+                    out_boxes, taken, source=maps[node], pad=1.0,
+                    patches=None if laid is None else laid.data, boxes=None if laid is None else laid.boxes,
+                )  # fmt: skip
                 kept.append(taken)
         before, after = (self.function([channels_first(v) for v in side]) for side in values)
         change = channels_innermost(after - before)

@@ -68,11 +68,13 @@ class Program:
         self._workspace = Workspace(volume.dtype, volume.device)
         self.maps: dict[fx.Node, Tensor] = {}
         self._output = self._lowering.resolve(trace.output)
+        local = [step for step in self._lowering.steps if step.local]
+        self._local = {node for step in local for node in (step.output, *step.before)}
 
     @property
     def cache_bytes(self) -> int:
         """Memory of the cached maps of the unperturbed scan."""
-        return sum(m.numel() * m.element_size() for m in {id(m): m for m in self.maps.values()}.values())
+        return sum(m.numel() * m.element_size() for m in self.maps.values())
 
     @property
     def workspace_bytes(self) -> int:
@@ -129,20 +131,13 @@ class Program:
         def keep(node: fx.Node, value: Tensor) -> None:
             if node in wanted:
                 # Only maps are laid out as maps; vectors keep their batch of one.
-                local = node.meta["val"].dim() == 5 and self._is_local(node)
+                local = node in self._local
                 found[node] = channels_innermost(value)[0] if local else value.contiguous()
 
-        batch = self._volume[None]
-        given = {self._trace.input: batch}
-        known = {self._trace.input}
-        nodes = needed_for(self._trace.output, self._trace.nodes, known)
+        given = {self._trace.input: self._volume[None]}
+        nodes = needed_for(self._trace.output, self._trace.nodes, set(given))
         self._interpreter.run(given, nodes, 1, keep)
         self.maps.update(found)
-
-    def _is_local(self, node: fx.Node) -> bool:
-        local = {step.output for step in self._lowering.steps if step.local}
-        inner = {n for step in self._lowering.steps if step.local for n in step.before}
-        return node in local or node in inner
 
     def grow(self, boxes: np.ndarray, steps: Sequence[Step]) -> dict[fx.Node, np.ndarray]:
         """Return the boxes of changed cells in every local node."""
@@ -195,7 +190,7 @@ class Program:
         batch = self._batch(plan, grown, start, stop)
         frame = batch.boxes[self._trace.input]
         first = batch.new(self._trace.input, self._difference.shape[-1])
-        patches.gather(frame, first, map_size=self._difference.shape[:3], source=self._difference)
+        patches.gather(frame, first, source=self._difference)
         values: dict[fx.Node, Patch | Tensor] = {self._trace.input: Patch(first, frame)}
         held = set(plan.frontier)
         for step in plan.steps:

@@ -14,7 +14,7 @@ from pyadx.inference.incremental.program import Plan, Program
 from pyadx.inference.incremental.trace import trace
 from pyadx.inference.model_state import evaluation_mode
 from pyadx.inference.receptive_field import UntraceableError
-from pyadx.inference.score import Score, Target, check_outputs, class_score
+from pyadx.inference.score import Score, Target, check_outputs
 from pyadx.inference.scorer import Scorer
 
 Precision = Literal["float32", "tf32", "bf16"]
@@ -129,24 +129,18 @@ class IncrementalScorer(Scorer):
         plan = self._plan
         assert plan is not None
         grown = self._program.grow(boxes, plan.steps)
-        changes = self._reference.new_empty(len(boxes))
+        changes = self._outputs.new_empty(len(boxes))
 
         def run(start: int, stop: int) -> None:
             outputs, relative = self._program.run(plan, grown, start, stop)
-            changes[start:stop] = self._change(check_outputs(outputs, stop - start), relative)
+            moved = outputs.double()
+            after = self._outputs.double() + moved if relative else moved
+            changes[start:stop] = self._change(check_outputs(after, stop - start))
 
         size = self._batch if self.batch_size == "auto" else self.batch_size
         with _tf32(self.precision == "tf32"):
             in_batches(len(boxes), size, self.volume.device, run, advance)
         return changes
-
-    def _change(self, outputs: Tensor, relative: bool) -> Tensor:
-        """Return how far the score moves, in float64 so that small changes keep their digits."""
-        before = self._outputs.double()
-        after = before + outputs.double() if relative else outputs.double()
-        reference = class_score(before, self._target, self.score_kind)
-        scores = class_score(after, self._target.expand(len(after)), self.score_kind)
-        return (scores - reference).abs().to(self._reference.dtype)
 
 
 def check_precision(precision: str) -> None:

@@ -88,7 +88,28 @@ def trace(model: nn.Module, volume: Tensor) -> Trace:
     if len(wanted) != 1 or len(outputs) != 1:
         raise UntraceableError("the model does not return one tensor")
     operations = [node for node in nodes if node.op == "call_function"]
-    return Trace(operations, inputs[0], outputs[0], constants)
+    folded = _fold(operations, constants)
+    return Trace([n for n in operations if n not in folded], inputs[0], outputs[0], constants)
+
+
+def _fold(operations: Sequence[fx.Node], constants: dict[fx.Node, Tensor]) -> set[fx.Node]:
+    """Evaluate what depends on weights alone, such as normalised weights; return those nodes."""
+    folded = set()
+    for node in operations:
+        target: Any = functional(node.target)
+        tags = getattr(target, "tags", ())
+        fixed = isinstance(node.meta.get("val"), Tensor) and all(
+            source in constants for source in node.all_input_nodes
+        )
+        if (
+            fixed
+            and isinstance(target, torch._ops.OpOverload)
+            and torch.Tag.nondeterministic_seeded not in tags
+        ):
+            arguments = fx.map_arg((node.args, node.kwargs), constants.__getitem__)
+            constants[node] = target(*arguments[0], **arguments[1]).detach()
+            folded.add(node)
+    return folded
 
 
 def _constant(program: ExportedProgram, name: str) -> Tensor:

@@ -1,0 +1,130 @@
+"""How much faster is a window of exact occlusion than a full forward, in MONAI, in Captum, and at best?
+
+Every call scores windows of 7^3 voxels (or as the group says) at random places, borders included, of
+one random 110^3 scan without background, and the time is that of one window. "Full forward" is our
+own reference engine, the fastest full forward that we can make here: channels-last, a reused batch, no
+autograd, the best of three batch sizes. MONAI and Captum score as many windows as they take along one edge
+of the scan or one corner (bounding box, largest strides), so that their lists of windows stay short.
+"""
+
+import pytest
+import torch
+
+from pyadx import models
+from pyadx.inference import FullScorer, IncrementalScorer
+
+SIZE = 110
+# Windows that each call scores, and rounds.
+LOAD = {
+    "vggnet": {"incremental": (512, 9), "full": (8, 5), "peer": 8},
+    "resnet": {"incremental": (48, 5), "full": (2, 3), "peer": 2},
+}
+
+
+def setting(network, device):
+    model = models.build(network, seed=0).eval().to(device)
+    torch.manual_seed(0)
+    return model, torch.rand(1, SIZE, SIZE, SIZE, device=device)
+
+
+def windows(count, window):
+    generator = torch.Generator().manual_seed(1)
+    centre = torch.randint(0, SIZE, (count, 3), generator=generator)
+    low = centre - window // 2
+    return torch.cat([low, low + window], 1)
+
+
+def group_of(network, window=7):
+    return f"exact occlusion, {network}, 110^3, window {window}, per window"
+
+
+@pytest.mark.parametrize("network", LOAD)
+def test_incremental(network, device, timed):
+    model, scan = setting(network, device)
+    count, rounds = LOAD[network]["incremental"]
+    scorer, boxes = IncrementalScorer(model, scan, 1), windows(count, 7)
+    scores = timed(group_of(network), "pyadx", lambda: scorer.score(boxes), rounds=rounds, items=count)
+    # Random weights: the largest change is of the size of a hundred roundings of a full forward.
+    expected = FullScorer(model, scan, 1).score(boxes[:4])
+    assert torch.allclose(scores[:4], expected, rtol=0, atol=0.02 * scores.max().item())
+
+
+@pytest.mark.parametrize("batch", [1, 2, 4])
+@pytest.mark.parametrize("network", LOAD)
+def test_full_forward(network, batch, device, timed):
+    model, scan = setting(network, device)
+    count, rounds = LOAD[network]["full"]
+    scorer, boxes = FullScorer(model, scan, 1, batch_size=batch), windows(max(count, batch), 7)
+    name = f"full forward, channels-last, batch {batch}"
+    timed(group_of(network), name, lambda: scorer.score(boxes), rounds=rounds, items=len(boxes))
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("network", LOAD)
+def test_monai(network, batch, device, timed):
+    """The sliding windows of one row; MONAI's batch counts windows."""
+    visualize = pytest.importorskip("monai.visualize")
+    model, scan = setting(network, device)
+    count = max(LOAD[network]["peer"], batch)
+    explain = visualize.OcclusionSensitivity(
+        nn_module=model, mask_size=7, n_batch=batch, mode=0.0, overlap=0.0, verbose=False
+    )
+    forwards = []
+    hook = model.register_forward_hook(lambda module, args, out: forwards.append(len(args[0])))
+    row = [0, 6, 0, 6, 0, 7 * count - 1]  # a box of whole windows along the last axis
+    with torch.no_grad():
+        explain(scan[None], b_box=row)
+        found = sum(forwards)
+        hook.remove()
+        timed(
+            group_of(network),
+            f"MONAI OcclusionSensitivity, batch {batch}",
+            lambda: explain(scan[None], b_box=row),
+            rounds=3,
+            items=found,
+        )
+
+
+class EnoughError(Exception):
+    """Ends Captum's walk over all windows after a few."""
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("network", LOAD)
+def test_captum(network, batch, device, timed):
+    """Captum walks over the whole scan; it is stopped after a few windows, its first forward included."""
+    attr = pytest.importorskip("captum.attr")
+    model, scan = setting(network, device)
+    count = max(LOAD[network]["peer"], batch)
+    left = [0]
+
+    def forward(volume):
+        if left[0] <= 0:
+            raise EnoughError
+        left[0] -= len(volume)
+        return model(volume)
+
+    explain = attr.Occlusion(forward)
+
+    def call():
+        left[0] = count + 1  # and one forward of the scan itself
+        with torch.no_grad(), pytest.raises(EnoughError):
+            explain.attribute(
+                scan[None], (1, 7, 7, 7), strides=(1, 7, 7, 7), target=1, perturbations_per_eval=batch
+            )
+
+    name = f"Captum Occlusion, batch {batch}"
+    timed(group_of(network), name, call, rounds=3, items=count + 1)
+
+
+@pytest.mark.parametrize("window", [3, 15, 25])
+@pytest.mark.parametrize("network", LOAD)
+@pytest.mark.parametrize("engine", ["pyadx", "full forward, channels-last, batch 2"])
+def test_other_windows(engine, network, window, device, timed):
+    model, scan = setting(network, device)
+    own = engine == "pyadx"
+    count = LOAD[network]["incremental" if own else "full"][0]
+    count = count // 2 if own else count
+    kind = IncrementalScorer if own else FullScorer
+    scorer, boxes = kind(model, scan, 1, batch_size="auto" if own else 2), windows(count, window)
+    timed(group_of(network, window), engine, lambda: scorer.score(boxes), rounds=3, items=count)

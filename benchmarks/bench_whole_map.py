@@ -1,0 +1,92 @@
+"""How long does the whole exact map of a real brain take, and how many windows must be scored?
+
+The scan is nilearn's MNI152 T1 at 2 mm on the 110^3 grid of the paper, background zero, so that
+windows outside the brain change nothing. Where a map would take longer than a minute, an evenly spaced
+share of its regions is scored and the time is extrapolated; the table says which share.
+"""
+
+import numpy as np
+import pytest
+import torch
+
+from pyadx import models
+from pyadx.explainers.coarse_to_fine import coarse_to_fine
+from pyadx.explainers.windows import WindowGrid
+from pyadx.inference import IncrementalScorer
+from pyadx.inference.regions import Regions
+
+# network, stride -> one region of how many is scored
+SHARES = {("vggnet", 2): 1, ("vggnet", 1): 10, ("resnet", 2): 100, ("resnet", 1): 1000}
+
+
+@pytest.fixture(scope="module")
+def brain(tmp_path_factory):
+    """The scan as the networks take it, ``[1, 110, 110, 110]``."""
+    datasets = pytest.importorskip("nilearn.datasets")
+    nib = pytest.importorskip("nibabel")
+    from pyadx.data import fit_to_grid, read_scan, scale_intensity
+
+    template = datasets.load_mni152_template(resolution=2)
+    data = template.get_fdata(dtype=np.float32)
+    file = tmp_path_factory.mktemp("brain") / "mni152.nii"
+    # Resampling leaves values around 1e-17 outside the brain; a masked scan has zeros there.
+    nib.save(nib.Nifti1Image(np.where(data < 1e-6, np.float32(0), data), template.affine), file)
+    fitted = fit_to_grid(read_scan(file), (110, 110, 110), 2.0)
+    return torch.from_numpy(scale_intensity(fitted.data, "max"))[None]
+
+
+@pytest.mark.parametrize(("network", "stride"), SHARES)
+def test_whole_map(network, stride, brain, device, benchmark):
+    model = models.build(network, seed=0).eval().to(device)
+    scorer = IncrementalScorer(model, brain.to(device), 1)
+    grid = WindowGrid((110, 110, 110), (7, 7, 7), (stride,) * 3)
+    boxes = grid.boxes()
+    regions = scorer.regions(boxes)
+    share = SHARES[network, stride]
+    part = regions.boxes[::share]
+    sample = Regions(part, np.arange(len(part)))
+    scorer.score_regions(Regions(part[:256], np.arange(len(part[:256]))))  # the cache, and the pages
+    benchmark.group = f"whole map, {network}, MNI152, window 7, stride {stride}, per region"
+    benchmark.pedantic(lambda: scorer.score_regions(sample), rounds=1, iterations=1)
+    seconds = benchmark.stats.stats.median * len(regions.boxes) / len(part)
+    unchanged = int((regions.inverse < 0).sum())
+    measured = "all measured" if share == 1 else f"extrapolated from one region in {share}"
+    facts = {
+        "windows": len(boxes),
+        "windows_that_change_nothing": unchanged,
+        "regions": len(regions.boxes),
+        "whole_map_s": seconds,
+        "note": f"{len(regions.boxes):,} regions scored for {len(boxes):,} windows ({unchanged:,} change "
+        f"nothing); whole map {seconds:,.0f} s, {measured}",
+    }
+    benchmark.extra_info.update(name="pyadx", calls=len(part), facts=facts)
+
+
+@pytest.fixture(scope="module")
+def exact(brain, device):
+    """VGGNet's exact map at stride 2."""
+    scorer = IncrementalScorer(models.build("vggnet", seed=0).eval().to(device), brain.to(device), 1)
+    grid = WindowGrid((110, 110, 110), (7, 7, 7), (2, 2, 2))
+    regions = scorer.regions(grid.boxes())
+    return scorer, grid, regions, regions.spread(scorer.score_regions(regions)).float()
+
+
+@pytest.mark.parametrize("budget_s", [2, 8, 16])
+def test_map_within_a_budget(budget_s, exact, benchmark):
+    """The error of the coarse-to-fine map against the exact one, for a share of its time."""
+    scorer, grid, regions, expected = exact
+    benchmark.group = f"approximate map within {budget_s} s, vggnet, MNI152, window 7, stride 2"
+    scores, scored = benchmark.pedantic(
+        lambda: coarse_to_fine(scorer, grid, regions, float(budget_s)), rounds=1, iterations=1
+    )
+    error = ((scores - expected).norm() / expected.norm()).item()
+    correlation = torch.corrcoef(torch.stack([scores, expected]))[0, 1].item()
+    facts = {
+        "scored": scored,
+        "regions": len(regions.boxes),
+        "relative_l2_error": error,
+        "correlation": correlation,
+        "note": f"{scored:,} of {len(regions.boxes):,} regions scored; against the exact map: relative L2 "
+        f"error {error:.3f}, correlation {correlation:.4f}",
+    }
+    benchmark.extra_info.update(name="pyadx", calls=1, facts=facts)
