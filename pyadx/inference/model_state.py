@@ -23,6 +23,22 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+@contextmanager
+def tensor_float(allowed: bool) -> Iterator[None]:
+    """Allow TF32 in convolutions and products on CUDA, or not, and leave the setting as it was.
+
+    torch allows it in convolutions unless told otherwise; it keeps ten bits of each factor.
+    """
+    convolutions = torch.backends.cudnn.allow_tf32
+    products = torch.backends.cuda.matmul.allow_tf32
+    try:
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = convolutions
+        torch.backends.cuda.matmul.allow_tf32 = products
+
+
 class Forward:
     """Calls a model with detached weights, laid out for the device.
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pyadx import ops
 from pyadx.inference.batching import BatchSize, check_batch_size
-from pyadx.inference.model_state import Forward, evaluation_mode
+from pyadx.inference.model_state import Forward, evaluation_mode, tensor_float
 from pyadx.inference.progress import progress_bar
 from pyadx.inference.regions import Regions, distinct_regions
 from pyadx.inference.score import (
@@ -85,7 +85,7 @@ class Scorer(ABC):
         self.progress = progress
         self.model = model
         self._forward = Forward(model)
-        with evaluation_mode(model), torch.no_grad():
+        with evaluation_mode(model), torch.no_grad(), tensor_float(False):
             # A copy, since a model may work in place.
             self._outputs = check_outputs(self._forward(self.volume[None].clone()), 1)
         self._target = resolve_target(target, self._outputs, model)
@@ -148,6 +148,7 @@ class Scorer(ABC):
         with (
             evaluation_mode(self.model),
             torch.no_grad(),
+            tensor_float(False),
             progress_bar("occlusion", total, self.progress) as advance,
         ):
             for index, start in enumerate(range(0, total, CHUNK)):

@@ -187,6 +187,15 @@ class Program:
         change : bool
             Whether they are changes of the class scores, or the class scores themselves.
         """
+        try:
+            return self._run(plan, grown, start, stop)
+        except BaseException:  # out of memory, Ctrl-C: what the batch held must not stay lent
+            self._workspace.clear()
+            raise
+
+    def _run(
+        self, plan: Plan, grown: dict[fx.Node, np.ndarray], start: int, stop: int
+    ) -> tuple[Tensor, bool]:
         batch = self._batch(plan, grown, start, stop)
         frame = batch.boxes[self._trace.input]
         first = batch.new(self._trace.input, self._difference.shape[-1])

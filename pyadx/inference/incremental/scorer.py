@@ -12,7 +12,7 @@ from pyadx.inference.batching import BatchSize, in_batches
 from pyadx.inference.incremental.boxes import extents
 from pyadx.inference.incremental.program import Plan, Program
 from pyadx.inference.incremental.trace import trace
-from pyadx.inference.model_state import evaluation_mode
+from pyadx.inference.model_state import evaluation_mode, tensor_float
 from pyadx.inference.receptive_field import UntraceableError
 from pyadx.inference.score import Score, Target, check_outputs
 from pyadx.inference.scorer import Scorer
@@ -107,7 +107,7 @@ class IncrementalScorer(Scorer):
         self._planned = np.maximum(self._planned, largest)
         step = max(1, len(boxes) // _SAMPLE)
         sample = boxes[::step] if len(boxes) else np.array([[0, 0, 0, 1, 1, 1]], np.int32)
-        with evaluation_mode(self.model), torch.no_grad():
+        with evaluation_mode(self.model), torch.no_grad(), tensor_float(False):
             self._plan = self._program.plan(sample)
         per_region = self._program.bytes_per_region(self._plan, sample)
         budget = float(_BATCH_BYTES.get(self.volume.device.type, 256 << 20))
@@ -138,7 +138,7 @@ class IncrementalScorer(Scorer):
             changes[start:stop] = self._change(check_outputs(after, stop - start))
 
         size = self._batch if self.batch_size == "auto" else self.batch_size
-        with _tf32(self.precision == "tf32"):
+        with tensor_float(self.precision == "tf32"):
             in_batches(len(boxes), size, self.volume.device, run, advance)
         return changes
 
@@ -155,17 +155,3 @@ def check_max_memory(max_memory: int | None) -> None:
         return
     if isinstance(max_memory, bool) or not isinstance(max_memory, int) or max_memory < 1:
         raise ValueError(f"max_memory must be a positive number of bytes, got {max_memory!r}")
-
-
-class _tf32:  # noqa: N801
-    """TF32 in convolutions as asked for, and afterwards as it was."""
-
-    def __init__(self, wanted: bool) -> None:
-        self._wanted = wanted
-
-    def __enter__(self) -> None:
-        self._before = torch.backends.cudnn.allow_tf32
-        torch.backends.cudnn.allow_tf32 = self._wanted
-
-    def __exit__(self, *error: object) -> None:
-        torch.backends.cudnn.allow_tf32 = self._before
