@@ -241,20 +241,20 @@ def test_every_buffer_comes_back_after_a_batch(name, generator):
 
 
 def test_a_batch_that_runs_out_of_memory_is_halved_and_leaves_nothing_lent(generator, monkeypatch):
-    from pyadx.inference.incremental.convolution import FlattenedLinear
+    from pyadx.inference.incremental.convolution import Convolution
 
     scan = torch.rand(1, 10, 10, 10, generator=generator, dtype=torch.float64)
     boxes = random_boxes((10, 10, 10), 24, generator)
     scorer = IncrementalScorer(small(), scan, 1, batch_size=16)
     expected = scorer.score(boxes)
-    original = FlattenedLinear.run
+    original = Convolution.run
 
     def tight(self, batch, inputs, maps):
         if batch.size > 5:
             raise MemoryError
         return original(self, batch, inputs, maps)
 
-    monkeypatch.setattr(FlattenedLinear, "run", tight)
+    monkeypatch.setattr(Convolution, "run", tight)
     with pytest.warns(UserWarning, match="going on with batches of"):
         assert torch.equal(scorer.score(boxes), expected)
     assert not scorer._program._workspace._lent
