@@ -19,7 +19,8 @@ class LimitedMemory(Plain):
 
 @pytest.mark.filterwarnings("ignore:out of memory")
 @pytest.mark.parametrize(
-    "explain", [lambda m, b: Occlusion(m, 3, 4, batch_size=b, engine="full"), lambda m, b: GradCAM(m, batch_size=b)]
+    "explain",
+    [lambda m, b: Occlusion(m, 3, 4, batch_size=b, engine="full"), lambda m, b: GradCAM(m, batch_size=b)],
 )
 def test_maps_do_not_depend_on_running_out_of_memory(explain):
     torch.manual_seed(0)
