@@ -1,11 +1,17 @@
-// Python module pyadx._ucm (pybind11). Carries what this build was made of, for `pyadx info`.
+// Python module pyadx._ucm (pybind11): the segmentation core, as NumPy sees it. Carries what this
+// build was made of, for `pyadx info`.
 #include <pybind11/pybind11.h>
+
+#include "bindings/ucm_trees.h"
+#include "bindings/ucm_volumes.h"
 
 namespace py = pybind11;
 
 PYBIND11_MODULE(_ucm, m) {
   m.doc() = "Native core of pyadx that does not depend on torch.";
   m.attr("version") = PYADX_VERSION;
+  pyadx::bindings::define_volume_functions(m);
+  pyadx::bindings::define_tree_functions(m);
   m.def(
       "build_info",
       [] {
