@@ -7,6 +7,7 @@
 
 #include "bindings/ucm_arrays.h"
 #include "bindings/ucm_progress.h"
+#include "ucm/affinity.h"
 #include "ucm/chi_square.h"
 #include "ucm/gradient.h"
 #include "ucm/region_graph.h"
@@ -118,6 +119,25 @@ py::tuple region_graph(const Array<uint16_t>& relief, const Array<int32_t>& labe
   return py::make_tuple(pairs, sums, weights);
 }
 
+py::tuple affinities(const Array<float>& strength, const Array<uint8_t>& direction,
+                     const Array<int32_t>& number, int reach, double scale, int threads,
+                     py::object progress) {
+  check_same_shape(strength, direction);
+  check_same_shape(strength, number);
+  if (reach < 1 || reach > 5 || !(scale > 0.0))
+    throw py::value_error("reach or scale out of range");
+  const ucm::Shape shape = shape_of(strength);
+  const ucm::AffinityInput input{strength.data(), direction.data(), number.data(), reach, scale};
+  for (int64_t i = 0; i < shape.size(); ++i) {
+    if (input.direction[i] >= ucm::kDirections) throw py::value_error("unknown direction");
+  }
+  ucm::Affinities found;
+  Listener(std::move(progress)).run([&](const ucm::Progress& report) {
+    found = ucm::affinities(input, shape, threads, report);
+  });
+  return py::make_tuple(to_numpy(found.pairs), to_numpy(found.weight));
+}
+
 }  // namespace
 
 void define_volume_functions(py::module_& module) {
@@ -132,6 +152,9 @@ void define_volume_functions(py::module_& module) {
   module.def("chi_square", &chi_square, arg("bins").noconvert(), arg("spacing"), arg("radii"),
              arg("threads"), arg("progress") = py::none());
   module.def("directions", direction_list);
+  module.def("affinities", &affinities, arg("strength").noconvert(), arg("direction").noconvert(),
+             arg("number").noconvert(), arg("reach"), arg("scale"), arg("threads"),
+             arg("progress") = py::none());
   module.def("watershed", &watershed, arg("relief").noconvert(), arg("mask").noconvert(),
              arg("threads"), arg("progress") = py::none());
   module.def("region_graph", &region_graph, arg("relief").noconvert(), arg("labels").noconvert(),

@@ -1,0 +1,9 @@
+"""Hierarchical segmentation in 3D: ultrametric contour maps, with or without the rest of pyadx."""
+
+from pyadx.segmentation.contours import ContourMap
+from pyadx.segmentation.from_labels import from_labels
+from pyadx.segmentation.hierarchy import Hierarchy
+from pyadx.segmentation.pipeline import PRESETS, ucm
+from pyadx.segmentation.storage import load
+
+__all__ = ["PRESETS", "ContourMap", "Hierarchy", "from_labels", "load", "ucm"]

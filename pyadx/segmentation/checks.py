@@ -1,0 +1,77 @@
+"""Checks of what users hand to a segmentation, before any work starts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+_MAX_VOXELS = 2**31 - 1
+
+
+def as_volume(volume: Any, name: str = "volume") -> np.ndarray:
+    """Return a volume as a three-dimensional array.
+
+    Parameters
+    ----------
+    volume : array or Tensor
+        ``[D, H, W]``; leading axes of length one are dropped.
+    name : str
+        What messages call it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not one volume of real numbers, has fewer than two voxels along an axis, too many
+        altogether, or holds NaN or infinity.
+    """
+    if hasattr(volume, "detach"):  # a tensor
+        volume = volume.detach().cpu().numpy()
+    array = np.asarray(volume)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers, got {array.dtype}")
+    while array.ndim > 3 and array.shape[0] == 1:
+        array = array[0]
+    if array.ndim != 3:
+        raise ValueError(f"{name} must have shape [D, H, W], got {np.shape(volume)}")
+    if array.size > _MAX_VOXELS:
+        raise ValueError(f"{name} has {array.size:,} voxels; 2^31 and more are not supported")
+    if min(array.shape) < 2:
+        raise ValueError(f"{name} must have at least two voxels along every axis, got {array.shape}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError(f"{name} holds NaN or infinity; replace them first")
+    return array
+
+
+def as_mask(mask: Any, volume: np.ndarray) -> np.ndarray:
+    """Return a mask of the volume's shape; without one, the voxels that are not zero, or all.
+
+    Raises
+    ------
+    ValueError
+        If the shape differs or nothing is inside.
+    """
+    if mask is None:
+        inside = volume != 0
+        return inside if inside.any() else np.ones(volume.shape, bool)
+    inside = as_volume(mask, "mask") != 0
+    if inside.shape != volume.shape:
+        raise ValueError(f"mask has shape {inside.shape}, the volume {volume.shape}")
+    if not inside.any():
+        raise ValueError("mask is empty: no voxel is inside")
+    return inside
+
+
+def as_spacing(spacing: float | Sequence[float] | None) -> tuple[float, float, float]:
+    """Return the voxel size along each axis.
+
+    Raises
+    ------
+    ValueError
+        Unless it is one positive finite number, or three.
+    """
+    values = np.atleast_1d(np.asarray(1.0 if spacing is None else spacing, dtype=np.float64))
+    if values.size == 1:
+        values = np.repeat(values, 3)
+    if values.shape != (3,) or not (np.isfinite(values) & (values > 0)).all():
+        raise ValueError(f"spacing must be one or three positive numbers in mm, got {spacing!r}")
+    return float(values[0]), float(values[1]), float(values[2])

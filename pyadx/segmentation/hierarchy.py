@@ -1,0 +1,203 @@
+"""A segmentation hierarchy: one label volume, and intervals of its labels."""
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from pyadx.segmentation.contours import ContourMap, contour_map
+
+
+@dataclass(frozen=True, eq=False)
+class Hierarchy:
+    """Nested segmentations of a volume, from the finest regions (leaves) to a single one.
+
+    Leaves are numbered in depth-first order of the merge tree, so that every region of every level is an
+    interval of leaves: ``lo <= leaf < hi``. Made by `pyadx.segmentation.ucm`,
+    `pyadx.segmentation.from_labels` or `load`.
+
+    Nodes of the tree are numbered ``0 .. 2R - 2`` for R leaves: node ``i < R`` is leaf ``i + 1``, node
+    ``R + k`` the result of the k-th merge.
+
+    Attributes
+    ----------
+    leaves : ndarray
+        int32 ``[D, H, W]``: 1 to R, and 0 outside the mask.
+    parent : ndarray
+        int32 ``[2R - 1]``; the root is its own parent.
+    altitude : ndarray
+        float64 ``[2R - 1]``: what a merge cost, never falling; 0 for leaves, infinity where nothing
+        connects the two sides.
+    area : ndarray
+        int64 ``[2R - 1]``: voxels.
+    levels : ndarray
+        int64 ``[L]``: number of regions of each level, finest first.
+
+    Raises
+    ------
+    ValueError
+        If the arrays do not describe a hierarchy.
+    """
+
+    leaves: np.ndarray
+    parent: np.ndarray
+    altitude: np.ndarray
+    area: np.ndarray
+    levels: np.ndarray
+    first: np.ndarray = field(repr=False)
+    last: np.ndarray = field(repr=False)
+
+    def __post_init__(self) -> None:
+        nodes = 2 * self.n_leaves - 1
+        arrays = (self.parent, self.altitude, self.area, self.first, self.last)
+        if self.leaves.ndim != 3 or any(len(array) != nodes for array in arrays):
+            raise ValueError("the arrays of a hierarchy do not fit each other")
+
+    @property
+    def n_leaves(self) -> int:
+        """Number of leaves, R."""
+        return (len(self.parent) + 1) // 2
+
+    @cached_property
+    def _order(self) -> np.ndarray:
+        """For each two neighbouring leaves the merge that joins them, int64 ``[R - 1]``."""
+        merges = np.empty(self.n_leaves - 1, np.int64)
+        nodes = np.arange(len(self.parent) - 1)
+        parent = self.parent[:-1]
+        second = nodes[self.first[nodes] != self.first[parent]]
+        merges[self.first[second] - 1] = self.parent[second] - self.n_leaves
+        return merges
+
+    # --- segmentations -------------------------------------------------------------------------------------
+
+    def labels(self, level: int) -> np.ndarray:
+        """Return the regions of one level.
+
+        Parameters
+        ----------
+        level : int
+            0 is the finest; negative numbers count from the coarsest.
+
+        Returns
+        -------
+        ndarray
+            int32 ``[D, H, W]``: 1 to ``levels[level]``, and 0 outside the mask.
+
+        Raises
+        ------
+        ValueError
+            If there is no such level.
+        """
+        if not -len(self.levels) <= level < len(self.levels):
+            raise ValueError(f"level must be from 0 to {len(self.levels) - 1}, got {level}")
+        return self.cut(n_regions=int(self.levels[level]))
+
+    def cut(
+        self,
+        n_regions: int | None = None,
+        *,
+        altitude: float | None = None,
+        min_area: int | None = None,
+    ) -> np.ndarray:
+        """Return one segmentation.
+
+        Parameters
+        ----------
+        n_regions : int, optional
+            That many regions, by undoing the last merges; all leaves if there are fewer.
+        altitude : float, optional
+            Everything that merges at this altitude or below.
+        min_area : int, optional
+            The finest one of which every region has at least this many voxels.
+
+        Returns
+        -------
+        ndarray
+            int32 ``[D, H, W]``: regions from 1 in the order of their leaves, and 0 outside the mask.
+
+        Raises
+        ------
+        ValueError
+            Unless exactly one criterion is given, and it is in range.
+        """
+        if (n_regions is not None) + (altitude is not None) + (min_area is not None) != 1:
+            raise ValueError("give exactly one of n_regions, altitude and min_area")
+        if n_regions is not None:
+            if n_regions < 1:
+                raise ValueError(f"n_regions must be at least 1, got {n_regions}")
+            kept = self._order >= self.n_leaves - n_regions
+        elif altitude is not None:
+            if not altitude >= 0:
+                raise ValueError(f"altitude must be at least 0, got {altitude}")
+            kept = self.altitude[self.n_leaves :][self._order] > altitude
+        else:
+            assert min_area is not None
+            if min_area < 1:
+                raise ValueError(f"min_area must be at least 1 voxel, got {min_area}")
+            kept = self._divided(min_area)[self._order]
+        of_leaf = np.concatenate([[0, 1], 1 + np.cumsum(kept)]).astype(np.int32)
+        return of_leaf[self.leaves]
+
+    def _divided(self, min_area: int) -> np.ndarray:
+        """Whether merges stay undone if no region may be smaller, bool ``[R - 1]``."""
+        count = self.n_leaves
+        smaller = np.full(count - 1, np.iinfo(np.int64).max)
+        np.minimum.at(smaller, self.parent[:-1] - count, self.area[:-1])
+        divided = smaller >= min_area
+        for node in range(count - 3, -1, -1):  # the root's children and down
+            divided[node] &= divided[self.parent[count + node] - count]
+        return divided
+
+    @cached_property
+    def _level_span(self) -> tuple[np.ndarray, np.ndarray]:
+        """First and one past the last level, counted from the coarsest, that hold each node."""
+        total = len(self.parent)
+        parent = self.parent.astype(np.int64)
+        parent[-1] = total  # the root is never merged
+        rising = np.sort(self.levels)
+        # Node n is a region of the segmentation with K regions while n < 2R - K <= parent(n).
+        fewest, most = total + 1 - parent, total - np.arange(total)
+        return np.searchsorted(rising, fewest, "left"), np.searchsorted(rising, most, "right")
+
+    @property
+    def regions(self) -> np.ndarray:
+        """The distinct regions of all levels, int64 ``[N, 2]``: ``lo <= leaf < hi``."""
+        start, stop = self._level_span
+        nodes = np.flatnonzero(stop > start)
+        return np.stack([self.first[nodes], self.last[nodes]], 1).astype(np.int64) + 1
+
+    @property
+    def levels_per_region(self) -> np.ndarray:
+        """On how many levels each of `regions` is, int64 ``[N]``."""
+        start, stop = self._level_span
+        return (stop - start)[stop > start]
+
+    # --- other forms ---------------------------------------------------------------------------------------
+
+    def ucm(self) -> ContourMap:
+        """Return the ultrametric contour map: the altitude at which neighbouring voxels join.
+
+        Thresholding it at any finite altitude and labelling what stays connected gives
+        ``cut(altitude=...)``.
+        """
+        return contour_map(self.leaves, self.altitude[self.n_leaves :][self._order])
+
+    def to_linkage(self) -> np.ndarray:
+        """Return a SciPy linkage matrix, float64 ``[R - 1, 4]``; observation ``i`` is leaf ``i + 1``."""
+        count = self.n_leaves
+        children = np.argsort(self.parent[:-1], kind="stable").reshape(-1, 2)
+        leaves = self.last[count:] - self.first[count:]
+        return np.column_stack([children, self.altitude[count:], leaves]).astype(np.float64)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the hierarchy into an ``.npz`` file; see `pyadx.segmentation.load`."""
+        from pyadx.segmentation.storage import save
+
+        save(self, path)
+
+    def save_labels(self, path: str | os.PathLike[str], affine: np.ndarray) -> None:
+        """Write the label volumes of all levels as one 4D NIfTI file, the finest level first."""
+        from pyadx.segmentation.storage import save_labels
+
+        save_labels(self, path, affine)

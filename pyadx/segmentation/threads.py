@@ -1,0 +1,19 @@
+"""How many threads the native core takes."""
+
+import os
+
+
+def thread_count(threads: int | None) -> int:
+    """Return a number of threads; ``None`` takes what the process may use.
+
+    Raises
+    ------
+    ValueError
+        If the number is not positive.
+    """
+    if threads is None:
+        affinity = getattr(os, "sched_getaffinity", None)
+        return len(affinity(0)) if affinity else os.cpu_count() or 1
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise ValueError(f"threads must be a positive integer, got {threads!r}")
+    return threads
