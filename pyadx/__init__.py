@@ -5,8 +5,18 @@ Research software, not a medical device.
 
 from importlib.metadata import version
 
-from pyadx import explainers, inference, models, ops
-from pyadx.explainers import CAM, GradCAM, Occlusion
+from pyadx import explainers, inference, models, ops, segmentation
+from pyadx.explainers import CAM, GradCAM, Occlusion, SupervoxelOcclusion
 
 __version__ = version("pyadx")
-__all__ = ["CAM", "GradCAM", "Occlusion", "explainers", "inference", "models", "ops"]
+__all__ = [
+    "CAM",
+    "GradCAM",
+    "Occlusion",
+    "SupervoxelOcclusion",
+    "explainers",
+    "inference",
+    "models",
+    "ops",
+    "segmentation",
+]

@@ -99,7 +99,7 @@ class _Search:
         while len(queue) and not (deadline and self._clock() >= self._until):
             now, queue = queue[: self._slice], queue[self._slice :]
             started = self._clock()
-            part = Regions(self._regions.boxes[now.numpy()], np.arange(len(now)))
+            part = self._regions.part(now.numpy())
             scores[now] = self._scorer.score_regions(part).float().cpu()
             self.scored += len(now)
             # About a second between two looks at the clock.

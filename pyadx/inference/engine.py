@@ -13,7 +13,7 @@ from pyadx.inference.scorer import Scorer
 
 Engine = Literal["auto", "incremental", "full"]
 
-_LEAST_GAIN = 1.1  # predicted; below that a trace and a cache are not worth having
+LEAST_GAIN = 1.1  # predicted; below that a trace and a cache are not worth having
 
 
 def check_engine(engine: str) -> None:
@@ -72,7 +72,7 @@ def scorer_for(
             )
         else:
             regions = incremental.regions(boxes)
-            if engine == "incremental" or incremental.plan(regions.boxes).gain >= _LEAST_GAIN:
+            if engine == "incremental" or incremental.plan(regions.boxes).gain >= LEAST_GAIN:
                 return incremental, regions
     full = FullScorer(model, volume, target, **options)
     return full, full.regions(boxes)

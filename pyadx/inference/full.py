@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from pyadx import ops
 from pyadx.inference.batching import in_batches
+from pyadx.inference.regions import Regions
 from pyadx.inference.score import check_outputs
 from pyadx.inference.scorer import Scorer
 
@@ -20,13 +20,17 @@ class FullScorer(Scorer):
 
     _buffer: Tensor | None = None
 
-    def _score_chunk(self, boxes: np.ndarray, advance: Callable[[int], None]) -> Tensor:
-        regions = torch.from_numpy(boxes)
+    def _score_chunk(self, regions: Regions, advance: Callable[[int], None]) -> Tensor:
+        boxes, segments = torch.from_numpy(regions.boxes), regions.segments
         changes = self._outputs.new_empty(len(boxes))
 
         def run(start: int, stop: int) -> None:
             batch = self._batch(stop - start)
-            ops.occlude_boxes(self.volume, regions[start:stop], self.fill, out=batch)
+            if segments is None:
+                ops.occlude_boxes(self.volume, boxes[start:stop], self.fill, out=batch)
+            else:
+                intervals = torch.from_numpy(segments.intervals[start:stop])
+                ops.occlude_labels(self.volume, segments.labels, intervals, self.fill, out=batch)
             outputs = check_outputs(self._forward(_channels_last(batch)), stop - start)
             changes[start:stop] = self._change(outputs)
 

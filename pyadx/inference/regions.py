@@ -9,6 +9,22 @@ from torch import Tensor
 _KEY_BITS = 10  # six coordinates of at most this many bits make one sortable 64-bit key
 
 
+@dataclass(frozen=True, eq=False)
+class Segments:
+    """Regions that are intervals of labels.
+
+    Attributes
+    ----------
+    labels : Tensor
+        int32 ``[D, H, W]`` on the scan's device.
+    intervals : ndarray
+        int32 ``[R, 2]``: ``lo <= label < hi``.
+    """
+
+    labels: Tensor
+    intervals: np.ndarray
+
+
 @dataclass(frozen=True)
 class Regions:
     """Distinct regions of a scan, and which of them every box of a list comes to.
@@ -19,10 +35,20 @@ class Regions:
         int32 ``[R, 6]``: bounding boxes of the voxels that really change, sorted, none twice.
     inverse : ndarray
         int64 ``[N]``: the region of every box, or -1 where nothing changes.
+    segments : Segments, optional
+        Which voxels of the boxes are filled; all of them without it.
     """
 
     boxes: np.ndarray
     inverse: np.ndarray
+    segments: Segments | None = None
+
+    def part(self, index: slice | np.ndarray) -> "Regions":
+        """Return some of the regions, each standing for itself."""
+        boxes, segments = self.boxes[index], self.segments
+        if segments is not None:
+            segments = Segments(segments.labels, segments.intervals[index])
+        return Regions(boxes, np.arange(len(boxes)), segments)
 
     def spread(self, values: Tensor) -> Tensor:
         """Give every box the value of its region; zero where nothing changes."""

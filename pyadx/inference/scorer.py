@@ -45,6 +45,9 @@ class Scorer(ABC):
         Regions per batch; halved when memory runs out.
     progress : bool
         Show a progress bar.
+    signed : bool
+        Give ``score(scan) - score(filled scan)``, positive where a region speaks for the class, and not
+        its absolute value.
 
     Attributes
     ----------
@@ -69,6 +72,7 @@ class Scorer(ABC):
         score: Score = "probability",
         batch_size: BatchSize = "auto",
         progress: bool = False,
+        signed: bool = False,
     ) -> None:
         check_score(score)
         check_batch_size(batch_size)
@@ -83,6 +87,7 @@ class Scorer(ABC):
         self.score_kind: Score = score
         self.batch_size = batch_size
         self.progress = progress
+        self.signed = signed
         self.model = model
         self._forward = Forward(model)
         with evaluation_mode(model), torch.no_grad(), tensor_float(False):
@@ -91,6 +96,11 @@ class Scorer(ABC):
         self._target = resolve_target(target, self._outputs, model)
         self.target = int(self._target)
         self.reference = float(class_score(self._outputs, self._target, score))
+
+    @property
+    def outputs_dtype(self) -> torch.dtype:
+        """Type of the model's class scores, and of the scores of regions."""
+        return self._outputs.dtype
 
     def score(self, boxes: Tensor) -> Tensor:
         """Return ``|score(scan) - score(scan with the box filled)|`` of every box.
@@ -125,6 +135,7 @@ class Scorer(ABC):
         regions: Regions,
         store: ScoreStore | None = None,
         stop: Callable[[], bool] = lambda: False,
+        advance: Callable[[int], None] | None = None,
     ) -> Tensor:
         """Score distinct regions, chunk by chunk.
 
@@ -136,6 +147,8 @@ class Scorer(ABC):
             Holds finished chunks; those it has already are not scored again.
         stop : callable
             Asked before every chunk; the chunks after it says yes keep NaN.
+        advance : callable, optional
+            Told how many regions are done, instead of a progress bar.
 
         Returns
         -------
@@ -144,22 +157,24 @@ class Scorer(ABC):
         """
         total = len(regions.boxes)
         self._prepare(regions.boxes)
+        shown = self.progress and advance is None
         changes = self._outputs.new_full((total,), torch.nan)
         with (
             evaluation_mode(self.model),
             torch.no_grad(),
             tensor_float(False),
-            progress_bar("occlusion", total, self.progress) as advance,
+            progress_bar("occlusion", total, shown) as bar,
         ):
+            tell = advance or bar
             for index, start in enumerate(range(0, total, CHUNK)):
-                chunk = regions.boxes[start : start + CHUNK]
+                chunk = regions.part(slice(start, start + CHUNK))
                 if store is not None and index < store.chunks:
                     changes[start : start + CHUNK] = store.read(index).to(changes)
-                    advance(len(chunk))
+                    tell(len(chunk.boxes))
                     continue
                 if stop():
                     break
-                changes[start : start + CHUNK] = self._score_chunk(chunk, advance)
+                changes[start : start + CHUNK] = self._score_chunk(chunk, tell)
                 if store is not None:
                     store.append(changes[start : start + CHUNK])
         return changes
@@ -171,8 +186,9 @@ class Scorer(ABC):
         """Return how far class scores move; in float64, so that small changes keep their digits."""
         reference = class_score(self._outputs.double(), self._target, self.score_kind)
         scores = class_score(outputs.double(), self._target.expand(len(outputs)), self.score_kind)
-        return (scores - reference).abs().to(self._outputs.dtype)
+        change = reference - scores
+        return (change if self.signed else change.abs()).to(self._outputs.dtype)
 
     @abstractmethod
-    def _score_chunk(self, boxes: np.ndarray, advance: Callable[[int], None]) -> Tensor:
-        """Score at most `CHUNK` regions, int32 ``[R, 6]``; tell ``advance`` how many are done."""
+    def _score_chunk(self, regions: Regions, advance: Callable[[int], None]) -> Tensor:
+        """Score at most `CHUNK` regions; tell ``advance`` how many are done."""

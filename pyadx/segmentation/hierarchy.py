@@ -69,7 +69,7 @@ class Hierarchy:
         merges[self.first[second] - 1] = self.parent[second] - self.n_leaves
         return merges
 
-    # --- segmentations -------------------------------------------------------------------------------------
+    # --- segmentations -----------------------------------------------------------------------------------
 
     def labels(self, level: int) -> np.ndarray:
         """Return the regions of one level.
@@ -173,7 +173,7 @@ class Hierarchy:
         start, stop = self._level_span
         return (stop - start)[stop > start]
 
-    # --- other forms ---------------------------------------------------------------------------------------
+    # --- other forms -------------------------------------------------------------------------------------
 
     def ucm(self) -> ContourMap:
         """Return the ultrametric contour map: the altitude at which neighbouring voxels join.

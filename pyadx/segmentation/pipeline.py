@@ -72,8 +72,9 @@ def ucm(
     spacing : float or sequence of float, optional
         Voxel size in mm, one or three numbers; cubic without it.
     cue : {"gradient", "chi2", "gpb"} or array, optional
-        Boundary strength: gradient magnitude; chi-square distance between half balls (the paper's mPb); that
-        and its globalisation by normalised cuts (the paper's full pipeline); or a map ``[D, H, W]``, from 0.
+        Boundary strength: gradient magnitude; chi-square distance between half balls (the paper's mPb);
+        that and its globalisation by normalised cuts (the paper's full pipeline); or a map ``[D, H, W]``
+        of numbers from 0.
     linkage : {"ward", "hybrid", "boundary", "gbh"}, optional
         What decides which regions merge next: increase of the variance (Ward 1963); that plus squared
         boundary strength, times size; mean strength of the common boundary, oriented if the cue is

@@ -55,6 +55,7 @@ def _eigenvectors(
     from scipy.sparse.linalg import lobpcg
 
     inside = prepared.mask != 0
+    assert local.direction is not None
     voxels = int(inside.sum())
     number = np.full(prepared.mask.shape, -1, np.int32)
     number[inside] = np.arange(voxels, dtype=np.int32)

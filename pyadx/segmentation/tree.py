@@ -9,7 +9,7 @@ from pyadx.segmentation.hierarchy import Hierarchy
 def make_hierarchy(
     regions: np.ndarray, merges: np.ndarray, altitudes: np.ndarray, sizes: np.ndarray, levels: np.ndarray
 ) -> Hierarchy:
-    """Number the leaves in depth-first order.
+    """Make a hierarchy, with leaves in depth-first order.
 
     Parameters
     ----------

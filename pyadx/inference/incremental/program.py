@@ -14,6 +14,7 @@ from pyadx.inference.incremental.lowering import Lowering
 from pyadx.inference.incremental.steps import Batch, Patch, Step, channels_first, channels_innermost
 from pyadx.inference.incremental.trace import Trace
 from pyadx.inference.incremental.workspace import Workspace
+from pyadx.inference.regions import Segments
 from pyadx.ops import patches
 
 
@@ -67,6 +68,7 @@ class Program:
         self._difference = channels_innermost(difference[None])[0]
         self._workspace = Workspace(volume.dtype, volume.device)
         self.maps: dict[fx.Node, Tensor] = {}
+        self._labels: tuple[Tensor, Tensor] | None = None
         self._output = self._lowering.resolve(trace.output)
         local = [step for step in self._lowering.steps if step.local]
         self._local = {node for step in local for node in (step.output, *step.before)}
@@ -176,9 +178,14 @@ class Program:
     # --- running -----------------------------------------------------------------------------------------
 
     def run(
-        self, plan: Plan, grown: dict[fx.Node, np.ndarray], start: int, stop: int
+        self,
+        plan: Plan,
+        grown: dict[fx.Node, np.ndarray],
+        start: int,
+        stop: int,
+        segments: Segments | None = None,
     ) -> tuple[Tensor, bool]:
-        """Score one batch.
+        """Score one batch: all of the voxels in boxes, or those in intervals of labels.
 
         Returns
         -------
@@ -188,18 +195,26 @@ class Program:
             Whether they are changes of the class scores, or the class scores themselves.
         """
         try:
-            return self._run(plan, grown, start, stop)
+            return self._run(plan, grown, start, stop, segments)
         except BaseException:  # out of memory, Ctrl-C: what the batch held must not stay lent
             self._workspace.clear()
             raise
 
     def _run(
-        self, plan: Plan, grown: dict[fx.Node, np.ndarray], start: int, stop: int
+        self,
+        plan: Plan,
+        grown: dict[fx.Node, np.ndarray],
+        start: int,
+        stop: int,
+        segments: Segments | None,
     ) -> tuple[Tensor, bool]:
         batch = self._batch(plan, grown, start, stop)
         frame = batch.boxes[self._trace.input]
         first = batch.new(self._trace.input, self._difference.shape[-1])
         patches.gather(frame, first, source=self._difference)
+        if segments is not None:
+            intervals = torch.from_numpy(segments.intervals[start:stop])
+            self._keep(batch, first, frame, segments.labels, intervals)
         values: dict[fx.Node, Patch | Tensor] = {self._trace.input: Patch(first, frame)}
         held = set(plan.frontier)
         for step in plan.steps:
@@ -241,6 +256,17 @@ class Program:
                 tables = step.tables([own[n] for n in step.inputs], own[step.output])
                 batch.tables[step.output] = [on_device(table) for table in tables]
         return batch
+
+    def _keep(self, batch: Batch, data: Tensor, frame: Tensor, labels: Tensor, intervals: Tensor) -> None:
+        """Set changes to zero where the label lies outside the interval of its region."""
+        if self._labels is None or self._labels[0] is not labels:
+            # In the type of the patches; label numbers are small enough to be exact.
+            self._labels = (labels, labels.to(data.dtype)[..., None].contiguous())
+        own = batch.workspace.take(*data.shape[:-1], 1)
+        patches.gather(frame, own, source=self._labels[1])
+        low, high = intervals.to(data.device, data.dtype).T.reshape(2, -1, 1, 1, 1, 1)
+        data.mul_((own >= low) & (own < high))
+        batch.workspace.give(own)
 
     def _whole(self, batch: Batch, node: fx.Node, value: Patch | Tensor) -> Tensor:
         """Return a node's values for every region of the batch, in the network's own shape."""

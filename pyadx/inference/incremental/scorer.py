@@ -14,6 +14,7 @@ from pyadx.inference.incremental.program import Plan, Program
 from pyadx.inference.incremental.trace import trace
 from pyadx.inference.model_state import evaluation_mode, tensor_float
 from pyadx.inference.receptive_field import UntraceableError
+from pyadx.inference.regions import Regions
 from pyadx.inference.score import Score, Target, check_outputs
 from pyadx.inference.scorer import Scorer
 
@@ -38,7 +39,7 @@ class IncrementalScorer(Scorer):
 
     Parameters
     ----------
-    model, volume, target, fill, score, batch_size, progress
+    model, volume, target, fill, score, batch_size, progress, signed
         As in `pyadx.inference.scorer.Scorer`.
     precision : {"float32", "tf32", "bf16"}
         What convolutions of changes compute in. ``tf32`` (CUDA only) and ``bf16`` round the changes,
@@ -64,13 +65,21 @@ class IncrementalScorer(Scorer):
         score: Score = "probability",
         batch_size: BatchSize = "auto",
         progress: bool = False,
+        signed: bool = False,
         precision: Precision = "float32",
         max_memory: int | None = None,
     ) -> None:
         check_precision(precision)
         check_max_memory(max_memory)
         super().__init__(
-            model, volume, target, fill=fill, score=score, batch_size=batch_size, progress=progress
+            model,
+            volume,
+            target,
+            fill=fill,
+            score=score,
+            batch_size=batch_size,
+            progress=progress,
+            signed=signed,
         )
         if self.volume.dtype not in (torch.float32, torch.float64):
             raise UntraceableError(f"incremental inference takes float32 or float64, not {volume.dtype}")
@@ -125,14 +134,15 @@ class IncrementalScorer(Scorer):
     def _prepare(self, boxes: np.ndarray) -> None:
         self.plan(boxes)
 
-    def _score_chunk(self, boxes: np.ndarray, advance: Callable[[int], None]) -> Tensor:
+    def _score_chunk(self, regions: Regions, advance: Callable[[int], None]) -> Tensor:
+        boxes, segments = regions.boxes, regions.segments
         plan = self._plan
         assert plan is not None
         grown = self._program.grow(boxes, plan.steps)
         changes = self._outputs.new_empty(len(boxes))
 
         def run(start: int, stop: int) -> None:
-            outputs, relative = self._program.run(plan, grown, start, stop)
+            outputs, relative = self._program.run(plan, grown, start, stop, segments)
             moved = outputs.double()
             after = self._outputs.double() + moved if relative else moved
             changes[start:stop] = self._change(check_outputs(after, stop - start))

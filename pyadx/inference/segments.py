@@ -1,0 +1,73 @@
+"""Regions that are intervals of a label volume: which voxels they change, and which come to the same."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyadx.inference.regions import Regions, Segments
+
+
+def distinct_segments(volume: Tensor, labels: Any, intervals: Any, fill: Tensor) -> Regions:
+    """Bound every interval of labels by the voxels that filling it changes, and list each once.
+
+    Parameters
+    ----------
+    volume : Tensor
+        ``[C, D, H, W]``.
+    labels : array or Tensor
+        Integers ``[D, H, W]`` from 0.
+    intervals : array or Tensor
+        Integers ``[N, 2]``: voxels with ``lo <= label < hi`` are filled.
+    fill : Tensor
+        Broadcastable to ``volume``.
+
+    Returns
+    -------
+    Regions
+        With segments.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, or labels are negative.
+    """
+    from scipy import ndimage
+
+    array = np.asarray(torch.as_tensor(labels).cpu().numpy(), np.int64)
+    rows = np.asarray(torch.as_tensor(intervals).cpu().numpy(), np.int64)
+    if array.shape != tuple(volume.shape[1:]):
+        raise ValueError(f"labels have shape {array.shape}, the volume {tuple(volume.shape[1:])}")
+    if rows.ndim != 2 or rows.shape[1] != 2:
+        raise ValueError(f"intervals must have shape [N, 2], got {rows.shape}")
+    if array.min(initial=0) < 0:
+        raise ValueError("labels must not be negative")
+    rows = rows.clip(0, array.max(initial=0) + 1)
+    # Only the ends of intervals matter: number the labels between two of them alike. Unlike voxels that
+    # filling does not change, which belong to no region, numbers start at 1.
+    ends = np.unique(rows)
+    of_label = np.searchsorted(ends, np.arange(array.max(initial=0) + 1), "right")
+    differs = (volume != fill).any(0).cpu().numpy()
+    numbers = np.where(differs, of_label[array], 0).astype(np.int32)
+    rows = np.searchsorted(ends, rows, "left") + 1
+
+    found = ndimage.find_objects(numbers, max_label=len(ends))
+    low = np.full((len(ends) + 1, 3), np.iinfo(np.int64).max)
+    high = np.zeros((len(ends) + 1, 3), np.int64)
+    for number, box in enumerate(found, start=1):
+        if box is not None:
+            low[number] = [side.start for side in box]
+            high[number] = [side.stop for side in box]
+    present = high.any(1)
+    # Among the numbers that change a voxel, intervals with the same members are the same region.
+    rank = np.concatenate([[0], np.cumsum(present)])
+    members = np.stack([rank[rows[:, 0]], rank[rows[:, 1]]], 1)
+    changing = np.flatnonzero(members[:, 1] > members[:, 0])
+    _, first, inverse = np.unique(members[changing], axis=0, return_index=True, return_inverse=True)
+    own = rows[changing[first]]
+    boxes = np.array([[*low[a:b].min(0), *high[a:b].max(0)] for a, b in own], np.int32).reshape(-1, 6)
+    spread = np.full(len(rows), -1, np.int64)
+    spread[changing] = inverse.reshape(-1)
+    kept = torch.from_numpy(numbers).to(volume.device)
+    return Regions(boxes, spread, Segments(kept, own.astype(np.int32)))
