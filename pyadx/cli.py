@@ -23,7 +23,7 @@ def explain(
     scan: Annotated[Path, typer.Argument(help="Scan: .nii, .nii.gz, .mgz or Analyze.", metavar="SCAN")],
     model: Annotated[Path, typer.Option(help="Checkpoint of the network (.safetensors).", metavar="CKPT")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Heatmap to write: .nii.gz or .nii.")],
-    method: Annotated[str, typer.Option(help="occlusion, cam or gradcam.")] = "gradcam",
+    method: Annotated[str, typer.Option(help="occlusion, sa3ducm, cam or gradcam.")] = "gradcam",
     target: Annotated[
         str | None, typer.Option(help="Class to explain, by name or index; default: the predicted one.")
     ] = None,
@@ -34,12 +34,25 @@ def explain(
     ] = None,
     window: Annotated[int | None, typer.Option(help="Occlusion: window in voxels (default 7).")] = None,
     stride: Annotated[int | None, typer.Option(help="Occlusion: stride in voxels (default 1).")] = None,
-    fill: Annotated[float | None, typer.Option(help="Occlusion: fill value (default 0).")] = None,
+    levels: Annotated[
+        int | None, typer.Option(help="SA-3DUCM: levels of the hierarchy (default 20).")
+    ] = None,
+    max_regions: Annotated[
+        int | None, typer.Option(help="SA-3DUCM: regions of the finest level (default 500).")
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="SA-3DUCM: default, paper or release (see pyadx segment).")
+    ] = None,
+    aggregate: Annotated[
+        str | None, typer.Option(help="SA-3DUCM: mean (default) or max over the levels.")
+    ] = None,
+    signed: Annotated[bool, typer.Option("--signed", help="SA-3DUCM: keep the sign of changes.")] = False,
+    fill: Annotated[float | None, typer.Option(help="Occlusion, SA-3DUCM: fill value (default 0).")] = None,
     engine: Annotated[
-        str | None, typer.Option(help="Occlusion: auto (default), incremental or full.")
+        str | None, typer.Option(help="Occlusion, SA-3DUCM: auto (default), incremental or full.")
     ] = None,
     precision: Annotated[
-        str | None, typer.Option(help="Occlusion: float32 (default), tf32 or bf16.")
+        str | None, typer.Option(help="Occlusion, SA-3DUCM: float32 (default), tf32 or bf16.")
     ] = None,
     max_memory: Annotated[
         str | None, typer.Option(help="Occlusion: bound for cache and batches, such as 4G.", metavar="SIZE")
@@ -64,7 +77,8 @@ def explain(
     given: dict[str, Any] = {
         "layer": layer, "rectify": rectify, "align": align, "window": window, "stride": stride,
         "fill": fill, "score": score, "engine": engine, "precision": precision, "max_memory": max_memory,
-        "budget": budget,
+        "budget": budget, "levels": levels, "max_regions": max_regions, "preset": preset,
+        "aggregate": aggregate, "signed": signed or None,
     }  # fmt: skip
     options = {name: value for name, value in given.items() if value is not None}
     request = ExplainRequest(
@@ -91,7 +105,55 @@ def explain(
     print(f"prediction: {prediction}")
     if facts.get("occlusion", {}).get("approximate"):
         print(f"APPROXIMATE map: {facts['occlusion']['approximation']}")
+    if "supervoxels" in facts:
+        counts = facts["supervoxels"]
+        print(
+            f"{counts['pairs']} segments on {counts['levels']} levels, {counts['nodes']} distinct, "
+            f"{counts['skipped']} without effect"
+        )
     print(f"{facts['method']} of {facts['target']['name']} in {facts['seconds']['explain']:.2f} s: {out}")
+
+
+@app.command()
+def segment(
+    scan: Annotated[Path, typer.Argument(help="Scan: .nii, .nii.gz, .mgz or Analyze.", metavar="SCAN")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Label volumes to write, a level each: .nii.gz or .nii.")
+    ],
+    mask: Annotated[
+        Path | None, typer.Option(help="Mask on the scan's voxels; default: where the scan is not zero.")
+    ] = None,
+    preset: Annotated[
+        str, typer.Option(help="default, paper (gPb, mean boundary) or release (gPb, graph-based).")
+    ] = "default",
+    cue: Annotated[str | None, typer.Option(help="gradient, chi2 or gpb; default: the preset's.")] = None,
+    linkage: Annotated[
+        str | None, typer.Option(help="ward, hybrid, boundary or gbh; default: the preset's.")
+    ] = None,
+    levels: Annotated[int, typer.Option(help="Levels of the hierarchy, at most.")] = 20,
+    max_regions: Annotated[int, typer.Option(help="Regions of the finest level, at most.")] = 500,
+    min_size: Annotated[int | None, typer.Option(help="Voxels of the smallest region.")] = None,
+    hierarchy: Annotated[
+        Path | None, typer.Option(help="Also write the whole merge tree into this .npz.")
+    ] = None,
+    figure: Annotated[Path | None, typer.Option(help="Also draw the hierarchy into this PNG.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Segment one scan hierarchically: 3D ultrametric contour map, nested label volumes."""
+    from pyadx.commands.segment import SegmentRequest, run_segment
+
+    options = {
+        "preset": preset, "cue": cue, "linkage": linkage, "max_levels": levels,
+        "max_regions": max_regions, "min_size": min_size,
+    }  # fmt: skip
+    _, facts = run_segment(
+        SegmentRequest(scan, out, options, mask, hierarchy, figure, overwrite, not quiet)
+    )
+    if not quiet:
+        counts = " ".join(map(str, facts["regions_per_level"]))
+        print(f"{facts['leaves']} leaves; regions per level: {counts}")
+        print(f"3D-UCM in {facts['seconds']:.2f} s: {out}")
 
 
 @app.command()

@@ -4,7 +4,7 @@ import math
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -19,14 +19,15 @@ from pyadx.data.grids import FittedScan, fit_to_grid, map_to_scan
 from pyadx.data.heatmaps import check_heatmap_path, write_heatmap
 from pyadx.data.intensity import scale_intensity
 from pyadx.data.scans import read_scan
-from pyadx.explainers import CAM, GradCAM, Occlusion
+from pyadx.explainers import CAM, GradCAM, Occlusion, SupervoxelOcclusion
 from pyadx.files import check_output_file
 from pyadx.inference.predict import class_probabilities
 from pyadx.inference.score import class_index
 from pyadx.models.card import ModelCard
 from pyadx.report.panels import check_figures_possible, save_panels
+from pyadx.segmentation.options import check_options
 
-Method = Literal["occlusion", "cam", "gradcam"]
+Method = Literal["occlusion", "sa3ducm", "cam", "gradcam"]
 Explain = Callable[[Tensor, int], Tensor]
 
 # Options that each method understands, and their defaults.
@@ -34,6 +35,10 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "occlusion": {
         "window": 7, "stride": 1, "fill": 0.0, "score": "probability", "engine": "auto",
         "precision": "float32", "max_memory": None, "budget": None,
+    },
+    "sa3ducm": {
+        "levels": 20, "max_regions": 500, "preset": "default", "aggregate": "mean", "signed": False,
+        "fill": 0.0, "score": "probability", "engine": "auto", "precision": "float32", "max_memory": None,
     },
     "cam": {"rectify": "abs", "align": "stretch", "score": "logit"},
     "gradcam": {"layer": None, "rectify": "abs", "align": "stretch", "score": "logit"},
@@ -87,7 +92,7 @@ def run_explain(request: ExplainRequest) -> Explanation:
     card = model.card
     assert isinstance(card, ModelCard)
     target = _target_index(request.target, card.class_names)
-    explainer = _explainer(request.method, model, options, batch_size, request.progress)
+    explainer = _explainer(request, model, options, batch_size, card.preprocessing.spacing)
 
     started = time.perf_counter()
     scan = read_scan(request.scan)
@@ -153,6 +158,9 @@ def _score_store(request: ExplainRequest, options: dict[str, Any], out: Path) ->
 
 def _occlusion_facts(explainer: Explain) -> dict[str, Any]:
     """Say how an occlusion map came about, and whether it is approximate."""
+    if isinstance(explainer, SupervoxelOcclusion):
+        (segments,) = explainer.reports
+        return {"supervoxels": {name: n for name, n in asdict(segments).items() if name != "groups"}}
     if not isinstance(explainer, Occlusion):
         return {}
     (report,) = explainer.reports
@@ -201,15 +209,28 @@ def prepared_volume(fitted: FittedScan, card: ModelCard) -> Tensor:
 
 
 def _explainer(
-    method: str, model: nn.Module, options: dict[str, Any], batch_size: Any, progress: bool
+    request: ExplainRequest,
+    model: nn.Module,
+    options: dict[str, Any],
+    batch_size: Any,
+    spacing: float | None,
 ) -> Explain:
-    common = {"batch_size": batch_size, "progress": progress}
-    if method == "occlusion":
-        own = {name: value for name, value in options.items() if name not in ("max_memory", "budget")}
-        memory, budget = options["max_memory"], options["budget"]
-        if memory is not None:
-            memory = parse_bytes(memory)
-        return Occlusion(model, **own, **common, max_memory=memory, budget_s=budget)
+    method = request.method
+    common = {"batch_size": batch_size, "progress": request.progress}
+    if method in ("occlusion", "sa3ducm"):
+        own = dict(options)
+        memory = own.pop("max_memory")
+        common["max_memory"] = None if memory is None else parse_bytes(memory)
+        if method == "occlusion":
+            return Occlusion(model, **common, budget_s=own.pop("budget"), **own)
+        segmentation = {
+            "max_levels": own.pop("levels"),
+            "max_regions": own.pop("max_regions"),
+            "preset": own.pop("preset"),
+            "spacing": spacing,
+        }
+        check_options(**segmentation)
+        return SupervoxelOcclusion(model, **common, segmentation=segmentation, **own)
     if method == "cam":
         return CAM(model, **options, **common)
     return GradCAM(model, **options, **common)

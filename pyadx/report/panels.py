@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Section name, canonical axis that is cut, and the letters at the left and right edge of the picture.
-_SECTIONS = (("axial", 2, "L", "R"), ("sagittal", 0, "P", "A"), ("coronal", 1, "L", "R"))
+SECTIONS = (("axial", 2, "L", "R"), ("sagittal", 0, "P", "A"), ("coronal", 1, "L", "R"))
 _PERCENTILE = 99.5
 _DPI = 150
 
@@ -61,14 +61,12 @@ def save_panels(
     FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=11)
     # The last column holds the colour bars, so that sections stay aligned from row to row.
-    axes = figure.subplots(
-        len(rows), len(_SECTIONS) + 1, squeeze=False, width_ratios=[1.0, 1.0, 1.0, 0.035]
-    )
-    centre = _centre_of_mass(scan)
+    axes = figure.subplots(len(rows), len(SECTIONS) + 1, squeeze=False, width_ratios=[1.0, 1.0, 1.0, 0.035])
+    centre = centre_of_mass(scan)
     for (name, heatmap), row in zip(rows.items(), axes, strict=True):
         overlay: Any = None
         top = _top(heatmap) if heatmap is not None else 0.0
-        for (section, axis, left, right), picture in zip(_SECTIONS, row[:-1], strict=True):
+        for (section, axis, left, right), picture in zip(SECTIONS, row[:-1], strict=True):
             aspect = _show_scan(picture, scan, axis, centre[axis], spacing)
             if heatmap is not None:
                 overlay = _show_heatmap(picture, heatmap, axis, centre[axis], top, aspect)
@@ -84,7 +82,8 @@ def save_panels(
         figure.savefig(partial, dpi=_DPI, facecolor="white", format="png")
 
 
-def _centre_of_mass(scan: np.ndarray) -> list[int]:
+def centre_of_mass(scan: np.ndarray) -> list[int]:
+    """Return the voxel that sections cut a scan at."""
     mass = np.abs(scan).astype(np.float64)
     total = mass.sum()
     centre = []
@@ -100,7 +99,8 @@ def _top(heatmap: np.ndarray) -> float:
     return float(np.percentile(values, _PERCENTILE)) if values.size else 1.0
 
 
-def _cut(volume: np.ndarray, axis: int, index: int) -> np.ndarray:
+def cut(volume: np.ndarray, axis: int, index: int) -> np.ndarray:
+    """Return one section, ready for ``imshow``."""
     return np.take(volume, index, axis=axis).T
 
 
@@ -108,7 +108,7 @@ def _show_scan(picture: Axes, scan: np.ndarray, axis: int, index: int, spacing: 
     across, up = (s for a, s in enumerate(spacing) if a != axis)
     top = float(np.percentile(scan, 99.8)) or 1.0
     picture.imshow(
-        _cut(scan, axis, index), cmap="gray", vmin=0, vmax=top, origin="lower", aspect=up / across
+        cut(scan, axis, index), cmap="gray", vmin=0, vmax=top, origin="lower", aspect=up / across
     )
     return up / across
 
@@ -116,7 +116,7 @@ def _show_scan(picture: Axes, scan: np.ndarray, axis: int, index: int, spacing: 
 def _show_heatmap(
     picture: Axes, heatmap: np.ndarray, axis: int, index: int, top: float, aspect: float
 ) -> Any:
-    section = _cut(heatmap, axis, index)
+    section = cut(heatmap, axis, index)
     alpha = np.clip(np.abs(section) / top, 0, 1) * 0.85
     return picture.imshow(
         section, cmap="inferno", vmin=0, vmax=top, alpha=alpha, origin="lower", aspect=aspect

@@ -3,7 +3,8 @@
 from pyadx.segmentation.contours import ContourMap
 from pyadx.segmentation.from_labels import from_labels
 from pyadx.segmentation.hierarchy import Hierarchy
-from pyadx.segmentation.pipeline import PRESETS, ucm
+from pyadx.segmentation.options import PRESETS
+from pyadx.segmentation.pipeline import ucm
 from pyadx.segmentation.storage import load
 
 __all__ = ["PRESETS", "ContourMap", "Hierarchy", "from_labels", "load", "ucm"]

@@ -1,8 +1,7 @@
 """The 3D ultrametric contour map: boundary cue, watershed, region graph, merge tree."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
@@ -10,35 +9,17 @@ from pyadx import _ucm
 from pyadx.segmentation.checks import as_mask, as_spacing, as_volume
 from pyadx.segmentation.cues import Cue, chi_square_cue, directions, given_cue, gradient_cue
 from pyadx.segmentation.hierarchy import Hierarchy
+from pyadx.segmentation.options import CueKind, Linkage, check_options
 from pyadx.segmentation.relief import QUANTA, Prepared, prepare, quantise
 from pyadx.segmentation.spectral import gpb_cue
 from pyadx.segmentation.threads import thread_count
 from pyadx.segmentation.tree import altitude_levels, geometric_levels, make_hierarchy
 
-CueKind = Literal["gradient", "chi2", "gpb"]
-Linkage = Literal["ward", "hybrid", "boundary", "gbh"]
 Progress = Callable[[str, float], None]
 
 _GBH_BINS = 20
 _GBH_CONSTANT = 1.0
 _FACE_UNITS = 1024  # face areas and cosines in whole numbers
-
-
-@dataclass(frozen=True)
-class Preset:
-    """Options of `ucm` that belong together."""
-
-    cue: CueKind
-    linkage: Linkage
-    min_size: int
-    smoothing: float
-
-
-PRESETS = {
-    "default": Preset("gradient", "ward", 20, 0.5),
-    "paper": Preset("gpb", "boundary", 1, 0.5),
-    "release": Preset("gpb", "gbh", 20, 0.5),
-}
 
 
 def ucm(
@@ -107,33 +88,25 @@ def ucm(
         If the volume is not finite, constant, too thin or too large, the mask is empty, or an option is out
         of range.
     """
-    if preset not in PRESETS:
-        raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
-    chosen = PRESETS[preset]
-    cue = chosen.cue if cue is None else cue
-    linkage = linkage or chosen.linkage
-    min_size = chosen.min_size if min_size is None else min_size
-    smoothing = chosen.smoothing if smoothing is None else smoothing
-    if isinstance(cue, str) and cue not in get_args(CueKind):
-        raise ValueError(f"cue must be one of {', '.join(get_args(CueKind))} or an array, got {cue!r}")
-    if linkage not in get_args(Linkage):
-        raise ValueError(f"linkage must be one of {', '.join(get_args(Linkage))}, got {linkage!r}")
-    for name, value, least in (
-        ("min_size", min_size, 0),
-        ("max_levels", max_levels, 1),
-        ("max_regions", max_regions, 1),
-    ):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
-    if not (np.isfinite(smoothing) and 0 <= smoothing <= 10):
-        raise ValueError(f"smoothing must be from 0 to 10 voxels, got {smoothing!r}")
+    options = check_options(
+        cue=cue,
+        linkage=linkage,
+        preset=preset,
+        min_size=min_size,
+        smoothing=smoothing,
+        max_levels=max_levels,
+        max_regions=max_regions,
+        spacing=spacing,
+    )
     threads = thread_count(threads)
     array = as_volume(volume)
     inside = as_mask(mask, array)
-    prepared = prepare(array, inside, as_spacing(spacing), float(smoothing))
-    found = _cue(cue, prepared, array.shape, threads, progress)
-    regions, merges, altitudes, sizes = _merged(prepared, found, linkage, int(min_size), threads, progress)
-    if linkage == "gbh":
+    prepared = prepare(array, inside, as_spacing(spacing), options.smoothing)
+    found = _cue(options.cue, prepared, array.shape, threads, progress)
+    regions, merges, altitudes, sizes = _merged(
+        prepared, found, options.linkage, options.min_size, threads, progress
+    )
+    if options.linkage == "gbh":
         levels = altitude_levels(altitudes, max_regions, max_levels)
     else:
         levels = geometric_levels(len(sizes), max_regions, max_levels)

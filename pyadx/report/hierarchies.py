@@ -1,0 +1,83 @@
+"""Still figures of hierarchies: levels side by side, in axial, sagittal and coronal sections."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyadx.files import replacing
+from pyadx.report.panels import SECTIONS, centre_of_mass, cut
+from pyadx.segmentation import Hierarchy
+
+_DPI = 150
+_COLUMNS = 5  # levels shown, besides scan and contour map
+
+
+def save_hierarchy_panels(
+    path: str | os.PathLike[str],
+    scan: np.ndarray,
+    hierarchy: Hierarchy,
+    title: str,
+    spacing: tuple[float, ...] = (1.0, 1.0, 1.0),
+) -> None:
+    """Draw the scan, its contour map, and regions of several levels in their mean intensity.
+
+    Parameters
+    ----------
+    path : path
+        PNG file; written beside it first and then renamed.
+    scan : ndarray
+        ``[D, H, W]``.
+    hierarchy : Hierarchy
+        On the same voxels.
+    title : str
+        Written above the figure.
+    spacing : tuple of float
+        Voxel size in mm along each axis.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    shown = np.unique(np.linspace(0, len(hierarchy.levels) - 1, _COLUMNS).round().astype(int))
+    contours = np.log1p(hierarchy.ucm().voxels / _scale(hierarchy))
+    columns: list[tuple[str, np.ndarray, dict[str, Any]]] = [
+        ("scan", scan, {"cmap": "gray", "vmin": 0, "vmax": float(np.percentile(scan, 99.8)) or 1.0}),
+        ("contours", contours, {"cmap": "magma", "vmin": 0, "vmax": float(contours.max()) or 1.0}),
+    ]
+    for level in shown:
+        labels = hierarchy.labels(int(level))
+        columns.append((f"{hierarchy.levels[level]} regions", _mean_colours(scan, labels), columns[0][2]))
+
+    figure = Figure(figsize=(1.9 * len(columns), 2.1 * len(SECTIONS) + 0.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, fontsize=11)
+    axes = figure.subplots(len(SECTIONS), len(columns), squeeze=False)
+    centre = centre_of_mass(scan)
+    for (section, axis, _, _), row in zip(SECTIONS, axes, strict=True):
+        across, up = (s for a, s in enumerate(spacing) if a != axis)
+        for (name, volume, style), picture in zip(columns, row, strict=True):
+            picture.imshow(cut(volume, axis, centre[axis]), origin="lower", aspect=up / across, **style)
+            picture.set_xticks([])
+            picture.set_yticks([])
+            if section == SECTIONS[0][0]:
+                picture.set_title(name, fontsize=9)
+        row[0].set_ylabel(section, fontsize=9)
+    with replacing(Path(path)) as (partial,):
+        figure.savefig(partial, dpi=_DPI, facecolor="white", format="png")
+
+
+def _scale(hierarchy: Hierarchy) -> float:
+    """Return a typical altitude, for a logarithmic scale."""
+    merges = hierarchy.altitude[hierarchy.n_leaves :]
+    positive = merges[(merges > 0) & np.isfinite(merges)]
+    return float(np.median(positive)) if positive.size else 1.0
+
+
+def _mean_colours(scan: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Give every region its mean intensity."""
+    flat = labels.ravel()
+    sums = np.bincount(flat, scan.ravel().astype(np.float64))
+    means = sums / np.maximum(np.bincount(flat), 1)
+    means[0] = 0
+    return means[labels]

@@ -1,0 +1,68 @@
+"""Options of the segmentation, checked before any work starts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from pyadx.segmentation.checks import as_spacing
+
+CueKind = Literal["gradient", "chi2", "gpb"]
+Linkage = Literal["ward", "hybrid", "boundary", "gbh"]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Options of `pyadx.segmentation.ucm` that belong together; a cue may also be a boundary map."""
+
+    cue: Any
+    linkage: Linkage
+    min_size: int
+    smoothing: float
+
+
+PRESETS = {
+    "default": Preset("gradient", "ward", 20, 0.5),
+    "paper": Preset("gpb", "boundary", 1, 0.5),
+    "release": Preset("gpb", "gbh", 20, 0.5),
+}
+
+
+def check_options(
+    *,
+    cue: Any = None,
+    linkage: str | None = None,
+    preset: str = "default",
+    min_size: int | None = None,
+    smoothing: float | None = None,
+    max_levels: int = 20,
+    max_regions: int = 500,
+    spacing: float | Sequence[float] | None = None,
+) -> Preset:
+    """Return what a preset and the options given besides it come to.
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown or out of range.
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
+    base = PRESETS[preset]
+    cue = base.cue if cue is None else cue
+    linkage = linkage or base.linkage
+    min_size = base.min_size if min_size is None else min_size
+    smoothing = base.smoothing if smoothing is None else smoothing
+    if isinstance(cue, str) and cue not in get_args(CueKind):
+        raise ValueError(f"cue must be one of {', '.join(get_args(CueKind))} or an array, got {cue!r}")
+    if linkage not in get_args(Linkage):
+        raise ValueError(f"linkage must be one of {', '.join(get_args(Linkage))}, got {linkage!r}")
+    limits = {"min_size": (min_size, 0), "max_levels": (max_levels, 1), "max_regions": (max_regions, 1)}
+    for name, (value, least) in limits.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+    if not (np.isfinite(smoothing) and 0 <= smoothing <= 10):
+        raise ValueError(f"smoothing must be from 0 to 10 voxels, got {smoothing!r}")
+    as_spacing(spacing)
+    return Preset(cue, linkage, int(min_size), float(smoothing))  # type: ignore[arg-type]
