@@ -18,6 +18,7 @@ from pyadx.files import check_output_file, replacing
 from pyadx.report.hierarchies import save_hierarchy_panels
 from pyadx.report.panels import check_figures_possible
 from pyadx.segmentation import Hierarchy, ucm
+from pyadx.segmentation.options import check_options
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ def run_segment(request: SegmentRequest) -> tuple[Hierarchy, dict[str, Any]]:
     ValueError, TypeError
         If any input does not fit. Nothing is written unless all went well.
     """
+    check_options(**request.options)
     out = check_heatmap_path(request.out, overwrite=request.overwrite)
     if request.figure is not None:
         check_figures_possible()
@@ -117,10 +119,12 @@ def _steps(stack: ExitStack) -> Any:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    bars = stack.enter_context(Progress(*columns, console=Console(stderr=True), transient=True))
+    bars = Progress(*columns, console=Console(stderr=True), transient=True)
     tasks: dict[str, Any] = {}
 
     def tell(step: str, done: float) -> None:
+        if not tasks:  # not earlier: an error before the first step has the line to itself
+            stack.enter_context(bars)
         if step not in tasks:
             tasks[step] = bars.add_task(step, total=1.0)
         bars.update(tasks[step], completed=done)

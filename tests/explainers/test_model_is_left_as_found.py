@@ -2,11 +2,12 @@ import pytest
 import torch
 from networks import Gap, Plain, Raises, randomised
 
-from pyadx import CAM, GradCAM, Occlusion
+from pyadx import CAM, GradCAM, Occlusion, SupervoxelOcclusion
 from pyadx.inference import FullScorer
 
 EXPLAINERS = {
     "occlusion": lambda model: Occlusion(model, 3, 5),
+    "sa3ducm": lambda model: SupervoxelOcclusion(model, segmentation={"max_regions": 6}),
     "gradcam": lambda model: GradCAM(model),
     "cam": lambda model: CAM(model),
 }

@@ -84,7 +84,9 @@ def test_boundary_linkage_equals_average_linkage_of_higra():
     weights = random.integers(1, 9, len(pairs))
     graph = higra.UndirectedGraph(labels.size)
     graph.add_edges(pairs[:, 0], pairs[:, 1])
-    tree, expected = higra.binary_partition_tree_average_linkage(graph, sums / weights, weights.astype(float))
+    tree, expected = higra.binary_partition_tree_average_linkage(
+        graph, sums / weights, weights.astype(float)
+    )
     ones = np.ones(labels.size, np.int64)
     merges, altitudes = _ucm.merge_regions(
         pairs.astype(np.int32), sums, weights, ones, ones, "boundary", 0, 1.0, 1.0

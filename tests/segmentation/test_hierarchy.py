@@ -98,7 +98,9 @@ def test_cuts_by_area(hierarchy):
             leaves = hierarchy.leaves[labels == label]
             if leaves.min() == leaves.max():
                 continue
-            node = np.flatnonzero((hierarchy.first == leaves.min() - 1) & (hierarchy.last == leaves.max()))[0]
+            node = np.flatnonzero((hierarchy.first == leaves.min() - 1) & (hierarchy.last == leaves.max()))[
+                0
+            ]
             children = np.flatnonzero(hierarchy.parent == node)
             assert hierarchy.area[children].min() < least
 

@@ -15,7 +15,9 @@ CUES = ("gradient", "chi2", "gpb")
 
 
 def same(a, b):
-    return all(np.array_equal(getattr(a, n), getattr(b, n)) for n in ("leaves", "parent", "altitude", "levels"))
+    return all(
+        np.array_equal(getattr(a, n), getattr(b, n)) for n in ("leaves", "parent", "altitude", "levels")
+    )
 
 
 @pytest.mark.parametrize("cue", CUES)
@@ -25,6 +27,20 @@ def test_threads_and_repetition_do_not_change_a_bit(cue, linkage):
     runs = [ucm(volume, cue=cue, linkage=linkage, min_size=2, threads=n) for n in (1, 2, 5, 1)]
     assert runs[0].n_leaves > 30
     assert all(same(runs[0], run) for run in runs[1:])
+
+
+def test_the_globalised_cue_finds_the_wall_between_two_textures():
+    """Equal noise on both sides and a thin faint wall: the local cue is blind beside it, cuts are not."""
+    random = np.random.default_rng(2)
+    volume = 0.5 + 0.05 * random.standard_normal((30, 30, 30))
+    volume[:, :, 15:] += 0.3
+    one = ucm(volume, preset="paper", threads=1)
+    assert one.n_leaves > 10
+    assert same(one, ucm(volume, preset="paper", threads=2))
+    halves = ucm(volume, preset="release").cut(2)
+    share = (halves == np.where(np.arange(30) < 15, halves[15, 15, 2], halves[15, 15, 27])).mean()
+    assert halves[15, 15, 2] != halves[15, 15, 27]
+    assert share > 0.95
 
 
 @pytest.mark.parametrize("linkage", LINKAGES)
