@@ -175,7 +175,7 @@ def test_wrong_arguments_are_told(hierarchy):
         hierarchy.save("labels.nii.gz")
 
 
-# --- label volumes that exist already ----------------------------------------------------------------------
+# --- label volumes that exist already --------------------------------------------------------------------
 
 
 def test_nested_label_volumes_come_back(tmp_path):

@@ -146,14 +146,14 @@ def test_progress_names_the_steps():
 
 
 def test_what_a_progress_callback_raises_arrives():
-    class Enough(Exception):
+    class EnoughError(Exception):
         pass
 
     def stop(step, done):
-        raise Enough
+        raise EnoughError
 
     noise = np.random.default_rng(0).random((60, 60, 60))
-    with pytest.raises(Enough):
+    with pytest.raises(EnoughError):
         ucm(noise, cue="chi2", progress=stop)
 
 
