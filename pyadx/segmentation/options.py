@@ -23,7 +23,7 @@ class Preset:
 
 
 PRESETS = {
-    "default": Preset("gradient", "ward", 20, 0.5),
+    "default": Preset("gradient", "ward", 20, 0.35),
     "paper": Preset("gpb", "boundary", 1, 0.5),
     "release": Preset("gpb", "gbh", 20, 0.5),
 }

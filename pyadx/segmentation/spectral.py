@@ -11,7 +11,8 @@ from pyadx.segmentation.relief import Prepared, quantise
 _REACH = 2  # pairs of voxels within 5x5x5
 _RHO = 0.1
 _VECTORS = 18  # the first is constant and is dropped
-_ITERATIONS = 120
+_SPARE = 6  # iterated besides: the last ones of a block converge slowly
+_ITERATIONS = 150
 _TOLERANCE = 1e-3
 
 
@@ -70,14 +71,20 @@ def _eigenvectors(
     soft = (sparse.diags(1 / degree) @ (affinity @ hard)).tocsr()
     reduced = (soft.T @ (affinity @ soft)).tocsr().astype(np.float64)
     mass = (soft.T @ sparse.diags(degree) @ soft).tocsr().astype(np.float64)
-    start = np.random.default_rng(0).standard_normal((count, _VECTORS))
-    start[:, 0] = 1.0
-    inverse = sparse.diags(1 / mass.diagonal())
+    start = np.random.default_rng(0).standard_normal((count, _VECTORS - 1 + _SPARE))
+    # To a unit diagonal, so that residuals mean the same for large and small basins.
+    scale = sparse.diags(1 / np.sqrt(mass.diagonal()))
     values, vectors = lobpcg(
-        reduced, start, B=mass, M=inverse, largest=True, tol=_TOLERANCE, maxiter=_ITERATIONS
+        scale @ reduced @ scale,
+        start,
+        B=scale @ mass @ scale,
+        Y=np.sqrt(mass.diagonal())[:, None],  # the first one is known: constant
+        largest=True,
+        tol=_TOLERANCE,
+        maxiter=_ITERATIONS,
     )
-    order = np.argsort(-values)[1:]
-    return soft @ vectors[:, order], np.maximum(1 - values[order], 1e-6)
+    order = np.argsort(-values)[: _VECTORS - 1]
+    return soft @ (scale @ vectors[:, order]), np.maximum(1 - values[order], 1e-6)
 
 
 def _spectral_cue(
