@@ -62,5 +62,5 @@ $(VENV)/lint-ready: $(VENV)/installed
 	touch $@
 
 $(VENV)/bench-ready: $(VENV)/installed
-	$(BIN)/pip install --quiet "monai>=1.4" "captum>=0.7"
+	$(BIN)/pip install --quiet "monai>=1.4" "captum>=0.7" "higra>=0.6.12" "SimpleITK>=2.3"
 	touch $@

@@ -18,7 +18,10 @@ from pathlib import Path
 import torch
 
 HERE = Path(__file__).resolve().parent
-PACKAGES = ("pyadx", "torch", "numpy", "monai", "captum", "pytest-benchmark")
+PACKAGES = (
+    "pyadx", "torch", "numpy", "scipy", "monai", "captum", "higra", "scikit-image", "SimpleITK",
+    "pytest-benchmark",
+)  # fmt: skip
 
 
 def cpu_name():

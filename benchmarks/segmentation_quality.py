@@ -222,7 +222,10 @@ def table(rows):
     columns = list(rows[0])[4:-1]
     lines = ["# Segmentation quality", "", "Means over the inputs; ASA also per input below. Command:"]
     lines += ["`python benchmarks/segmentation_quality.py`. SLIC counts with the best of compactness"]
-    lines += [f"{COMPACTNESS} by ASA. Phantoms are synthetic; tissue labels are template probabilities.", ""]
+    lines += [
+        f"{COMPACTNESS} by ASA. Phantoms are synthetic; tissue labels are template probabilities.",
+        "",
+    ]
     lines += ["| method | K | " + " | ".join(columns) + " |", "| --- | ---: |" + " ---: |" * len(columns)]
     names = list(dict.fromkeys(r["method"] for r in rows))
     for count in COUNTS:

@@ -162,7 +162,7 @@ def demo(
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Explain the MNI152 brain with an untrained network: Grad-CAM and strided occlusion."""
+    """Explain the MNI152 brain with an untrained network: Grad-CAM, strided occlusion, SA-3DUCM."""
     from pyadx.commands.demo import run_demo
 
     result = run_demo(out, device, progress=not quiet)
@@ -172,7 +172,8 @@ def demo(
         print(f"{name}: {explanation.sidecar['seconds']['explain']:.1f} s")
     print("The network is UNTRAINED (random weights): these maps show the methods, not a disease.")
     print(f"results: {result.folder.resolve()}")
-    print(f"figure:  {result.figure.resolve()}")
+    print(f"figures: {result.figure.resolve()}")
+    print(f"         {result.hierarchy.resolve()}")
 
 
 @app.command()

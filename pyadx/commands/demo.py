@@ -8,6 +8,7 @@ import numpy as np
 
 from pyadx import models
 from pyadx.commands.explain import ExplainRequest, Explanation, run_explain
+from pyadx.commands.segment import SegmentRequest, run_segment
 from pyadx.data.scans import read_scan
 from pyadx.files import check_writable_folder, replacing
 from pyadx.report.panels import check_figures_possible, save_panels
@@ -23,14 +24,16 @@ class DemoResult:
 
     folder: Path
     figure: Path
+    hierarchy: Path
     explanations: dict[str, Explanation]
 
 
 def run_demo(folder: Path, device: str = "auto", progress: bool = True) -> DemoResult:
-    """Explain the MNI152 T1 brain with an untrained network: Grad-CAM and strided occlusion.
+    """Explain the MNI152 T1 brain with an untrained network: Grad-CAM, strided occlusion, SA-3DUCM.
 
-    Writes ``scan.nii.gz``, ``untrained-vggnet.safetensors``, two heatmaps with sidecars and
-    ``demo.png`` into ``folder``, replacing files of these names.
+    Writes ``scan.nii.gz``, ``untrained-vggnet.safetensors``, three heatmaps with sidecars, the label
+    volumes of the hierarchy, ``hierarchy.png`` and ``demo.png`` into ``folder``, replacing files of these
+    names.
 
     Raises
     ------
@@ -52,6 +55,7 @@ def run_demo(folder: Path, device: str = "auto", progress: bool = True) -> DemoR
     jobs: dict[str, tuple[str, dict[str, Any]]] = {
         "Grad-CAM, conv2b": ("gradcam", {"layer": "conv2b", "align": "receptive_field"}),
         f"occlusion, {_WINDOW} voxels": ("occlusion", {"window": _WINDOW, "stride": _STRIDE}),
+        "SA-3DUCM": ("sa3ducm", {}),
     }
     explanations = {}
     for name, (method, options) in jobs.items():
@@ -68,11 +72,17 @@ def run_demo(folder: Path, device: str = "auto", progress: bool = True) -> DemoR
         )
         explanations[name] = run_explain(request)
 
+    hierarchy = folder / "hierarchy.png"
+    run_segment(
+        SegmentRequest(
+            scan_file, folder / "labels.nii.gz", {}, figure=hierarchy, overwrite=True, progress=progress
+        )
+    )
     figure = folder / "demo.png"
     scan = read_scan(scan_file)
     on_scan = {name: explanation.heatmap for name, explanation in explanations.items()}
     save_panels(figure, scan.data, on_scan, "MNI152 T1 brain, UNTRAINED 3D-VGGNet (random weights)")
-    return DemoResult(folder, figure, explanations)
+    return DemoResult(folder, figure, hierarchy, explanations)
 
 
 def _mni152() -> Any:

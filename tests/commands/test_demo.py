@@ -17,7 +17,7 @@ def test_demo_explains_the_mni_brain_end_to_end(tmp_path, run):
     scan = nib.load(folder / "scan.nii.gz")
     brain = scan.get_fdata() > 0
     assert 230_000 < brain.sum() < 240_000
-    for method in ("gradcam", "occlusion"):
+    for method in ("gradcam", "occlusion", "sa3ducm"):
         heat = nib.load(folder / f"{method}.nii.gz")
         assert heat.shape == scan.shape
         assert np.allclose(heat.affine, scan.affine)
@@ -27,3 +27,5 @@ def test_demo_explains_the_mni_brain_end_to_end(tmp_path, run):
         assert values[brain].mean() > values[~brain].mean()
         assert "untrained" in json.loads((folder / f"{method}.json").read_text())["note"]
     assert (folder / "demo.png").stat().st_size > 50_000
+    assert (folder / "hierarchy.png").stat().st_size > 50_000
+    assert nib.load(folder / "labels.nii.gz").shape == (*scan.shape, 20)
