@@ -1,6 +1,7 @@
 """The native core; pyadx.segmentation is its face, which checks arguments."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ def chi_square(
     threads: int,
     progress: Listener = None,
 ) -> tuple[np.ndarray, np.ndarray]: ...
+def ball(spacing: Sequence[float], radii: Sequence[float]) -> dict[str, Any]: ...
 def directions() -> list[list[float]]: ...
 def watershed(
     relief: np.ndarray, mask: np.ndarray, threads: int, progress: Listener = None

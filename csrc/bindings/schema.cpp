@@ -43,6 +43,11 @@ STABLE_TORCH_LIBRARY(pyadx, m) {
   m.def(
       "patch_conv(Tensor patches, Tensor boxes, Tensor weight, int[] stride, int[] padding, int[] "
       "dilation, Tensor out_boxes, Tensor? before, Tensor(a!) out) -> ()");
+  // bins uint8 [padded by reach], offsets and halves int32 [ball] -> strength float32, direction
+  // uint8 [D,H,W]; CUDA (pyadx._ucm has the CPU side)
+  m.def(
+      "chi_square(Tensor bins, Tensor offsets, Tensor halves, int[] ends, int[] reach, "
+      "Tensor(a!) strength, Tensor(b!) direction) -> ()");
   // "avx512", "avx2" or "portable": the inner loops that patch_conv runs on this machine
   m.def("patch_instruction_set() -> str");
 }

@@ -62,6 +62,22 @@ py::tuple chi_square(const Array<uint8_t>& bins, const Triple& spacing,
   return py::make_tuple(strength, direction);
 }
 
+py::dict ball(const Triple& spacing, const std::vector<double>& radii) {
+  const ucm::Ball found = ucm::make_ball(spacing.data(), radii);
+  std::vector<int64_t> steps;
+  std::vector<int32_t> halves;
+  for (const ucm::BallVoxel& v : found.voxels) {
+    steps.insert(steps.end(), {v.z, v.y, v.x});
+    halves.push_back(static_cast<int32_t>(v.halves));
+  }
+  py::dict tables;
+  tables["steps"] = to_numpy(steps);
+  tables["halves"] = to_numpy(halves);
+  tables["ends"] = found.ends;
+  tables["reach"] = std::vector<int64_t>(found.reach, found.reach + 3);
+  return tables;
+}
+
 py::tuple watershed(const Array<uint16_t>& relief, const Array<uint8_t>& mask, int threads,
                     py::object progress) {
   check_same_shape(relief, mask);
@@ -152,6 +168,7 @@ void define_volume_functions(py::module_& module) {
   module.def("chi_square", &chi_square, arg("bins").noconvert(), arg("spacing"), arg("radii"),
              arg("threads"), arg("progress") = py::none());
   module.def("directions", direction_list);
+  module.def("ball", &ball, arg("spacing"), arg("radii"));
   module.def("affinities", &affinities, arg("strength").noconvert(), arg("direction").noconvert(),
              arg("number").noconvert(), arg("reach"), arg("scale"), arg("threads"),
              arg("progress") = py::none());

@@ -16,22 +16,23 @@ constexpr int kLanes = 16;  // directions, rounded up to whole vectors
 constexpr int kCounters = 2 * kLanes;
 constexpr double kPi = 3.14159265358979323846;
 
-struct Ball {
-  std::vector<int64_t> offset;   // into the padded bins, nearest first
+// The ball as the loop wants it: offsets in memory, and counters to add.
+struct Table {
+  std::vector<int64_t> offset;
   std::vector<uint16_t> halves;  // [voxels, kCounters]: d.n > 0, then d.n < 0
-  std::vector<size_t> ends;      // [radii]: how many voxels the ball of a radius has
+  std::vector<size_t> ends;
 };
 
 struct Row {
   const uint8_t* bin;  // of the first voxel of the row, in the padded volume
   int64_t width;
-  const Ball* ball;
+  const Table* ball;
   float* strength;
   uint8_t* direction;
 };
 
 PYADX_VECTOR_CLONES void chi_square_row(const Row& row) {
-  const Ball& ball = *row.ball;
+  const Table& ball = *row.ball;
   for (int64_t x = 0; x < row.width; ++x) {
     if (row.bin[x] == kOutsideBin) {
       row.strength[x] = 0.0f;
@@ -81,11 +82,6 @@ PYADX_VECTOR_CLONES void chi_square_row(const Row& row) {
   }
 }
 
-struct Voxel {
-  double distance;
-  int64_t z, y, x;
-};
-
 }  // namespace
 
 const std::vector<Direction>& directions() {
@@ -104,47 +100,52 @@ const std::vector<Direction>& directions() {
   return all;
 }
 
-namespace {
-
-Ball make_ball(const double spacing[3], const std::vector<double>& radii, const int64_t reach[3],
-               const Shape& padded) {
-  std::vector<Voxel> voxels;
-  for (int64_t z = -reach[0]; z <= reach[0]; ++z) {
-    for (int64_t y = -reach[1]; y <= reach[1]; ++y) {
-      for (int64_t x = -reach[2]; x <= reach[2]; ++x) {
+Ball make_ball(const double spacing[3], const std::vector<double>& radii) {
+  Ball ball;
+  for (int axis = 0; axis < 3; ++axis) {
+    ball.reach[axis] = static_cast<int64_t>(std::floor(radii.back() / spacing[axis] + 1e-9));
+  }
+  for (int64_t z = -ball.reach[0]; z <= ball.reach[0]; ++z) {
+    for (int64_t y = -ball.reach[1]; y <= ball.reach[1]; ++y) {
+      for (int64_t x = -ball.reach[2]; x <= ball.reach[2]; ++x) {
         const double dz = static_cast<double>(z) * spacing[0],
                      dy = static_cast<double>(y) * spacing[1],
                      dx = static_cast<double>(x) * spacing[2];
         const double distance = std::sqrt(dz * dz + dy * dy + dx * dx);
-        if (distance <= radii.back() + 1e-9 && (z != 0 || y != 0 || x != 0)) {
-          voxels.push_back({distance, z, y, x});
+        if (distance > radii.back() + 1e-9 || (z == 0 && y == 0 && x == 0)) continue;
+        BallVoxel voxel{distance, z, y, x, 0};
+        for (int n = 0; n < kDirections; ++n) {
+          const Direction& d = directions()[static_cast<size_t>(n)];
+          const double side = dz * d.z + dy * d.y + dx * d.x;
+          if (side > 1e-9) voxel.halves |= 1u << n;
+          if (side < -1e-9) voxel.halves |= 1u << (16 + n);
         }
+        ball.voxels.push_back(voxel);
       }
     }
   }
-  std::stable_sort(voxels.begin(), voxels.end(),
-                   [](const Voxel& a, const Voxel& b) { return a.distance < b.distance; });
-  Ball ball;
+  std::stable_sort(ball.voxels.begin(), ball.voxels.end(),
+                   [](const BallVoxel& a, const BallVoxel& b) { return a.distance < b.distance; });
   for (const double radius : radii) {
     ball.ends.push_back(
-        static_cast<size_t>(std::count_if(voxels.begin(), voxels.end(), [&](const Voxel& v) {
-          return v.distance <= radius + 1e-9;
-        })));
-  }
-  ball.halves.assign(voxels.size() * kCounters, 0);
-  for (size_t i = 0; i < voxels.size(); ++i) {
-    const Voxel& v = voxels[i];
-    ball.offset.push_back((v.z * padded.height + v.y) * padded.width + v.x);
-    for (int n = 0; n < kDirections; ++n) {
-      const Direction& d = directions()[static_cast<size_t>(n)];
-      const double side = static_cast<double>(v.z) * spacing[0] * d.z +
-                          static_cast<double>(v.y) * spacing[1] * d.y +
-                          static_cast<double>(v.x) * spacing[2] * d.x;
-      if (side > 1e-9) ball.halves[i * kCounters + static_cast<size_t>(n)] = 1;
-      if (side < -1e-9) ball.halves[i * kCounters + kLanes + static_cast<size_t>(n)] = 1;
-    }
+        std::count_if(ball.voxels.begin(), ball.voxels.end(),
+                      [&](const BallVoxel& v) { return v.distance <= radius + 1e-9; }));
   }
   return ball;
+}
+
+namespace {
+
+Table make_table(const Ball& ball, const Shape& padded) {
+  Table table;
+  table.ends.assign(ball.ends.begin(), ball.ends.end());
+  for (const BallVoxel& v : ball.voxels) {
+    table.offset.push_back((v.z * padded.height + v.y) * padded.width + v.x);
+    for (int counter = 0; counter < kCounters; ++counter) {
+      table.halves.push_back(static_cast<uint16_t>(v.halves >> counter & 1u));
+    }
+  }
+  return table;
 }
 
 }  // namespace
@@ -152,10 +153,8 @@ Ball make_ball(const double spacing[3], const std::vector<double>& radii, const 
 void chi_square(const uint8_t* bin, const Shape& shape, const double spacing[3],
                 const std::vector<double>& radii, int threads, const Progress& progress,
                 float* strength, uint8_t* direction) {
-  int64_t reach[3];
-  for (int axis = 0; axis < 3; ++axis) {
-    reach[axis] = static_cast<int64_t>(std::floor(radii.back() / spacing[axis] + 1e-9));
-  }
+  const Ball ball = make_ball(spacing, radii);
+  const int64_t* reach = ball.reach;
   const Shape padded{shape.depth + 2 * reach[0], shape.height + 2 * reach[1],
                      shape.width + 2 * reach[2]};
   std::vector<uint8_t> bins(static_cast<size_t>(padded.size()), static_cast<uint8_t>(kOutsideBin));
@@ -166,13 +165,13 @@ void chi_square(const uint8_t* bin, const Shape& shape, const double spacing[3],
                   bin + (z * shape.height + y) * shape.width, static_cast<size_t>(shape.width));
     }
   }
-  const Ball ball = make_ball(spacing, radii, reach, padded);
+  const Table table = make_table(ball, padded);
   for_chunks(shape.depth * shape.height, threads, progress, [&](int64_t line) {
     const int64_t z = line / shape.height, y = line % shape.height;
     const int64_t from = ((z + reach[0]) * padded.height + y + reach[1]) * padded.width + reach[2];
     const int64_t to = line * shape.width;
     chi_square_row(
-        {&bins[static_cast<size_t>(from)], shape.width, &ball, strength + to, direction + to});
+        {&bins[static_cast<size_t>(from)], shape.width, &table, strength + to, direction + to});
   });
 }
 

@@ -25,6 +25,21 @@ struct Direction {
 };
 const std::vector<Direction>& directions();
 
+// The voxels of the largest ball but its centre, nearest first.
+struct BallVoxel {
+  double distance;
+  int64_t z, y, x;
+  uint32_t halves;  // bit n: d.n > 0 for direction n; bit 16 + n: d.n < 0
+};
+
+struct Ball {
+  std::vector<BallVoxel> voxels;
+  std::vector<int64_t> ends;  // how many of them the ball of each radius has
+  int64_t reach[3];           // how far it goes along each axis
+};
+
+Ball make_ball(const double spacing[3], const std::vector<double>& radii);
+
 // bin: [size], 0 to 9, or kOutsideBin. radii: rising, in voxels of spacing 1; at most 10. `spacing`
 // (z, y, x) stretches the balls on anisotropic grids. strength: [size], 0 outside; direction:
 // [size], the first of the strongest; either half empty counts as no boundary.

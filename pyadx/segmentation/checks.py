@@ -75,3 +75,15 @@ def as_spacing(spacing: float | Sequence[float] | None) -> tuple[float, float, f
     if values.shape != (3,) or not (np.isfinite(values) & (values > 0)).all():
         raise ValueError(f"spacing must be one or three positive numbers in mm, got {spacing!r}")
     return float(values[0]), float(values[1]), float(values[2])
+
+
+def check_device(device: str) -> None:
+    """Raise ``ValueError`` unless ``device`` is the CPU or a GPU that torch can use."""
+    if device == "cpu":
+        return
+    import torch
+
+    known = isinstance(device, str) and device.split(":")[0] == "cuda"
+    if not known or not torch.cuda.is_available():
+        reason = "torch sees no CUDA GPU here" if known else "it must be cpu, cuda or cuda:N"
+        raise ValueError(f"device {device!r}: {reason}")

@@ -44,21 +44,30 @@ def gradient_cue(prepared: Prepared, threads: int, listener: Listener | None = N
     return Cue(scaled(magnitude))
 
 
-def chi_square_cue(prepared: Prepared, threads: int, listener: Listener | None = None) -> Cue:
+def chi_square_cue(
+    prepared: Prepared, threads: int, listener: Listener | None = None, device: str = "cpu"
+) -> Cue:
     """Chi-square distance between the histograms of half balls, summed over radii (the paper's mPb).
 
     13 directions, radii of 2, 4 and 6 voxels, bins of a tenth of the intensity range.
     """
-    strength, direction = chi_square(prepared, threads, listener)
+    strength, direction = chi_square(prepared, threads, listener, device)
     return Cue(scaled(strength), direction)
 
 
 def chi_square(
-    prepared: Prepared, threads: int, listener: Listener | None = None
+    prepared: Prepared, threads: int, listener: Listener | None = None, device: str = "cpu"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the cue as it is: float32 strength from 0 to 3, and uint8 direction."""
     bins = np.minimum(prepared.intensity * np.float32(_BINS), _BINS - 1).astype(np.uint8)
     bins[prepared.mask == 0] = _BINS
+    if device != "cpu":
+        import torch
+
+        from pyadx.ops.segmentation import chi_square as on_cuda
+
+        found = on_cuda(torch.from_numpy(bins).to(device), prepared.spacing, RADII)
+        return found[0].cpu().numpy(), found[1].cpu().numpy()
     return _ucm.chi_square(bins, list(prepared.spacing), list(RADII), threads, listener)
 
 

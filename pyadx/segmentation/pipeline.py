@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pyadx import _ucm
-from pyadx.segmentation.checks import as_mask, as_spacing, as_volume
+from pyadx.segmentation.checks import as_mask, as_spacing, as_volume, check_device
 from pyadx.segmentation.cues import Cue, chi_square_cue, directions, given_cue, gradient_cue
 from pyadx.segmentation.hierarchy import Hierarchy
 from pyadx.segmentation.options import CueKind, Linkage, check_options
@@ -35,6 +35,7 @@ def ucm(
     max_levels: int = 20,
     max_regions: int = 500,
     threads: int | None = None,
+    device: str = "cpu",
     progress: Progress | None = None,
 ) -> Hierarchy:
     """Segment a volume hierarchically.
@@ -74,6 +75,8 @@ def ucm(
         ``linkage="gbh"`` has levels of its own.
     threads : int, optional
         Without it all that the process may use.
+    device : str
+        Where the chi-square cue is computed: ``cpu``, ``cuda`` or ``cuda:N``; the same bits everywhere.
     progress : callable, optional
         Called with the name of the step and the share of it that is done.
 
@@ -99,10 +102,11 @@ def ucm(
         spacing=spacing,
     )
     threads = thread_count(threads)
+    check_device(device)
     array = as_volume(volume)
     inside = as_mask(mask, array)
     prepared = prepare(array, inside, as_spacing(spacing), options.smoothing)
-    found = _cue(options.cue, prepared, array.shape, threads, progress)
+    found = _cue(options.cue, prepared, array.shape, threads, device, progress)
     regions, merges, altitudes, sizes = _merged(
         prepared, found, options.linkage, options.min_size, threads, progress
     )
@@ -124,6 +128,7 @@ def _cue(
     prepared: Prepared,
     shape: tuple[int, ...],
     threads: int,
+    device: str,
     progress: Progress | None,
 ) -> Cue:
     if not isinstance(cue, str):
@@ -132,8 +137,8 @@ def _cue(
     if cue == "gradient":
         return gradient_cue(prepared, threads, listener)
     if cue == "chi2":
-        return chi_square_cue(prepared, threads, listener)
-    return gpb_cue(prepared, threads, listener)
+        return chi_square_cue(prepared, threads, listener, device)
+    return gpb_cue(prepared, threads, listener, device)
 
 
 def _merged(

@@ -18,7 +18,7 @@ _TOLERANCE = 1e-3
 _ACCEPTABLE = 0.05  # residual; of eigenvalues between 0 and 1
 
 
-def gpb_cue(prepared: Prepared, threads: int, listener: Listener | None = None) -> Cue:
+def gpb_cue(prepared: Prepared, threads: int, listener: Listener | None = None, device: str = "cpu") -> Cue:
     """Return half the local cue, half its globalisation, each scaled to its maximum.
 
     Affinities between voxels of a 5x5x5 window make a graph; its normalised cut is reduced onto the
@@ -30,7 +30,7 @@ def gpb_cue(prepared: Prepared, threads: int, listener: Listener | None = None) 
     Sources: Arbelaez et al., PAMI 2011; Taylor, "Towards fast and accurate segmentation", CVPR 2013, for
     the reduction; reference [10] of the paper for the form in 3D.
     """
-    local = chi_square_cue(prepared, threads, _share(listener, 0.0, 0.2))
+    local = chi_square_cue(prepared, threads, _share(listener, 0.0, 0.2), device)
     assert local.direction is not None
     basins, count = _ucm.watershed(quantise(local.strength), prepared.mask, threads)
     if count <= _VECTORS * 5:  # too few for LOBPCG, and no structure to find

@@ -85,6 +85,7 @@ PATCH_CASES = {
     "patch_scatter": scatter_case,
     "patch_sum": sum_case,
 }
+CUDA_ONLY = {"chi_square"}
 WITHOUT_TENSORS = {"patch_instruction_set"}
 CPU_ONLY = {"patch_conv": conv_case}
 CASES = {
@@ -119,11 +120,20 @@ def test_opcheck_on_the_cpu(name, dtype):
     assert_passes_opcheck(name, CPU_ONLY[name]("cpu", dtype))
 
 
+def test_opcheck_on_cuda(device):
+    if device.type != "cuda":
+        pytest.skip("chi_square is an operator on CUDA only")
+    bins = torch.zeros(5, 5, 5, dtype=torch.uint8, device=device)
+    table = torch.tensor([1, -1], dtype=torch.int32, device=device)
+    out = torch.zeros(3, 3, 3, device=device), torch.zeros(3, 3, 3, dtype=torch.uint8, device=device)
+    assert_passes_opcheck("chi_square", (bins, table, table, [2], [1, 1, 1], *out))
+
+
 def test_every_registered_operator_is_checked():
     registered = {
         name.split("::")[1] for name in torch._C._dispatch_get_all_op_names() if "pyadx::" in name
     }
-    assert registered == {*CASES, *PATCH_CASES, *CPU_ONLY, *WITHOUT_TENSORS}
+    assert registered == {*CASES, *PATCH_CASES, *CPU_ONLY, *CUDA_ONLY, *WITHOUT_TENSORS}
 
 
 def test_operators_compile_without_graph_breaks(device):

@@ -43,6 +43,11 @@ def test_the_globalised_cue_finds_the_wall_between_two_textures():
     assert share > 0.95
 
 
+def test_the_cue_on_cuda_gives_the_same_hierarchy(device):
+    volume = blobs()
+    assert same(ucm(volume, cue="chi2"), ucm(volume, cue="chi2", device=str(device)))
+
+
 @pytest.mark.parametrize("linkage", LINKAGES)
 @pytest.mark.parametrize(
     "turn",
@@ -217,6 +222,7 @@ def test_bad_volumes_are_told(change, words):
         ({"min_size": -1}, "min_size"),
         ({"smoothing": np.inf}, "smoothing"),
         ({"threads": 0}, "threads"),
+        ({"device": "tpu"}, "it must be cpu, cuda or cuda:N"),
     ],
 )
 def test_bad_options_are_told(options, words):

@@ -1,0 +1,73 @@
+"""The chi-square boundary cue on CUDA; the CPU side is in the torch-free core (`pyadx.segmentation`)."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pyadx import _ucm
+from pyadx.ops.library import describe
+
+_OUTSIDE = 10
+_MOST_BALL_VOXELS = 4095  # the kernel's counters have twelve bits
+
+
+def chi_square(bins: Tensor, spacing: Sequence[float], radii: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """Compare the histograms of half balls around every voxel, in 13 directions.
+
+    Parameters
+    ----------
+    bins : Tensor
+        uint8 ``[D, H, W]`` on a CUDA device: 0 to 9, or 10 outside the mask.
+    spacing : sequence of float
+        Voxel size along each axis, in the unit of the radii.
+    radii : sequence of float
+        One to ten, rising.
+
+    Returns
+    -------
+    strength : Tensor
+        float32 ``[D, H, W]``: the largest chi-square distance over the directions, summed over the radii.
+    direction : Tensor
+        uint8 ``[D, H, W]``: the first direction that has it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the bins do not fit or the largest ball has too many voxels.
+    """
+    if bins.dtype != torch.uint8 or bins.dim() != 3 or bins.device.type != "cuda":
+        raise TypeError(
+            f"bins must be a CUDA uint8 tensor [D, H, W], got {describe(bins)} on {bins.device}"
+        )
+    ball = _ucm.ball(list(spacing), list(radii))
+    if len(ball["halves"]) > _MOST_BALL_VOXELS:
+        raise ValueError(
+            f"the largest ball has {len(ball['halves']):,} voxels, at most {_MOST_BALL_VOXELS:,} on CUDA"
+        )
+    z, y, x = ball["reach"]
+    padded = F.pad(bins, (x, x, y, y, z, z), value=_OUTSIDE)
+    steps = torch.from_numpy(ball["steps"]).reshape(-1, 3)
+    strides = torch.tensor([padded.shape[1] * padded.shape[2], padded.shape[2], 1])
+    offsets = (steps * strides).sum(1).to(bins.device, torch.int32)
+    halves = torch.from_numpy(ball["halves"]).to(bins.device)
+    strength = torch.empty(bins.shape, dtype=torch.float32, device=bins.device)
+    direction = torch.empty_like(bins, memory_format=torch.contiguous_format)
+    torch.ops.pyadx.chi_square(
+        padded.contiguous(), offsets, halves, ball["ends"], ball["reach"], strength, direction
+    )
+    return strength, direction
+
+
+@torch.library.register_fake("pyadx::chi_square")
+def _(
+    bins: Tensor,
+    offsets: Tensor,
+    halves: Tensor,
+    ends: list[int],
+    reach: list[int],
+    strength: Tensor,
+    direction: Tensor,
+) -> None:
+    return None
