@@ -176,7 +176,7 @@ ARGUMENTS = {
     "other safetensors": ({"--model": lambda: other_tensors("b.safetensors")}, "no model card"),
     "cut checkpoint": ({"--model": lambda: cut("b.safetensors")}, "damaged"),
     "pickle with code": ({"--model": lambda: pickled("b.pt")}, "plain weights"),
-    "unknown method": ({"--method": "lime"}, "occlusion, cam, gradcam"),
+    "unknown method": ({"--method": "lime"}, "occlusion, sa3ducm, cam, gradcam"),
     "unknown target": ({"--target": "MCI"}, "NC, AD"),
     "target out of range": ({"--target": "2"}, "0 to 1"),
     "unknown layer": ({"--layer": "bn44"}, "bn4"),

@@ -91,11 +91,11 @@ def test_a_stored_run_goes_on_where_it_was(generator, tmp_path, monkeypatch):
     scored = []
     original = IncrementalScorer._score_chunk
 
-    def counted(self, boxes, advance):
+    def counted(self, regions, advance):
         if len(scored) == 3:
             raise KeyboardInterrupt
-        scored.append(len(boxes))
-        return original(self, boxes, advance)
+        scored.append(len(regions.boxes))
+        return original(self, regions, advance)
 
     monkeypatch.setattr(IncrementalScorer, "_score_chunk", counted)
     with pytest.raises(KeyboardInterrupt):
