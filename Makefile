@@ -54,7 +54,7 @@ $(VENV)/base:
 	touch $@
 
 $(VENV)/installed: $(VENV)/base $(NATIVE)
-	$(BIN)/pip install --quiet --no-build-isolation --editable ".[report,test]"
+	$(BIN)/pip install --quiet --no-build-isolation --editable ".[report,train,test]"
 	touch $@
 
 $(VENV)/lint-ready: $(VENV)/installed

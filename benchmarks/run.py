@@ -1,7 +1,8 @@
 """Run the benchmarks and write a table of ratios: ``make bench``, or ``python benchmarks/run.py``.
 
 Options: ``--device cpu|cuda``, ``--only bench_masking.py ...``, ``--out FOLDER``. Writes
-``<date>-<device>.json`` and ``.md`` into ``benchmarks/results/``.
+``<date>-<device>.json`` and ``.md`` into ``benchmarks/results/``; with ``--only``, the names of the files
+stand between the two.
 """
 
 import argparse
@@ -122,14 +123,18 @@ def markdown(facts, groups, command):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--only", nargs="+", default=sorted(p.name for p in HERE.glob("bench_*.py")))
+    parser.add_argument("--only", nargs="+", metavar="FILE")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
     facts = machine(options.device)
-    groups = grouped(measure(options.only, options.device))
+    files = options.only or sorted(p.name for p in HERE.glob("bench_*.py"))
+    groups = grouped(measure(files, options.device))
     options.out.mkdir(parents=True, exist_ok=True)
-    stem = options.out / f"{facts['date']}-{options.device}"
-    command = "make bench" if options.device == "cpu" else "python benchmarks/run.py --device cuda"
+    parts = [Path(name).stem.removeprefix("bench_") for name in options.only or ()]
+    stem = options.out / "-".join([facts["date"], *parts, options.device])
+    command = f"python benchmarks/run.py --device {options.device}"
+    if options.only:
+        command += f" --only {' '.join(options.only)}"
     stem.with_suffix(".json").write_text(json.dumps({"machine": facts, "groups": groups}, indent=1) + "\n")
     stem.with_suffix(".md").write_text(markdown(facts, groups, command))
     print(stem.with_suffix(".md").read_text())

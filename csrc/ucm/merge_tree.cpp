@@ -1,4 +1,5 @@
-// A binary heap with lazy deletion: entries carry the version of their edge.
+// A binary heap that is put right late: entries carry the version of their edge, and an edge that
+// became weaker keeps its entry, which finds its place when it comes up.
 #include "ucm/merge_tree.h"
 
 #include <algorithm>
@@ -26,6 +27,7 @@ struct Candidate {
 struct Boundary {
   int32_t a, b;
   int64_t sum, weight;
+  double queued;  // score of its entry in the heap, at most its own
   uint32_t version;
   bool alive;
 };
@@ -51,7 +53,7 @@ class Agglomeration {
     boundaries_.reserve(edges.size());
     for (const Edge& edge : edges) {
       const auto index = static_cast<int32_t>(boundaries_.size());
-      boundaries_.push_back({edge.lo, edge.hi, edge.sum, edge.weight, 0, true});
+      boundaries_.push_back({edge.lo, edge.hi, edge.sum, edge.weight, 0.0, 0, true});
       table_.insert(edge.lo, edge.hi, index);
       region(edge.lo).boundaries.push_back(index);
       region(edge.hi).boundaries.push_back(index);
@@ -61,19 +63,17 @@ class Agglomeration {
 
   std::vector<Merge> run() {
     absorb_small_regions();
-    for (size_t i = 0; i < boundaries_.size(); ++i) {
-      if (boundaries_[i].alive) push(static_cast<int32_t>(i));
-    }
-    listening_ = true;
+    fill_heap();
     double altitude = 0.0;
     while (!heap_.empty()) {
       const Candidate top = heap_.top();
       heap_.pop();
       const Boundary& edge = boundary(top.edge);
       if (!edge.alive || edge.version != top.version) continue;
-      const auto [lo, hi] = leaves_of(edge);
-      if (lo != top.lo || hi != top.hi) {  // largest leaves only grow, so the entry came too early
-        heap_.push({top.score, lo, hi, top.edge, top.version});
+      const Candidate now = candidate(top.edge);
+      if (now > top) {  // scores were only let rise and largest leaves only grow: it came too early
+        boundary(top.edge).queued = now.score;
+        heap_.push(now);
         continue;
       }
       altitude = std::max(altitude, top.score);
@@ -110,15 +110,33 @@ class Agglomeration {
     return (strength * strength + squared) * mass;
   }
 
-  void push(int32_t index) {
+  Candidate candidate(int32_t index) {
     const Boundary& edge = boundary(index);
     const auto [lo, hi] = leaves_of(edge);
-    heap_.push({score(edge), lo, hi, index, edge.version});
+    return {score(edge), lo, hi, index, edge.version};
   }
 
+  void fill_heap() {
+    std::vector<Candidate> all;
+    all.reserve(boundaries_.size());
+    for (size_t i = 0; i < boundaries_.size(); ++i) {
+      if (!boundaries_[i].alive) continue;
+      all.push_back(candidate(static_cast<int32_t>(i)));
+      boundaries_[i].queued = all.back().score;
+    }
+    heap_ = decltype(heap_)(std::greater<>(), std::move(all));
+    listening_ = true;
+  }
+
+  // A boundary has changed: one that is to merge earlier than its entry says needs a new one.
   void renew(int32_t index) {
-    ++boundary(index).version;
-    if (listening_) push(index);
+    if (!listening_) return;
+    Boundary& edge = boundary(index);
+    const double current = score(edge);
+    if (current >= edge.queued) return;
+    ++edge.version;
+    edge.queued = current;
+    heap_.push(candidate(index));
   }
 
   void absorb_small_regions() {

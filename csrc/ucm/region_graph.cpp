@@ -11,6 +11,24 @@ namespace {
 
 constexpr int64_t kPlanesPerSlab = 8;
 
+// Orders edges by (lo, hi): a bucket per lo, and the few edges of a bucket by hi.
+std::vector<Edge> in_order(const std::vector<Edge>& edges) {
+  int32_t regions = 0;
+  for (const Edge& edge : edges) regions = std::max(regions, edge.lo + 1);
+  std::vector<size_t> start(static_cast<size_t>(regions) + 1, 0);
+  for (const Edge& edge : edges) ++start[static_cast<size_t>(edge.lo) + 1];
+  for (size_t i = 1; i < start.size(); ++i) start[i] += start[i - 1];
+  std::vector<Edge> sorted(edges.size());
+  std::vector<size_t> next(start.begin(), start.end() - 1);
+  for (const Edge& edge : edges) sorted[next[static_cast<size_t>(edge.lo)]++] = edge;
+  for (size_t i = 0; i + 1 < start.size(); ++i) {
+    std::sort(sorted.begin() + static_cast<std::ptrdiff_t>(start[i]),
+              sorted.begin() + static_cast<std::ptrdiff_t>(start[i + 1]),
+              [](const Edge& a, const Edge& b) { return a.hi < b.hi; });
+  }
+  return sorted;
+}
+
 struct EdgeSums {
   EdgeTable table;
   std::vector<Edge> edges;
@@ -70,21 +88,21 @@ std::vector<Edge> region_graph(const uint16_t* relief, const int32_t* labels, co
                                const FaceWeights& faces, int threads, const Progress& progress) {
   const Scan scan(relief, labels, shape, faces);
   const int64_t slabs = (shape.depth + kPlanesPerSlab - 1) / kPlanesPerSlab;
-  std::vector<EdgeSums> parts(static_cast<size_t>(slabs));
+  // A thread of its own fills one table; sums are whole numbers, so that the order makes no
+  // difference.
+  std::vector<EdgeSums> parts(threads == 1 ? 1 : static_cast<size_t>(slabs));
   for_chunks(slabs, threads, progress, [&](int64_t slab) {
     const int64_t end = std::min((slab + 1) * kPlanesPerSlab, shape.depth);
-    for (int64_t z = slab * kPlanesPerSlab; z < end; ++z) {
-      scan.plane(z, parts[static_cast<size_t>(slab)]);
-    }
+    EdgeSums& part = parts[threads == 1 ? 0 : static_cast<size_t>(slab)];
+    for (int64_t z = slab * kPlanesPerSlab; z < end; ++z) scan.plane(z, part);
   });
+  if (parts.size() == 1) return in_order(parts[0].edges);
   EdgeSums all;
   for (EdgeSums& part : parts) {
     for (const Edge& edge : part.edges) all.add(edge.lo, edge.hi, edge.sum, edge.weight);
     part = EdgeSums();
   }
-  std::sort(all.edges.begin(), all.edges.end(),
-            [](const Edge& a, const Edge& b) { return a.lo != b.lo ? a.lo < b.lo : a.hi < b.hi; });
-  return std::move(all.edges);
+  return in_order(all.edges);
 }
 
 }  // namespace pyadx::ucm

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from pyadx import models
 from pyadx.commands.devices import pick_device, software
 from pyadx.data.grids import FittedScan, fit_to_grid, map_to_scan
 from pyadx.data.heatmaps import check_heatmap_path, write_heatmap
-from pyadx.data.intensity import scale_intensity
+from pyadx.data.inputs import prepared_volume, voxel_hash
 from pyadx.data.scans import read_scan
 from pyadx.explainers import CAM, GradCAM, Occlusion, SupervoxelOcclusion
 from pyadx.files import check_output_file
@@ -188,7 +187,12 @@ def _provenance(
             "sha256": models.fingerprint(model),
             "trained": card.trained,
         },
-        "scan": {"file": request.scan.name, "shape": list(fitted.scan.data.shape)},
+        "scan": {
+            "file": request.scan.name,
+            "shape": list(fitted.scan.data.shape),
+            "sha256": voxel_hash(fitted.scan),
+            "seen_in_training": seen_in_training(fitted, card),
+        },
         "grid": {
             "shape": list(card.in_shape),
             "spacing_mm": card.preprocessing.spacing,
@@ -197,15 +201,6 @@ def _provenance(
             "intensity": card.preprocessing.intensity,
         },
     }
-
-
-def prepared_volume(fitted: FittedScan, card: ModelCard) -> Tensor:
-    """Return the network's input ``[1, 1, D, H, W]`` for a scan on its grid."""
-    try:
-        scaled = scale_intensity(fitted.data, card.preprocessing.intensity)
-    except ValueError as error:
-        raise ValueError(f"{fitted.scan.path}: {error}") from None
-    return torch.from_numpy(scaled)[None, None]
 
 
 def _explainer(
@@ -292,12 +287,24 @@ def _spacing(fitted: FittedScan) -> tuple[float, float, float]:
     return float(x), float(y), float(z)
 
 
+def seen_in_training(fitted: FittedScan, card: ModelCard) -> bool:
+    """Whether the checkpoint says that it was trained on this very image, whatever its file is called."""
+    seen = card.provenance.get("training_scans", ())
+    own = voxel_hash(fitted.scan)
+    return any(isinstance(entry, dict) and entry.get("sha256") == own for entry in seen)
+
+
 def _warnings(fitted: FittedScan, card: ModelCard) -> list[str]:
     found = []
     if fitted.kept < 0.99:
         found.append(
             f"only {fitted.kept:.0%} of the scan's intensity lies on the network's grid "
             f"({'x'.join(map(str, card.in_shape))} voxels); crop or register the scan first"
+        )
+    if seen_in_training(fitted, card):
+        found.append(
+            f"{fitted.scan.path.name} was among the scans that the network was trained on: "
+            "its prediction says nothing about unseen scans"
         )
     if not card.trained:
         found.append("the network is untrained: the heatmap shows the method, not a disease")

@@ -1,0 +1,54 @@
+"""The ``pyadx`` command line: how options are written, and how errors are told."""
+
+import sys
+from typing import Any
+
+import typer
+
+from pyadx.cli import cohorts, demo, explain, segment, training  # noqa: F401 (they add their commands)
+from pyadx.cli.app import app
+
+_INTERRUPTED = 130  # the shell's code for a process that Ctrl-C ended
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return the exit code.
+
+    Wrong use and wrong input give one line on standard error and exit code 2; a failure of the machine
+    (disk, memory) one line and 1; Ctrl-C 130.
+    """
+    command: Any = typer.main.get_command(app)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = command.main(arguments or ["--help"], prog_name="pyadx", standalone_mode=False) or 0
+        return _fail("interrupted", code) if code == _INTERRUPTED else code
+    except (ValueError, TypeError) as error:
+        return _fail(str(error), 2)
+    except (OSError, MemoryError) as error:
+        return _fail(str(error) or "out of memory", 1)
+    except KeyboardInterrupt:
+        return _fail("interrupted", _INTERRUPTED)
+    except RuntimeError as error:
+        from pyadx.inference.batching import is_out_of_memory
+
+        if type(error).__name__ == "Abort":  # typer turns Ctrl-C into this
+            return _fail("interrupted", _INTERRUPTED)
+        if is_out_of_memory(error):
+            return _fail("out of memory even for a single scan; use a machine with more", 1)
+        raise
+    except Exception as error:
+        # Usage errors of Typer, whose classes moved between versions, know their message and exit code.
+        message, code = getattr(error, "format_message", None), getattr(error, "exit_code", None)
+        if message is None or code is None:
+            raise
+        return _fail(message(), code)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"pyadx: error: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def run() -> None:
+    """Entry point of the ``pyadx`` script."""
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""``pyadx phantom`` and ``pyadx convert``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pyadx.cli.app import Quiet, app
+
+
+@app.command()
+def phantom(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the BIDS data set.")],
+    subjects: Annotated[int, typer.Option(help="Subjects; 47 of 103 have AD, as in the paper.")] = 103,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    jobs: Annotated[int, typer.Option(help="Processes.")] = 1,
+    quiet: Quiet = False,
+) -> None:
+    """Make a synthetic cohort from the MNI152 brain, with planted and therefore known disease."""
+    from pyadx.commands.phantom import run_phantom
+
+    groups = run_phantom(out, subjects, seed, jobs, not quiet)
+    if not quiet:
+        counts = ", ".join(f"{count} {name}" for name, count in sorted(groups.items()))
+        print(f"SYNTHETIC cohort of {counts}: {out}")
+
+
+@app.command()
+def convert(
+    source: Annotated[
+        Path, typer.Argument(help="Lasagne checkpoint: arr_0 .. arr_N.", metavar="PUBLISHED.npz")
+    ],
+    arch: Annotated[str, typer.Option(help="vggnet, resnet, resnet-gap or resnet-shallow-gap.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Checkpoint to write: .safetensors.")],
+    classes: Annotated[
+        str, typer.Option(help="Names of the outputs in order; the published file does not say.")
+    ] = "NC,AD",
+    shape: Annotated[str, typer.Option(help="Grid in voxels: 110 or 110,120,110.")] = "110",
+    spacing: Annotated[float, typer.Option(help="Voxel size of the grid in mm.")] = 2.0,
+    flip_filters: Annotated[
+        bool,
+        typer.Option("--flip-filters", help="The convolutions were true ones, not cross-correlations."),
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the checkpoint.")] = False,
+) -> None:
+    """Convert a checkpoint that the paper's authors published (Lasagne, .npz)."""
+    from pyadx.commands.convert import run_convert
+
+    fingerprint = run_convert(source, out, arch, classes, shape, spacing, flip_filters, overwrite)
+    print(f"{arch}, weights {fingerprint[:16]}: {out}")

@@ -1,0 +1,246 @@
+"""What ``pyadx train`` and ``pyadx crossval`` share: cohort, splits, recipe, and the run's folder."""
+
+import csv
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pyadx import models
+from pyadx.commands.devices import pick_device
+from pyadx.data.cohort import Cohort, SplitPlan, load_plan, plan_splits, read_cohort
+from pyadx.data.cohort.splits import PAPER_SET_ASIDE
+from pyadx.data.inputs import PreparedScans, prepare_scans
+from pyadx.files import check_writable_folder, replacing
+from pyadx.inference.progress import progress_bar
+from pyadx.models.card import Intensity, ModelCard, Preprocessing
+from pyadx.training.protocols import Protocol, changed, paper_protocol, read_protocol
+from pyadx.training.rounds import Hardware, Recipe
+
+_PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """Everything that decides a training or a cross-validation.
+
+    ``protocol_changes`` holds what the user gave for single fields of the protocol.
+    """
+
+    cohort: Path
+    out: Path
+    architecture: str = "vggnet"
+    classes: str = "NC,AD"
+    images: Path | None = None
+    group_column: str | None = None
+    derivative: str | None = None
+    skip_unreadable: bool = False
+    splits: int = 5
+    folds: int = 5
+    split_file: Path | None = None
+    set_aside: str | None = None
+    seed: int = 0
+    protocol: Path | None = None
+    protocol_changes: dict[str, Any] = field(default_factory=dict)
+    shape: str = "110"
+    spacing: float | None = 2.0
+    intensity: str = "max"
+    shuffle_labels: bool = False
+    device: str = "auto"
+    devices: int = 1
+    precision: str = "32-true"
+    tensorboard: bool = False
+    resume: bool = False
+    overwrite: bool = False
+    progress: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """A checked request: everything is read and nothing has been trained."""
+
+    folder: Path
+    cohort: Cohort
+    plan: SplitPlan
+    recipe: Recipe
+    hardware: Hardware
+    read: Callable[[], PreparedScans]
+
+
+def set_up(request: TrainingRequest) -> Setup:
+    """Check a request, read the cohort's tables, draw or read the splits, and make the run's folder.
+
+    Raises
+    ------
+    ValueError
+        If anything does not fit; nothing has been written then.
+    """
+    recipe = Recipe(_card(request), _protocol(request), request.seed, request.shuffle_labels)
+    hardware = _hardware(request)
+    names = recipe.card.class_names
+    aside = parse_set_aside(request.set_aside, names)
+    cohort = read_cohort(
+        request.cohort,
+        names,
+        images=request.images,
+        group_column=request.group_column,
+        derivative=request.derivative,
+    )
+    if request.split_file is not None:
+        plan = load_plan(request.split_file, cohort.labels)
+    else:
+        plan = plan_splits(cohort.labels, request.splits, request.folds, request.seed, aside)
+    _make_folder(request, recipe, plan, cohort)
+    # Whoever was set aside is never even read.
+    used = cohort.only(name for one in plan.rounds for name in (*one.train, *one.test))
+    cache = None if _fits_into_memory(used, recipe.card) else request.out / "cache"
+
+    def read() -> PreparedScans:
+        with progress_bar("reading", len(used.scans), request.progress) as advance:
+            return prepare_scans(
+                used,
+                recipe.card,
+                cache=cache,
+                skip_unreadable=request.skip_unreadable,
+                advance=advance,
+            )
+
+    return Setup(request.out, cohort, plan, recipe, hardware, read)
+
+
+def parse_set_aside(text: str | None, class_names: tuple[str, ...]) -> dict[str, int]:
+    """Return how many subjects of each class are set aside, from ``AD=5,NC=3`` or ``none``.
+
+    Without a text it is the paper's 5 AD and 3 NC where these are the classes.
+    """
+    if text is None:
+        return dict(PAPER_SET_ASIDE) if set(class_names) == set(PAPER_SET_ASIDE) else {}
+    if text.strip().lower() in ("none", "0"):
+        return {}
+    wanted = {}
+    for part in text.split(","):
+        name, _, count = part.partition("=")
+        if name.strip() not in class_names or not count.strip().isdecimal():
+            raise ValueError(
+                f"--set-aside must be like AD=5,NC=3 with the classes {', '.join(class_names)}, or none; "
+                f"got {text!r}"
+            )
+        wanted[name.strip()] = int(count)
+    return wanted
+
+
+def parse_shape(text: str) -> tuple[int, int, int]:
+    """Return a grid from ``110`` or ``110,120,110``."""
+    parts = text.replace("x", ",").split(",")
+    if len(parts) not in (1, 3) or not all(part.strip().isdecimal() for part in parts):
+        raise ValueError(f"--shape must be like 110 or 110,120,110, got {text!r}")
+    numbers = [int(part) for part in parts] * (3 if len(parts) == 1 else 1)
+    return numbers[0], numbers[1], numbers[2]
+
+
+def is_first_process() -> bool:
+    """Whether this process owns the run's folder: helpers that were launched for other devices do not."""
+    return int(os.environ.get("LOCAL_RANK", "0")) == 0 and int(os.environ.get("RANK", "0")) == 0
+
+
+def _card(request: TrainingRequest) -> ModelCard:
+    names = tuple(part.strip() for part in request.classes.split(","))
+    preprocessing = Preprocessing(_intensity(request.intensity), request.spacing)
+    model = models.build(request.architecture, parse_shape(request.shape), names, preprocessing, seed=0)
+    card = model.card
+    assert isinstance(card, ModelCard)
+    return card
+
+
+def _intensity(text: str) -> Intensity:
+    return text  # type: ignore[return-value]  # Preprocessing checks it
+
+
+def _protocol(request: TrainingRequest) -> Protocol:
+    protocol = paper_protocol(request.architecture)
+    if request.protocol is not None:
+        protocol = read_protocol(request.protocol, protocol)
+    return changed(protocol, request.protocol_changes, "options")
+
+
+def _hardware(request: TrainingRequest) -> Hardware:
+    if request.precision not in _PRECISIONS:
+        raise ValueError(f"--precision must be one of {', '.join(_PRECISIONS)}, got {request.precision!r}")
+    if request.devices < 1:
+        raise ValueError(f"--devices must be at least 1, got {request.devices}")
+    device = pick_device(request.device)
+    return Hardware(device.type, request.devices, request.precision)
+
+
+def _fits_into_memory(cohort: Cohort, card: ModelCard) -> bool:
+    d, h, w = card.in_shape
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        memory = 8 << 30
+    return 4 * d * h * w * len(cohort.scans) < memory // 4
+
+
+def _facts(request: TrainingRequest, recipe: Recipe, plan: SplitPlan) -> dict[str, Any]:
+    """Return what must be the same when a run is resumed."""
+    return {
+        "cohort": str(request.cohort),
+        "model": asdict(recipe.card),
+        "protocol": asdict(recipe.protocol),
+        "seed": recipe.seed,
+        "shuffled_labels": recipe.shuffle_labels,
+        "rounds": len(plan.rounds),
+    }
+
+
+def _make_folder(request: TrainingRequest, recipe: Recipe, plan: SplitPlan, cohort: Cohort) -> None:
+    folder = request.out
+    if not is_first_process():
+        return
+    note = folder / "run.json"
+    facts = json.loads(json.dumps(_facts(request, recipe, plan)))
+    if not folder.exists():
+        check_writable_folder(folder)
+        folder.mkdir()
+    elif not folder.is_dir():
+        raise ValueError(f"{folder}: is a file, expected a folder for the run")
+    elif any(folder.iterdir()):
+        _check_existing(request, note, facts, plan)
+    with replacing(folder / "excluded.csv") as (partial,), partial.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["subject", "scan", "reason"])
+        writer.writerows([e.subject, e.scan_id, e.reason] for e in cohort.excluded)
+    plan.save(folder / "splits.json")
+    with replacing(note) as (partial,):
+        partial.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def _check_existing(request: TrainingRequest, note: Path, facts: dict[str, Any], plan: SplitPlan) -> None:
+    folder = request.out
+    if not note.is_file():
+        raise ValueError(f"{folder}: is not empty and holds no run of pyadx; choose another folder")
+    if request.overwrite:
+        for name in ("rounds", "cache", "tensorboard"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        for name in ("last.pt", "result.json", "model.safetensors", "log.csv"):
+            (folder / name).unlink(missing_ok=True)
+        return
+    if not request.resume:
+        raise ValueError(
+            f"{folder}: holds a run; use --resume to go on with it, or --overwrite to start again"
+        )
+    try:
+        found = json.loads(note.read_text(encoding="utf-8"))
+        before = load_plan(folder / "splits.json")
+    except ValueError as error:
+        raise ValueError(f"{note}: is damaged ({error}); use --overwrite to start again") from None
+    different = sorted(key for key in facts if found.get(key) != facts[key])
+    if before != plan:
+        different.append("split")
+    if different:
+        raise ValueError(
+            f"{folder}: the run there has another {', '.join(different)}; choose another folder"
+        )

@@ -1,0 +1,211 @@
+"""From scans to the inputs of a network: one at a time, or a whole cohort."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyadx.data.cohort.records import Cohort, Exclusion, ScanRecord
+from pyadx.data.grids import FittedScan, fit_to_grid
+from pyadx.data.intensity import scale_intensity
+from pyadx.data.scans import Scan, read_scan
+from pyadx.files import replacing
+from pyadx.models.card import ModelCard
+
+_LEAST_KEPT = 0.9  # of a scan's intensity on the grid; less is no scan of that grid
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedScans:
+    """A cohort as a network sees it.
+
+    Attributes
+    ----------
+    volumes : numpy.ndarray
+        float32 ``[N, D, H, W]``, in memory or memory-mapped.
+    scans : tuple of ScanRecord
+        In the same order.
+    labels : numpy.ndarray
+        int64 ``[N]``, index of the class.
+    hashes : tuple of str
+        SHA-256 of each scan's voxels, as `voxel_hash` gives it.
+    unreadable : tuple of Exclusion
+        Scans that were left out because they could not be read.
+    """
+
+    volumes: np.ndarray
+    scans: tuple[ScanRecord, ...]
+    labels: np.ndarray
+    hashes: tuple[str, ...]
+    unreadable: tuple[Exclusion, ...]
+
+    def indices(self, subjects: Sequence[str]) -> np.ndarray:
+        """Return where subjects stand, int64; those that could not be read are left out."""
+        place = {scan.subject: i for i, scan in enumerate(self.scans)}
+        return np.array([place[name] for name in subjects if name in place], np.int64)
+
+
+def prepared_volume(fitted: FittedScan, card: ModelCard) -> Tensor:
+    """Return the network's input ``[1, 1, D, H, W]`` for a scan on its grid.
+
+    Raises
+    ------
+    ValueError
+        If the intensities cannot be scaled.
+    """
+    try:
+        scaled = scale_intensity(fitted.data, card.preprocessing.intensity)
+    except ValueError as error:
+        raise ValueError(f"{fitted.scan.path}: {error}") from None
+    return torch.from_numpy(scaled)[None, None]
+
+
+def voxel_hash(scan: Scan) -> str:
+    """Return the SHA-256 of a scan's shape and voxels: the same image in another file has the same."""
+    digest = hashlib.sha256(str(scan.data.shape).encode())
+    digest.update(np.ascontiguousarray(scan.data, "<f4").tobytes())
+    return digest.hexdigest()
+
+
+def prepare_scans(
+    cohort: Cohort,
+    card: ModelCard,
+    *,
+    cache: Path | None = None,
+    skip_unreadable: bool = False,
+    advance: Callable[[int], None] = lambda count: None,
+) -> PreparedScans:
+    """Read all scans of a cohort and bring them onto a network's grid.
+
+    Parameters
+    ----------
+    cohort : Cohort
+        Its scans may differ in shape, voxel size and orientation if the card states a voxel size.
+    card : ModelCard
+        Grid, voxel size and intensity scaling.
+    cache : Path, optional
+        Folder for a memory-mapped copy, which is used again for the same files and grid. Without it the
+        volumes stay in memory.
+    skip_unreadable : bool
+        Leave out what cannot be read, and list it, instead of stopping.
+    advance : callable
+        Told how many scans are done.
+
+    Raises
+    ------
+    ValueError
+        If a scan cannot be read, voxel sizes differ and the card states none, or the same image belongs to
+        two subjects. All unreadable scans are named at once.
+    """
+    key = _cache_key(cohort, card)
+    if cache is not None and (kept := _from_cache(cache, key, cohort)) is not None:
+        advance(len(cohort.scans))
+        return kept
+    shape = (len(cohort.scans), *card.in_shape)
+    if cache is None:
+        return _read_into(np.empty(shape, np.float32), cohort, card, skip_unreadable, advance)
+    cache.mkdir(parents=True, exist_ok=True)
+    with replacing(cache / "volumes.npy") as (partial,):
+        memory = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float32, shape=shape)
+        made = _read_into(memory, cohort, card, skip_unreadable, advance)
+        memory.flush()
+    facts = {
+        "key": key,
+        "subjects": [scan.subject for scan in made.scans],
+        "hashes": made.hashes,
+        "unreadable": [(e.subject, e.scan_id, e.reason) for e in made.unreadable],
+    }
+    with replacing(cache / "volumes.json") as (partial,):
+        partial.write_text(json.dumps(facts), encoding="utf-8")
+    again = _from_cache(cache, key, cohort)
+    assert again is not None
+    return again
+
+
+def _read_into(
+    volumes: np.ndarray,
+    cohort: Cohort,
+    card: ModelCard,
+    skip_unreadable: bool,
+    advance: Callable[[int], None],
+) -> PreparedScans:
+    scans: list[ScanRecord] = []
+    hashes: list[str] = []
+    unreadable: list[Exclusion] = []
+    sizes: dict[tuple[float, ...], str] = {}
+    for record in cohort.scans:
+        try:
+            scan = read_scan(record.path)
+            fitted = fit_to_grid(scan, card.in_shape, card.preprocessing.spacing)
+            if fitted.kept < _LEAST_KEPT:
+                raise ValueError(
+                    f"{record.path}: only {fitted.kept:.0%} of its intensity lies on the grid of "
+                    f"{'x'.join(map(str, card.in_shape))} voxels"
+                )
+            volumes[len(scans)] = prepared_volume(fitted, card)[0, 0].numpy()
+        except ValueError as error:
+            unreadable.append(Exclusion(record.subject, record.scan_id, f"unreadable: {error}"))
+            advance(1)
+            continue
+        size = tuple(np.linalg.norm(fitted.affine[:3, :3], axis=0).round(3).tolist())
+        sizes.setdefault(size, str(record.path))
+        scans.append(record)
+        hashes.append(voxel_hash(scan))
+        advance(1)
+    if unreadable and not skip_unreadable:
+        reasons = "; ".join(e.reason.removeprefix("unreadable: ") for e in unreadable[:5])
+        more = f" and {len(unreadable) - 5} more" if len(unreadable) > 5 else ""
+        raise ValueError(
+            f"{len(unreadable)} of {len(cohort.scans)} scans cannot be read: {reasons}{more}; "
+            "mend them, or leave them out with --skip-unreadable"
+        )
+    if len(sizes) > 1:
+        (one, first), (two, second) = list(sizes.items())[:2]
+        raise ValueError(f"voxel sizes differ: {first} has {one} mm, {second} {two} mm; give a spacing")
+    _refuse_duplicates(scans, hashes)
+    place = {name: i for i, name in enumerate(cohort.class_names)}
+    labels = np.array([place[scan.label] for scan in scans], np.int64)
+    return PreparedScans(volumes[: len(scans)], tuple(scans), labels, tuple(hashes), tuple(unreadable))
+
+
+def _refuse_duplicates(scans: Sequence[ScanRecord], hashes: Sequence[str]) -> None:
+    seen: dict[str, ScanRecord] = {}
+    for scan, own in zip(scans, hashes, strict=True):
+        other = seen.setdefault(own, scan)
+        if other is not scan:
+            raise ValueError(
+                f"{other.path} and {scan.path} hold the same image, as subjects {other.subject} and "
+                f"{scan.subject}: one person on both sides of a split would leak; remove one of them"
+            )
+
+
+def _cache_key(cohort: Cohort, card: ModelCard) -> str:
+    facts: list[Any] = [card.in_shape, card.preprocessing.spacing, card.preprocessing.intensity]
+    for scan in cohort.scans:
+        status = os.stat(scan.path) if scan.path.exists() else None
+        facts.append((str(scan.path), scan.subject, status and (status.st_size, status.st_mtime_ns)))
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+def _from_cache(cache: Path, key: str, cohort: Cohort) -> PreparedScans | None:
+    try:
+        facts = json.loads((cache / "volumes.json").read_text(encoding="utf-8"))
+        if facts["key"] != key:
+            return None
+        volumes = np.load(cache / "volumes.npy", mmap_mode="r", allow_pickle=False)
+        by_subject = {scan.subject: scan for scan in cohort.scans}
+        scans = tuple(by_subject[name] for name in facts["subjects"])
+        unreadable = tuple(Exclusion(*entry) for entry in facts["unreadable"])
+        hashes = tuple(facts["hashes"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    place = {name: i for i, name in enumerate(cohort.class_names)}
+    labels = np.array([place[scan.label] for scan in scans], np.int64)
+    return PreparedScans(volumes[: len(scans)], scans, labels, hashes, unreadable)

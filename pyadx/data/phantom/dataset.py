@@ -1,0 +1,219 @@
+"""The synthetic cohort as a BIDS data set on disk."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyadx.data.phantom.anatomy import LABEL_NAMES, mni152_anatomy
+from pyadx.data.phantom.atrophy import TemplateGrid, template_grid
+from pyadx.data.phantom.subject import EFFECT, NATURAL_SPREAD, SEVERITY, Person, draw_people, make_scan
+from pyadx.files import check_writable_folder, replacing
+
+SHAPE = (110, 110, 110)
+_SPACING = 2.0
+_CENTRE = (0.0, -16.0, 6.0)  # MNI mm; the brain's
+_VERSION = 1  # of the recipe: other bytes for the same seed need another number
+
+_README = """Synthetic cohort. No person was scanned.
+
+Every scan is the MNI152 T1 template (2009, nonlinear, symmetric; as nilearn carries it), warped at
+random, with gain, bias field and Rician noise. In the AD group an atrophy of random severity was planted:
+lateral ventricles enlarged, hippocampus and cortex shrunk. Everybody's volumes vary naturally, so that
+the groups overlap. Age and sex are random and without influence.
+
+derivatives/phantom holds, for every subject, a label volume with FreeSurfer's numbers (approximate
+regions of the template, warped with the subject); for patients also the same scan without the disease
+(desc-twin), the planted logarithm of the volume change (desc-planted), and prescribed and measured volume
+changes (desc-planted JSON).
+"""
+
+
+@cache
+def cohort_grid() -> TemplateGrid:
+    """Return the template on the grid of the synthetic scans: 110^3 voxels of 2 mm around the brain."""
+    affine = np.diag([_SPACING] * 3 + [1.0])
+    affine[:3, 3] = np.array(_CENTRE) - _SPACING * (np.array(SHAPE) - 1) / 2
+    return template_grid(mni152_anatomy(), SHAPE, affine)
+
+
+def write_phantom(
+    folder: Path,
+    subjects: int,
+    seed: int,
+    jobs: int = 1,
+    advance: Callable[[int], None] = lambda count: None,
+) -> list[Person]:
+    """Write the synthetic cohort.
+
+    Parameters
+    ----------
+    folder : Path
+        Empty or new, or one that an earlier call for the same subjects and seed left unfinished: what is
+        there is kept.
+    subjects, seed : int
+        Size of the cohort; all that is random follows from the seed. The same numbers give the same bytes.
+    jobs : int
+        Processes.
+    advance : callable
+        Told how many subjects are done.
+
+    Returns
+    -------
+    list of Person
+        The subjects, in order.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range, nilearn is missing, or the folder holds something else.
+    """
+    check_phantom(folder, subjects, seed, jobs)
+    people = draw_people(subjects, seed)
+    mni152_anatomy()  # tells that nilearn is missing before anything is written
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_tables(folder, people, seed)
+    missing = [person for person in people if not _is_done(folder, person)]
+    advance(subjects - len(missing))
+    if jobs == 1 or len(missing) < 2:
+        for person in missing:
+            write_subject(folder, person)
+            advance(1)
+        return people
+    with ProcessPoolExecutor(min(jobs, len(missing)), mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(write_subject, folder, person) for person in missing]
+        try:
+            for future in as_completed(futures):
+                future.result()
+                advance(1)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return people
+
+
+def check_phantom(folder: Path, subjects: int, seed: int, jobs: int) -> None:
+    """Raise ``ValueError`` if a synthetic cohort cannot be written like this."""
+    if not 2 <= subjects <= 100_000:
+        raise ValueError(f"subjects must be between 2 and 100,000, got {subjects}")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed must be between 0 and 2^32 - 1, got {seed}")
+    if jobs < 1:
+        raise ValueError(f"jobs must be at least 1, got {jobs}")
+    if not folder.exists():
+        check_writable_folder(folder)
+        return
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: is a file, expected a folder for the data set")
+    if not any(folder.iterdir()):
+        return
+    try:
+        found = json.loads((folder / "dataset_description.json").read_text(encoding="utf-8"))
+        recipe = found["GeneratedBy"][0]["Recipe"]
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        raise ValueError(f"{folder}: is not empty and holds no synthetic cohort; choose another") from None
+    if recipe != _recipe(subjects, seed):
+        raise ValueError(f"{folder}: holds another synthetic cohort ({recipe}); choose another folder")
+
+
+def write_subject(folder: Path, person: Person) -> None:
+    """Write the files of one subject; the last of them says that all are there."""
+    scan = make_scan(person, cohort_grid())
+    anat = folder / person.name / "anat"
+    derived = _derived(folder, person)
+    for made in (anat, derived):
+        made.mkdir(parents=True, exist_ok=True)
+    _save(anat / f"{person.name}_T1w.nii.gz", scan.t1)
+    _save_json(anat / f"{person.name}_T1w.json", {"Modality": "synthetic T1w", "SkullStripped": True})
+    _save(derived / f"{person.name}_dseg.nii.gz", scan.labels)
+    facts: dict[str, Any] = {"Group": person.group, "NaturalLogVolumeFactor": person.natural}
+    if scan.twin is not None and scan.planted is not None:
+        _save(derived / f"{person.name}_desc-twin_T1w.nii.gz", scan.twin)
+        _save(derived / f"{person.name}_desc-planted_logvolume.nii.gz", scan.planted)
+        facts |= {
+            "Severity": person.severity,
+            "PlantedLogVolumeFactor": person.planted,
+            "MeasuredLogVolumeFactor": scan.measured,
+        }
+    _save_json(_marker(folder, person), facts)
+
+
+def planted_file(folder: Path, name: str) -> Path:
+    """Return where a patient's map of the planted change is, ``derivatives`` of a synthetic cohort."""
+    return folder / "derivatives" / "phantom" / name / "anat" / f"{name}_desc-planted_logvolume.nii.gz"
+
+
+def _derived(folder: Path, person: Person) -> Path:
+    return folder / "derivatives" / "phantom" / person.name / "anat"
+
+
+def _marker(folder: Path, person: Person) -> Path:
+    return _derived(folder, person) / f"{person.name}_desc-planted.json"
+
+
+def _is_done(folder: Path, person: Person) -> bool:
+    return _marker(folder, person).is_file()
+
+
+def _recipe(subjects: int, seed: int) -> dict[str, int]:
+    return {"subjects": subjects, "seed": seed, "version": _VERSION}
+
+
+def _write_tables(folder: Path, people: Sequence[Person], seed: int) -> None:
+    recipe = {"Name": "pyadx phantom", "Recipe": _recipe(len(people), seed)}
+    description = {
+        "Name": "Synthetic AD cohort",
+        "BIDSVersion": "1.9.0",
+        "DatasetType": "raw",
+        "GeneratedBy": [recipe],
+        "License": "CC0",
+        "Parameters": {"effect": EFFECT, "natural_spread": NATURAL_SPREAD, "severity": SEVERITY},
+    }
+    derived = folder / "derivatives" / "phantom"
+    derived.mkdir(parents=True, exist_ok=True)
+    _save_text(folder / "README", _README)
+    _save_text(folder / "participants.tsv", "".join(_rows(people)))
+    levels = {"AD": "synthetic patient", "NC": "synthetic control"}
+    _save_json(
+        folder / "participants.json",
+        {"group": {"Description": "diagnosis", "Levels": levels}, "age": {"Units": "year"}},
+    )
+    _save_json(derived / "dataset_description.json", {**description, "DatasetType": "derivative"})
+    rows = [f"{number}\t{name}\n" for number, name in LABEL_NAMES.items()]
+    _save_text(derived / "dseg.tsv", "".join(["index\tname\n", *rows]))
+    _save_json(derived / "people.json", [asdict(person) for person in people])
+    _save_json(folder / "dataset_description.json", description)
+
+
+def _rows(people: Sequence[Person]) -> Iterator[str]:
+    yield "participant_id\tgroup\tage\tsex\n"
+    for person in people:
+        yield f"{person.name}\t{person.group}\t{person.age}\t{person.sex}\n"
+
+
+def _save(path: Path, data: np.ndarray) -> None:
+    import nibabel as nib
+
+    image = nib.Nifti1Image(data, cohort_grid().affine)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(cohort_grid().affine, code="mni")
+    image.set_qform(cohort_grid().affine, code="mni")
+    with replacing(path) as (partial,):
+        nib.save(image, partial)
+
+
+def _save_json(path: Path, facts: Any) -> None:
+    _save_text(path, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+
+
+def _save_text(path: Path, text: str) -> None:
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return
+    with replacing(path) as (partial,):
+        partial.write_text(text, encoding="utf-8", newline="\n")

@@ -1,0 +1,138 @@
+"""Reading the checkpoints that the paper's authors publish: Lasagne's arrays in an .npz file."""
+
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pyadx.models.card import Preprocessing
+from pyadx.models.registry import build
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """One array of the file: where it goes, and the shape it must have there."""
+
+    name: str
+    shape: tuple[int, ...]
+    kind: str  # as it is, transposed, or the inverse standard deviation of a batch norm
+    eps: float = 0.0
+
+
+def read_lasagne(
+    path: str | os.PathLike[str],
+    architecture: str,
+    in_shape: Sequence[int] = (110, 110, 110),
+    class_names: Sequence[str] = ("NC", "AD"),
+    preprocessing: Preprocessing | None = None,
+    flip_filters: bool = False,
+) -> nn.Module:
+    """Build a network from a Lasagne checkpoint.
+
+    Parameters
+    ----------
+    path : path
+        ``.npz`` of arrays in layer order: convolutions ``[out, in, 3, 3, 3]`` and bias; dense layers
+        ``[in, out]`` and bias; batch norms as beta, gamma, mean and ``1 / sqrt(var + eps)``. 30 arrays for
+        ``vggnet``, 44 for ``resnet-shallow-gap``.
+    architecture, in_shape, class_names, preprocessing
+        As `pyadx.models.build` takes them. The order of the classes is not in the file.
+    flip_filters : bool
+        Whether the convolutions were true convolutions (Lasagne's ``Conv3DLayer``) and not
+        cross-correlations (``Conv3DDNNLayer``, which the published networks use).
+
+    Returns
+    -------
+    torch.nn.Module
+        In evaluation mode, with a card.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, no .npz, holds pickled objects, or an array is missing or of another shape.
+        Nothing in it is executed, and shapes are checked before an array is read.
+    """
+    source = Path(path)
+    model = build(architecture, in_shape, class_names, preprocessing, seed=0)
+    slots = _slots(model)
+    if not source.is_file():
+        raise ValueError(f"{source}: no such file")
+    try:
+        with zipfile.ZipFile(source) as archive:
+            _check_headers(source, archive, slots, architecture)
+        with np.load(source, allow_pickle=False) as arrays:
+            state = {
+                slot.name: _tensor(arrays[f"arr_{i}"], slot, flip_filters) for i, slot in enumerate(slots)
+            }
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        raise ValueError(f"{source}: is not an .npz file ({error})") from None
+    bad = [name for name, value in state.items() if not torch.isfinite(value).all()]
+    if bad:
+        raise ValueError(f"{source}: {bad[0]} holds NaN or infinity")
+    for name, value in model.state_dict().items():
+        if name.endswith("num_batches_tracked"):
+            state[name] = value
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def _slots(model: nn.Module) -> list[_Slot]:
+    """List the arrays in the order of the layers, which is the order they were registered in."""
+    slots = []
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv3d):
+            slots.append(_Slot(f"{name}.weight", tuple(module.weight.shape), "convolution"))
+            slots.append(_Slot(f"{name}.bias", (module.out_channels,), "as it is"))
+        elif isinstance(module, nn.Linear):
+            slots.append(_Slot(f"{name}.weight", (module.in_features, module.out_features), "transposed"))
+            slots.append(_Slot(f"{name}.bias", (module.out_features,), "as it is"))
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm3d):
+            size = (module.num_features,)
+            for own in ("bias", "weight", "running_mean"):
+                slots.append(_Slot(f"{name}.{own}", size, "as it is"))
+            slots.append(_Slot(f"{name}.running_var", size, "inverse deviation", module.eps))
+    return slots
+
+
+def _check_headers(
+    source: Path, archive: zipfile.ZipFile, slots: Sequence[_Slot], architecture: str
+) -> None:
+    found = {name.removesuffix(".npy") for name in archive.namelist()}
+    if found != {f"arr_{i}" for i in range(len(slots))}:
+        raise ValueError(
+            f"{source}: holds {len(found)} arrays; {architecture} has {len(slots)}, "
+            f"arr_0 to arr_{len(slots) - 1}"
+        )
+    for i, slot in enumerate(slots):
+        with archive.open(f"arr_{i}.npy") as file:
+            try:
+                version = np.lib.format.read_magic(file)
+                read = (
+                    np.lib.format.read_array_header_1_0
+                    if version == (1, 0)
+                    else (np.lib.format.read_array_header_2_0)
+                )
+                shape, _, dtype = read(file)
+            except ValueError as error:
+                raise ValueError(f"{source}: arr_{i} is damaged ({error})") from None
+        if dtype.hasobject:
+            raise ValueError(f"{source}: arr_{i} holds pickled objects, which are not read")
+        if dtype.kind != "f":
+            raise ValueError(f"{source}: arr_{i} is {dtype}, expected floats")
+        if shape != slot.shape:
+            raise ValueError(f"{source}: arr_{i} has shape {shape}, {slot.name} needs {slot.shape}")
+
+
+def _tensor(array: np.ndarray, slot: _Slot, flip_filters: bool) -> Tensor:
+    if slot.kind == "transposed":
+        array = array.T
+    elif slot.kind == "inverse deviation":
+        array = 1.0 / np.asarray(array, np.float64) ** 2 - slot.eps
+    elif slot.kind == "convolution" and flip_filters:
+        array = array[:, :, ::-1, ::-1, ::-1]
+    return torch.from_numpy(np.ascontiguousarray(array, np.float32))

@@ -1,0 +1,130 @@
+"""Training protocols as data: the paper's recipes, and those of TOML files."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from torch.nn import Parameter
+
+Optimizer = Literal["adam", "sgd"]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a network is trained.
+
+    Attributes
+    ----------
+    optimizer : {"adam", "sgd"}
+        Adam (Kingma and Ba), or gradient descent with Nesterov momentum.
+    learning_rate : float
+        Constant over the training.
+    batch_size : int
+        Scans in a batch, at most; every batch holds both classes.
+    epochs : int
+        Passes over the training scans.
+    momentum : float
+        Of ``sgd``.
+    weight_decay : float
+        Added to the gradient as an L2 penalty; the paper has none.
+    flip : bool
+        Augmentation: mirror left and right, every second time.
+    shift : int
+        Augmentation: move by up to so many voxels along every axis.
+    """
+
+    optimizer: Optimizer
+    learning_rate: float
+    batch_size: int
+    epochs: int
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    flip: bool = False
+    shift: int = 0
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in get_args(Optimizer):
+            raise ValueError(f"optimizer must be adam or sgd, got {self.optimizer!r}")
+        for name, low, high in (
+            ("learning_rate", 1e-12, 100.0),
+            ("batch_size", 2, 4096),
+            ("epochs", 1, 100_000),
+            ("momentum", 0.0, 0.9999),
+            ("weight_decay", 0.0, 100.0),
+            ("shift", 0, 64),
+        ):
+            value = getattr(self, name)
+            whole = name in ("batch_size", "epochs", "shift")
+            if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+                raise ValueError(f"{name} must be a {'whole ' if whole else ''}number, got {value!r}")
+            if not low <= value <= high:
+                raise ValueError(f"{name} must be between {low:g} and {high:g}, got {value!r}")
+        if not isinstance(self.flip, bool):
+            raise ValueError(f"flip must be true or false, got {self.flip!r}")
+
+    def make_optimizer(self, parameters: Iterator[Parameter]) -> torch.optim.Optimizer:
+        """Return the optimizer for a network's parameters."""
+        if self.optimizer == "adam":
+            return torch.optim.Adam(parameters, self.learning_rate, weight_decay=self.weight_decay)
+        return torch.optim.SGD(
+            parameters,
+            self.learning_rate,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            nesterov=self.momentum > 0,
+        )
+
+
+# Paper section 3.1, from the reference implementation of Korolev et al. (ISBI 2017).
+PROTOCOLS = {
+    "vggnet": Protocol("adam", 2.7e-5, batch_size=5, epochs=150),
+    "resnet": Protocol("sgd", 1e-3, batch_size=3, epochs=150),
+}
+
+
+def paper_protocol(architecture: str) -> Protocol:
+    """Return the paper's protocol for one of its networks; the GAP variants train as 3D-ResNet does."""
+    return PROTOCOLS["vggnet" if architecture == "vggnet" else "resnet"]
+
+
+def read_protocol(path: str | os.PathLike[str], base: Protocol) -> Protocol:
+    """Read a protocol from a TOML file; what the file does not say is as in ``base``.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, no TOML, or names something unknown or out of range.
+    """
+    source = Path(path)
+    if not source.is_file():
+        raise ValueError(f"{source}: no such protocol file")
+    try:
+        import tomllib
+    except ImportError:
+        raise ValueError("reading a protocol file needs Python 3.11 or later") from None
+    try:
+        data = tomllib.loads(source.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{source}: is not TOML ({error})") from None
+    return changed(base, data, str(source))
+
+
+def changed(base: Protocol, changes: dict[str, Any], source: str = "protocol") -> Protocol:
+    """Return a protocol with some fields changed.
+
+    Raises
+    ------
+    ValueError
+        If a field does not exist or its value does not fit.
+    """
+    known = [field.name for field in fields(Protocol)]
+    unknown = sorted(set(changes) - set(known))
+    if unknown:
+        raise ValueError(f"{source}: unknown {', '.join(unknown)}; a protocol has {', '.join(known)}")
+    try:
+        return replace(base, **changes)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None

@@ -1,0 +1,98 @@
+"""Rounds of a cross-validation in parallel, on Ray: this machine's cores or GPUs, or a cluster."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pyadx.data.cohort.splits import Round, SplitPlan
+from pyadx.data.inputs import PreparedScans
+from pyadx.training.crossval import finished, round_folder
+from pyadx.training.rounds import Hardware, Recipe, read_result, run_round
+
+_RETRIES = 5
+
+
+def run_rounds_on_ray(
+    folder: Path,
+    plan: SplitPlan,
+    scans: PreparedScans,
+    recipe: Recipe,
+    hardware: Hardware,
+    *,
+    address: str | None = None,
+    workers: int | None = None,
+    keep_models: bool = False,
+    on_round: Callable[[dict[str, Any]], None] = lambda result: None,
+) -> list[dict[str, Any]]:
+    """Run the rounds that are not finished as tasks of Ray; return all results.
+
+    A round whose worker is lost runs again and goes on after its last finished epoch, so ``folder`` must be
+    one that all workers see.
+
+    Parameters
+    ----------
+    address : str, optional
+        Of a running cluster; by default Ray is started on this machine and stopped at the end.
+    workers : int, optional
+        Rounds at a time on this machine; by default one per GPU, or per two cores.
+    on_round : callable
+        Told the result of each round as it comes in.
+
+    Raises
+    ------
+    ValueError
+        If Ray is not installed.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise ValueError("--parallel ray needs Ray; install it with: pip install 'pyadx[ray]'") from None
+    gpus = torch.cuda.device_count() if hardware.accelerator in ("auto", "cuda", "gpu") else 0
+    at_once = workers or gpus or max(1, (os.cpu_count() or 1) // 2)
+    # Uv's and pip's environments are the workers' own business; nothing is uploaded.
+    ray.init(
+        address=address,
+        num_cpus=None if address else at_once,
+        include_dashboard=False,
+        log_to_driver=False,
+        ignore_reinit_error=True,
+    )
+    threads = max(1, (os.cpu_count() or 1) // at_once)
+    try:
+        shared = ray.put(scans)
+        task = ray.remote(max_retries=_RETRIES, num_cpus=1, num_gpus=min(1, gpus))(_work)
+        open_ = [
+            task.remote(
+                round_folder(folder, one.name).resolve(),
+                one,
+                shared,
+                recipe,
+                hardware,
+                threads,
+                keep_models,
+            )
+            for one in plan.rounds
+            if read_result(round_folder(folder, one.name)) is None
+        ]
+        while open_:
+            done, open_ = ray.wait(open_, num_returns=1)
+            on_round(ray.get(done[0]))
+    finally:
+        ray.shutdown()
+    return finished(folder, plan)
+
+
+def _work(
+    folder: Path,
+    one: Round,
+    scans: PreparedScans,
+    recipe: Recipe,
+    hardware: Hardware,
+    threads: int,
+    keep_model: bool,
+) -> dict[str, Any]:
+    torch.set_num_threads(threads)
+    return run_round(folder, one, scans, recipe, hardware, keep_model=keep_model)

@@ -1,0 +1,240 @@
+"""One round: a network trained on one side of a split and tested on the other, in a folder of its own."""
+
+import csv
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyadx import models
+from pyadx.data.cohort.splits import Round
+from pyadx.data.inputs import PreparedScans
+from pyadx.files import replacing
+from pyadx.models.card import ModelCard
+from pyadx.training.loop import Epoch, train
+from pyadx.training.protocols import Protocol
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides a training, besides the scans.
+
+    Attributes
+    ----------
+    card : ModelCard
+        Architecture, grid, classes, preprocessing.
+    protocol : Protocol
+        Optimizer, batches, epochs.
+    seed : int
+        Of weights, order and dropout.
+    shuffle_labels : bool
+        A control: the training labels are shuffled, so that nothing can be learned.
+    """
+
+    card: ModelCard
+    protocol: Protocol
+    seed: int = 0
+    shuffle_labels: bool = False
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where to train: `lightning_fabric.Fabric` understands these words."""
+
+    accelerator: str = "auto"
+    devices: int = 1
+    precision: str = "32-true"
+
+    def fabric(self, loggers: Any = ()) -> Any:
+        """Return a launched fabric.
+
+        Raises
+        ------
+        ValueError
+            If Lightning Fabric is not installed, or the hardware is not there.
+        """
+        try:
+            from lightning_fabric import Fabric
+        except ImportError:
+            raise ValueError(
+                "training needs Lightning Fabric; install it with: pip install 'pyadx[train]'"
+            ) from None
+        strategy = "ddp" if self.devices > 1 else "auto"
+        try:
+            fabric = Fabric(
+                accelerator=self.accelerator,
+                devices=self.devices,
+                precision=self.precision,  # type: ignore[arg-type]
+                strategy=strategy,
+                loggers=list(loggers),
+            )
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(f"cannot train on {self.devices} x {self.accelerator}: {error}") from None
+        fabric.launch()
+        return fabric
+
+
+def result_file(folder: Path) -> Path:
+    """Return where a finished round keeps its result."""
+    return folder / "result.json"
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """Return the result of a finished round, or ``None`` if it is not finished."""
+    try:
+        return json.loads(result_file(folder).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def run_round(
+    folder: Path,
+    one: Round,
+    scans: PreparedScans,
+    recipe: Recipe,
+    hardware: Hardware,
+    *,
+    keep_model: bool = True,
+    tensorboard: bool = False,
+    on_batch: Callable[[int], None] = lambda scans: None,
+    on_epoch: Callable[[list[Epoch]], None] = lambda epochs: None,
+) -> dict[str, Any]:
+    """Train and test; go on where an interrupted call stopped.
+
+    Parameters
+    ----------
+    folder : Path
+        Gets ``log.csv``, ``model.safetensors``, ``result.json``, and ``last.pt`` until the round is done.
+    one : Round
+        Who trains and who tests.
+    scans : PreparedScans
+        At least the subjects of the round.
+    recipe, hardware : Recipe, Hardware
+        What to train, and where.
+    keep_model : bool
+        Write the checkpoint. It carries ids and hashes of every scan it was trained on.
+    tensorboard : bool
+        Also log for TensorBoard.
+    on_batch, on_epoch : callable
+        See `pyadx.training.loop.train`.
+
+    Returns
+    -------
+    dict
+        Plain data: metrics, and the probabilities of every test scan.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    fabric = hardware.fabric(_loggers(folder) if tensorboard else ())
+    card = recipe.card
+    model = models.build(
+        card.architecture, card.in_shape, card.class_names, card.preprocessing, recipe.seed
+    )
+    train_on, test_on = scans.indices(one.train), scans.indices(one.test)
+    if recipe.shuffle_labels:
+        scans = _with_shuffled_labels(scans, train_on, recipe.seed)
+
+    def note(epochs: list[Epoch]) -> None:
+        if fabric.is_global_zero:
+            _write_log(folder / "log.csv", epochs)
+        if tensorboard:
+            last = asdict(epochs[-1])
+            fabric.log_dict({k: v for k, v in last.items() if k != "epoch"}, step=last["epoch"])
+        on_epoch(epochs)
+
+    trained = train(
+        model,
+        scans,
+        train_on,
+        test_on,
+        recipe.protocol,
+        fabric=fabric,
+        seed=recipe.seed,
+        folder=folder,
+        facts={
+            "architecture": card.architecture,
+            "grid": list(card.in_shape),
+            "scans": [scans.hashes[i][:16] for i in train_on],
+            "shuffled": recipe.shuffle_labels,
+        },
+        on_batch=on_batch,
+        on_epoch=note,
+    )
+    last = trained.epochs[-1]
+    result = {
+        "round": one.name,
+        "auc": last.auc,
+        "accuracy": last.accuracy,
+        "loss": last.loss,
+        "epochs": last.epoch,
+        "seconds": round(sum(e.seconds for e in trained.epochs), 2),
+        "shuffled_labels": recipe.shuffle_labels,
+        "class_names": list(card.class_names),
+        "test": [
+            {
+                "subject": scans.scans[i].subject,
+                "label": card.class_names[int(scans.labels[i])],
+                "probabilities": p.tolist(),
+            }
+            for i, p in zip(test_on, trained.probabilities, strict=True)
+        ],
+    }
+    if fabric.is_global_zero:
+        if keep_model:
+            _save_model(folder / "model.safetensors", model, scans, train_on, recipe, one, last)
+        with replacing(result_file(folder)) as (partial,):
+            partial.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        (folder / "last.pt").unlink(missing_ok=True)
+    fabric.barrier()
+    return result
+
+
+def _save_model(
+    path: Path,
+    model: Any,
+    scans: PreparedScans,
+    train_on: np.ndarray,
+    recipe: Recipe,
+    one: Round,
+    last: Epoch,
+) -> None:
+    seen = [
+        {"subject": scans.scans[i].subject, "scan": scans.scans[i].scan_id, "sha256": scans.hashes[i]}
+        for i in train_on
+    ]
+    provenance = {
+        "protocol": asdict(recipe.protocol),
+        "seed": recipe.seed,
+        "shuffled_labels": recipe.shuffle_labels,
+        "round": one.name,
+        "epochs": last.epoch,
+        "test": {"auc": last.auc, "accuracy": last.accuracy, "scans": len(one.test)},
+        "training_scans": seen,
+    }
+    model.to("cpu")
+    models.save(model, path, trained=True, provenance=provenance)
+
+
+def _with_shuffled_labels(scans: PreparedScans, train_on: np.ndarray, seed: int) -> PreparedScans:
+    labels = scans.labels.copy()
+    labels[train_on] = np.random.default_rng([seed, 5]).permutation(labels[train_on])
+    return PreparedScans(scans.volumes, scans.scans, labels, scans.hashes, scans.unreadable)
+
+
+def _write_log(path: Path, epochs: list[Epoch]) -> None:
+    with replacing(path) as (partial,), partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(asdict(epochs[0])))
+        writer.writeheader()
+        writer.writerows(asdict(epoch) for epoch in epochs)
+
+
+def _loggers(folder: Path) -> list[Any]:
+    try:
+        import tensorboard  # noqa: F401
+        from lightning_fabric.loggers import TensorBoardLogger
+    except ImportError:
+        raise ValueError("--tensorboard needs: pip install 'pyadx[train]'") from None
+    return [TensorBoardLogger(os.fspath(folder), name="tensorboard", version="")]

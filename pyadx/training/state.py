@@ -1,0 +1,66 @@
+"""The state of an unfinished training, so that it goes on where it stopped."""
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pyadx.files import replacing
+
+_NAME = "last.pt"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What was reached: one row of plain numbers per finished epoch."""
+
+    rows: list[dict[str, Any]]
+
+
+def save_state(
+    folder: Path, model: nn.Module, optimizer: Any, belongs: dict[str, Any], progress: Progress
+) -> None:
+    """Write weights, optimizer, random states and history; replaces the old state at the end."""
+    state = {
+        "belongs": belongs,
+        "rows": progress.rows,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "random": torch.get_rng_state(),
+        "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+    with replacing(folder / _NAME) as (partial,):
+        torch.save(state, partial)
+
+
+def load_state(folder: Path, model: nn.Module, optimizer: Any, belongs: dict[str, Any]) -> Progress | None:
+    """Put model, optimizer and random states where they were; ``None`` if there is no state.
+
+    Raises
+    ------
+    ValueError
+        If the state is damaged, or belongs to another training.
+    """
+    path = folder / _NAME
+    if not path.is_file():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        found, rows = state["belongs"], [dict(row) for row in state["rows"]]
+    except (RuntimeError, KeyError, TypeError, ValueError, OSError, EOFError, pickle.UnpicklingError):
+        raise ValueError(f"{path}: is damaged; remove it to start again") from None
+    different = sorted(name for name in {*found, *belongs} if found.get(name) != belongs.get(name))
+    if different:
+        raise ValueError(
+            f"{path}: belongs to a training with another {', '.join(different)}; use another folder, or "
+            "--overwrite to start again"
+        )
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    torch.set_rng_state(state["random"])
+    if state["random_cuda"] and torch.cuda.device_count() == len(state["random_cuda"]):
+        torch.cuda.set_rng_state_all(state["random_cuda"])
+    return Progress(rows)
