@@ -108,9 +108,8 @@ def train(
     Raises
     ------
     ValueError
-        If a scan is on both sides, a class is missing, or batches are too small for the processes.
-    FloatingPointError
-        If the loss is no longer finite.
+        If a scan is on both sides, a class is missing, batches are too small for the processes, or the loss
+        is no longer finite.
     """
     _check(scans, train_on, test_on, protocol, fabric.world_size)
     if fabric.device.type == "cpu":
@@ -193,7 +192,7 @@ def _one_epoch(
         on_batch(len(index))
     mean = float(total) / seen
     if not np.isfinite(mean):
-        raise FloatingPointError(
+        raise ValueError(
             "the loss is no longer finite: the learning rate is too high, or a scan holds extreme values"
         )
     return mean, busy

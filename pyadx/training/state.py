@@ -1,6 +1,5 @@
 """The state of an unfinished training, so that it goes on where it stopped."""
 
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +49,7 @@ def load_state(folder: Path, model: nn.Module, optimizer: Any, belongs: dict[str
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         found, rows = state["belongs"], [dict(row) for row in state["rows"]]
-    except (RuntimeError, KeyError, TypeError, ValueError, OSError, EOFError, pickle.UnpicklingError):
+    except Exception:  # torch.load raises many kinds for a damaged file
         raise ValueError(f"{path}: is damaged; remove it to start again") from None
     different = sorted(name for name in {*found, *belongs} if found.get(name) != belongs.get(name))
     if different:
