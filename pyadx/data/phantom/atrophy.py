@@ -11,6 +11,7 @@ from pyadx.data.phantom.warps import Field, exponential, log_jacobian, points, p
 REGIONS: dict[str, tuple[int, ...]] = {"ventricle": VENTRICLE, "hippocampus": HIPPOCAMPUS, "cortex": CORTEX}
 
 _BLUR = 0.5  # of region masks, voxels: an edge in the divergence would be an edge in the warp
+_REACH = 2.0  # of the space that takes up what the cortex loses, voxels
 _CORRECTIONS = 4
 
 
@@ -28,15 +29,15 @@ class TemplateGrid:
         Voxels of the scans to MNI millimetres.
     regions : dict
         Share of every voxel that belongs to a region, float32 ``[D, H, W]``, 0 to 1.
-    csf : numpy.ndarray
-        The same for cerebrospinal fluid outside the lateral ventricles.
+    around : numpy.ndarray
+        How much of the cortex's loss each voxel beside it takes up: fluid and background, sums to 1.
     """
 
     anatomy: Anatomy
     shape: tuple[int, int, int]
     affine: np.ndarray
     regions: dict[str, np.ndarray]
-    csf: np.ndarray
+    around: np.ndarray
 
     def to_template(self, at: Field) -> Field:
         """Turn voxel coordinates of the grid into those of the template at 1 mm."""
@@ -59,7 +60,10 @@ def template_grid(anatomy: Anatomy, shape: tuple[int, int, int], affine: np.ndar
         return sample(averaged, at, outside="constant")
 
     regions = {name: share(numbers) for name, numbers in REGIONS.items()}
-    return TemplateGrid(anatomy, shape, affine, regions, share((CSF,)))
+    tissue = sample(anatomy.t1, at, outside="constant") > 0
+    free = np.where(tissue, share((CSF,)), np.float32(1))
+    around = ndimage.gaussian_filter(regions["cortex"], _REACH) * free
+    return TemplateGrid(anatomy, shape, affine, regions, around / around.sum())
 
 
 def atrophy(grid: TemplateGrid, log_factors: Mapping[str, float]) -> Field:
@@ -76,9 +80,9 @@ def atrophy(grid: TemplateGrid, log_factors: Mapping[str, float]) -> Field:
     -------
     numpy.ndarray
         Displacement ``[3, D, H, W]`` from the changed anatomy back to the template: a scan of it is the
-        template sampled at ``x + displacement(x)``. Fluid around the brain takes up what the cortex loses,
-        the background the rest. What a first solution misses, since tissue flows across the borders of
-        regions, further ones correct.
+        template sampled at ``x + displacement(x)``. The space beside the cortex takes up what is lost, so
+        that tissue far from the regions stays where it is. What a first solution misses, since tissue flows
+        across the borders of regions, further ones correct.
     """
     wanted = dict(log_factors)
     back = np.zeros((3, *grid.shape), np.float32)
@@ -110,5 +114,6 @@ def volume_changes(grid: TemplateGrid, back: Field) -> dict[str, float]:
 def _divergence(grid: TemplateGrid, log_factors: Mapping[str, float]) -> np.ndarray:
     from scipy import ndimage
 
-    wanted = planted_map(grid, log_factors) - np.float32(log_factors["cortex"]) * grid.csf
+    wanted = planted_map(grid, log_factors)
+    wanted = wanted - wanted.sum() * grid.around
     return ndimage.gaussian_filter(wanted, _BLUR)

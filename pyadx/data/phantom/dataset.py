@@ -19,7 +19,7 @@ from pyadx.files import check_writable_folder, replacing
 SHAPE = (110, 110, 110)
 _SPACING = 2.0
 _CENTRE = (0.0, -16.0, 6.0)  # MNI mm; the brain's
-_VERSION = 1  # of the recipe: other bytes for the same seed need another number
+_VERSION = 2  # of the recipe: other bytes for the same seed need another number
 
 _README = """Synthetic cohort. No person was scanned.
 
