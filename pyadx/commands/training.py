@@ -20,6 +20,7 @@ from pyadx.models.card import Intensity, ModelCard, Preprocessing
 from pyadx.training.protocols import Protocol, changed, paper_protocol, read_protocol
 from pyadx.training.rounds import Hardware, Recipe
 
+_NOTE = "run.json"
 _PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
 
@@ -78,6 +79,7 @@ def set_up(request: TrainingRequest) -> Setup:
     ValueError
         If anything does not fit; nothing has been written then.
     """
+    _check_folder(request.out)
     recipe = Recipe(_card(request), _protocol(request), request.seed, request.shuffle_labels)
     hardware = _hardware(request)
     names = recipe.card.class_names
@@ -200,14 +202,10 @@ def _make_folder(request: TrainingRequest, recipe: Recipe, plan: SplitPlan, coho
     folder = request.out
     if not is_first_process():
         return
-    note = folder / "run.json"
+    note = folder / _NOTE
     facts = json.loads(json.dumps(_facts(request, recipe, plan)))
-    if not folder.exists():
-        check_writable_folder(folder)
-        folder.mkdir()
-    elif not folder.is_dir():
-        raise ValueError(f"{folder}: is a file, expected a folder for the run")
-    elif any(folder.iterdir()):
+    folder.mkdir(exist_ok=True)
+    if any(folder.iterdir()):
         _check_existing(request, note, facts, plan)
     with replacing(folder / "excluded.csv") as (partial,), partial.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -218,10 +216,17 @@ def _make_folder(request: TrainingRequest, recipe: Recipe, plan: SplitPlan, coho
         partial.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
+def _check_folder(folder: Path) -> None:
+    if not folder.exists():
+        check_writable_folder(folder)
+    elif not folder.is_dir():
+        raise ValueError(f"{folder}: is a file, expected a folder for the run")
+    elif any(folder.iterdir()) and not (folder / _NOTE).is_file():
+        raise ValueError(f"{folder}: is not empty and holds no run of pyadx; choose another folder")
+
+
 def _check_existing(request: TrainingRequest, note: Path, facts: dict[str, Any], plan: SplitPlan) -> None:
     folder = request.out
-    if not note.is_file():
-        raise ValueError(f"{folder}: is not empty and holds no run of pyadx; choose another folder")
     if request.overwrite:
         for name in ("rounds", "cache", "tensorboard"):
             shutil.rmtree(folder / name, ignore_errors=True)
