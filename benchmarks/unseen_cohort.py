@@ -1,0 +1,39 @@
+"""How well do trained networks tell the groups of a cohort that they have never seen?
+
+``python benchmarks/unseen_cohort.py COHORT CHECKPOINT...`` prints a table.
+"""
+
+import sys
+
+import numpy as np
+import torch
+
+from pyadx import models
+from pyadx.data.cohort import read_cohort
+from pyadx.data.inputs import prepare_scans
+from pyadx.inference.predict import class_probabilities
+from pyadx.training.metrics import classification_metrics
+
+
+def main():
+    cohort, checkpoints = sys.argv[1], sys.argv[2:]
+    print("| network | grid | epochs | scans | AUC | accuracy |\n| --- | --- | ---: | ---: | ---: | ---: |")
+    for path in checkpoints:
+        model = models.load(path)
+        card = model.card
+        scans = prepare_scans(read_cohort(cohort, card.class_names), card)
+        seen = {entry["sha256"] for entry in card.provenance["training_scans"]}
+        assert not seen & set(scans.hashes), "the cohort was trained on"
+        volumes = (torch.from_numpy(volume)[None, None] for volume in scans.volumes)
+        found = [class_probabilities(model, volume).numpy() for volume in volumes]
+        metrics = classification_metrics(scans.labels, np.concatenate(found))
+        grid = f"{'x'.join(map(str, card.in_shape))} at {card.preprocessing.spacing:g} mm"
+        print(
+            f"| {card.architecture} | {grid} | {card.provenance['epochs']} | {len(found)} | "
+            f"{metrics['auc']:.3f} | {metrics['accuracy']:.3f} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
