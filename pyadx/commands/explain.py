@@ -135,7 +135,7 @@ def run_explain(request: ExplainRequest) -> Explanation:
     write_heatmap(out, on_scan, scan, sidecar)
     if store is not None:
         store.unlink()
-    return Explanation(on_scan, sidecar, _warnings(fitted, card))
+    return Explanation(on_scan, sidecar, _warnings(fitted, card, sidecar["scan"]["seen_in_training"]))
 
 
 def _score_store(request: ExplainRequest, options: dict[str, Any], out: Path) -> Path | None:
@@ -180,6 +180,7 @@ def _provenance(
     request: ExplainRequest, model: nn.Module, card: ModelCard, fitted: FittedScan
 ) -> dict[str, Any]:
     """Say which model and scan a heatmap is of, and how the scan was brought to the model."""
+    own = voxel_hash(fitted.scan)
     return {
         "model": {
             "file": request.model.name,
@@ -190,8 +191,8 @@ def _provenance(
         "scan": {
             "file": request.scan.name,
             "shape": list(fitted.scan.data.shape),
-            "sha256": voxel_hash(fitted.scan),
-            "seen_in_training": seen_in_training(fitted, card),
+            "sha256": own,
+            "seen_in_training": seen_in_training(own, card),
         },
         "grid": {
             "shape": list(card.in_shape),
@@ -287,21 +288,20 @@ def _spacing(fitted: FittedScan) -> tuple[float, float, float]:
     return float(x), float(y), float(z)
 
 
-def seen_in_training(fitted: FittedScan, card: ModelCard) -> bool:
-    """Whether the checkpoint says that it was trained on this very image, whatever its file is called."""
+def seen_in_training(own: str, card: ModelCard) -> bool:
+    """Whether the checkpoint was trained on the image of this hash, whatever its file is called."""
     seen = card.provenance.get("training_scans", ())
-    own = voxel_hash(fitted.scan)
     return any(isinstance(entry, dict) and entry.get("sha256") == own for entry in seen)
 
 
-def _warnings(fitted: FittedScan, card: ModelCard) -> list[str]:
+def _warnings(fitted: FittedScan, card: ModelCard, seen: bool) -> list[str]:
     found = []
     if fitted.kept < 0.99:
         found.append(
             f"only {fitted.kept:.0%} of the scan's intensity lies on the network's grid "
             f"({'x'.join(map(str, card.in_shape))} voxels); crop or register the scan first"
         )
-    if seen_in_training(fitted, card):
+    if seen:
         found.append(
             f"{fitted.scan.path.name} was among the scans that the network was trained on: "
             "its prediction says nothing about unseen scans"

@@ -170,9 +170,13 @@ def _read_into(
         (one, first), (two, second) = list(sizes.items())[:2]
         raise ValueError(f"voxel sizes differ: {first} has {one} mm, {second} {two} mm; give a spacing")
     _refuse_duplicates(scans, hashes)
-    place = {name: i for i, name in enumerate(cohort.class_names)}
-    labels = np.array([place[scan.label] for scan in scans], np.int64)
+    labels = _class_indices(cohort, scans)
     return PreparedScans(volumes[: len(scans)], tuple(scans), labels, tuple(hashes), tuple(unreadable))
+
+
+def _class_indices(cohort: Cohort, scans: Sequence[ScanRecord]) -> np.ndarray:
+    place = {name: i for i, name in enumerate(cohort.class_names)}
+    return np.array([place[scan.label] for scan in scans], np.int64)
 
 
 def _refuse_duplicates(scans: Sequence[ScanRecord], hashes: Sequence[str]) -> None:
@@ -206,6 +210,5 @@ def _from_cache(cache: Path, key: str, cohort: Cohort) -> PreparedScans | None:
         hashes = tuple(facts["hashes"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    place = {name: i for i, name in enumerate(cohort.class_names)}
-    labels = np.array([place[scan.label] for scan in scans], np.int64)
+    labels = _class_indices(cohort, scans)
     return PreparedScans(volumes[: len(scans)], scans, labels, hashes, unreadable)

@@ -124,6 +124,7 @@ def train(
     if folder is not None:
         progress = load_state(folder, model, optimizer, belongs) or progress
     epochs = [Epoch(**row) for row in progress.rows]
+    found: np.ndarray | None = None
     for number in range(len(epochs) + 1, protocol.epochs + 1):
         started = time.perf_counter()
         random = np.random.default_rng([seed, 3, number])
@@ -134,13 +135,16 @@ def train(
         seconds = time.perf_counter() - started
         metrics = {"auc": float("nan"), "accuracy": float("nan")}
         if len(test_on):
-            metrics = classification_metrics(scans.labels[test_on], predict(model, scans, test_on, fabric))
+            found = predict(model, scans, test_on, fabric)
+            metrics = classification_metrics(scans.labels[test_on], found)
         epochs.append(Epoch(number, loss, **metrics, seconds=seconds, busy=busy / seconds))
         if folder is not None and fabric.is_global_zero:
             save_state(folder, model, optimizer, belongs, Progress([asdict(e) for e in epochs]))
         fabric.barrier()
         on_epoch(list(epochs))
-    return Trained(epochs, predict(model, scans, test_on, fabric))
+    if found is None:  # nobody to test, or all epochs were done before
+        found = predict(model, scans, test_on, fabric)
+    return Trained(epochs, found)
 
 
 def predict(model: nn.Module, scans: PreparedScans, which: np.ndarray, fabric: Any) -> np.ndarray:
