@@ -21,9 +21,12 @@ from pyadx.models.registry import ARCHITECTURES, attach_card
 
 _CARD_KEY = "pyadx"
 _PICKLES = (".pt", ".pth", ".ckpt")
+_HALVES = (torch.float16, torch.bfloat16)
 
 
-def save(model: nn.Module, path: str | os.PathLike[str], **card_changes: Any) -> None:
+def save(
+    model: nn.Module, path: str | os.PathLike[str], *, dtype: torch.dtype | None = None, **card_changes: Any
+) -> None:
     """Write a model's weights and card to a safetensors file.
 
     Parameters
@@ -33,6 +36,8 @@ def save(model: nn.Module, path: str | os.PathLike[str], **card_changes: Any) ->
     path : path
         File to write, ending in ``.safetensors``. Written beside it first and then renamed, so that
         an interrupted write leaves the old file whole.
+    dtype : torch.dtype, optional
+        Store weights in this floating-point type: float16 halves the file. `load` widens them again.
     **card_changes
         Fields of the model card to change in the file, such as ``trained=True``.
 
@@ -50,7 +55,7 @@ def save(model: nn.Module, path: str | os.PathLike[str], **card_changes: Any) ->
     if not isinstance(card, ModelCard):
         raise ValueError("only networks built or loaded by pyadx.models can be saved")
     metadata = {_CARD_KEY: json.dumps(replace(card, **card_changes).to_dict())}
-    state = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    state = {name: _stored(tensor, dtype) for name, tensor in model.state_dict().items()}
     with replacing(target) as (partial,):
         save_file(state, partial, metadata=metadata)
 
@@ -67,7 +72,8 @@ def load(path: str | os.PathLike[str]) -> nn.Module:
     Returns
     -------
     torch.nn.Module
-        In evaluation mode, on the CPU, with ``card`` and ``class_names`` attributes.
+        In evaluation mode, on the CPU, with ``card`` and ``class_names`` attributes. Weights stored in
+        half precision come as float32.
 
     Raises
     ------
@@ -87,7 +93,8 @@ def load(path: str | os.PathLike[str]) -> nn.Module:
             f"{source}: a checkpoint ends in .safetensors (or {', '.join(_PICKLES)}), "
             f"not {source.suffix or 'without a suffix'}"
         )
-    model.load_state_dict(state, assign=True)
+    widened = {name: t.float() if t.dtype in _HALVES else t for name, t in state.items()}
+    model.load_state_dict(widened, assign=True)
     for parameter in model.parameters():
         parameter.requires_grad_(True)
     return attach_card(model, card).eval()
@@ -100,6 +107,11 @@ def fingerprint(model: nn.Module) -> str:
         digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
+
+
+def _stored(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    kept = tensor.detach()
+    return (kept.to(dtype) if dtype is not None and kept.is_floating_point() else kept).contiguous()
 
 
 Contents = tuple[ModelCard, nn.Module, dict[str, Tensor]]
