@@ -21,7 +21,7 @@ import torch
 HERE = Path(__file__).resolve().parent
 PACKAGES = (
     "pyadx", "torch", "numpy", "scipy", "monai", "captum", "higra", "scikit-image", "SimpleITK",
-    "pytest-benchmark",
+    "pytest-benchmark", "lightning-fabric", "scikit-learn",
 )  # fmt: skip
 
 

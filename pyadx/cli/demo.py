@@ -14,15 +14,20 @@ def demo(
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Explain the MNI152 brain with an untrained network: Grad-CAM, strided occlusion, SA-3DUCM."""
+    """Explain a synthetic patient with trained networks: Grad-CAM, CAM, strided occlusion, SA-3DUCM."""
     from pyadx.commands.demo import run_demo
 
     result = run_demo(out, device, progress=not quiet)
     if quiet:
         return
     for name, explanation in result.explanations.items():
-        print(f"{name}: {explanation.sidecar['seconds']['explain']:.1f} s")
-    print("The network is UNTRAINED (random weights): these maps show the methods, not a disease.")
+        found, seconds = explanation.sidecar["prediction"]["AD"], explanation.sidecar["seconds"]["explain"]
+        architecture = explanation.sidecar["model"]["architecture"]
+        print(f"{name}: {seconds:.1f} s; {architecture} says AD with probability {found:.2f}")
+    print(
+        f"The patient is SYNTHETIC (severity {result.patient.severity:.2f} of 1), and so is the cohort that the "
+        "networks were trained on:\nthese maps say nothing about patients. planted.nii.gz is where the disease is."
+    )
     print(f"results: {result.folder.resolve()}")
     print(f"figures: {result.figure.resolve()}")
     print(f"         {result.hierarchy.resolve()}")

@@ -1,4 +1,4 @@
-"""``pyadx demo``: the whole way on a real brain, with a network that everybody can make."""
+"""``pyadx demo``: all methods on a synthetic patient, with networks that were trained on others."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,32 +6,34 @@ from typing import Any
 
 import numpy as np
 
-from pyadx import models
 from pyadx.commands.explain import ExplainRequest, Explanation, run_explain
 from pyadx.commands.segment import SegmentRequest, run_segment
-from pyadx.data.scans import read_scan
-from pyadx.files import check_writable_folder, replacing
+from pyadx.data.phantom import Person, SyntheticScan, cohort_grid, draw_people, make_scan, save_synthetic
+from pyadx.data.phantom.anatomy import HIPPOCAMPUS
+from pyadx.files import check_writable_folder
+from pyadx.models.demonstration import demonstration_checkpoint
 from pyadx.report.panels import check_figures_possible, save_panels
 
-ARCHITECTURE = "vggnet"
-SEED = 0
-_WINDOW, _STRIDE = 13, 13
+# The networks were trained on people of the cohort with seed 0.
+_SEED = 2
+_PLANTED = "planted"
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """Where the demo put its files, and the explanations by name."""
+    """Where the demo put its files, whose scan it explained, and the explanations by name."""
 
     folder: Path
     figure: Path
     hierarchy: Path
+    patient: Person
     explanations: dict[str, Explanation]
 
 
 def run_demo(folder: Path, device: str = "auto", progress: bool = True) -> DemoResult:
-    """Explain the MNI152 T1 brain with an untrained network: Grad-CAM, strided occlusion, SA-3DUCM.
+    """Explain a synthetic patient with networks that never saw it: Grad-CAM, CAM, occlusion, SA-3DUCM.
 
-    Writes ``scan.nii.gz``, ``untrained-vggnet.safetensors``, three heatmaps with sidecars, the label
+    Writes ``scan.nii.gz``, ``planted.nii.gz`` (where the disease is), four heatmaps with sidecars, the label
     volumes of the hierarchy, ``hierarchy.png`` and ``demo.png`` into ``folder``, replacing files of these
     names.
 
@@ -43,25 +45,26 @@ def run_demo(folder: Path, device: str = "auto", progress: bool = True) -> DemoR
     check_figures_possible()
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder}: is a file, expected a folder for the results")
-    template = _mni152()
+    patient = _patient()
+    scan = make_scan(patient, cohort_grid())
+    assert scan.planted is not None
     folder.mkdir(parents=True, exist_ok=True)
     scan_file = folder / "scan.nii.gz"
     check_writable_folder(scan_file)
-    _save_scan(template, scan_file)
-    checkpoint = folder / f"untrained-{ARCHITECTURE}.safetensors"
-    model = models.build(ARCHITECTURE, seed=SEED)
-    models.save(model, checkpoint, provenance={"weights": f"random, seed {SEED}"})
+    save_synthetic(scan_file, scan.t1)
+    save_synthetic(folder / f"{_PLANTED}.nii.gz", scan.planted)
 
-    jobs: dict[str, tuple[str, dict[str, Any]]] = {
-        "Grad-CAM, conv2b": ("gradcam", {"layer": "conv2b", "align": "receptive_field"}),
-        f"occlusion, {_WINDOW} voxels": ("occlusion", {"window": _WINDOW, "stride": _STRIDE}),
-        "SA-3DUCM": ("sa3ducm", {}),
+    jobs: dict[str, tuple[str, str, dict[str, Any]]] = {
+        "Grad-CAM, conv2b": ("gradcam", "vggnet", {"layer": "conv2b", "align": "receptive_field"}),
+        "CAM": ("cam", "resnet-shallow-gap", {"align": "receptive_field"}),
+        "occlusion, 7 voxels": ("occlusion", "vggnet", {"window": 7, "stride": 3}),
+        "SA-3DUCM": ("sa3ducm", "vggnet", {}),
     }
     explanations = {}
-    for name, (method, options) in jobs.items():
+    for name, (method, architecture, options) in jobs.items():
         request = ExplainRequest(
             scan=scan_file,
-            model=checkpoint,
+            model=demonstration_checkpoint(architecture),
             out=folder / f"{method}.nii.gz",
             method=method,
             options=options,
@@ -79,32 +82,19 @@ def run_demo(folder: Path, device: str = "auto", progress: bool = True) -> DemoR
         )
     )
     figure = folder / "demo.png"
-    scan = read_scan(scan_file)
-    on_scan = {name: explanation.heatmap for name, explanation in explanations.items()}
-    save_panels(figure, scan.data, on_scan, "MNI152 T1 brain, UNTRAINED 3D-VGGNet (random weights)")
-    return DemoResult(folder, figure, hierarchy, explanations)
+    _draw(figure, scan, explanations)
+    return DemoResult(folder, figure, hierarchy, patient, explanations)
 
 
-def _mni152() -> Any:
-    try:
-        from nilearn.datasets import load_mni152_template
-    except ImportError:
-        raise ValueError(
-            "the demo takes its scan from nilearn; install it with: pip install 'pyadx[report]'"
-        ) from None
-    return load_mni152_template(resolution=2)
+def _patient() -> Person:
+    """Return the most severely ill of a cohort that no network was trained on."""
+    return max(draw_people(103, _SEED), key=lambda person: person.severity)
 
 
-def _save_scan(template: Any, path: Path) -> None:
-    """Save the template with a clean background, as a masked scan has it.
-
-    Resampling leaves values around 1e-17 outside the brain.
-    """
-    import nibabel as nib
-
-    data = template.get_fdata(dtype=np.float32)
-    data = np.where(data < 1e-6, np.float32(0), data)
-    image = nib.Nifti1Image(data, template.affine)
-    image.header.set_xyzt_units("mm")
-    with replacing(path) as (partial,):
-        nib.save(image, partial)
+def _draw(figure: Path, scan: SyntheticScan, explanations: dict[str, Explanation]) -> None:
+    assert scan.planted is not None
+    rows = {"planted disease": np.abs(scan.planted)}
+    rows |= {name: explanation.heatmap for name, explanation in explanations.items()}
+    hippocampus = np.argwhere(scan.labels == HIPPOCAMPUS[0]).mean(0).round().astype(int).tolist()
+    title = "SYNTHETIC patient; networks trained on a synthetic cohort (CAM: ResNet-Shallow-GAP, else VGGNet)"
+    save_panels(figure, scan.t1, rows, title, at=hippocampus)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,10 +34,11 @@ def save_panels(
     heatmaps: Mapping[str, np.ndarray],
     title: str,
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    at: Sequence[int] | None = None,
 ) -> None:
     """Draw the scan and heatmaps over it, one row each, in three sections.
 
-    Sections cut the scan at its centre of mass. Colours run from 0 to the 99.5th percentile of each
+    Colours run from 0 to the 99.5th percentile of each
     heatmap's non-zero values (the ends are on its colour bar); weak values are transparent.
 
     Parameters
@@ -52,6 +53,8 @@ def save_panels(
         Written above the figure.
     spacing : tuple of float
         Voxel size in mm along each axis.
+    at : sequence of int, optional
+        Voxel that the sections cut; the scan's centre of mass without it.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -62,7 +65,7 @@ def save_panels(
     figure.suptitle(title, fontsize=11)
     # The last column holds the colour bars, so that sections stay aligned from row to row.
     axes = figure.subplots(len(rows), len(SECTIONS) + 1, squeeze=False, width_ratios=[1.0, 1.0, 1.0, 0.035])
-    centre = centre_of_mass(scan)
+    centre = centre_of_mass(scan) if at is None else list(at)
     for (name, heatmap), row in zip(rows.items(), axes, strict=True):
         overlay: Any = None
         top = _top(heatmap) if heatmap is not None else 0.0

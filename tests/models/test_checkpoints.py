@@ -7,6 +7,7 @@ import torch
 
 from pyadx import models
 from pyadx.models import Preprocessing
+from pyadx.models.demonstration import NETWORKS, demonstration_checkpoint
 
 safetensors = pytest.importorskip("safetensors.torch")
 
@@ -32,6 +33,34 @@ def test_round_trip_keeps_weights_card_and_outputs(model, tmp_path):
     assert all(p.requires_grad for p in loaded.parameters())
     scan = torch.rand(1, 1, 20, 21, 22)
     assert torch.equal(loaded(scan), model.eval()(scan))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_weights_stored_in_half_precision_come_back_as_float32(model, tmp_path, dtype):
+    whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
+    models.save(model, whole)
+    models.save(model, half, dtype=dtype)
+    assert half.stat().st_size < 0.55 * whole.stat().st_size
+    loaded = models.load(half).state_dict()
+    for name, tensor in model.state_dict().items():
+        assert loaded[name].dtype == tensor.dtype
+        expected = tensor.to(dtype).to(tensor.dtype) if tensor.is_floating_point() else tensor
+        assert torch.equal(loaded[name], expected)
+
+
+def test_demonstration_networks_are_trained_and_small_and_carry_their_record():
+    total = 0
+    for name in NETWORKS:
+        file = demonstration_checkpoint(name)
+        total += file.stat().st_size
+        card = models.load(file).card
+        assert card.architecture == name
+        assert card.trained
+        assert card.provenance["test"]["auc"] > 0.85
+        assert len(card.provenance["training_scans"]) == 76
+    assert total < 2_000_000
+    with pytest.raises(ValueError, match="vggnet and resnet-shallow-gap"):
+        demonstration_checkpoint("resnet")
 
 
 def test_plain_pickle_is_read_and_code_is_not_run(model, tmp_path):

@@ -1,6 +1,22 @@
 """A synthetic cohort on real anatomy, with planted and therefore known disease."""
 
-from pyadx.data.phantom.dataset import check_phantom, planted_file, write_phantom
-from pyadx.data.phantom.subject import Person, draw_people
+from pyadx.data.phantom.dataset import (
+    check_phantom,
+    cohort_grid,
+    planted_file,
+    save_synthetic,
+    write_phantom,
+)
+from pyadx.data.phantom.subject import Person, SyntheticScan, draw_people, make_scan
 
-__all__ = ["Person", "check_phantom", "draw_people", "planted_file", "write_phantom"]
+__all__ = [
+    "Person",
+    "SyntheticScan",
+    "check_phantom",
+    "cohort_grid",
+    "draw_people",
+    "make_scan",
+    "planted_file",
+    "save_synthetic",
+    "write_phantom",
+]

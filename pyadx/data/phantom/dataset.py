@@ -129,13 +129,13 @@ def write_subject(folder: Path, person: Person) -> None:
     derived = _derived(folder, person)
     for made in (anat, derived):
         made.mkdir(parents=True, exist_ok=True)
-    _save(anat / f"{person.name}_T1w.nii.gz", scan.t1)
+    save_synthetic(anat / f"{person.name}_T1w.nii.gz", scan.t1)
     _save_json(anat / f"{person.name}_T1w.json", {"Modality": "synthetic T1w", "SkullStripped": True})
-    _save(derived / f"{person.name}_dseg.nii.gz", scan.labels)
+    save_synthetic(derived / f"{person.name}_dseg.nii.gz", scan.labels)
     facts: dict[str, Any] = {"Group": person.group, "NaturalLogVolumeFactor": person.natural}
     if scan.twin is not None and scan.planted is not None:
-        _save(derived / f"{person.name}_desc-twin_T1w.nii.gz", scan.twin)
-        _save(derived / f"{person.name}_desc-planted_logvolume.nii.gz", scan.planted)
+        save_synthetic(derived / f"{person.name}_desc-twin_T1w.nii.gz", scan.twin)
+        save_synthetic(derived / f"{person.name}_desc-planted_logvolume.nii.gz", scan.planted)
         facts |= {
             "Severity": person.severity,
             "PlantedLogVolumeFactor": person.planted,
@@ -197,7 +197,8 @@ def _rows(people: Sequence[Person]) -> Iterator[str]:
         yield f"{person.name}\t{person.group}\t{person.age}\t{person.sex}\n"
 
 
-def _save(path: Path, data: np.ndarray) -> None:
+def save_synthetic(path: Path, data: np.ndarray) -> None:
+    """Write a volume on `cohort_grid` as NIfTI: beside it first, then renamed."""
     import nibabel as nib
 
     image = nib.Nifti1Image(data, cohort_grid().affine)
