@@ -96,5 +96,7 @@ def _draw(figure: Path, scan: SyntheticScan, explanations: dict[str, Explanation
     rows = {"planted disease": np.abs(scan.planted)}
     rows |= {name: explanation.heatmap for name, explanation in explanations.items()}
     hippocampus = np.argwhere(scan.labels == HIPPOCAMPUS[0]).mean(0).round().astype(int).tolist()
-    title = "SYNTHETIC patient; networks trained on a synthetic cohort (CAM: ResNet-Shallow-GAP, else VGGNet)"
+    title = (
+        "SYNTHETIC patient; networks trained on a synthetic cohort (CAM: ResNet-Shallow-GAP, else VGGNet)"
+    )
     save_panels(figure, scan.t1, rows, title, at=hippocampus)

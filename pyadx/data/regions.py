@@ -1,0 +1,178 @@
+"""Anatomical regions of a scan, from label volumes with FreeSurfer's numbers or from masks."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pyadx.data.scans import Scan, read_scan
+
+# FreeSurferColorLUT. aseg: cerebral cortex 3, 42; lateral ventricle 4, 43 and its inferior horn 5, 44;
+# hippocampus 17, 53. aparc+aseg divides the cortex into 1000-1035 and 2000-2035, where 1004 and 2004 are the
+# corpus callosum.
+REGIONS: dict[str, tuple[int, ...]] = {
+    "cortex": (
+        3,
+        42,
+        *(n for n in range(1000, 1036) if n != 1004),
+        *(n for n in range(2000, 2036) if n != 2004),
+    ),
+    "ventricle": (4, 5, 43, 44),
+    "hippocampus": (17, 53),
+}
+UNION = "union"
+_LEAST_INSIDE = 0.9  # of a label volume's regions in the scan's field of view; less is another space
+
+
+def read_labels(path: str | os.PathLike[str]) -> Scan:
+    """Read a label volume: NIfTI or MGZ, whole numbers.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be read, or holds values that are no labels.
+    """
+    labels = read_scan(path)
+    if not np.array_equal(labels.data, np.rint(labels.data)) or labels.data.min() < 0:
+        raise ValueError(
+            f"{labels.path}: holds negative or broken numbers; expected a label volume or mask"
+        )
+    return labels
+
+
+def regions_on_scan(
+    labels: Scan, scan: Scan, regions: Mapping[str, Sequence[int]] = REGIONS, *, union: bool = True
+) -> dict[str, np.ndarray]:
+    """Return masks of regions on the voxels of a scan, by nearest neighbour.
+
+    Parameters
+    ----------
+    labels : Scan
+        Label volume of the same head in the same space, of any grid.
+    scan : Scan
+        The scan, or anything else with its affine and shape.
+    regions : mapping
+        Name to label numbers.
+    union : bool
+        Also return all regions together, under ``"union"``.
+
+    Returns
+    -------
+    dict
+        Name to bool ``[I, J, K]`` in the scan's own axis order.
+
+    Raises
+    ------
+    ValueError
+        If the two do not lie in the same space, or a region has no voxel.
+    """
+    wanted = np.isin(labels.data, [number for numbers in regions.values() for number in numbers])
+    if not wanted.any():
+        raise ValueError(
+            f"{labels.path}: holds none of the regions {', '.join(regions)}; has it FreeSurfer's numbers?"
+        )
+    on_scan = labels_on_scan(labels, scan, wanted)
+    masks = {name: np.isin(on_scan, list(numbers)) for name, numbers in regions.items()}
+    empty = [name for name, mask in masks.items() if not mask.any()]
+    if empty:
+        raise ValueError(f"{labels.path}: has no voxel of the region {empty[0]}")
+    if union:
+        masks[UNION] = np.logical_or.reduce(list(masks.values()))
+    return masks
+
+
+def labels_on_scan(labels: Scan, scan: Scan, wanted: np.ndarray | None = None) -> np.ndarray:
+    """Return a label volume on the voxels of a scan, int32, by nearest neighbour.
+
+    Parameters
+    ----------
+    labels, scan : Scan
+        In the same world space.
+    wanted : numpy.ndarray, optional
+        Voxels of ``labels`` that must lie in the scan's field of view; those above 0 without it.
+
+    Raises
+    ------
+    ValueError
+        If a tenth of them or more does not.
+    """
+    from scipy import ndimage
+
+    to_labels = np.linalg.inv(labels.affine) @ scan.affine
+    _check_overlap(labels, scan, labels.data > 0 if wanted is None else wanted)
+    if labels.data.shape == scan.data.shape and np.allclose(to_labels, np.eye(4), atol=1e-4):
+        return labels.data.astype(np.int32)
+    return ndimage.affine_transform(
+        labels.data.astype(np.int32),
+        to_labels[:3, :3],
+        offset=to_labels[:3, 3],
+        output_shape=scan.data.shape,
+        order=0,
+        mode="constant",
+    )
+
+
+def read_mask(path: str | os.PathLike[str], scan: Scan) -> np.ndarray:
+    """Read any mask, bool on the voxels of a scan: what is not 0 is inside.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be read, does not lie in the scan's space, or is empty there.
+    """
+    mask = read_labels(path)
+    found = labels_on_scan(mask, scan) > 0
+    if not found.any():
+        raise ValueError(f"{mask.path}: has no voxel on the grid of {scan.path.name}")
+    return found
+
+
+def find_labels(cohort: Path, subject: str, kind: str) -> Path:
+    """Find the label volume of a subject in a data set.
+
+    Parameters
+    ----------
+    cohort : Path
+        Folder of the data set.
+    subject : str
+        Its id there.
+    kind : str
+        ``aseg`` or ``aparc+aseg``: FreeSurfer's own layout below ``derivatives`` or, for ``aseg``, BIDS
+        ``*_dseg.nii.gz``. Anything else is a pattern of a path, with ``{subject}`` for the id, from
+        the data set's folder.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or more than one.
+    """
+    if kind in ("aseg", "aparc+aseg"):
+        patterns = [f"derivatives/*/{subject}/mri/{kind}.{end}" for end in ("mgz", "nii.gz")]
+        if kind == "aseg":
+            patterns += [f"derivatives/*/{subject}/{part}anat/*_dseg.nii.gz" for part in ("", "ses-*/")]
+    elif "{subject}" in kind and not Path(kind).is_absolute() and ".." not in Path(kind).parts:
+        patterns = [kind.replace("{subject}", subject)]
+    else:
+        raise ValueError(
+            f"--regions must be aseg, aparc+aseg or a pattern below the data set with {{subject}}, got {kind!r}"
+        )
+    found = sorted({path for pattern in patterns for path in cohort.glob(pattern)})
+    if len(found) != 1:
+        what = "no label volume" if not found else f"{len(found)} label volumes ({found[0].name}, ...)"
+        raise ValueError(f"{cohort}: {what} of {subject} at {' or '.join(patterns)}; give a pattern to one")
+    return found[0]
+
+
+def _check_overlap(labels: Scan, scan: Scan, wanted: np.ndarray) -> None:
+    at = np.argwhere(wanted)
+    if len(at) == 0:
+        raise ValueError(f"{labels.path}: every voxel is 0; there is no region")
+    to_scan = np.linalg.inv(scan.affine) @ labels.affine
+    placed = at @ to_scan[:3, :3].T + to_scan[:3, 3]
+    inside = ((placed >= -0.5) & (placed <= np.array(scan.data.shape) - 0.5)).all(1).mean()
+    if inside < _LEAST_INSIDE:
+        raise ValueError(
+            f"{labels.path} and {scan.path}: only {inside:.0%} of the regions lie in the scan's field of view; "
+            "their affines do not place them in the same space (register one to the other first)"
+        )

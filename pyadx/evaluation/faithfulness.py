@@ -1,0 +1,160 @@
+"""Does a heatmap name the voxels that the network uses? Deletion and insertion curves."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pyadx import ops
+from pyadx.inference.batching import BatchSize, check_batch_size, in_batches
+from pyadx.inference.model_state import Forward, evaluation_mode
+from pyadx.inference.score import Score, check_outputs, check_score, class_score, resolve_target
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """A class score while voxels are taken away or brought back.
+
+    Attributes
+    ----------
+    fraction : numpy.ndarray
+        Share of the voxels that were deleted or inserted, ``[S + 1]``, from 0 to 1.
+    score : numpy.ndarray
+        Score of the target class, float64 ``[S + 1]``.
+    """
+
+    fraction: np.ndarray
+    score: np.ndarray
+
+    @property
+    def auc(self) -> float:
+        """Area under the curve, by trapezoids."""
+        widths = np.diff(self.fraction)
+        return float(np.sum(widths * (self.score[1:] + self.score[:-1]) / 2))
+
+
+@dataclass(frozen=True, eq=False)
+class Faithfulness:
+    """Deletion (small is good) and insertion (large is good) of one heatmap."""
+
+    deletion: Curve
+    insertion: Curve
+
+
+def deletion_insertion(
+    model: nn.Module,
+    volume: Tensor,
+    heatmap: Tensor | np.ndarray,
+    target: int | str,
+    *,
+    inside: Tensor | np.ndarray | None = None,
+    steps: int = 50,
+    fill: ops.Fill = 0.0,
+    score: Score = "probability",
+    batch_size: BatchSize = "auto",
+) -> Faithfulness:
+    """Delete voxels from the strongest on, and insert them into an empty scan (Petsiuk et al., BMVC 2018).
+
+    Voxels are ranked once into ``steps`` groups of equal size, one label volume serves all occluded copies,
+    and the copies are made batch by batch through `pyadx.ops.occlude_labels`. Equally strong voxels are
+    taken in the order of the volume.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Maps ``[B, 1, D, H, W]`` to class scores; left as it was found.
+    volume : Tensor
+        ``[1, D, H, W]`` or ``[1, 1, D, H, W]``.
+    heatmap : Tensor or numpy.ndarray
+        ``[D, H, W]``; its absolute value ranks the voxels.
+    target : int or str
+        Class whose score is followed.
+    inside : Tensor or numpy.ndarray, optional
+        bool ``[D, H, W]``: voxels that are ranked. Without it those that differ from ``fill`` where that is
+        one number, otherwise all. Voxels outside stay as they are.
+    steps : int
+        Groups of voxels.
+    fill : number, sequence or Tensor
+        What a deleted voxel becomes, as for `pyadx.ops.occlude_labels`.
+    score : {"probability", "logit"}
+        What is followed.
+    batch_size : int or "auto"
+        Copies per forward.
+
+    Returns
+    -------
+    Faithfulness
+        Both curves.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If shapes do not fit, the heatmap is not finite, or fewer voxels than steps are ranked.
+    """
+    check_score(score)
+    check_batch_size(batch_size)
+    scan = _one_scan(volume)
+    ranks = _rank_groups(scan, heatmap, inside, steps, fill).to(scan.device)
+    counts = torch.arange(steps + 1)
+    taken = torch.stack([torch.ones_like(counts), counts + 1], 1)
+    kept = torch.stack([counts + 1, torch.full_like(counts, steps + 1)], 1)
+    intervals = torch.cat([taken, kept])
+    scores = torch.empty(len(intervals), dtype=torch.float64)
+    forward = Forward(model)
+    with evaluation_mode(model), torch.no_grad():
+        index = resolve_target(target, check_outputs(forward(scan[None]), 1), model)
+
+        def run(start: int, stop: int) -> None:
+            copies = ops.occlude_labels(scan, ranks, intervals[start:stop], fill)
+            outputs = check_outputs(forward(copies), stop - start).double()
+            scores[start:stop] = class_score(outputs, index.expand(stop - start), score).cpu()
+
+        in_batches(len(intervals), batch_size, scan.device, run)
+    fraction = np.linspace(0, 1, steps + 1)
+    deletion, insertion = scores.numpy()[: steps + 1], scores.numpy()[steps + 1 :]
+    return Faithfulness(Curve(fraction, deletion), Curve(fraction, insertion))
+
+
+def _one_scan(volume: Tensor) -> Tensor:
+    scan = volume[0] if volume.dim() == 5 and volume.shape[0] == 1 else volume
+    if scan.dim() != 4:
+        raise ValueError(f"volume must be one scan [1,D,H,W] or [1,1,D,H,W], got {tuple(volume.shape)}")
+    return scan.detach()
+
+
+def _rank_groups(
+    scan: Tensor,
+    heatmap: Tensor | np.ndarray,
+    inside: Tensor | np.ndarray | None,
+    steps: int,
+    fill: ops.Fill,
+) -> Tensor:
+    """Return int32 ``[D, H, W]``: 1 for the strongest group of voxels to ``steps``, 0 where none is ranked."""
+    heat = np.abs(_array(heatmap))
+    shape = tuple(scan.shape[1:])
+    if heat.shape != shape:
+        raise ValueError(f"the heatmap has shape {heat.shape}, the scan {shape}")
+    if not np.isfinite(heat).all():
+        raise ValueError("the heatmap holds NaN or infinity; it cannot rank these voxels")
+    if inside is not None:
+        ranked = _array(inside)
+        if ranked.dtype != bool or ranked.shape != shape:
+            raise ValueError(
+                f"inside must be a bool mask of shape {shape}, got {ranked.dtype} {ranked.shape}"
+            )
+    elif isinstance(fill, int | float):
+        ranked = (scan != fill).any(0).cpu().numpy()
+    else:
+        ranked = np.ones(shape, bool)
+    at = np.flatnonzero(ranked)
+    if not 1 <= steps <= len(at):
+        raise ValueError(f"steps must be from 1 to the number of ranked voxels, {len(at)}, got {steps}")
+    order = np.argsort(-heat.ravel()[at], kind="stable")
+    groups = np.zeros(heat.size, np.int32)
+    groups[at[order]] = 1 + (np.arange(len(at)) * steps) // len(at)
+    return torch.from_numpy(groups.reshape(shape))
+
+
+def _array(values: Tensor | np.ndarray) -> np.ndarray:
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)

@@ -1,0 +1,169 @@
+"""Does a heatmap find a region? (paper section 4.3: precision and recall against segmented regions)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pyadx.evaluation.curves import PrecisionRecall, precision_recall
+
+
+@dataclass(frozen=True)
+class RegionScore:
+    """How well one heatmap finds one region.
+
+    Attributes
+    ----------
+    average_precision : float
+        Area under the exact precision-recall curve, 0 to 1.
+    prevalence : float
+        Share of the evaluated voxels in the region: what a random map reaches.
+    pointing : float
+        Pointing game (Zhang et al., IJCV 2018): whether the strongest voxel lies in the region; the share
+        that does where several are equally strong.
+    relevance_mass : float
+        Share of the heatmap's absolute sum in the region (Arras et al., Information Fusion 2022).
+    relevance_rank : float
+        Share of the region among the strongest voxels, as many as the region has; ties count by their
+        expectation (Arras et al., 2022).
+    """
+
+    average_precision: float
+    prevalence: float
+    pointing: float
+    relevance_mass: float
+    relevance_rank: float
+
+
+def localization(
+    heatmap: np.ndarray, regions: Mapping[str, np.ndarray], inside: np.ndarray | None = None
+) -> dict[str, RegionScore]:
+    """Score one heatmap against regions.
+
+    Parameters
+    ----------
+    heatmap : numpy.ndarray
+        ``[D, H, W]``; what matters is its absolute value.
+    regions : mapping
+        Name to bool mask ``[D, H, W]`` on the heatmap's grid.
+    inside : numpy.ndarray, optional
+        bool ``[D, H, W]``, such as the brain: only these voxels count. Without it the whole volume does, and
+        empty background, which is easy to leave dark, makes every figure look better.
+
+    Returns
+    -------
+    dict
+        Region to `RegionScore`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If shapes differ, the heatmap is not finite, or a region is empty or everywhere.
+    """
+    strength, masks = evaluated_voxels(heatmap, regions, inside)
+    curves = precision_recall(strength, masks)
+    return {name: region_score(curve, strength, masks[name]) for name, curve in curves.items()}
+
+
+def pooled_curves(
+    heatmaps: Sequence[np.ndarray],
+    regions: Sequence[Mapping[str, np.ndarray]],
+    inside: Sequence[np.ndarray | None] | None = None,
+) -> dict[str, PrecisionRecall]:
+    """Return precision-recall curves over the voxels of several scans together, as in the paper.
+
+    Parameters
+    ----------
+    heatmaps : sequence of numpy.ndarray
+        One per scan, as for `localization`.
+    regions : sequence of mapping
+        Regions of each scan; the same names for all.
+    inside : sequence of numpy.ndarray, optional
+        Voxels of each scan that count.
+
+    Returns
+    -------
+    dict
+        Region to `PrecisionRecall`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `localization`, or if the scans do not have the same regions.
+    """
+    if not heatmaps or len(regions) != len(heatmaps):
+        raise ValueError(f"got {len(heatmaps)} heatmaps and regions of {len(regions)} scans")
+    names = list(regions[0])
+    if any(sorted(one) != sorted(names) for one in regions):
+        raise ValueError(f"every scan needs the regions {', '.join(names)}")
+    within = inside if inside is not None else [None] * len(heatmaps)
+    parts = [evaluated_voxels(*one) for one in zip(heatmaps, regions, within, strict=True)]
+    strength = np.concatenate([part[0] for part in parts])
+    masks = {name: np.concatenate([part[1][name] for part in parts]) for name in names}
+    return precision_recall(strength, masks)
+
+
+def region_score(curve: PrecisionRecall, strength: np.ndarray, mask: np.ndarray) -> RegionScore:
+    """Return all figures of one region from its curve and the evaluated voxels."""
+    total = float(np.sum(strength, dtype=np.float64))
+    return RegionScore(
+        average_precision=curve.average_precision,
+        prevalence=curve.prevalence,
+        pointing=float(curve.precision[0]),
+        relevance_mass=float(np.sum(strength[mask], dtype=np.float64) / total)
+        if total > 0
+        else float("nan"),
+        relevance_rank=_rank_accuracy(curve),
+    )
+
+
+def evaluated_voxels(
+    heatmap: np.ndarray, regions: Mapping[str, np.ndarray], inside: np.ndarray | None = None
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return the absolute values ``[N]`` and region masks ``[N]`` of the voxels that count."""
+    heatmap = np.asarray(heatmap)
+    if inside is not None and (inside.dtype != bool or inside.shape != heatmap.shape):
+        raise ValueError(
+            f"inside must be a bool mask of the heatmap's shape {heatmap.shape}, got {inside.dtype} "
+            f"{inside.shape}"
+        )
+    for name, mask in regions.items():
+        if np.shape(mask) != heatmap.shape:
+            raise ValueError(f"region {name!r} has shape {np.shape(mask)}, the heatmap {heatmap.shape}")
+    if inside is None:
+        return np.abs(heatmap).ravel(), {name: np.ravel(mask) for name, mask in regions.items()}
+    return np.abs(heatmap[inside]), {name: np.asarray(mask)[inside] for name, mask in regions.items()}
+
+
+def bootstrap_mean(values: Sequence[float], *, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
+    """Return the interval of the mean over scans, by the percentile bootstrap (10,000 draws).
+
+    Parameters
+    ----------
+    values : sequence of float
+        One per scan.
+    level : float
+        Confidence level.
+    seed : int
+        Of the draws.
+
+    Returns
+    -------
+    tuple of float
+        Lower and upper end; NaN for fewer than two scans, where nothing can be said.
+    """
+    known = np.asarray(values, np.float64)
+    if len(known) < 2:
+        return float("nan"), float("nan")
+    draws = np.random.default_rng(seed).integers(0, len(known), (10_000, len(known)))
+    means = known[draws].mean(1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _rank_accuracy(curve: PrecisionRecall) -> float:
+    size = int(curve.hits[-1])
+    at = int(np.searchsorted(curve.found, size))
+    before_found, before_hits = (0, 0) if at == 0 else (int(curve.found[at - 1]), int(curve.hits[at - 1]))
+    tied, tied_hits = int(curve.found[at]) - before_found, int(curve.hits[at]) - before_hits
+    return (before_hits + tied_hits * (size - before_found) / tied) / size
