@@ -25,8 +25,9 @@ def demo(
         architecture = explanation.sidecar["model"]["architecture"]
         print(f"{name}: {seconds:.1f} s; {architecture} says AD with probability {found:.2f}")
     print(
-        f"The patient is SYNTHETIC (severity {result.patient.severity:.2f} of 1), and so is the cohort that the "
-        "networks were trained on:\nthese maps say nothing about patients. planted.nii.gz is where the disease is."
+        f"The patient is SYNTHETIC (severity {result.patient.severity:.2f} of 1), and so is the cohort "
+        "that the networks learned from: these maps say nothing about real patients.\n"
+        "planted.nii.gz is where the disease is."
     )
     print(f"results: {result.folder.resolve()}")
     print(f"figures: {result.figure.resolve()}")

@@ -33,9 +33,9 @@ class DemoResult:
 def run_demo(folder: Path, device: str = "auto", progress: bool = True) -> DemoResult:
     """Explain a synthetic patient with networks that never saw it: Grad-CAM, CAM, occlusion, SA-3DUCM.
 
-    Writes ``scan.nii.gz``, ``planted.nii.gz`` (where the disease is), four heatmaps with sidecars, the label
-    volumes of the hierarchy, ``hierarchy.png`` and ``demo.png`` into ``folder``, replacing files of these
-    names.
+    Writes ``scan.nii.gz``, ``planted.nii.gz`` (where the disease is), four heatmaps with sidecars,
+    the label volumes of the hierarchy, ``hierarchy.png`` and ``demo.png`` into ``folder``, replacing
+    files of these names.
 
     Raises
     ------

@@ -9,8 +9,8 @@ import numpy as np
 from pyadx.data.scans import Scan, read_scan
 
 # FreeSurferColorLUT. aseg: cerebral cortex 3, 42; lateral ventricle 4, 43 and its inferior horn 5, 44;
-# hippocampus 17, 53. aparc+aseg divides the cortex into 1000-1035 and 2000-2035, where 1004 and 2004 are the
-# corpus callosum.
+# hippocampus 17, 53. aparc+aseg divides the cortex into 1000-1035 and 2000-2035, where 1004 and 2004 are
+# the corpus callosum.
 REGIONS: dict[str, tuple[int, ...]] = {
     "cortex": (
         3,
@@ -155,7 +155,8 @@ def find_labels(cohort: Path, subject: str, kind: str) -> Path:
         patterns = [kind.replace("{subject}", subject)]
     else:
         raise ValueError(
-            f"--regions must be aseg, aparc+aseg or a pattern below the data set with {{subject}}, got {kind!r}"
+            "--regions must be aseg, aparc+aseg or a pattern below the data set with {subject}, "
+            f"got {kind!r}"
         )
     found = sorted({path for pattern in patterns for path in cohort.glob(pattern)})
     if len(found) != 1:
@@ -173,6 +174,6 @@ def _check_overlap(labels: Scan, scan: Scan, wanted: np.ndarray) -> None:
     inside = ((placed >= -0.5) & (placed <= np.array(scan.data.shape) - 0.5)).all(1).mean()
     if inside < _LEAST_INSIDE:
         raise ValueError(
-            f"{labels.path} and {scan.path}: only {inside:.0%} of the regions lie in the scan's field of view; "
-            "their affines do not place them in the same space (register one to the other first)"
+            f"{labels.path} and {scan.path}: only {inside:.0%} of the regions lie in the scan's field of "
+            "view; their affines do not place them in the same space (register one to the other first)"
         )

@@ -1,9 +1,9 @@
 """Exact precision-recall curves of one heatmap against many regions at once.
 
-Sorting is what costs: scikit-learn's `precision_recall_curve` sorts the scores anew for every region. Here
-they are sorted once, and each region only counts its voxels along that order. Equal scores are one threshold,
-as an occlusion map is piecewise constant and the order inside a tie means nothing. The numbers are those
-of scikit-learn.
+Sorting is what costs: scikit-learn's `precision_recall_curve` sorts the scores anew for every region.
+Here they are sorted once, and each region only counts its voxels along that order. Equal scores are one
+threshold, as an occlusion map is piecewise constant and the order inside a tie means nothing. The
+numbers are those of scikit-learn.
 """
 
 from collections.abc import Mapping

@@ -130,7 +130,7 @@ def _rank_groups(
     steps: int,
     fill: ops.Fill,
 ) -> Tensor:
-    """Return int32 ``[D, H, W]``: 1 for the strongest group of voxels to ``steps``, 0 where none is ranked."""
+    """Return int32 ``[D, H, W]``: 1 for the strongest group of voxels to ``steps``, 0 for unranked ones."""
     heat = np.abs(_array(heatmap))
     shape = tuple(scan.shape[1:])
     if heat.shape != shape:

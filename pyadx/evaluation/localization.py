@@ -47,8 +47,8 @@ def localization(
     regions : mapping
         Name to bool mask ``[D, H, W]`` on the heatmap's grid.
     inside : numpy.ndarray, optional
-        bool ``[D, H, W]``, such as the brain: only these voxels count. Without it the whole volume does, and
-        empty background, which is easy to leave dark, makes every figure look better.
+        bool ``[D, H, W]``, such as the brain: only these voxels count. Without it the whole volume does,
+        and empty background, which is easy to leave dark, makes every figure look better.
 
     Returns
     -------

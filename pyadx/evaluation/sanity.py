@@ -1,4 +1,4 @@
-"""Sanity of explanations: do they follow the weights, agree with each other, and survive noise?"""
+"""Sanity of explanations: whether they follow the weights, agree with each other and survive noise."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
@@ -64,9 +64,10 @@ def agreement(
 
 
 def randomised_weights(model: nn.Module, seed: int = 0) -> Iterator[tuple[str, nn.Module]]:
-    """Yield a copy of a network with ever more layers randomised, from the output down (Adebayo et al., 2018).
+    """Yield a copy of a network with ever more layers randomised, from the output down.
 
-    Each layer's weights are permuted, so that their distribution stays and what was learned goes.
+    Each layer's weights are permuted, so that their distribution stays and what was learned goes
+    (Adebayo et al., NeurIPS 2018, who drew them anew).
 
     Parameters
     ----------
