@@ -36,3 +36,18 @@ def poisoned_memory():
     yield
     torch.use_deterministic_algorithms(deterministic)
     torch.utils.deterministic.fill_uninitialized_memory = filling
+
+
+@pytest.fixture
+def run(capfd):
+    """Run the command line; returns exit code, standard output and standard error."""
+
+    def call(*arguments):
+        from pyadx.cli import main
+
+        capfd.readouterr()
+        code = main([str(a) for a in arguments])
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return call

@@ -67,8 +67,8 @@ def html_page(
     title : str
         Heading; any text, it is escaped.
     labels : numpy.ndarray, optional
-        Label volume with FreeSurfer's numbers on the scan's voxels: outlines of its regions, and their names
-        at the crosshair.
+        Label volume with FreeSurfer's numbers on the scan's voxels: outlines of its regions, and their
+        names at the crosshair.
     curves : mapping, optional
         Heatmap name to region to precision-recall curve, drawn beneath.
     panels : bool
@@ -82,8 +82,8 @@ def html_page(
     for heat in heatmaps:
         if heat.values.shape != scan.data.shape:
             raise ValueError(
-                f"{heat.name}: has shape {heat.values.shape}, the scan {scan.data.shape}; a heatmap must lie on "
-                "the scan's voxels"
+                f"{heat.name}: has shape {heat.values.shape}, the scan {scan.data.shape}; "
+                "a heatmap must lie on the scan's voxels"
             )
         if not np.isfinite(heat.values).all():
             raise ValueError(f"{heat.name}: holds NaN or infinity")
@@ -128,7 +128,7 @@ def _volume(file: str, values: np.ndarray, affine: np.ndarray) -> dict[str, Any]
 
 
 def _regions(labels: np.ndarray, scan: Scan) -> dict[str, Any]:
-    """Number regions from 1, as the viewer's label colours want them."""
+    """Return the regions, numbered from 1 as the label colours of the viewer want them."""
     if labels.shape != scan.data.shape:
         raise ValueError(f"the label volume has shape {labels.shape}, the scan {scan.data.shape}")
     numbered = np.zeros(labels.shape, np.uint8)
@@ -143,7 +143,14 @@ def _regions(labels: np.ndarray, scan: Scan) -> dict[str, Any]:
         "file": "regions.nii.gz",
         "nifti": base64.b64encode(nifti).decode("ascii"),
         "names": names,
-        "colours": {"R": red, "G": green, "B": blue, "A": clear, "I": [*range(len(names))], "labels": names},
+        "colours": {
+            "R": red,
+            "G": green,
+            "B": blue,
+            "A": clear,
+            "I": [*range(len(names))],
+            "labels": names,
+        },
     }
 
 
@@ -161,7 +168,9 @@ def _note(heatmaps: Sequence[PageHeatmap]) -> str:
     notes = [_NOTE]
     models = [heat.facts.get("model", {}) for heat in heatmaps]
     if any(isinstance(model, dict) and model.get("trained") is False for model in models):
-        notes.append("A network here is UNTRAINED (random weights): its maps show the method, not a disease.")
+        notes.append(
+            "A network here is UNTRAINED (random weights): its maps show the method, not a disease."
+        )
     return " ".join(notes)
 
 
@@ -193,10 +202,14 @@ def _sections(
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "curves.png"
             save_precision_recall(file, curves, "Precision and recall against anatomical regions")
-            parts.append("<h2>Localisation</h2>" + _image(file, "Precision-recall curves") + _ap_table(curves))
+            parts.append(
+                "<h2>Localisation</h2>" + _image(file, "Precision-recall curves") + _ap_table(curves)
+            )
     for heat in known:
         text = html.escape(json.dumps(heat.facts, indent=2, ensure_ascii=False))
-        parts.append(f"<details><summary>Provenance: {html.escape(heat.name)}</summary><pre>{text}</pre></details>")
+        parts.append(
+            f"<details><summary>Provenance: {html.escape(heat.name)}</summary><pre>{text}</pre></details>"
+        )
     return "\n".join(parts)
 
 
@@ -217,7 +230,8 @@ def _facts_table(heatmaps: Sequence[PageHeatmap]) -> str:
 def _ap_table(curves: Mapping[str, Mapping[str, PrecisionRecall]]) -> str:
     regions = list(next(iter(curves.values())))
     rows: list[list[Any]] = [
-        [name, *(f"{own[region].average_precision:.3f}" for region in regions)] for name, own in curves.items()
+        [name, *(f"{own[region].average_precision:.3f}" for region in regions)]
+        for name, own in curves.items()
     ]
     first = next(iter(curves.values()))
     rows.append(["prevalence (a random map)", *(f"{first[region].prevalence:.3f}" for region in regions)])

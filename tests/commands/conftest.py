@@ -2,7 +2,6 @@ import pytest
 from commands_support import AFFINE, brain
 
 from pyadx import models
-from pyadx.cli import main
 from pyadx.models import Preprocessing
 
 
@@ -24,16 +23,3 @@ def here(tmp_path, monkeypatch, checkpoints):
     for file in checkpoints.iterdir():
         (tmp_path / file.name).symlink_to(file)
     return tmp_path
-
-
-@pytest.fixture
-def run(capfd):
-    """Run the command line; returns exit code, standard output and standard error."""
-
-    def call(*arguments):
-        capfd.readouterr()
-        code = main([str(a) for a in arguments])
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return call

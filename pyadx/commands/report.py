@@ -1,0 +1,106 @@
+"""``pyadx report``: a scan and its heatmaps as one page that opens offline."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyadx.data.heatmaps import sidecar_path
+from pyadx.data.regions import labels_on_scan, read_labels, regions_on_scan
+from pyadx.data.scans import Scan, read_scan
+from pyadx.evaluation import PrecisionRecall, pooled_curves
+from pyadx.files import check_output_file
+from pyadx.report.page import PageHeatmap, html_page, save_page
+from pyadx.report.panels import check_figures_possible
+
+_SAME_PLACE = 1e-3  # of affines, mm
+
+
+@dataclass(frozen=True)
+class ReportRequest:
+    """Everything that decides a page."""
+
+    scan: Path
+    heatmaps: Sequence[Path]
+    out: Path
+    regions: Path | None = None
+    title: str | None = None
+    overwrite: bool = False
+
+
+def run_report(request: ReportRequest) -> int:
+    """Write the page; return its size in bytes.
+
+    Raises
+    ------
+    ValueError
+        If a file cannot be read, does not lie on the scan's voxels, or the page cannot be written.
+    """
+    check_figures_possible()
+    if request.out.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"{request.out}: a page is written as .html")
+    check_output_file(request.out, overwrite=request.overwrite)
+    if not request.heatmaps:
+        raise ValueError("give at least one heatmap")
+    scan = read_scan(request.scan)
+    heatmaps = named([(path, *_read_heatmap(path, scan)) for path in request.heatmaps])
+    labels, curves = None, None
+    if request.regions is not None:
+        volume = read_labels(request.regions)
+        labels = labels_on_scan(volume, scan)
+        curves = _curves(heatmaps, regions_on_scan(volume, scan), scan)
+    page = html_page(
+        scan, heatmaps, title=request.title or f"Heatmaps of {scan.path.name}", labels=labels, curves=curves
+    )
+    save_page(request.out, page)
+    return request.out.stat().st_size
+
+
+def named(heatmaps: Sequence[tuple[Path, np.ndarray, dict[str, Any]]]) -> list[PageHeatmap]:
+    """Name heatmaps by what their sidecars say, by their files where that does not tell them apart."""
+    names = [_name(path, facts) for path, _, facts in heatmaps]
+    found = []
+    for (path, values, facts), name in zip(heatmaps, names, strict=True):
+        unique = name if names.count(name) == 1 else f"{name} ({path.name})"
+        found.append(PageHeatmap(unique, values, facts))
+    return found
+
+
+def _name(path: Path, facts: dict[str, Any]) -> str:
+    method = facts.get("method")
+    if not isinstance(method, str):
+        return path.name
+    words = {"gradcam": "Grad-CAM", "cam": "CAM", "sa3ducm": "SA-3DUCM"}.get(method, method)
+    parameters, model = facts.get("parameters"), facts.get("model")
+    layer = parameters.get("layer") if isinstance(parameters, dict) else None
+    network = model.get("architecture") if isinstance(model, dict) else None
+    details = ", ".join(str(word) for word in (network, layer) if word)
+    return f"{words} ({details})" if details else words
+
+
+def _read_heatmap(path: Path, scan: Scan) -> tuple[np.ndarray, dict[str, Any]]:
+    heat = read_scan(path)
+    same = heat.data.shape == scan.data.shape and np.allclose(heat.affine, scan.affine, atol=_SAME_PLACE)
+    if not same:
+        raise ValueError(
+            f"{path}: does not lie on the voxels of {scan.path.name} (other shape or affine); "
+            "a heatmap of pyadx explain does"
+        )
+    note = sidecar_path(path)
+    try:
+        facts = json.loads(note.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return heat.data, {}
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{note}: cannot be read as JSON ({error})") from None
+    return heat.data, facts if isinstance(facts, dict) else {}
+
+
+def _curves(
+    heatmaps: Sequence[PageHeatmap], regions: dict[str, np.ndarray], scan: Scan
+) -> dict[str, dict[str, PrecisionRecall]]:
+    brain = scan.data != 0
+    return {heat.name: pooled_curves([heat.values], [regions], [brain]) for heat in heatmaps}

@@ -1,0 +1,90 @@
+"""The interactive view of a scan and its heatmaps in a notebook."""
+
+import html
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from pyadx.data.scans import Scan, read_scan
+from pyadx.report.page import PageHeatmap, html_page
+
+Volume = Scan | Tensor | np.ndarray | str | os.PathLike[str]
+
+
+class View:
+    """What `show` returns: a notebook displays it; ``page`` is its HTML.
+
+    Parameters
+    ----------
+    page : str
+        A whole page.
+    height : int
+        Of the frame, pixels.
+    """
+
+    def __init__(self, page: str, height: int) -> None:
+        self.page, self.height = page, height
+
+    def _repr_html_(self) -> str:
+        frame = f'width="100%" height="{self.height}" style="border:0" sandbox="allow-scripts"'
+        return f'<iframe {frame} srcdoc="{html.escape(self.page)}"></iframe>'
+
+
+def show(
+    scan: Volume,
+    heatmap: Volume | Mapping[str, Volume],
+    *,
+    spacing: float | tuple[float, float, float] = 2.0,
+    title: str = "",
+    height: int = 860,
+) -> View:
+    """Display a scan and heatmaps interactively in a notebook.
+
+    Parameters
+    ----------
+    scan : Scan, Tensor, numpy.ndarray or path
+        A scan file, or a volume as explainers take it: ``[D, H, W]``, with leading axes of length one.
+    heatmap : Scan, Tensor, numpy.ndarray, path, or mapping
+        One heatmap on the same voxels, or several by name.
+    spacing : float or tuple of float
+        Voxel size in mm where the scan is an array, whose axes are taken as right, anterior, superior.
+    title : str
+        Heading.
+    height : int
+        Pixels.
+
+    Returns
+    -------
+    View
+        Shown by Jupyter as it is.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ, or a heatmap is not finite.
+    """
+    beneath = _scan(scan, spacing)
+    several = heatmap if isinstance(heatmap, Mapping) else {"heatmap": heatmap}
+    rows = [PageHeatmap(name, _scan(values, spacing).data) for name, values in several.items()]
+    return View(html_page(beneath, rows, title=title or beneath.path.name, panels=False), height)
+
+
+def _scan(volume: Volume, spacing: float | tuple[float, float, float]) -> Scan:
+    if isinstance(volume, Scan):
+        return volume
+    if isinstance(volume, str | os.PathLike):
+        return read_scan(volume)
+    values: Any = (
+        volume.detach().cpu().float().numpy() if isinstance(volume, Tensor) else np.asarray(volume)
+    )
+    while values.ndim > 3 and values.shape[0] == 1:
+        values = values[0]
+    if values.ndim != 3:
+        raise ValueError(f"expected one volume [D,H,W], got shape {values.shape}")
+    affine = np.diag([*np.broadcast_to(spacing, 3).tolist(), 1.0])
+    return Scan(Path("scan"), SimpleNamespace(affine=affine), values.astype(np.float32, copy=False))
