@@ -83,7 +83,7 @@ def run_explain(request: ExplainRequest) -> Explanation:
     out = check_heatmap_path(request.out, overwrite=request.overwrite)
     if request.figure is not None:
         _check_figure_path(request.figure, request.overwrite)
-    options = _method_options(request.method, request.options)
+    options = method_options(request.method, request.options)
     store = _score_store(request, options, out)
     batch_size = _batch_size(request.batch_size)
     device = pick_device(request.device)
@@ -232,7 +232,14 @@ def _explainer(
     return GradCAM(model, **options, **common)
 
 
-def _method_options(method: str, given: dict[str, Any]) -> dict[str, Any]:
+def method_options(method: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Return all options of a method: those given, and the defaults of the others.
+
+    Raises
+    ------
+    ValueError
+        If there is no such method, or an option has no meaning for it.
+    """
     if method not in get_args(Method):
         raise ValueError(f"--method must be one of {', '.join(get_args(Method))}, got {method!r}")
     known = _OPTIONS[method]

@@ -177,6 +177,20 @@ def _hardware(request: TrainingRequest) -> Hardware:
     return Hardware(device.type, request.devices, request.precision)
 
 
+def run_facts(folder: Path) -> dict[str, Any]:
+    """Return what a run's folder says about its cohort, network and protocol.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no run.
+    """
+    try:
+        return json.loads((folder / _NOTE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise ValueError(f"{folder}: holds no run of pyadx train") from None
+
+
 def _fits_into_memory(cohort: Cohort, card: ModelCard) -> bool:
     d, h, w = card.in_shape
     try:

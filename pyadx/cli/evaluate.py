@@ -1,0 +1,64 @@
+"""``pyadx evaluate`` and ``pyadx reproduce``."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pyadx.cli.app import Device, Quiet, app
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Folder of pyadx train, or a checkpoint.", metavar="RUN")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for tables, figures and heatmaps.")],
+    cohort: Annotated[Path | None, typer.Option(help="Default: the one that RUN was trained on.")] = None,
+    regions: Annotated[
+        str, typer.Option(help="aseg, aparc+aseg, or a pattern in the data set with {subject}.")
+    ] = "aseg",
+    subjects: Annotated[
+        str | None, typer.Option(help="Ids, or a file of ids; default: those RUN set aside.")
+    ] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Such as occlusion,sa3ducm,cam,gradcam:conv2b; default: all.")
+    ] = None,
+    window: Annotated[int, typer.Option(help="Occlusion: window in voxels.")] = 7,
+    stride: Annotated[int, typer.Option(help="Occlusion: stride in voxels.")] = 1,
+    align: Annotated[str, typer.Option(help="CAM, Grad-CAM: stretch or receptive_field.")] = "stretch",
+    target: Annotated[str, typer.Option(help="Class to explain.")] = "AD",
+    inside: Annotated[str, typer.Option(help="Voxels that count: brain or volume.")] = "brain",
+    faithfulness: Annotated[
+        bool, typer.Option("--faithfulness", help="Also deletion and insertion curves.")
+    ] = False,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Measure which method finds which region: precision-recall, pointing game, relevance."""
+    from pyadx.commands.evaluate import EvaluateRequest, run_evaluate
+
+    options: dict[str, dict[str, Any]] = {
+        "occlusion": {"window": window, "stride": stride},
+        "cam": {"align": align},
+        "gradcam": {"align": align},
+    }
+    request = EvaluateRequest(
+        run,
+        out,
+        cohort,
+        regions,
+        subjects,
+        methods,
+        options,
+        target,
+        inside,
+        faithfulness,
+        device,
+        not quiet,
+    )
+    evaluation = run_evaluate(request)
+    for warning in evaluation.warnings:
+        print(f"pyadx: warning: {warning}", file=sys.stderr)
+    if not quiet:
+        print(evaluation.markdown)
+        print(f"results: {out}")

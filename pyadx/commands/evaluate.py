@@ -1,0 +1,247 @@
+"""``pyadx evaluate``: all methods of a trained network against all regions, on scans it never saw."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyadx import models
+from pyadx.commands.devices import pick_device
+from pyadx.commands.faithful import Faithful, faithfulness_of, write_faithfulness
+from pyadx.commands.heatmaps import HeatmapJob, heatmap_of, parse_job
+from pyadx.commands.train import checkpoint_file
+from pyadx.commands.training import run_facts
+from pyadx.data.cohort import ScanRecord, read_cohort
+from pyadx.data.cohort.splits import load_plan
+from pyadx.data.derivatives import start_derivatives
+from pyadx.data.phantom import planted_file
+from pyadx.data.regions import find_labels, read_labels, regions_on_scan
+from pyadx.data.scans import Scan, read_scan
+from pyadx.evaluation.scoreboard import Scoreboard, scoreboard_markdown, write_scores
+from pyadx.files import check_writable_folder, replacing
+from pyadx.inference.progress import progress_bar
+from pyadx.inference.score import class_index
+from pyadx.report.comparison import save_comparison
+from pyadx.report.panels import check_figures_possible
+from pyadx.report.precision_recall import save_precision_recall
+
+PLANTED = "planted"
+_PLANTED_SHARE = 0.1  # of the strongest change; what is less is the blur of the region's border
+_DEFAULT_METHODS = {
+    "vggnet": ("occlusion", "sa3ducm", "gradcam:conv4c", "gradcam:conv2b"),
+    "resnet": ("occlusion", "sa3ducm", "gradcam:voxres9_out", "gradcam:bn4"),
+    "resnet-gap": ("sa3ducm", "cam", "gradcam:bn4"),
+    "resnet-shallow-gap": ("sa3ducm", "cam"),
+}
+
+
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """Everything that decides an evaluation.
+
+    ``run`` is the folder of a training, or a checkpoint; ``options`` holds the options of each method.
+    """
+
+    run: Path
+    out: Path
+    cohort: Path | None = None
+    regions: str = "aseg"
+    subjects: str | None = None
+    methods: str | None = None
+    options: dict[str, dict[str, Any]] | None = None
+    target: str = "AD"
+    inside: str = "brain"
+    faithfulness: bool = False
+    device: str = "auto"
+    progress: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A scan to evaluate on, with its regions on its own voxels."""
+
+    record: ScanRecord
+    scan: Scan
+    regions: dict[str, np.ndarray]
+    inside: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What an evaluation found."""
+
+    board: Scoreboard
+    markdown: str
+    warnings: list[str]
+
+
+def run_evaluate(request: EvaluateRequest) -> Evaluation:
+    """Evaluate; write heatmaps, tables and figures into a folder. Heatmaps that are there are kept.
+
+    Raises
+    ------
+    ValueError
+        If anything does not fit; before any heatmap is made.
+    """
+    check_figures_possible()
+    if request.inside not in ("brain", "volume"):
+        raise ValueError(f"--inside must be brain or volume, got {request.inside!r}")
+    if request.out.exists() and not request.out.is_dir():
+        raise ValueError(f"{request.out}: is a file, expected a folder for the results")
+    check_writable_folder(request.out / "localization.csv" if request.out.exists() else request.out)
+    pick_device(request.device)
+    checkpoint, note = _checkpoint(request.run)
+    card: Any = models.load(checkpoint).card
+    class_index(request.target, len(card.class_names), card.class_names)
+    jobs = _jobs(request, checkpoint, card.architecture)
+    source = request.cohort or (Path(note["cohort"]) if note else None)
+    if source is None:
+        raise ValueError(f"{request.run}: is a checkpoint; name the cohort with --cohort")
+    records = _chosen(request, source, card.class_names)
+    subjects = [read_subject(record, source, request.regions, request.inside) for record in records]
+    evaluation = evaluate_jobs(
+        jobs,
+        subjects,
+        request.out,
+        source,
+        target=request.target,
+        device=request.device,
+        progress=request.progress,
+        faithfulness=request.faithfulness,
+    )
+    words = f"{request.run.name}: {card.architecture}, {len(subjects)} scans, inside the {request.inside}"
+    return replace(evaluation, markdown=write_evaluation(evaluation.board, request.out, words))
+
+
+def evaluate_jobs(
+    jobs: Sequence[HeatmapJob],
+    subjects: Sequence[Subject],
+    out: Path,
+    source: Path,
+    *,
+    target: str,
+    device: str,
+    progress: bool,
+    faithfulness: bool = False,
+) -> Evaluation:
+    """Make (or find) the heatmap of every scan by every method, and score them."""
+    root = out / "derivatives" / "pyadx"
+    start_derivatives(root, source)
+    board, warnings = Scoreboard(), []
+    faithful: list[Faithful] = []
+    first: dict[str, np.ndarray] = {}
+    with progress_bar("heatmaps", len(jobs) * len(subjects), progress) as advance:
+        for job in jobs:
+            for subject in subjects:
+                name = subject.record.subject
+                heat, facts = heatmap_of(
+                    job, root, name, subject.record.path, target, device, progress=False
+                )
+                board.add(job.name, name, heat, subject.regions, subject.inside)
+                if facts["scan"]["seen_in_training"]:
+                    warnings.append(
+                        f"{name} was among the scans that {facts['model']['file']} was trained on"
+                    )
+                if faithfulness:
+                    faithful.append(faithfulness_of(job, name, subject.scan, heat, target, device))
+                if subject is subjects[0]:
+                    first[job.name] = heat
+                advance(1)
+    if faithful:
+        write_faithfulness(out / "faithfulness.csv", faithful)
+    _draw_first(out, subjects[0], first)
+    return Evaluation(board, "", sorted(set(warnings)))
+
+
+def write_evaluation(board: Scoreboard, out: Path, title: str) -> str:
+    """Write tables and curves; return the Markdown."""
+    curves = board.curves()
+    write_scores(out / "localization.csv", board.rows)
+    text = f"# {title}\n\n" + scoreboard_markdown(board, curves)
+    with replacing(out / "localization.md") as (partial,):
+        partial.write_text(text, encoding="utf-8")
+    shared = [region for region in board.regions if all(region in own for own in curves.values())]
+    drawn = {method: {region: own[region] for region in shared} for method, own in curves.items()}
+    for kind in ("png", "pdf"):
+        save_precision_recall(out / f"precision-recall.{kind}", drawn, title)
+    return text
+
+
+def read_subject(record: ScanRecord, cohort: Path, regions: str, inside: str) -> Subject:
+    """Read a scan and its regions; for a synthetic patient also where the disease was planted.
+
+    Raises
+    ------
+    ValueError
+        If a file is missing, cannot be read, or does not fit the scan.
+    """
+    scan = read_scan(record.path)
+    root = cohort if cohort.is_dir() else cohort.parent
+    masks = regions_on_scan(read_labels(find_labels(root, record.subject, regions)), scan)
+    planted = planted_file(root, record.subject)
+    if planted.is_file():
+        change = np.abs(read_scan(planted).data)
+        if change.shape == scan.data.shape:
+            masks[PLANTED] = change > _PLANTED_SHARE * change.max()
+    within = scan.data != 0 if inside == "brain" else None
+    return Subject(record, scan, masks, within)
+
+
+def _checkpoint(run: Path) -> tuple[Path, dict[str, Any] | None]:
+    if run.is_dir():
+        return checkpoint_file(run), run_facts(run)
+    return run, None
+
+
+def _jobs(request: EvaluateRequest, checkpoint: Path, architecture: str) -> list[HeatmapJob]:
+    if request.methods is not None:
+        names: Sequence[str] = [name for name in request.methods.split(",") if name.strip()]
+    else:
+        names = _DEFAULT_METHODS[architecture]
+    if not names:
+        raise ValueError("--methods names no method")
+    return [parse_job(name, checkpoint, request.options or {}) for name in names]
+
+
+def _chosen(request: EvaluateRequest, source: Path, class_names: tuple[str, ...]) -> list[ScanRecord]:
+    by_subject = {record.subject: record for record in read_cohort(source, class_names).scans}
+    if request.subjects is not None:
+        text = request.subjects
+        if Path(text).is_file():
+            text = Path(text).read_text(encoding="utf-8").replace("\n", ",")
+        names = [name.strip() for name in text.split(",") if name.strip()]
+    else:
+        split = request.run / "splits.json"
+        names = list(load_plan(split).set_aside) if split.is_file() else []
+        if not names:
+            raise ValueError(f"{request.run}: set no subjects aside; name some with --subjects")
+    unknown = [name for name in names if name not in by_subject]
+    if unknown or not names:
+        what = f"has no subject {unknown[0]}" if unknown else "--subjects names none"
+        raise ValueError(f"{source}: {what}")
+    # The first one is drawn: a patient, where there is one.
+    order = {name: place for place, name in enumerate(reversed(class_names))}
+    return sorted((by_subject[name] for name in names), key=lambda r: (order[r.label], r.subject))
+
+
+def _draw_first(out: Path, subject: Subject, heatmaps: Mapping[str, np.ndarray]) -> None:
+    from nibabel.orientations import apply_orientation, io_orientation
+
+    turn = io_orientation(subject.scan.affine)
+    spacing = np.linalg.norm(subject.scan.affine[:3, :3], axis=0)[np.argsort(turn[:, 0])]
+    regions = {name: apply_orientation(mask, turn) for name, mask in subject.regions.items()}
+    chosen = regions.get("hippocampus", next(iter(regions.values())))
+    side = np.argwhere(chosen)
+    left = side[side[:, 0] <= np.median(side[:, 0])]
+    for kind in ("png", "pdf"):
+        save_comparison(
+            out / f"comparison.{kind}",
+            apply_orientation(subject.scan.data, turn),
+            {name: apply_orientation(heat, turn) for name, heat in heatmaps.items()},
+            regions,
+            f"{subject.record.subject} ({subject.record.label})",
+            spacing=spacing.tolist(),
+            at=left.mean(0).round().astype(int).tolist(),
+        )

@@ -1,0 +1,51 @@
+"""Deletion and insertion of heatmaps on scans, as ``pyadx evaluate --faithfulness`` wants them."""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyadx import models
+from pyadx.commands.devices import pick_device
+from pyadx.commands.heatmaps import HeatmapJob
+from pyadx.data.grids import fit_to_grid
+from pyadx.data.inputs import prepared_volume
+from pyadx.data.scans import Scan
+from pyadx.evaluation.faithfulness import Faithfulness, deletion_insertion
+from pyadx.files import replacing
+
+
+@dataclass(frozen=True, eq=False)
+class Faithful:
+    """One method on one scan."""
+
+    method: str
+    subject: str
+    found: Faithfulness
+
+
+def faithfulness_of(
+    job: HeatmapJob, subject: str, scan: Scan, heatmap: np.ndarray, target: str, device: str
+) -> Faithful:
+    """Follow the target's probability while the heatmap's strongest voxels go, and come."""
+    model: Any = models.load(job.model).to(pick_device(device))
+    card = model.card
+    fitted = fit_to_grid(scan, card.in_shape, card.preprocessing.spacing)
+    on_grid = fit_to_grid(Scan(scan.path, scan.image, heatmap), card.in_shape, card.preprocessing.spacing)
+    volume = prepared_volume(fitted, card).to(pick_device(device))
+    return Faithful(job.name, subject, deletion_insertion(model, volume, on_grid.data, target))
+
+
+def write_faithfulness(path: Path, rows: Iterable[Faithful]) -> None:
+    """Write areas and curves as CSV."""
+    with replacing(path) as (partial,), partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["method", "subject", "curve", "auc", "scores from 0 to all voxels"])
+        for row in rows:
+            for name in ("deletion", "insertion"):
+                curve = getattr(row.found, name)
+                scores = " ".join(f"{value:.5g}" for value in curve.score)
+                writer.writerow([row.method, row.subject, name, f"{curve.auc:.6g}", scores])

@@ -1,0 +1,71 @@
+"""Heatmaps as a BIDS derivative data set: ``derivatives/pyadx``."""
+
+import json
+import re
+from importlib.metadata import version
+from pathlib import Path
+
+from pyadx.files import replacing
+
+
+def derivative_file(root: Path, subject: str, description: str) -> Path:
+    """Return where a heatmap stands: ``sub-01/anat/sub-01_desc-gradcam_heatmap.nii.gz``.
+
+    Parameters
+    ----------
+    root : Path
+        The derivative data set.
+    subject : str
+        Any id; ``sub-`` is put in front where it is missing, and what BIDS does not allow in a label
+        falls out.
+    description : str
+        Of the heatmap; likewise reduced to letters and digits.
+
+    Raises
+    ------
+    ValueError
+        If nothing remains of one of them.
+    """
+    label, desc = (
+        re.sub(r"[^A-Za-z0-9]", "", text) for text in (subject.removeprefix("sub-"), description)
+    )
+    if not label or not desc:
+        raise ValueError(f"subject {subject!r} and description {description!r} need letters or digits")
+    return root / f"sub-{label}" / "anat" / f"sub-{label}_desc-{desc}_heatmap.nii.gz"
+
+
+def start_derivatives(root: Path, source: Path | None = None) -> None:
+    """Make the data set's folder and its ``dataset_description.json``, unless they are there.
+
+    Parameters
+    ----------
+    root : Path
+        Folder, such as ``derivatives/pyadx``.
+    source : Path, optional
+        The data set that the scans come from.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds something else.
+    """
+    note = root / "dataset_description.json"
+    if root.is_dir() and any(root.iterdir()):
+        try:
+            generators = json.loads(note.read_text(encoding="utf-8"))["GeneratedBy"]
+            if any(one["Name"] == "pyadx" for one in generators):
+                return
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        raise ValueError(f"{root}: is not empty and holds no derivatives of pyadx; choose another folder")
+    root.mkdir(parents=True, exist_ok=True)
+    facts = {
+        "Name": "Heatmaps of 3D CNNs",
+        "BIDSVersion": "1.9.0",
+        "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": "pyadx", "Version": version("pyadx")}],
+    }
+    if source is not None:
+        facts["SourceDatasets"] = [{"URL": source.resolve().as_uri()}]
+    with replacing(note) as (partial,):
+        partial.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

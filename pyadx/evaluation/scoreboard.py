@@ -1,0 +1,144 @@
+"""All methods against all regions, on all scans: figures per scan, pooled curves, tables."""
+
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pyadx.evaluation.curves import PrecisionRecall, precision_recall
+from pyadx.evaluation.localization import RegionScore, bootstrap_mean, evaluated_voxels, region_score
+from pyadx.files import replacing
+
+
+@dataclass(frozen=True)
+class ScanScore:
+    """One method on one scan against one region."""
+
+    method: str
+    subject: str
+    region: str
+    score: RegionScore
+
+
+class Scoreboard:
+    """Collects heatmaps, scan by scan.
+
+    Attributes
+    ----------
+    rows : list of ScanScore
+        In the order they were added.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[ScanScore] = []
+        self._voxels: dict[tuple[str, str], list[tuple[np.ndarray, np.ndarray]]] = {}
+
+    def add(
+        self,
+        method: str,
+        subject: str,
+        heatmap: np.ndarray,
+        regions: Mapping[str, np.ndarray],
+        inside: np.ndarray | None = None,
+    ) -> None:
+        """Score one heatmap.
+
+        Parameters
+        ----------
+        method, subject : str
+            Whose it is.
+        heatmap : numpy.ndarray
+            ``[I, J, K]``.
+        regions : mapping
+            Name to bool mask. Subjects may have different ones; a region is pooled over those that have it.
+        inside : numpy.ndarray, optional
+            bool mask of the voxels that count.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `pyadx.evaluation.localization`.
+        """
+        strength, masks = evaluated_voxels(heatmap, regions, inside)
+        strength = strength.astype(np.float32, copy=False)
+        for region, curve in precision_recall(strength, masks).items():
+            score = region_score(curve, strength, masks[region])
+            self.rows.append(ScanScore(method, subject, region, score))
+            self._voxels.setdefault((method, region), []).append((strength, masks[region]))
+
+    @property
+    def methods(self) -> list[str]:
+        """In the order they came."""
+        return list(dict.fromkeys(row.method for row in self.rows))
+
+    @property
+    def regions(self) -> list[str]:
+        """In the order they came."""
+        return list(dict.fromkeys(row.region for row in self.rows))
+
+    def curves(self) -> dict[str, dict[str, PrecisionRecall]]:
+        """Return method to region to the curve over all scans' voxels together."""
+        pooled: dict[str, dict[str, PrecisionRecall]] = {method: {} for method in self.methods}
+        for (method, region), parts in self._voxels.items():
+            strength = np.concatenate([part[0] for part in parts])
+            mask = np.concatenate([part[1] for part in parts])
+            pooled[method][region] = precision_recall(strength, {region: mask})[region]
+        return pooled
+
+    def values(self, method: str, region: str, figure: str) -> list[float]:
+        """Return one figure of all scans, such as ``average_precision``."""
+        chosen = (row.score for row in self.rows if (row.method, row.region) == (method, region))
+        return [float(getattr(score, figure)) for score in chosen]
+
+
+def write_scores(path: Path, rows: Iterable[ScanScore]) -> None:
+    """Write every figure of every scan as CSV."""
+    names = list(RegionScore.__dataclass_fields__)
+    with replacing(path) as (partial,), partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["method", "subject", "region", *names])
+        for row in rows:
+            figures = asdict(row.score)
+            writer.writerow([row.method, row.subject, row.region, *(f"{figures[n]:.6g}" for n in names)])
+
+
+def scoreboard_markdown(board: Scoreboard, curves: Mapping[str, Mapping[str, PrecisionRecall]]) -> str:
+    """Return tables of all methods against all regions.
+
+    Average precision: pooled over the voxels of all scans, then the mean over scans with its 95% bootstrap
+    interval; the other figures: means over scans.
+    """
+    regions = board.regions
+    lines = ["Average precision: pooled; mean over scans [95% bootstrap interval].", ""]
+    lines += _head(["method", *regions])
+    for method in board.methods:
+        cells = []
+        for region in regions:
+            values = board.values(method, region, "average_precision")
+            low, high = bootstrap_mean(values)
+            pooled = curves[method][region].average_precision
+            cells.append(f"{pooled:.3f}; {np.mean(values):.3f} [{low:.3f}, {high:.3f}]")
+        lines.append(_row([method, *cells]))
+    chance = [curves[board.methods[0]][region].prevalence for region in regions]
+    lines.append(_row(["prevalence (a random map)", *(f"{value:.3f}" for value in chance)]))
+    titles = {
+        "pointing": "Pointing game: share of scans whose strongest voxel lies in the region.",
+        "relevance_mass": "Relevance mass: share of the heatmap's sum in the region.",
+        "relevance_rank": "Relevance rank: share of the region among as many strongest voxels.",
+    }
+    for figure, words in titles.items():
+        lines += ["", words, "", *_head(["method", *regions])]
+        for method in board.methods:
+            means = [np.mean(board.values(method, region, figure)) for region in regions]
+            lines.append(_row([method, *(f"{mean:.3f}" for mean in means)]))
+    return "\n".join(lines) + "\n"
+
+
+def _head(cells: list[str]) -> list[str]:
+    return [_row(cells), _row(["---", *["---:"] * (len(cells) - 1)])]
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
