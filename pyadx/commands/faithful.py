@@ -17,6 +17,8 @@ from pyadx.data.scans import Scan
 from pyadx.evaluation.faithfulness import Faithfulness, deletion_insertion
 from pyadx.files import replacing
 
+_STEPS = 20  # two forwards each
+
 
 @dataclass(frozen=True, eq=False)
 class Faithful:
@@ -36,7 +38,8 @@ def faithfulness_of(
     fitted = fit_to_grid(scan, card.in_shape, card.preprocessing.spacing)
     on_grid = fit_to_grid(Scan(scan.path, scan.image, heatmap), card.in_shape, card.preprocessing.spacing)
     volume = prepared_volume(fitted, card).to(pick_device(device))
-    return Faithful(job.name, subject, deletion_insertion(model, volume, on_grid.data, target))
+    curves = deletion_insertion(model, volume, on_grid.data, target, steps=_STEPS)
+    return Faithful(job.name, subject, curves)
 
 
 def write_faithfulness(path: Path, rows: Iterable[Faithful]) -> None:
