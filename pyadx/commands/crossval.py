@@ -12,6 +12,7 @@ from pyadx.report.panels import check_figures_possible
 from pyadx.report.roc import save_roc
 from pyadx.training.crossval import Summary, finished, run_rounds, summarise, write_tables
 from pyadx.training.loop import Epoch
+from pyadx.training.protocols import Protocol
 from pyadx.training.ray_rounds import run_rounds_on_ray
 
 
@@ -22,6 +23,7 @@ class CrossvalResult:
     summary: Summary
     rounds: list[dict[str, Any]]
     title: str
+    protocol: Protocol
 
 
 def run_crossval(
@@ -69,7 +71,7 @@ def run_crossval(
     title = _title(setup, request)
     write_tables(setup.folder, results, title)
     save_roc(setup.folder / "roc.png", results, title)
-    return CrossvalResult(summarise(results), results, title)
+    return CrossvalResult(summarise(results), results, title, setup.recipe.protocol)
 
 
 def _run_here(stack: ExitStack, setup: Setup, scans: PreparedScans, keep_models: bool, shown: bool) -> None:

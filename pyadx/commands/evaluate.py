@@ -19,6 +19,7 @@ from pyadx.data.derivatives import start_derivatives
 from pyadx.data.phantom import planted_file
 from pyadx.data.regions import find_labels, read_labels, regions_on_scan
 from pyadx.data.scans import Scan, read_scan
+from pyadx.evaluation.costs import Cost, costs, write_costs
 from pyadx.evaluation.scoreboard import Scoreboard, scoreboard_markdown, write_scores
 from pyadx.files import check_writable_folder, replacing
 from pyadx.inference.progress import progress_bar
@@ -75,6 +76,7 @@ class Evaluation:
     board: Scoreboard
     markdown: str
     warnings: list[str]
+    costs: list[Cost]
 
 
 def run_evaluate(request: EvaluateRequest) -> Evaluation:
@@ -130,6 +132,7 @@ def evaluate_jobs(
     root = out / "derivatives" / "pyadx"
     start_derivatives(root, source)
     board, warnings = Scoreboard(), []
+    sidecars: list[tuple[str, dict[str, Any]]] = []
     faithful: list[Faithful] = []
     first: dict[str, np.ndarray] = {}
     with progress_bar("heatmaps", len(jobs) * len(subjects), progress) as advance:
@@ -140,6 +143,7 @@ def evaluate_jobs(
                     job, root, name, subject.record.path, target, device, progress=False
                 )
                 board.add(job.name, name, heat, subject.regions, subject.inside)
+                sidecars.append((job.name, facts))
                 if facts["scan"]["seen_in_training"]:
                     warnings.append(
                         f"{name} was among the scans that {facts['model']['file']} was trained on"
@@ -152,7 +156,9 @@ def evaluate_jobs(
     if faithful:
         write_faithfulness(out / "faithfulness.csv", faithful)
     _draw_first(out, subjects[0], first)
-    return Evaluation(board, "", sorted(set(warnings)))
+    spent = costs(sidecars)
+    write_costs(out / "costs.csv", spent)
+    return Evaluation(board, "", sorted(set(warnings)), spent)
 
 
 def write_evaluation(board: Scoreboard, out: Path, title: str) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pyadx import models
 from pyadx.commands.devices import pick_device, software
 from pyadx.data.grids import FittedScan, fit_to_grid, map_to_scan
-from pyadx.data.heatmaps import check_heatmap_path, write_heatmap
+from pyadx.data.heatmaps import check_heatmap_path, scores_path, write_heatmap
 from pyadx.data.inputs import prepared_volume, voxel_hash
 from pyadx.data.scans import read_scan
 from pyadx.explainers import CAM, GradCAM, Occlusion, SupervoxelOcclusion
@@ -144,7 +144,7 @@ def _score_store(request: ExplainRequest, options: dict[str, Any], out: Path) ->
         if request.resume:
             raise ValueError("--resume has a meaning for --method occlusion without --budget only")
         return None
-    store = out.with_name(out.name + ".scores")
+    store = scores_path(out)
     if request.overwrite and not request.resume:
         store.unlink(missing_ok=True)
     if store.exists() and not request.resume:

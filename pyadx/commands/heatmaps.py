@@ -10,7 +10,7 @@ import numpy as np
 from pyadx import models
 from pyadx.commands.explain import ExplainRequest, method_options, run_explain
 from pyadx.data.derivatives import derivative_file
-from pyadx.data.heatmaps import sidecar_path
+from pyadx.data.heatmaps import scores_path, sidecar_path
 from pyadx.data.inputs import voxel_hash
 from pyadx.data.scans import read_scan
 
@@ -83,6 +83,8 @@ def heatmap_of(
     if kept is not None:
         return kept
     out.parent.mkdir(parents=True, exist_ok=True)
+    # Scores that an interrupted call left are those of this very request, or refused.
+    begun = job.method == "occlusion" and scores_path(out).exists()
     explanation = run_explain(
         ExplainRequest(
             scan=scan,
@@ -93,6 +95,7 @@ def heatmap_of(
             target=target,
             device=device,
             overwrite=True,
+            resume=begun,
             progress=progress,
         )
     )

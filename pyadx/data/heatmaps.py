@@ -31,6 +31,11 @@ def check_heatmap_path(path: str | os.PathLike[str], *, overwrite: bool = False)
     return target
 
 
+def scores_path(out: Path) -> Path:
+    """Return where the finished scores of an occlusion run stand until its heatmap is written."""
+    return out.with_name(out.name + ".scores")
+
+
 def sidecar_path(heatmap: Path) -> Path:
     """Return the path of a heatmap's JSON sidecar: the same name, ending in ``.json``."""
     name = heatmap.name

@@ -3,6 +3,7 @@
 from pyadx.data.phantom.dataset import (
     check_phantom,
     cohort_grid,
+    is_synthetic,
     planted_file,
     save_synthetic,
     write_phantom,
@@ -15,6 +16,7 @@ __all__ = [
     "check_phantom",
     "cohort_grid",
     "draw_people",
+    "is_synthetic",
     "make_scan",
     "planted_file",
     "save_synthetic",

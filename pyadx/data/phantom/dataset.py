@@ -122,6 +122,15 @@ def check_phantom(folder: Path, subjects: int, seed: int, jobs: int) -> None:
         raise ValueError(f"{folder}: holds another synthetic cohort ({recipe}); choose another folder")
 
 
+def is_synthetic(folder: Path) -> bool:
+    """Whether a data set says of itself that it is a synthetic cohort of pyadx."""
+    try:
+        facts = json.loads((folder / "dataset_description.json").read_text(encoding="utf-8"))
+        return "Recipe" in facts["GeneratedBy"][0]
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        return False
+
+
 def write_subject(folder: Path, person: Person) -> None:
     """Write the files of one subject; the last of them says that all are there."""
     scan = make_scan(person, cohort_grid())

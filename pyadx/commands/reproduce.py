@@ -1,0 +1,248 @@
+"""``pyadx reproduce``: the paper's Table 1, Figure 2 and Figure 3 on a cohort, from one command."""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pyadx.commands.crossval import CrossvalResult, run_crossval
+from pyadx.commands.devices import pick_device, software
+from pyadx.commands.evaluate import Subject, evaluate_jobs, read_subject, write_evaluation
+from pyadx.commands.heatmaps import HeatmapJob
+from pyadx.commands.phantom import run_phantom
+from pyadx.commands.report import ReportRequest, run_report
+from pyadx.commands.settings import PANELS, SETTINGS, NetworkSetting, Setting
+from pyadx.commands.train import checkpoint_file
+from pyadx.commands.training import TrainingRequest, parse_set_aside
+from pyadx.data.cohort import Cohort, SplitPlan, plan_splits, read_cohort
+from pyadx.data.derivatives import derivative_file
+from pyadx.data.phantom import is_synthetic
+from pyadx.data.regions import find_labels
+from pyadx.evaluation.costs import costs_markdown
+from pyadx.files import check_writable_folder, replacing
+from pyadx.report.panels import check_figures_possible
+from pyadx.training.crossval import round_folder
+
+_CLASSES = ("NC", "AD")
+_NOTE = "reproduce.json"
+_SUBJECTS = 103  # as in the paper
+
+
+@dataclass(frozen=True)
+class ReproduceRequest:
+    """Everything that decides a reproduction; ``cohort`` is a synthetic one where none is given."""
+
+    out: Path
+    cohort: Path | None = None
+    setting: str = "small"
+    regions: str = "aseg"
+    set_aside: str | None = None
+    seed: int = 0
+    device: str = "auto"
+    progress: bool = True
+
+
+def run_reproduce(request: ReproduceRequest) -> Path:
+    """Cross-validate the four networks, explain the scans set aside, and write all tables and figures.
+
+    Whatever an earlier call finished in the folder is kept: subjects, epochs, heatmaps.
+
+    Returns
+    -------
+    Path
+        ``reproduction.md``, which shows all of it.
+
+    Raises
+    ------
+    ValueError
+        If anything does not fit; what can be checked is checked before any training.
+    """
+    check_figures_possible()
+    if request.setting not in SETTINGS:
+        raise ValueError(f"--setting must be one of {', '.join(SETTINGS)}, got {request.setting!r}")
+    setting = SETTINGS[request.setting]
+    pick_device(request.device)
+    _start(request)
+    source = request.cohort
+    if source is None:
+        source = request.out / "phantom"
+        run_phantom(source, _SUBJECTS, request.seed, os.cpu_count() or 1, request.progress)
+    cohort = read_cohort(source, _CLASSES)
+    aside = parse_set_aside(request.set_aside, _CLASSES)
+    plan = plan_splits(cohort.labels, setting.splits, setting.folds, request.seed, aside)
+    subjects = _subjects(cohort, plan, source, request.regions)
+
+    trained = {
+        name: run_crossval(_training(request, source, setting, name), keep_models=True)
+        for name in setting.networks
+    }
+    checkpoints = {name: _checkpoint(request.out, name, plan) for name in setting.networks}
+    jobs = [
+        HeatmapJob(
+            panel.name,
+            checkpoints[panel.architecture],
+            panel.method,
+            _options(setting.networks[panel.architecture], panel.method, panel.layer),
+        )
+        for panel in PANELS
+    ]
+    evaluation = evaluate_jobs(
+        jobs,
+        subjects,
+        request.out,
+        source,
+        target="AD",
+        device=request.device,
+        progress=request.progress,
+    )
+    kind = "SYNTHETIC cohort" if is_synthetic(source) else "cohort"
+    title = f"{kind} {source.name}: {len(subjects)} scans set aside, inside the brain"
+    localization = write_evaluation(evaluation.board, request.out, title)
+    first = subjects[0].record
+    root = request.out / "derivatives" / "pyadx"
+    run_report(
+        ReportRequest(
+            first.path,
+            [derivative_file(root, first.subject, job.name) for job in jobs],
+            request.out / "page.html",
+            find_labels(source, first.subject, request.regions),
+            f"{kind}: {first.subject} ({first.label})",
+            overwrite=True,
+        )
+    )
+    report = request.out / "reproduction.md"
+    text = _report(request, setting, f"{kind} {source.name}", trained, plan)
+    text += localization.partition("\n\n")[2] + "\n## Cost of the heatmaps\n\n"
+    text += f"Means over {len(subjects)} scans; {_machine(request)}.\n\n{costs_markdown(evaluation.costs)}"
+    with replacing(report) as (partial,):
+        partial.write_text(text, encoding="utf-8")
+    return report
+
+
+def _start(request: ReproduceRequest) -> None:
+    """Make the folder; a folder that holds another reproduction, or anything else, is refused."""
+    out = request.out
+    facts = {
+        "cohort": None if request.cohort is None else str(request.cohort),
+        "setting": request.setting,
+        "regions": request.regions,
+        "set_aside": request.set_aside,
+        "seed": request.seed,
+    }
+    note = out / _NOTE
+    if not out.exists():
+        check_writable_folder(out)
+    elif not out.is_dir():
+        raise ValueError(f"{out}: is a file, expected a folder for the results")
+    elif any(out.iterdir()):
+        try:
+            found = json.loads(note.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise ValueError(f"{out}: is not empty and holds no reproduction; choose another") from None
+        if different := [name for name in facts if found.get(name) != facts[name]]:
+            raise ValueError(
+                f"{out}: holds a reproduction with another {', '.join(different)}; choose another folder"
+            )
+    (out / "table-1").mkdir(parents=True, exist_ok=True)
+    with replacing(note) as (partial,):
+        partial.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def _subjects(cohort: Cohort, plan: SplitPlan, source: Path, regions: str) -> list[Subject]:
+    """Read the scans set aside, patients first: regions that are missing are told before any training."""
+    if not plan.set_aside:
+        raise ValueError("--set-aside none leaves no scan to explain")
+    chosen = [record for record in cohort.scans if record.subject in plan.set_aside]
+    chosen.sort(key=lambda record: (-_CLASSES.index(record.label), record.subject))
+    return [read_subject(record, source, regions, "brain") for record in chosen]
+
+
+def _training(
+    request: ReproduceRequest, source: Path, setting: Setting, architecture: str
+) -> TrainingRequest:
+    network = setting.networks[architecture]
+    return TrainingRequest(
+        source,
+        request.out / "table-1" / architecture,
+        architecture=architecture,
+        splits=setting.splits,
+        folds=setting.folds,
+        set_aside=request.set_aside,
+        seed=request.seed,
+        protocol_changes=dict(network.changes),
+        shape=str(network.shape),
+        spacing=network.spacing,
+        device=request.device,
+        resume=True,
+        progress=request.progress,
+    )
+
+
+def _checkpoint(out: Path, architecture: str, plan: SplitPlan) -> Path:
+    """Return the network that explains: the first round's, which no scan set aside has entered."""
+    path = checkpoint_file(round_folder(out / "table-1" / architecture, plan.rounds[0].name))
+    if not path.is_file():
+        raise ValueError(f"{path}: is missing; cross-validate with --keep-models, or delete the folder")
+    return path
+
+
+def _options(network: NetworkSetting, method: str, layer: str | None) -> dict[str, object]:
+    if method == "occlusion":
+        return {"window": network.window, "stride": network.stride}
+    return {"layer": layer} if layer else {}
+
+
+def _report(
+    request: ReproduceRequest,
+    setting: Setting,
+    where: str,
+    trained: dict[str, CrossvalResult],
+    plan: SplitPlan,
+) -> str:
+    lines = [
+        f"# The experiments of Yang et al. (2018) on the {where}",
+        "",
+        f"Setting `{request.setting}`, seed {request.seed}, {_machine(request)}. Nothing here is a figure "
+        "of the paper, whose cohort is another.",
+        "",
+        "## Table 1: classification",
+        "",
+        f"Mean and standard deviation (ddof 0) over {setting.splits} x {setting.folds} rounds.",
+        "",
+        "| network | grid | epochs | learning rate | AUC | accuracy | training, s per round |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name, result in trained.items():
+        network, summary = setting.networks[name], result.summary
+        protocol = asdict(result.protocol)
+        seconds = sum(one["seconds"] for one in result.rounds) / len(result.rounds)
+        auc, accuracy = (f"{m:.3f} +- {s:.3f}" for m, s in (summary.auc, summary.accuracy))
+        lines.append(
+            f"| {name} | {network.shape}^3 at {network.spacing:g} mm | {protocol['epochs']} | "
+            f"{protocol['learning_rate']:g} | {auc} | {accuracy} | {seconds:.0f} |"
+        )
+    windows = ", ".join(
+        f"{name} window {one.window}, stride {one.stride}"
+        for name, one in setting.networks.items()
+        if name in ("vggnet", "resnet")
+    )
+    lines += [
+        "",
+        "## Figure 2: heatmaps of one scan",
+        "",
+        "![All heatmaps of one scan](comparison.png)",
+        "",
+        f"Networks of round {plan.rounds[0].name}; occlusion in voxels of the network's grid: {windows}. "
+        "[page.html](page.html) shows the same scan interactively.",
+        "",
+        "## Figure 3: localisation",
+        "",
+        "![Precision-recall curves of all methods](precision-recall.png)",
+        "",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _machine(request: ReproduceRequest) -> str:
+    facts = software(pick_device(request.device))
+    return ", ".join(f"{name} {value}" for name, value in facts.items())

@@ -1,0 +1,78 @@
+"""What heatmaps cost: evaluations of the network when done plainly, those that were done, and seconds."""
+
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyadx.files import replacing
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Means over the scans of one method.
+
+    Attributes
+    ----------
+    method : str
+        Its name.
+    scans : int
+        How many.
+    plain : float
+        Forward passes that the method's definition asks for, one per window or segment; for the CAM family
+        the one pass it needs.
+    scored : float
+        Windows or segments that were scored, most of them by a small share of a forward pass.
+    seconds : float
+        Per scan, segmentation included.
+    """
+
+    method: str
+    scans: int
+    plain: float
+    scored: float
+    seconds: float
+
+
+def costs(facts: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Cost]:
+    """Return the cost of every method.
+
+    Parameters
+    ----------
+    facts : iterable
+        Name of the method, and the sidecar of one of its heatmaps.
+    """
+    found: dict[str, list[tuple[float, float, float]]] = {}
+    for method, sidecar in facts:
+        plain, scored = 1, 1
+        if "occlusion" in sidecar:
+            own = sidecar["occlusion"]
+            plain, scored = own["windows"], own["regions_scored"]
+        elif "supervoxels" in sidecar:
+            own = sidecar["supervoxels"]
+            plain, scored = own["pairs"], own["incremental"] + own["full"]
+        found.setdefault(method, []).append((plain, scored, sidecar["seconds"]["explain"]))
+    return [Cost(method, len(rows), *np.mean(rows, axis=0).tolist()) for method, rows in found.items()]
+
+
+def write_costs(path: Path, rows: Iterable[Cost]) -> None:
+    """Write the costs as CSV."""
+    with replacing(path) as (partial,), partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["method", "scans", "plain_forwards", "scored", "seconds"])
+        writer.writerows(
+            [c.method, c.scans, f"{c.plain:.1f}", f"{c.scored:.1f}", f"{c.seconds:.4g}"] for c in rows
+        )
+
+
+def costs_markdown(rows: Iterable[Cost]) -> str:
+    """Return the costs as a table."""
+    lines = [
+        "| method | forwards when done plainly | windows or segments scored | seconds per scan |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    lines += [f"| {c.method} | {c.plain:,.0f} | {c.scored:,.0f} | {c.seconds:.3g} |" for c in rows]
+    return "\n".join(lines) + "\n"
