@@ -62,3 +62,30 @@ def plain_cohort(root, per_class=4, shape=(20, 22, 18)):
         rows.append({"path": f"scans/s{number:02}.nii.gz", "subject": f"s{number:02}", "label": label})
     write_table(root / "cohort.csv", rows)
     return root / "cohort.csv"
+
+
+def labelled_cohort(root, per_class=3, shape=(22, 24, 20)):
+    """A BIDS data set with aseg labels; patients have a larger and darker ventricle."""
+    import nibabel as nib
+
+    grid = np.indices(shape)
+    centre = (np.array(shape) / 2).reshape(3, 1, 1, 1)
+    radius = np.sqrt((((grid - centre) / centre) ** 2).sum(0))
+    people = []
+    for number in range(2 * per_class):
+        sick = number % 2
+        labels = np.zeros(shape, np.int16)
+        labels[(radius >= 0.7) & (radius < 0.9)] = 3
+        labels[(radius > 0.4) & (radius < 0.65) & (grid[0] < shape[0] // 2)] = 17
+        labels[radius < 0.2 + 0.15 * sick] = 4
+        noise = np.random.default_rng(number).random(shape)
+        scan = np.where(radius < 0.9, 600 + 50 * noise - 300 * (labels == 4), 0)
+        name = f"sub-{number + 1:02}"
+        save(root / name / "anat" / f"{name}_T1w.nii.gz", scan)
+        aseg = root / "derivatives" / "freesurfer" / name / "mri" / "aseg.mgz"
+        aseg.parent.mkdir(parents=True)
+        nib.save(nib.MGHImage(labels.astype(np.int32), AFFINE), aseg)
+        people.append({"participant_id": name, "group": "AD" if sick else "NC"})
+    write_table(root / "participants.tsv", people)
+    (root / "dataset_description.json").write_text('{"Name": "blobs", "BIDSVersion": "1.9.0"}')
+    return root

@@ -10,7 +10,7 @@ import numpy as np
 from pyadx import models
 from pyadx.commands.devices import pick_device
 from pyadx.commands.faithful import Faithful, faithfulness_of, write_faithfulness
-from pyadx.commands.heatmaps import HeatmapJob, heatmap_of, parse_job
+from pyadx.commands.heatmaps import HeatmapJob, check_job, heatmap_of, parse_job
 from pyadx.commands.train import checkpoint_file
 from pyadx.commands.training import run_facts
 from pyadx.data.cohort import ScanRecord, read_cohort
@@ -129,6 +129,8 @@ def evaluate_jobs(
     faithfulness: bool = False,
 ) -> Evaluation:
     """Make (or find) the heatmap of every scan by every method, and score them."""
+    for job in jobs:
+        check_job(job)
     root = out / "derivatives" / "pyadx"
     start_derivatives(root, source)
     board, warnings = Scoreboard(), []

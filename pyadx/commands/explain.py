@@ -1,7 +1,6 @@
 """``pyadx explain``: one scan and one checkpoint in, one heatmap out."""
 
 import math
-import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -13,7 +12,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from pyadx import models
-from pyadx.commands.devices import pick_device, software
+from pyadx.commands.devices import parse_bytes, pick_device, software
 from pyadx.data.grids import FittedScan, fit_to_grid, map_to_scan
 from pyadx.data.heatmaps import check_heatmap_path, scores_path, write_heatmap
 from pyadx.data.inputs import prepared_volume, voxel_hash
@@ -91,7 +90,9 @@ def run_explain(request: ExplainRequest) -> Explanation:
     card = model.card
     assert isinstance(card, ModelCard)
     target = _target_index(request.target, card.class_names)
-    explainer = _explainer(request, model, options, batch_size, card.preprocessing.spacing)
+    explainer = make_explainer(
+        request.method, model, options, card.preprocessing.spacing, batch_size, request.progress
+    )
 
     started = time.perf_counter()
     scan = read_scan(request.scan)
@@ -204,15 +205,16 @@ def _provenance(
     }
 
 
-def _explainer(
-    request: ExplainRequest,
+def make_explainer(
+    method: str,
     model: nn.Module,
     options: dict[str, Any],
-    batch_size: Any,
     spacing: float | None,
+    batch_size: Any = "auto",
+    progress: bool = False,
 ) -> Explain:
-    method = request.method
-    common = {"batch_size": batch_size, "progress": request.progress}
+    """Return the explainer of a method with all its options (`method_options`), which are checked here."""
+    common = {"batch_size": batch_size, "progress": progress}
     if method in ("occlusion", "sa3ducm"):
         own = dict(options)
         memory = own.pop("max_memory")
@@ -250,21 +252,6 @@ def method_options(method: str, given: dict[str, Any]) -> dict[str, Any]:
     if "fill" in options and not math.isfinite(options["fill"]):
         raise ValueError(f"--fill must be a finite number, got {options['fill']}")
     return options
-
-
-def parse_bytes(text: str) -> int:
-    """Return a number of bytes given as ``500M``, ``8G`` or plain digits (powers of 1024).
-
-    Raises
-    ------
-    ValueError
-        If it is neither.
-    """
-    units = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
-    if found is None or float(found[1]) <= 0:
-        raise ValueError(f"--max-memory must be a size such as 500M or 8G, got {text!r}")
-    return int(float(found[1]) * 1024 ** units[found[2].upper()])
 
 
 def _batch_size(text: str) -> int | str:

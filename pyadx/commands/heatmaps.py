@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pyadx import models
-from pyadx.commands.explain import ExplainRequest, method_options, run_explain
+from pyadx.commands.explain import ExplainRequest, make_explainer, method_options, run_explain
 from pyadx.data.derivatives import derivative_file
 from pyadx.data.heatmaps import scores_path, sidecar_path
 from pyadx.data.inputs import voxel_hash
@@ -54,6 +54,13 @@ def parse_job(text: str, model: Path, options: dict[str, dict[str, Any]]) -> Hea
     if layer:
         given["layer"] = layer
     return HeatmapJob(text.strip(), model, method, given)
+
+
+def check_job(job: HeatmapJob) -> None:
+    """Raise ``ValueError`` if the network has no such layer, or the method no such option."""
+    model: Any = models.load(job.model)
+    options = method_options(job.method, job.options)
+    make_explainer(job.method, model, options, model.card.preprocessing.spacing)
 
 
 def heatmap_of(

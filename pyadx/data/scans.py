@@ -171,7 +171,7 @@ def _check_values(source: Path, data: np.ndarray) -> None:
             "(for example with numpy.nan_to_num) and save the scan again"
         )
     if data.min() == data.max():
-        raise ValueError(f"{source}: every voxel is {data.flat[0]:g}; there is nothing to explain")
+        raise ValueError(f"{source}: every voxel is {data.flat[0]:g}; it holds nothing")
 
 
 def _reason(error: BaseException) -> str:

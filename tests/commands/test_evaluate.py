@@ -1,0 +1,247 @@
+"""``pyadx evaluate`` and ``reproduce``: tables, figures, derivatives, made once; bad input is told."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cohort_trees import labelled_cohort
+
+from pyadx import models
+from pyadx.models import Preprocessing
+
+nib = pytest.importorskip("nibabel")
+pytest.importorskip("matplotlib")
+
+METHODS = ["occlusion", "sa3ducm", "cam", "gradcam:bn4"]
+FAST = ["--window", "3", "--stride", "6", "--subjects", "sub-02,sub-01"]
+
+
+@pytest.fixture
+def cohort(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    labelled_cohort(tmp_path / "blobs")
+    model = models.build("resnet-shallow-gap", (21, 22, 20), preprocessing=Preprocessing("max", 3.0))
+    models.save(model, "net.safetensors")
+    return "blobs"
+
+
+def evaluate(run, *more, methods=METHODS):
+    return run(
+        "evaluate", "net.safetensors", "--cohort", "blobs", "-o", "out", "--methods", ",".join(methods),
+        *FAST, *more,
+    )  # fmt: skip
+
+
+def test_evaluate_writes_tables_figures_and_derivatives_and_computes_nothing_twice(cohort, run):
+    code, out, err = evaluate(run, "--faithfulness")
+    assert code == 0, err
+    rows = list(csv.DictReader(Path("out/localization.csv").read_text().splitlines()))
+    assert {row["method"] for row in rows} == set(METHODS)
+    assert {row["region"] for row in rows} == {"cortex", "ventricle", "hippocampus", "union"}
+    assert len(rows) == len(METHODS) * 4 * 2
+    for row in rows:
+        assert 0 < float(row["average_precision"]) <= 1
+        assert 0 <= float(row["pointing"]) <= 1  # ties share
+    table = Path("out/localization.md").read_text()
+    assert table in out + "\n"
+    assert "prevalence (a random map)" in table
+    for name in ("comparison", "precision-recall"):
+        assert Path(f"out/{name}.png").read_bytes()[:4] == b"\x89PNG"
+        assert Path(f"out/{name}.pdf").read_bytes()[:4] == b"%PDF"
+    faithful = list(csv.DictReader(Path("out/faithfulness.csv").read_text().splitlines()))
+    assert len(faithful) == len(METHODS) * 2 * 2
+    spent = {row["method"]: row for row in csv.DictReader(Path("out/costs.csv").read_text().splitlines())}
+    assert float(spent["cam"]["plain_forwards"]) == 1
+    assert float(spent["sa3ducm"]["plain_forwards"]) >= float(spent["sa3ducm"]["scored"]) > 1
+
+    heatmaps = sorted(Path("out/derivatives/pyadx").rglob("*.nii.gz"))
+    assert len(heatmaps) == len(METHODS) * 2
+    times = [path.stat().st_mtime_ns for path in heatmaps]
+    before = Path("out/localization.csv").read_bytes()
+    assert evaluate(run, "-q")[0] == 0
+    assert [path.stat().st_mtime_ns for path in heatmaps] == times
+    assert Path("out/localization.csv").read_bytes() == before
+    # Another option is another heatmap; those of the other methods stay.
+    assert evaluate(run, "-q", "--align", "receptive_field")[0] == 0
+    changed = {p.name for p, t in zip(heatmaps, times, strict=True) if p.stat().st_mtime_ns != t}
+    assert changed == {
+        f"sub-0{n}_desc-{method}_heatmap.nii.gz" for n in (1, 2) for method in ("cam", "gradcambn4")
+    }
+
+
+def test_heatmaps_are_a_bids_derivative_data_set(cohort, run):
+    assert evaluate(run, "-q", methods=["cam"])[0] == 0
+    root = Path("out/derivatives/pyadx")
+    note = json.loads((root / "dataset_description.json").read_text())
+    assert note["Name"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", note["BIDSVersion"])
+    assert note["DatasetType"] == "derivative"
+    assert note["GeneratedBy"][0]["Name"] == "pyadx"
+    assert note["SourceDatasets"][0]["URL"].startswith("file://")
+    files = sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+    files.remove("dataset_description.json")
+    entity = re.compile(r"(sub-[A-Za-z0-9]+)/anat/\1_desc-[A-Za-z0-9]+_heatmap\.(nii\.gz|json)")
+    assert files
+    assert all(entity.fullmatch(name) for name in files)
+    for name in files:
+        if name.endswith(".nii.gz"):
+            scan = nib.load(f"blobs/{name.split('/')[0]}/anat/{name.split('/')[0]}_T1w.nii.gz")
+            heat = nib.load(root / name)
+            assert heat.shape == scan.shape
+            assert np.allclose(heat.affine, scan.affine)
+            assert name.replace(".nii.gz", ".json") in files
+
+
+def test_the_patient_is_drawn_first_and_a_scan_that_was_trained_on_is_told(cohort, run):
+    options = ["--shape", "22", "--spacing", "3", "--model", "resnet-shallow-gap"]
+    code, _, err = run(
+        "train", "blobs", "-o", "run", *options, "--set-aside", "AD=1,NC=1", "--folds", "2", "--epochs",
+        "1", "-q",
+    )  # fmt: skip
+    assert code == 0, err
+    # The cohort and the scans set aside are those of the run.
+    code, out, err = run("evaluate", "run", "-o", "aside", "--methods", "cam")
+    assert code == 0, err
+    assert "resnet-shallow-gap, 2 scans" in out
+    assert "warning" not in err
+    seen = json.loads(Path("run/splits.json").read_text())["rounds"][0]["train"][0]
+    code, _, err = run("evaluate", "run", "-o", "seen", "--methods", "cam", "--subjects", seen)
+    assert code == 0, err
+    assert f"{seen} was among the scans that model.safetensors was trained on" in err
+
+
+def test_a_heatmap_with_nan_is_refused(cohort, run):
+    assert evaluate(run, "-q", methods=["cam"])[0] == 0
+    path = Path("out/derivatives/pyadx/sub-02/anat/sub-02_desc-cam_heatmap.nii.gz")
+    image = nib.load(path)
+    data = image.get_fdata(dtype=np.float32)
+    data[11, 12, 10] = np.nan
+    nib.save(nib.Nifti1Image(data, image.affine), path)
+    code, _, err = evaluate(run, "-q", methods=["cam"])
+    # A file that cannot be read as a heatmap is made again.
+    assert code == 0, err
+    assert np.isfinite(nib.load(path).get_fdata()).all()
+
+
+def aseg(name, change):
+    path = Path("blobs/derivatives/freesurfer") / name / "mri" / "aseg.mgz"
+    image = nib.load(path)
+    labels, affine = change(np.asarray(image.dataobj).copy(), image.affine.copy())
+    nib.save(nib.MGHImage(labels, affine), path)
+
+
+def elsewhere(labels, affine):
+    affine[:3, 3] += 80
+    return labels, affine
+
+
+def without_hippocampus(labels, affine):
+    labels[labels == 17] = 0
+    return labels, affine
+
+
+def nothing(labels, affine):
+    return labels * 0, affine
+
+
+def other_numbers(labels, affine):
+    return (labels > 0) * np.int32(99), affine
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (elsewhere, "field of view"),
+        (without_hippocampus, "has no voxel of the region hippocampus"),
+        (nothing, "every voxel is 0"),
+        (other_numbers, "holds none of the regions"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused_before_any_heatmap(cohort, run, change, words):
+    aseg("sub-01", change)
+    code, _, err = evaluate(run)
+    assert code == 2
+    assert words in err
+    assert err.count("\n") == 1
+    assert not list(Path().rglob("*heatmap*"))
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--subjects", "sub-77"], "has no subject sub-77"),
+        (["--subjects", ","], "--subjects names none"),
+        (["--inside", "skull"], "--inside must be brain or volume"),
+        (["--regions", "../{subject}"], "--regions must be"),
+        (["--regions", "aparc+aseg"], "no label volume"),
+        (["--target", "MCI"], "MCI"),
+        (["--methods", "lime"], "--method must be one of"),
+        (["--methods", "cam,gradcam:conv9z"], "conv9z"),
+        (["--methods", ""], "--methods names no method"),
+        (["--cohort", "nowhere"], "nowhere"),
+    ],
+)
+def test_bad_options_are_told_in_one_line_before_any_work(cohort, run, more, words):
+    code, _, err = evaluate(run, *more)
+    assert code == 2
+    assert words in err
+    assert err.count("\n") == 1
+    assert not list(Path().rglob("*heatmap*"))
+
+
+def test_a_cohort_of_one_class_is_refused(cohort, run):
+    table = Path("blobs/participants.tsv")
+    table.write_text(table.read_text().replace("AD", "NC"))
+    code, _, err = evaluate(run)
+    assert code == 2
+    assert "AD" in err
+
+
+def test_reproduce_makes_all_tables_and_figures_and_resumes(cohort, run, monkeypatch):
+    from pyadx.commands import settings
+
+    tiny = settings.NetworkSetting(49, 1.6, {"epochs": 1}, window=5, stride=16)
+    vggnet = settings.NetworkSetting(110, 2.0, {"epochs": 1}, window=9, stride=12)
+    networks = {"vggnet": vggnet, **dict.fromkeys(("resnet", "resnet-gap", "resnet-shallow-gap"), tiny)}
+    monkeypatch.setitem(settings.SETTINGS, "small", settings.Setting(1, 2, networks))
+    command = ["reproduce", "-o", "out", "--cohort", cohort, "--set-aside", "AD=1,NC=1"]
+    code, out, err = run(*command)
+    assert code == 0, err
+    assert "out/reproduction.md" in out
+    text = Path("out/reproduction.md").read_text()
+    for panel in settings.PANELS:
+        assert text.count(f"| {panel.name} |") == 5  # four tables of localisation, one of costs
+    for name in networks:
+        assert f"| {name} | " in text
+    assert "SYNTHETIC" not in text  # it is somebody's own cohort
+    for name in re.findall(r"\]\((\S+)\)", text):
+        assert (Path("out") / name).is_file()
+    kept = [path for path in Path("out").rglob("*") if path.name in ("result.json", "model.safetensors")]
+    kept += list(Path("out/derivatives").rglob("*.nii.gz"))
+    assert len(kept) == 4 * 2 * 2 + 10 * 2
+    times = [path.stat().st_mtime_ns for path in kept]
+    assert run(*command, "-q")[0] == 0
+    assert [path.stat().st_mtime_ns for path in kept] == times
+    assert Path("out/reproduction.md").read_text() == text
+    code, _, err = run(*command, "--seed", "1")
+    assert code == 2
+    assert "another seed" in err
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--setting", "huge"], "--setting must be one of small, full"),
+        (["--set-aside", "none"], "leaves no scan to explain"),
+        (["--set-aside", "AD=9,NC=1"], "AD"),
+    ],
+)
+def test_reproduce_refuses_bad_input_before_training(cohort, run, more, words):
+    code, _, err = run("reproduce", "-o", "out", "--cohort", cohort, "--set-aside", "AD=1,NC=1", *more)
+    assert code == 2
+    assert words in err
+    assert err.count("\n") == 1
+    assert not list(Path().rglob("result.json"))
