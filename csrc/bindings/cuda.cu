@@ -1,14 +1,13 @@
 // CUDA implementations of the operators: tensors in, kernels on the device's current stream.
-#include <torch/csrc/stable/library.h>
-
 #include "bindings/arguments.h"
 #include "bindings/cuda_stream.h"
+#include "bindings/library.h"
 
 namespace pyadx {
 namespace {
 
 void occlude_boxes_out(const Tensor volume, const Tensor boxes, const Tensor fill, Tensor out) {
-  const torch::stable::accelerator::DeviceGuard guard(volume.get_device_index());
+  const DeviceGuard guard(volume.get_device_index());
   const Occlusion occlusion = occlusion_of(volume, boxes, 6, fill, out);
   check_launch(occlude_boxes_cuda(occlusion.args, occlusion.region_data(), current_stream(volume)),
                "occlude_boxes");
@@ -16,7 +15,7 @@ void occlude_boxes_out(const Tensor volume, const Tensor boxes, const Tensor fil
 
 void occlude_labels_out(const Tensor volume, const Tensor labels, const Tensor intervals,
                         const Tensor fill, Tensor out) {
-  const torch::stable::accelerator::DeviceGuard guard(volume.get_device_index());
+  const DeviceGuard guard(volume.get_device_index());
   const Occlusion occlusion = occlusion_of(volume, intervals, 2, fill, out);
   const Tensor checked = checked_labels(labels, volume);
   check_launch(
@@ -41,7 +40,7 @@ Tensor occlude_labels(const Tensor volume, const Tensor labels, const Tensor int
 Tensor weighted_cam(const Tensor features, const Tensor weights, const std::vector<int64_t> size,
                     const std::string rectify, const std::vector<double> scale,
                     const std::vector<double> offset) {
-  const torch::stable::accelerator::DeviceGuard guard(features.get_device_index());
+  const DeviceGuard guard(features.get_device_index());
   const Cam cam = cam_of(features, weights, size, rectify, scale, offset);
   check_launch(weighted_cam_cuda(cam.args, current_stream(features)), "weighted_cam");
   return cam.out;
@@ -50,7 +49,7 @@ Tensor weighted_cam(const Tensor features, const Tensor weights, const std::vect
 }  // namespace
 }  // namespace pyadx
 
-STABLE_TORCH_LIBRARY_IMPL(pyadx, CUDA, m) {
+PYADX_CUDA_OPERATORS(m) {
   m.impl("occlude_boxes", TORCH_BOX(&pyadx::occlude_boxes));
   m.impl("occlude_boxes_out", TORCH_BOX(&pyadx::occlude_boxes_out));
   m.impl("occlude_labels", TORCH_BOX(&pyadx::occlude_labels));

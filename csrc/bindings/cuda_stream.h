@@ -1,4 +1,4 @@
-// The stream that torch works on, and what a failed launch says.
+// The device and stream that torch works on, and what a failed launch says.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -12,6 +12,8 @@ extern "C" __attribute__((weak)) AOTITorchError
 aoti_torch_get_current_cuda_stream(int32_t device_index, void** ret_stream);
 
 namespace pyadx {
+
+using torch::stable::accelerator::DeviceGuard;
 
 inline cudaStream_t current_stream(const torch::stable::Tensor& tensor) {
   STD_TORCH_CHECK(aoti_torch_get_current_cuda_stream != nullptr,

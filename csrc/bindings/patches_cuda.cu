@@ -1,13 +1,10 @@
 // CUDA implementations of the patch operators: tensors in, kernels on the device's current stream.
-#include <torch/csrc/stable/library.h>
-
 #include "bindings/cuda_stream.h"
+#include "bindings/library.h"
 #include "bindings/patch_arguments.h"
 
 namespace pyadx {
 namespace {
-
-using torch::stable::accelerator::DeviceGuard;
 
 void patch_gather(const OptionalTensor map, const OptionalTensor patches,
                   const OptionalTensor boxes, const Tensor frames, const Sizes map_size, double pad,
@@ -59,7 +56,7 @@ void patch_sum(const Tensor patches, const Tensor boxes, Tensor out) {
 }  // namespace
 }  // namespace pyadx
 
-STABLE_TORCH_LIBRARY_IMPL(pyadx, CUDA, m) {
+PYADX_CUDA_OPERATORS(m) {
   m.impl("patch_gather", TORCH_BOX(&pyadx::patch_gather));
   m.impl("patch_relu", TORCH_BOX(&pyadx::patch_relu));
   m.impl("patch_max_pool", TORCH_BOX(&pyadx::patch_max_pool));

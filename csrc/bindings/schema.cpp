@@ -1,7 +1,7 @@
 // The operators, one line each; shapes in the comments are what bindings/arguments.h checks.
-#include <torch/csrc/stable/library.h>
+#include "bindings/library.h"
 
-STABLE_TORCH_LIBRARY(pyadx, m) {
+PYADX_OPERATORS(m) {
   // volume [C,D,H,W], boxes int64 [B,6] (z0 y0 x0 z1 y1 x1), fill broadcastable to volume
   //   -> [B,C,D,H,W]
   m.def("occlude_boxes(Tensor volume, Tensor boxes, Tensor fill) -> Tensor");

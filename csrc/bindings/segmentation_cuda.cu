@@ -1,15 +1,12 @@
 // CUDA implementation of the segmentation's operator: tensors in, kernel on the device's current
 // stream.
-#include <torch/csrc/stable/library.h>
-
 #include "bindings/arguments.h"
 #include "bindings/cuda_stream.h"
+#include "bindings/library.h"
 #include "ucm/chi_square_cuda.h"
 
 namespace pyadx {
 namespace {
-
-using torch::stable::accelerator::DeviceGuard;
 
 const void* dense_as(const Tensor& tensor, ScalarType type, int64_t dims, const Tensor& like,
                      const char* name) {
@@ -58,4 +55,4 @@ void chi_square(const Tensor bins, const Tensor offsets, const Tensor halves,
 }  // namespace
 }  // namespace pyadx
 
-STABLE_TORCH_LIBRARY_IMPL(pyadx, CUDA, m) { m.impl("chi_square", TORCH_BOX(&pyadx::chi_square)); }
+PYADX_CUDA_OPERATORS(m) { m.impl("chi_square", TORCH_BOX(&pyadx::chi_square)); }

@@ -3,10 +3,10 @@
 // Two launches on the caller's stream. The channel sum reads every feature once (a pack of 16 bytes
 // per thread and channel where alignment allows; one warp per voxel for channels-last features) and
 // writes B*d*h*w sums, which the upsampling launch reads back from the L2 cache. 64-bit offsets.
-#include <algorithm>
 #include <type_traits>
 
 #include "cam/cam.h"
+#include "common/launch.h"
 #include "common/pack.h"
 
 namespace pyadx {
@@ -14,8 +14,6 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kWarp = 32;
-constexpr int64_t kMaxGridY = 65535;
-constexpr int64_t kMaxGridX = 2147483647;
 
 // Thread = one pack of voxels of one batch item; loops over channels with several loads in flight.
 template <typename T, int kPack>
@@ -92,16 +90,19 @@ __global__ void __launch_bounds__(kThreads) upsample_kernel(const CamArgs args) 
   }
 }
 
-int64_t blocks_for(int64_t threads) {
-  return std::min<int64_t>((threads + kThreads - 1) / kThreads, kMaxGridX);
+template <typename T, int kPack>
+cudaError_t sum_planar(const CamArgs& args, cudaStream_t stream) {
+  const int64_t packs = args.in_voxels() / kPack;
+  const int64_t columns = blocks_covering(packs, kThreads);
+  if (columns > kMostBlocksX) return cudaErrorInvalidValue;
+  const dim3 grid(static_cast<unsigned>(columns), blocks_in_strides(args.batch, 1, kMostBlocksY));
+  return launch_kernel(sum_planar_kernel<T, kPack>, grid, kThreads, stream, args, packs);
 }
 
-template <typename T, int kPack>
-void launch_planar(const CamArgs& args, cudaStream_t stream) {
-  const int64_t packs = args.in_voxels() / kPack;
-  const dim3 grid(static_cast<unsigned>(blocks_for(packs)),
-                  static_cast<unsigned>(std::min(args.batch, kMaxGridY)));
-  sum_planar_kernel<T, kPack><<<grid, kThreads, 0, stream>>>(args, packs);
+template <typename T>
+cudaError_t sum_channels_last(const CamArgs& args, cudaStream_t stream) {
+  const unsigned blocks = blocks_in_strides(args.batch * args.in_voxels() * kWarp, kThreads);
+  return launch_kernel(sum_channels_last_kernel<T>, dim3(blocks), kThreads, stream, args);
 }
 
 template <typename T>
@@ -113,19 +114,17 @@ bool packs_of_16_bytes(const CamArgs& args) {
 
 template <typename T>
 cudaError_t run(const CamArgs& args, cudaStream_t stream) {
+  cudaError_t error;
   if (args.stride_n != 1) {  // channels last: stride_k == 1
-    const int64_t blocks = blocks_for(args.batch * args.in_voxels() * kWarp);
-    sum_channels_last_kernel<T><<<static_cast<unsigned>(blocks), kThreads, 0, stream>>>(args);
+    error = sum_channels_last<T>(args, stream);
   } else if (packs_of_16_bytes<T>(args)) {
-    launch_planar<T, kPackBytes / sizeof(T)>(args, stream);
+    error = sum_planar<T, kPackBytes / sizeof(T)>(args, stream);
   } else {
-    launch_planar<T, 1>(args, stream);
+    error = sum_planar<T, 1>(args, stream);
   }
-  const cudaError_t error = cudaGetLastError();
   if (error != cudaSuccess) return error;
-  const int64_t blocks = blocks_for(args.batch * args.out_voxels());
-  upsample_kernel<AccumulateT<T>><<<static_cast<unsigned>(blocks), kThreads, 0, stream>>>(args);
-  return cudaGetLastError();
+  const unsigned blocks = blocks_in_strides(args.batch * args.out_voxels(), kThreads);
+  return launch_kernel(upsample_kernel<AccumulateT<T>>, dim3(blocks), kThreads, stream, args);
 }
 
 }  // namespace

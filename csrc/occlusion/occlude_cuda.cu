@@ -5,8 +5,9 @@
 // that lie in each item's region. Device memory sees the output written once; volume, labels and
 // regions come from the L2 cache. One launch, no temporary memory, no synchronisation, 64-bit
 // offsets.
-#include <algorithm>
+#include <type_traits>
 
+#include "common/launch.h"
 #include "common/pack.h"
 #include "occlusion/occlude.h"
 
@@ -16,7 +17,6 @@ namespace {
 constexpr int kThreads = 256;
 // Batch items written per thread: amortises the load of the pack and keeps stores in flight.
 constexpr int kItemsPerThread = 8;
-constexpr int64_t kMaxGridY = 65535;
 
 // Position of the elements of one pack; they may cross rows, planes and channels.
 template <int kPack>
@@ -135,13 +135,13 @@ __global__ void __launch_bounds__(kThreads)
 template <typename Word, int kPack, typename Region>
 cudaError_t launch(const OccludeArgs& args, const Region& region, cudaStream_t stream) {
   const int64_t packs = args.channels * args.voxels() / kPack;
-  const int64_t columns = (packs + kThreads - 1) / kThreads;
-  const int64_t rows =
-      std::min<int64_t>((args.batch + kItemsPerThread - 1) / kItemsPerThread, kMaxGridY);
-  if (columns == 0 || rows == 0) return cudaSuccess;
-  const dim3 grid(static_cast<unsigned>(columns), static_cast<unsigned>(rows));
-  occlude_kernel<Word, kPack, Region><<<grid, kThreads, 0, stream>>>(args, region, packs);
-  return cudaGetLastError();
+  const int64_t columns = blocks_covering(packs, kThreads);
+  if (columns == 0 || args.batch == 0) return cudaSuccess;
+  if (columns > kMostBlocksX) return cudaErrorInvalidValue;
+  const dim3 grid(static_cast<unsigned>(columns),
+                  blocks_in_strides(args.batch, kItemsPerThread, kMostBlocksY));
+  return launch_kernel(occlude_kernel<Word, kPack, Region>, grid, kThreads, stream, args, region,
+                       packs);
 }
 
 bool packs_of_16_bytes(const OccludeArgs& args) {

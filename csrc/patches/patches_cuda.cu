@@ -3,8 +3,9 @@
 // A thread owns one element of the output; channels are innermost, so that neighbouring threads
 // read and write neighbouring memory. One launch each, no temporary memory, no synchronisation,
 // 64-bit offsets. Sums run over the channels of one patch per block, in double.
-#include <algorithm>
+#include <cmath>
 
+#include "common/launch.h"
 #include "patches/patches.h"
 
 namespace pyadx {
@@ -182,21 +183,16 @@ __global__ void __launch_bounds__(kThreads) sum_kernel(const PatchSumArgs a, int
   }
 }
 
-unsigned blocks_for(int64_t elements) {
-  return static_cast<unsigned>(
-      std::clamp<int64_t>((elements + kThreads - 1) / kThreads, 1, kMostBlocks));
-}
-
 template <template <typename> class Operation, typename Args>
 cudaError_t launch(const Args& args, int64_t elements, cudaStream_t stream) {
   if (elements == 0) return cudaSuccess;
+  const dim3 grid(blocks_in_strides(elements, kThreads, kMostBlocks));
   if (args.dtype == DType::kFloat64) {
-    element_kernel<<<blocks_for(elements), kThreads, 0, stream>>>(Operation<double>{args},
-                                                                  elements);
-  } else {
-    element_kernel<<<blocks_for(elements), kThreads, 0, stream>>>(Operation<float>{args}, elements);
+    return launch_kernel(element_kernel<Operation<double>>, grid, kThreads, stream,
+                         Operation<double>{args}, elements);
   }
-  return cudaGetLastError();
+  return launch_kernel(element_kernel<Operation<float>>, grid, kThreads, stream,
+                       Operation<float>{args}, elements);
 }
 
 int64_t product(const int64_t* size) { return size[0] * size[1] * size[2]; }
@@ -226,12 +222,9 @@ cudaError_t patch_scatter_cuda(const PatchScatterArgs& a, cudaStream_t stream) {
 cudaError_t patch_sum_cuda(const PatchSumArgs& a, cudaStream_t stream) {
   const int64_t sums = a.batch * a.patches.channels;
   if (sums == 0) return cudaSuccess;
-  if (a.dtype == DType::kFloat64) {
-    sum_kernel<double><<<blocks_for(sums), kThreads, 0, stream>>>(a, sums);
-  } else {
-    sum_kernel<float><<<blocks_for(sums), kThreads, 0, stream>>>(a, sums);
-  }
-  return cudaGetLastError();
+  const dim3 grid(blocks_in_strides(sums, kThreads, kMostBlocks));
+  const auto kernel = a.dtype == DType::kFloat64 ? sum_kernel<double> : sum_kernel<float>;
+  return launch_kernel(kernel, grid, kThreads, stream, a, sums);
 }
 
 }  // namespace pyadx

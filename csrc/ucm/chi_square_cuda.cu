@@ -5,6 +5,9 @@
 // loads from the L1 cache; the ten counters of a lane are twelve-bit fields of two registers.
 // Arithmetic and its order are those of the CPU; the counts are small enough for every product to
 // be exact, so both sides give the same bits. One launch, no temporary memory.
+#include <cmath>
+
+#include "common/launch.h"
 #include "ucm/chi_square_cuda.h"
 
 namespace pyadx::ucm {
@@ -87,9 +90,10 @@ __global__ void __launch_bounds__(kWarpsPerBlock * 32) chi_square_kernel(ChiSqua
 cudaError_t chi_square_cuda(const ChiSquareCudaArgs& args, cudaStream_t stream) {
   const int64_t voxels = args.depth * args.height * args.width;
   if (voxels == 0) return cudaSuccess;
-  const auto blocks = static_cast<unsigned>((voxels + kWarpsPerBlock - 1) / kWarpsPerBlock);
-  chi_square_kernel<<<blocks, kWarpsPerBlock * 32, 0, stream>>>(args);
-  return cudaGetLastError();
+  const int64_t blocks = blocks_covering(voxels, kWarpsPerBlock);
+  if (blocks > kMostBlocksX) return cudaErrorInvalidValue;
+  return launch_kernel(chi_square_kernel, dim3(static_cast<unsigned>(blocks)), kWarpsPerBlock * 32,
+                       stream, args);
 }
 
 }  // namespace pyadx::ucm

@@ -9,6 +9,7 @@ from torch import Tensor
 from pyadx import _ucm
 from pyadx.ops.library import describe
 
+_DEVICE = "cuda"
 _OUTSIDE = 10
 _MOST_BALL_VOXELS = 4095  # the kernel's counters have twelve bits
 
@@ -37,7 +38,7 @@ def chi_square(bins: Tensor, spacing: Sequence[float], radii: Sequence[float]) -
     TypeError, ValueError
         If the bins do not fit or the largest ball has too many voxels.
     """
-    if bins.dtype != torch.uint8 or bins.dim() != 3 or bins.device.type != "cuda":
+    if bins.dtype != torch.uint8 or bins.dim() != 3 or bins.device.type != _DEVICE:
         raise TypeError(
             f"bins must be a CUDA uint8 tensor [D, H, W], got {describe(bins)} on {bins.device}"
         )

@@ -7,10 +7,10 @@ from pyadx.ops.segmentation import chi_square
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (2.0, 1.0, 1.5)])
-@pytest.mark.parametrize("shape", [(7, 8, 6), (1, 1, 1), (33, 5, 40), (0, 3, 3)])
+@pytest.mark.parametrize("shape", [(7, 8, 6), (1, 1, 1), (17, 5, 20), (0, 3, 3)])
 @pytest.mark.parametrize("radii", [(2.0, 4.0, 6.0), (1.0,)])
-def test_cuda_gives_the_bits_of_the_cpu(shape, spacing, radii, device, poisoned_memory):
-    if device.type != "cuda":
+def test_cuda_gives_the_bits_of_the_cpu(shape, spacing, radii, device, is_emulated, poisoned_memory):
+    if device.type != "cuda" and not is_emulated:
         pytest.skip("the CPU side is compared with its slow twin in tests/segmentation")
     bins = np.random.default_rng(0).integers(0, 11, shape).astype(np.uint8)
     strength, direction = chi_square(torch.from_numpy(bins).to(device), spacing, radii)

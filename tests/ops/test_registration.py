@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from conftest import cuda_skip_reason
 
 from pyadx import ops
 from pyadx.ops.patches import pack_weight
@@ -87,6 +88,16 @@ PATCH_CASES = {
 }
 CUDA_ONLY = {"chi_square"}
 WITHOUT_TENSORS = {"patch_instruction_set"}
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request):
+    """The devices that operators are registered for."""
+    if request.param == "cuda" and (reason := cuda_skip_reason()):
+        pytest.skip(reason)
+    return torch.device(request.param)
+
+
 CPU_ONLY = {"patch_conv": conv_case}
 CASES = {
     "occlude_boxes": boxes_case,
