@@ -11,6 +11,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from brain import brain
 
 from pyadx import SupervoxelOcclusion, _ucm, models, segmentation
 from pyadx.segmentation.cues import gradient_cue
@@ -27,13 +28,10 @@ def on_the_cpu(device):
 
 @cache
 def scan():
-    datasets = pytest.importorskip("nilearn.datasets")
-
-    template = np.asarray(datasets.load_mni152_template(resolution=2).dataobj, np.float32)
-    template = np.where(template < 1e-6, 0, template)
-    volume = np.zeros((110, 110, 110), np.float32)
-    volume[5:104, :, 7:102] = template[:, 3:113]
-    return volume
+    try:
+        return brain()
+    except ImportError as error:
+        pytest.skip(str(error))
 
 
 @cache

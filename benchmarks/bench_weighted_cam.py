@@ -16,6 +16,7 @@ SIZE = (110, 110, 110)
 CASES = {
     "resnet bn4, 64x55^3, batch 1": (1, 64, 55),
     "resnet bn4, 64x55^3, batch 4": (4, 64, 55),
+    "resnet bn4, 64x55^3, batch 8": (8, 64, 55),
     "vggnet conv2b, 16x49^3, batch 1": (1, 16, 49),
     "resnet relu7, 64x28^3, batch 1": (1, 64, 28),
     "resnet voxres9_out, 128x14^3, batch 1": (1, 128, 14),

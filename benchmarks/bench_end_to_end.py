@@ -1,0 +1,53 @@
+"""What does a user wait for, per scan: SA-3DUCM, Grad-CAM beside one forward, and each precision's error.
+
+Whole occlusion maps are in bench_whole_map.py. Networks have random weights; the scan is the MNI152 brain.
+"""
+
+import pytest
+import torch
+from brain import brain
+
+from pyadx import SupervoxelOcclusion, models
+from pyadx.inference import IncrementalScorer
+
+NETWORKS = ("vggnet", "resnet")
+
+
+def case(network, device):
+    try:
+        volume = torch.from_numpy(brain())[None]
+    except ImportError as error:
+        pytest.skip(str(error))
+    return models.build(network, seed=0).eval().to(device), volume.to(device)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_sa3ducm(network, device, timed, benchmark):
+    model, volume = case(network, device)
+    explain = SupervoxelOcclusion(model, segmentation={"spacing": 2.0})
+    timed(f"SA-3DUCM, {network}, MNI152, 110^3", "pyadx", lambda: explain(volume[None], 1), rounds=2)
+    report = explain.reports[0]
+    note = f"{report.pairs:,} segments, {report.nodes:,} distinct, {report.full} by full forwards"
+    benchmark.extra_info["facts"] = {"note": f"{note}, segmentation included"}
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_precision(network, precision, device, timed, benchmark):
+    """The error is that of the score of a window, relative to the largest of the sample."""
+    if precision == "tf32" and device.type != "cuda":
+        pytest.skip("TF32 is for CUDA")
+    model, volume = case(network, device)
+    generator = torch.Generator().manual_seed(0)
+    low = torch.randint(30, 75, (512 if network == "vggnet" else 64, 3), generator=generator)
+    boxes = torch.cat([low, low + 7], 1)
+    scorer = IncrementalScorer(model, volume, 1, precision=precision)
+    name = "pyadx" if precision == "float32" else f"precision={precision}"
+    group = f"windows of 7^3 inside the brain, {network}, per window"
+    found = timed(group, name, lambda: scorer.score(boxes), rounds=5, items=len(boxes))
+    exact = IncrementalScorer(model.double(), volume.double(), 1).score(boxes)
+    error = ((found.double() - exact).abs().max() / exact.max()).item()
+    benchmark.extra_info["facts"] = {
+        "error": error,
+        "note": f"largest error {error:.1e} of the largest score",
+    }
