@@ -12,6 +12,7 @@ from pyadx import ops
 from pyadx.explainers.windows import WindowGrid
 from pyadx.inference.regions import Regions
 from pyadx.inference.scorer import Scorer
+from pyadx.inference.sharding import is_shared
 
 COARSEST = 8  # every eighth window along each axis is always scored
 _FIRST_SLICE = 16  # windows that are scored before the clock is looked at again
@@ -50,6 +51,8 @@ def coarse_to_fine(
     scored : int
         How many distinct regions were scored.
     """
+    if is_shared():
+        raise ValueError("a time budget is for one process: the clocks of several differ")
     search = _Search(scorer, grid, regions, clock() + budget_s, clock)
     step = COARSEST
     search.score(search.lattice(step), deadline=False)

@@ -2,5 +2,6 @@
 
 from pyadx.inference.full import FullScorer
 from pyadx.inference.incremental.scorer import IncrementalScorer
+from pyadx.inference.sharding import shared_among_processes
 
-__all__ = ["FullScorer", "IncrementalScorer"]
+__all__ = ["FullScorer", "IncrementalScorer", "shared_among_processes"]

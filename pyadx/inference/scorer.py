@@ -21,6 +21,7 @@ from pyadx.inference.score import (
     resolve_target,
 )
 from pyadx.inference.score_store import ScoreStore
+from pyadx.inference.sharding import is_shared, score_shared
 
 CHUNK = 1024  # regions that are scored, stored and resumed together
 
@@ -158,7 +159,6 @@ class Scorer(ABC):
         total = len(regions.boxes)
         self._prepare(regions.boxes)
         shown = self.progress and advance is None
-        changes = self._outputs.new_full((total,), torch.nan)
         with (
             evaluation_mode(self.model),
             torch.no_grad(),
@@ -166,17 +166,31 @@ class Scorer(ABC):
             progress_bar("occlusion", total, shown) as bar,
         ):
             tell = advance or bar
-            for index, start in enumerate(range(0, total, CHUNK)):
-                chunk = regions.part(slice(start, start + CHUNK))
-                if store is not None and index < store.chunks:
-                    changes[start : start + CHUNK] = store.read(index).to(changes)
-                    tell(len(chunk.boxes))
-                    continue
-                if stop():
-                    break
-                changes[start : start + CHUNK] = self._score_chunk(chunk, tell)
+            if is_shared():
                 if store is not None:
-                    store.append(changes[start : start + CHUNK])
+                    raise ValueError("a store keeps the scores of one process; share without it")
+                return score_shared(regions, lambda part: self._in_chunks(part, None, stop, tell), tell)
+            return self._in_chunks(regions, store, stop, tell)
+
+    def _in_chunks(
+        self,
+        regions: Regions,
+        store: ScoreStore | None,
+        stop: Callable[[], bool],
+        tell: Callable[[int], None],
+    ) -> Tensor:
+        changes = self._outputs.new_full((len(regions.boxes),), torch.nan)
+        for index, start in enumerate(range(0, len(changes), CHUNK)):
+            chunk = regions.part(slice(start, start + CHUNK))
+            if store is not None and index < store.chunks:
+                changes[start : start + CHUNK] = store.read(index).to(changes)
+                tell(len(chunk.boxes))
+                continue
+            if stop():
+                break
+            changes[start : start + CHUNK] = self._score_chunk(chunk, tell)
+            if store is not None:
+                store.append(changes[start : start + CHUNK])
         return changes
 
     def _prepare(self, boxes: np.ndarray) -> None:  # noqa: B027 (most scorers need nothing)
