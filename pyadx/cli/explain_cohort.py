@@ -1,0 +1,69 @@
+"""``pyadx explain-cohort``."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pyadx.cli.app import Device, Quiet, app
+
+
+@app.command("explain-cohort")
+def explain_cohort(
+    cohort: Annotated[
+        Path, typer.Argument(help="BIDS folder, ADNI table or its folder, or a table.", metavar="COHORT")
+    ],
+    model: Annotated[Path, typer.Option(help="Checkpoint of the network (.safetensors).", metavar="CKPT")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for a BIDS derivative data set.")],
+    method: Annotated[str, typer.Option(help="occlusion, sa3ducm, cam, gradcam or gradcam:LAYER.")],
+    target: Annotated[str, typer.Option(help="Class to explain.")] = "AD",
+    window: Annotated[int, typer.Option(help="Occlusion: window in voxels.")] = 7,
+    stride: Annotated[int, typer.Option(help="Occlusion: stride in voxels.")] = 1,
+    align: Annotated[str, typer.Option(help="CAM, Grad-CAM: stretch or receptive_field.")] = "stretch",
+    engine: Annotated[str, typer.Option(help="local: processes of this machine; ray.")] = "local",
+    workers: Annotated[int, typer.Option(help="Scans at a time.")] = 1,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Of a running Ray cluster; default: this machine.")
+    ] = None,
+    gpus: Annotated[int, typer.Option(help="Ray: GPUs per scan.")] = 0,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Explain every scan of a cohort; a second call goes on where the first one stopped."""
+    from pyadx.commands.explain_cohort import ExplainCohortRequest, run_explain_cohort
+    from pyadx.commands.heatmaps import parse_job
+    from pyadx.commands.tasks import Workers
+
+    options: dict[str, dict[str, Any]] = {
+        "occlusion": {"window": window, "stride": stride},
+        "cam": {"align": align},
+        "gradcam": {"align": align},
+    }
+    # Workers may have another working directory.
+    job = parse_job(method, Path(os.path.abspath(model)), options)
+    result = run_explain_cohort(
+        ExplainCohortRequest(
+            Path(os.path.abspath(cohort)),
+            job,
+            out,
+            target,
+            Workers(engine, workers, ray_address, gpus),
+            device,
+            not quiet,
+        )
+    )
+    if not quiet:
+        rate = f", {result.done / result.seconds * 3600:,.0f} an hour" if result.done else ""
+        spent = f"{result.seconds:.1f} s{rate}"
+        print(f"{result.done} scans explained in {spent}; {result.before} were done before")
+        print(f"heatmaps and manifest.jsonl: {out}")
+    if result.failed:
+        first = result.failed[0]
+        print(
+            f"pyadx: error: {len(result.failed)} scans failed, such as {first.subject} ({first.reason}); "
+            f"all are in {out / 'manifest.jsonl'}",
+            file=sys.stderr,
+        )
+        raise typer.Exit(1)

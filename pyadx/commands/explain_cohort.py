@@ -1,0 +1,131 @@
+"""``pyadx explain-cohort``: a heatmap of every scan of a cohort, on as many machines as there are."""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyadx import models
+from pyadx.commands.devices import pick_device
+from pyadx.commands.heatmaps import HeatmapJob, check_job, heatmap_of
+from pyadx.commands.manifest import Entry, Manifest, file_sha256
+from pyadx.commands.tasks import Workers, check_workers, run_tasks
+from pyadx.data.cohort import ScanRecord, read_cohort
+from pyadx.data.derivatives import derivative_file, start_derivatives
+from pyadx.inference.batching import is_out_of_memory
+from pyadx.inference.progress import progress_bar
+from pyadx.inference.score import class_index
+
+
+@dataclass(frozen=True)
+class ExplainCohortRequest:
+    """Everything that decides the heatmaps of a cohort."""
+
+    cohort: Path
+    job: HeatmapJob
+    out: Path
+    target: str
+    workers: Workers
+    device: str = "auto"
+    progress: bool = True
+
+
+@dataclass(frozen=True)
+class CohortResult:
+    """How many scans were explained now, were there before, and failed; seconds it took."""
+
+    done: int
+    before: int
+    failed: list[Entry]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Task:
+    """One scan: idempotent, its output is written beside and then renamed."""
+
+    job: HeatmapJob
+    root: Path
+    record: ScanRecord
+    target: str
+    device: str
+    request: str
+
+
+def run_explain_cohort(request: ExplainCohortRequest) -> CohortResult:
+    """Explain every scan that is not done yet; a scan that cannot be explained is noted, the others go on.
+
+    Writes a BIDS derivative data set and ``manifest.jsonl`` into the folder.
+
+    Raises
+    ------
+    ValueError
+        If the cohort, network, method or engine does not fit; before any scan is explained.
+    """
+    check_workers(request.workers)
+    if request.workers.engine == "local" or request.workers.address is None:
+        pick_device(request.device)
+    check_job(request.job)
+    model: Any = models.load(request.job.model)
+    names = model.card.class_names
+    class_index(request.target, len(names), names)
+    cohort = read_cohort(request.cohort, names)
+    start_derivatives(request.out, request.cohort if request.cohort.is_dir() else request.cohort.parent)
+    asked = _request_hash(request, models.fingerprint(model))
+    manifest = Manifest(request.out / "manifest.jsonl")
+    started = time.perf_counter()
+    failed: list[Entry] = []
+    before = done = 0
+    root = request.out.resolve()
+
+    def tasks() -> Iterator[Task]:
+        nonlocal before
+        for record in cohort.scans:
+            if manifest.is_done(record.subject, asked):
+                before += 1
+                advance(1)
+                continue
+            yield Task(request.job, root, record, request.target, request.device, asked)
+
+    with progress_bar("scans", len(cohort.scans), request.progress) as advance:
+        for task, result in run_tasks(explain_one, tasks(), request.workers):
+            entry = result
+            if not isinstance(entry, Entry):
+                reason = f"its worker was lost time and again ({result})"
+                entry = Entry(task.record.subject, str(task.record.path), asked, "failed", reason)
+            manifest.add(entry)
+            if entry.status == "done":
+                done += 1
+            else:
+                failed.append(entry)
+            advance(1)
+    return CohortResult(done, before, failed, time.perf_counter() - started)
+
+
+def explain_one(task: Task) -> Entry:
+    """Explain one scan; what is wrong with this scan becomes its entry, what ends the run is raised."""
+    started = time.perf_counter()
+    record = task.record
+    failure = ""
+    try:
+        heatmap_of(
+            task.job, task.root, record.subject, record.path, task.target, task.device, progress=False
+        )
+    except (ValueError, TypeError, MemoryError) as error:
+        failure = str(error) or type(error).__name__
+    except RuntimeError as error:
+        failure = "out of memory" if is_out_of_memory(error) else f"{type(error).__name__}: {error}"
+    seconds = round(time.perf_counter() - started, 4)
+    facts = (record.subject, str(record.path), task.request)
+    if failure:
+        return Entry(*facts, "failed", " ".join(failure.split()), seconds)
+    path = derivative_file(task.root, record.subject, task.job.name)
+    return Entry(*facts, "done", "", seconds, str(path.relative_to(task.root)), file_sha256(path))
+
+
+def _request_hash(request: ExplainCohortRequest, model: str) -> str:
+    facts = [request.job.name, request.job.method, request.job.options, model, request.target]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,91 @@
+"""The manifest of a cohort's heatmaps: one line per finished or failed scan, only ever appended to."""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How one scan went.
+
+    Attributes
+    ----------
+    subject : str
+        Its id.
+    scan : str
+        The file.
+    request : str
+        Hash of what was asked: method, parameters, network, target.
+    status : str
+        ``done`` or ``failed``.
+    reason : str
+        Why it failed.
+    seconds : float
+        Reading, explaining and writing.
+    file : str
+        The heatmap, relative to the manifest's folder.
+    sha256 : str
+        Of that file.
+    """
+
+    subject: str
+    scan: str
+    request: str
+    status: str
+    reason: str = ""
+    seconds: float = 0.0
+    file: str = ""
+    sha256: str = ""
+
+
+class Manifest:
+    """Reads and extends a manifest; a last line that was cut off is passed over.
+
+    Parameters
+    ----------
+    path : Path
+        ``manifest.jsonl`` in the folder of the heatmaps.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.entries: dict[str, Entry] = {}
+        text = path.read_bytes() if path.is_file() else b""
+        for line in text.split(b"\n"):
+            try:
+                entry = Entry(**json.loads(line))
+            except (ValueError, TypeError):
+                continue
+            self.entries[entry.subject] = entry
+        self._end = b"" if not text or text.endswith(b"\n") else b"\n"
+
+    def add(self, entry: Entry) -> None:
+        """Append an entry, and wait until it is on the disk."""
+        with self.path.open("ab") as file:
+            file.write(self._end + json.dumps(asdict(entry)).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self._end = b""
+        self.entries[entry.subject] = entry
+
+    def is_done(self, subject: str, request: str) -> bool:
+        """Whether the heatmap is there, answers this request, and is the file that was written."""
+        entry = self.entries.get(subject)
+        if entry is None or entry.status != "done" or entry.request != request:
+            return False
+        try:
+            return file_sha256(self.path.parent / entry.file) == entry.sha256
+        except OSError:
+            return False
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,176 @@
+"""Many independent tasks on an engine: here, in processes of this machine, or on Ray; few in flight."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import get_context
+from typing import Any
+
+ENGINES = ("local", "ray")
+_TRIES = 3  # of a task whose worker was lost
+_IN_FLIGHT = 2  # per worker: enough to keep it busy, so few that memory stays flat
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Where tasks run.
+
+    Attributes
+    ----------
+    engine : {"local", "ray"}
+        ``local``: in this process with one worker, in processes with more.
+    count : int
+        Tasks at a time.
+    address : str, optional
+        Of a running Ray cluster.
+    gpus : int
+        Per task, on Ray.
+    """
+
+    engine: str = "local"
+    count: int = 1
+    address: str | None = None
+    gpus: int = 0
+
+    @property
+    def threads(self) -> int:
+        """Threads that a task may use."""
+        return max(1, (os.cpu_count() or 1) // self.count)
+
+
+def check_workers(workers: Workers) -> None:
+    """Raise ``ValueError`` if there is no such engine, or Ray is not installed."""
+    if workers.engine not in ENGINES:
+        raise ValueError(f"--engine must be one of {', '.join(ENGINES)}, got {workers.engine!r}")
+    if workers.count < 1:
+        raise ValueError(f"--workers must be at least 1, got {workers.count}")
+    if workers.engine == "local" and workers.address is not None:
+        raise ValueError("--ray-address belongs to --engine ray")
+    if workers.engine == "ray":
+        try:
+            import ray  # noqa: F401
+        except ImportError:
+            raise ValueError("--engine ray needs Ray; install it with: pip install 'pyadx[ray]'") from None
+
+
+def run_tasks(
+    work: Callable[[Any], Any], items: Iterable[Any], workers: Workers
+) -> Iterator[tuple[Any, Any | BaseException]]:
+    """Yield every item with its result, or with the error that lost its worker, as they are done.
+
+    Parameters
+    ----------
+    work : callable
+        Importable and free of side effects other than its output, since it may run twice: a task whose
+        worker is lost is tried again, three times in all. What it raises ends the run.
+    items : iterable
+        Taken as workers become free.
+    workers : Workers
+        Where.
+    """
+    check_workers(workers)
+    if workers.engine == "ray":
+        yield from _on_ray(work, iter(items), workers)
+    elif workers.count == 1:
+        for item in items:
+            yield item, work(item)
+    else:
+        yield from _in_processes(work, iter(items), workers)
+
+
+def _in_processes(
+    work: Callable[[Any], Any], items: Iterator[Any], workers: Workers
+) -> Iterator[tuple[Any, Any | BaseException]]:
+    def pool() -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            workers.count, get_context("spawn"), initializer=_start, initargs=(workers.threads,)
+        )
+
+    executor = pool()
+    try:
+        open_: dict[Future[Any], Any] = {}
+        while True:
+            for item in islice(items, _IN_FLIGHT * workers.count - len(open_)):
+                open_[executor.submit(work, item)] = item
+            if not open_:
+                return
+            done, _ = wait(open_, return_when=FIRST_COMPLETED)
+            broken = [future for future in done if isinstance(future.exception(), BrokenProcessPool)]
+            for future in done - set(broken):
+                yield open_.pop(future), future.result()
+            if not broken:
+                continue
+            # One lost process takes the pool with it, and nobody knows whose task it was: alone, a
+            # task that kills its worker is found.
+            executor.shutdown(wait=False, cancel_futures=True)
+            for future, item in list(open_.items()):
+                if future.done() and future.exception() is None:
+                    yield item, future.result()
+                else:
+                    yield item, _alone(work, item, workers)
+            open_.clear()
+            executor = pool()
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _alone(work: Callable[[Any], Any], item: Any, workers: Workers) -> Any | BaseException:
+    lost: BaseException = RuntimeError("its worker was lost")
+    for _ in range(_TRIES):
+        with ProcessPoolExecutor(
+            1, get_context("spawn"), initializer=_start, initargs=(workers.threads,)
+        ) as executor:
+            try:
+                return executor.submit(work, item).result()
+            except BrokenProcessPool as error:
+                lost = error
+    return lost
+
+
+def _start(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def _on_ray(
+    work: Callable[[Any], Any], items: Iterator[Any], workers: Workers
+) -> Iterator[tuple[Any, Any | BaseException]]:
+    import ray
+    from ray.exceptions import RayTaskError, WorkerCrashedError
+
+    ray.init(
+        address=workers.address,
+        num_cpus=None if workers.address else workers.count,
+        include_dashboard=False,
+        log_to_driver=False,
+        ignore_reinit_error=True,
+    )
+
+    def remote(item: Any) -> Any:
+        _start(workers.threads)
+        return work(item)
+
+    try:
+        task = ray.remote(num_cpus=1, num_gpus=workers.gpus, max_retries=_TRIES - 1)(remote)
+        open_: dict[Any, Any] = {}
+        while True:
+            for item in islice(items, _IN_FLIGHT * workers.count - len(open_)):
+                open_[task.remote(item)] = item
+            if not open_:
+                return
+            (done, *_), _ = ray.wait(list(open_), num_returns=1)
+            item = open_.pop(done)
+            try:
+                yield item, ray.get(done)
+            except RayTaskError as error:
+                raise error.as_instanceof_cause() from None
+            except WorkerCrashedError as error:
+                yield item, error
+    finally:
+        with suppress(Exception):
+            ray.shutdown()
