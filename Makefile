@@ -8,7 +8,7 @@ TORCH ?= torch==2.13.0
 LINTERS ?= ruff==0.17.6 mypy==2.4.1 clang-format==23.1.5
 NATIVE := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu') CMakeLists.txt setup.py pyproject.toml
 
-.PHONY: demo test sanitize lint format bench wheel docs clean
+.PHONY: demo test sanitize lint format bench wheel docs fuzz clean
 
 demo: $(VENV)/installed
 	$(BIN)/pyadx demo
@@ -48,6 +48,13 @@ wheel: $(VENV)/installed
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist/raw
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair --exclude 'libtorch*' --exclude 'libc10*' -w dist dist/raw/*.whl
 	ls -l dist/*.whl
+
+# Coverage-guided fuzzing of one reader, such as: make fuzz TARGET=volume FOR=1800
+TARGET ?= volume
+FOR ?= 60
+fuzz: $(VENV)/installed
+	$(BIN)/pip install --quiet atheris
+	$(BIN)/python tests/fuzz/run.py $(TARGET) -max_total_time=$(FOR)
 
 # The site in build/site; its gallery is drawn by the code that it documents.
 docs: $(VENV)/installed

@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from pyadx.models.card import Preprocessing
 from pyadx.models.registry import build
+from pyadx.npz import Headers, npz_headers
 
 
 @dataclass(frozen=True)
@@ -58,18 +60,16 @@ def read_lasagne(
         Nothing in it is executed, and shapes are checked before an array is read.
     """
     source = Path(path)
+    headers = npz_headers(source)
     model = build(architecture, in_shape, class_names, preprocessing, seed=0)
     slots = _slots(model)
-    if not source.is_file():
-        raise ValueError(f"{source}: no such file")
+    _check_headers(source, headers, slots, architecture)
     try:
-        with zipfile.ZipFile(source) as archive:
-            _check_headers(source, archive, slots, architecture)
         with np.load(source, allow_pickle=False) as arrays:
             state = {
                 slot.name: _tensor(arrays[f"arr_{i}"], slot, flip_filters) for i, slot in enumerate(slots)
             }
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError) as error:
         raise ValueError(f"{source}: is not an .npz file ({error})") from None
     bad = [name for name, value in state.items() if not torch.isfinite(value).all()]
     if bad:
@@ -99,29 +99,14 @@ def _slots(model: nn.Module) -> list[_Slot]:
     return slots
 
 
-def _check_headers(
-    source: Path, archive: zipfile.ZipFile, slots: Sequence[_Slot], architecture: str
-) -> None:
-    found = {name.removesuffix(".npy") for name in archive.namelist()}
-    if found != {f"arr_{i}" for i in range(len(slots))}:
+def _check_headers(source: Path, found: Headers, slots: Sequence[_Slot], architecture: str) -> None:
+    if set(found) != {f"arr_{i}" for i in range(len(slots))}:
         raise ValueError(
             f"{source}: holds {len(found)} arrays; {architecture} has {len(slots)}, "
             f"arr_0 to arr_{len(slots) - 1}"
         )
     for i, slot in enumerate(slots):
-        with archive.open(f"arr_{i}.npy") as file:
-            try:
-                version = np.lib.format.read_magic(file)
-                read = (
-                    np.lib.format.read_array_header_1_0
-                    if version == (1, 0)
-                    else (np.lib.format.read_array_header_2_0)
-                )
-                shape, _, dtype = read(file)
-            except ValueError as error:
-                raise ValueError(f"{source}: arr_{i} is damaged ({error})") from None
-        if dtype.hasobject:
-            raise ValueError(f"{source}: arr_{i} holds pickled objects, which are not read")
+        shape, dtype = found[f"arr_{i}"]
         if dtype.kind != "f":
             raise ValueError(f"{source}: arr_{i} is {dtype}, expected floats")
         if shape != slot.shape:

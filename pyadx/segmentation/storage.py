@@ -2,12 +2,14 @@
 
 import os
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pyadx.files import replacing
+from pyadx.npz import npz_headers
 
 if TYPE_CHECKING:
     from pyadx.segmentation.hierarchy import Hierarchy
@@ -45,27 +47,30 @@ def load(path: str | os.PathLike[str]) -> "Hierarchy":
 
     source = Path(path)
     try:
+        headers = npz_headers(source)
+        for name, kind in _ARRAYS.items():
+            if name not in headers or headers[name][1].kind != kind[0]:
+                raise ValueError(f"{source}: cannot be read as a hierarchy (no {name} in it)")
         with np.load(source, allow_pickle=False) as file:
-            if "format" not in file or int(file["format"]) != _FORMAT:
-                raise ValueError("not a hierarchy of this version")
+            if "format" not in file or file["format"].size != 1 or int(file["format"]) != _FORMAT:
+                raise ValueError(f"{source}: cannot be read as a hierarchy (not of this version)")
             found = {name: file[name] for name in _ARRAYS}
-    except FileNotFoundError:
-        raise ValueError(f"{source}: no such file") from None
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, TypeError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise ValueError(f"{source}: cannot be read as a hierarchy ({error})") from None
+    flat = all(found[name].ndim == 1 for name in ("parent", "altitude", "area", "levels"))
+    if not flat or found["leaves"].ndim != 3 or not found["leaves"].size:
+        raise ValueError(f"{source}: cannot be read as a hierarchy (its arrays have other shapes)")
     count = (len(found["parent"]) + 1) // 2
     leaves, parent = found["leaves"], found["parent"].astype(np.int32)
     areas = np.bincount(leaves.reshape(-1).clip(0), minlength=count + 1)[1:].astype(np.int64)
     children = np.argsort(parent[:-1], kind="stable").reshape(-1, 2).astype(np.int32)
     consistent = (
-        leaves.ndim == 3
-        and leaves.min() >= 0
+        leaves.min() >= 0
         and leaves.max() == count
         and len(parent) == len(found["altitude"]) == len(found["area"]) == 2 * count - 1
         and np.array_equal(np.sort(parent[:-1]), np.repeat(np.arange(count, 2 * count - 1), 2))
         and found["altitude"].dtype == np.float64
         and (found["altitude"][count:][1:] >= found["altitude"][count:][:-1]).all()
-        and found["levels"].ndim == 1
         and len(found["levels"]) > 0
         and (areas > 0).all()
     )

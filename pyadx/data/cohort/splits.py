@@ -133,14 +133,14 @@ def load_plan(path: str | os.PathLike[str], labels: Mapping[str, str] | None = N
         raise ValueError(f"{source}: no such split file")
     try:
         data = json.loads(source.read_text(encoding="utf-8"))
-        rounds = tuple(Round(str(r["name"]), tuple(r["train"]), tuple(r["test"])) for r in data["rounds"])
+        rounds = tuple(Round(str(r["name"]), _names(r["train"]), _names(r["test"])) for r in data["rounds"])
         plan = SplitPlan(
             {str(k): str(v) for k, v in data["labels"].items()},
-            tuple(data["set_aside"]),
+            _names(data["set_aside"]),
             rounds,
             int(data.get("seed", 0)),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{source}: is not a split file ({error!r})") from None
     try:
         check_plan(plan)
@@ -149,6 +149,12 @@ def load_plan(path: str | os.PathLike[str], labels: Mapping[str, str] | None = N
     if labels is not None:
         check_plan_fits(plan, labels, str(source))
     return plan
+
+
+def _names(members: object) -> tuple[str, ...]:
+    if not isinstance(members, list) or not all(isinstance(name, str) for name in members):
+        raise ValueError("subjects are lists of text")
+    return tuple(members)
 
 
 def check_plan(plan: SplitPlan) -> None:

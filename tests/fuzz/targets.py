@@ -1,0 +1,109 @@
+"""What is fuzzed: every reader of files that somebody else may have made, and the native entry points.
+
+A target gets arbitrary bytes. A ``ValueError`` (wrong input, told in one line) is an answer; anything else,
+a crash of the process included, is a finding.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+# Memory, where there is such a folder: millions of small files are written.
+_BASE = "/dev/shm" if os.path.isdir("/dev/shm") else None
+FOLDER = Path(tempfile.mkdtemp(prefix="pyadx-fuzz-", dir=_BASE))
+
+
+def _read(name, data, reader):
+    path = FOLDER / name
+    path.write_bytes(data)
+    try:
+        return reader(path)
+    except ValueError as error:
+        if "\n" in str(error):
+            raise AssertionError(f"more than one line: {error!r}") from None
+        return None
+
+
+def volume(data):
+    """The first byte chooses the kind of file."""
+    from pyadx.data.scans import SUFFIXES, read_scan
+
+    if data:
+        _read(f"scan{SUFFIXES[data[0] % len(SUFFIXES)]}", data[1:], read_scan)
+
+
+def hierarchy(data):
+    from pyadx.segmentation import load
+
+    tree = _read("tree.npz", data, load)
+    if tree is not None:
+        tree.labels(0)
+        tree.cut(n_regions=2)
+
+
+def checkpoint(data):
+    from pyadx import models
+
+    _read("net.safetensors", data, models.load)
+
+
+def lasagne(data):
+    from pyadx.models.lasagne import read_lasagne
+
+    _read("net.npz", data, lambda path: read_lasagne(path, "resnet-shallow-gap", (16, 16, 16)))
+
+
+def cohort(data):
+    """The first byte chooses the layout."""
+    from pyadx.data.cohort import read_cohort
+
+    if not data:
+        return
+    kind, text = data[0] % 3, data[1:]
+    if kind == 0:
+        _read("cohort.csv", text, read_cohort)
+    elif kind == 1:
+        _read("adni.csv", text, read_cohort)
+    else:
+        bids = FOLDER / "bids"
+        bids.mkdir(exist_ok=True)
+        _read("bids/participants.tsv", text, lambda path: read_cohort(path.parent))
+
+
+def splits(data):
+    from pyadx.data.cohort.splits import load_plan
+
+    _read("splits.json", data, load_plan)
+
+
+def native(data):
+    """Watershed, region graph, merge tree and cuts of a volume of bytes, of a shape that the bytes say."""
+    from pyadx import _ucm
+
+    if len(data) < 8:
+        return
+    shape = tuple(1 + byte % 12 for byte in data[:3])
+    linkage = ("boundary", "ward", "hybrid", "gbh")[data[3] % 4]
+    min_size, connected = data[4] % 8, data[5] % 2
+    body = np.frombuffer(data[6:], np.uint8)
+    voxels = int(np.prod(shape))
+    relief = np.resize(body, voxels).reshape(shape).astype(np.uint16)
+    mask = np.ones(shape, np.uint8) if connected else (relief % 3 != 0).astype(np.uint8)
+    try:
+        regions, count = _ucm.watershed(relief, mask, 1)
+        sizes = np.bincount(regions[regions >= 0], minlength=count).astype(np.int64)
+        graph = _ucm.region_graph(relief, regions, [1, 1, 1], None, [], 1)
+        pairs, sums, weights = graph[:3]
+        _ucm.merge_regions(pairs, sums, weights, sizes, sizes * 3, linkage, min_size, 1.0, 1.0)
+        # Arrays that contradict each other must be refused, not followed.
+        wild = np.resize(np.frombuffer(data[6:], np.int8), pairs.size).reshape(pairs.shape).astype(np.int32)
+        _ucm.merge_regions(wild, sums, weights, sizes, sizes, linkage, min_size, 1.0, 1.0)
+    except (ValueError, TypeError):
+        return
+
+
+TARGETS = {
+    target.__name__: target for target in (volume, hierarchy, checkpoint, lasagne, cohort, splits, native)
+}
