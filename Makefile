@@ -8,7 +8,7 @@ TORCH ?= torch==2.13.0
 LINTERS ?= ruff==0.17.6 mypy==2.4.1 clang-format==23.1.5
 NATIVE := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu') CMakeLists.txt setup.py pyproject.toml
 
-.PHONY: demo test sanitize lint format bench wheel docs fuzz clean
+.PHONY: demo test sanitize lint format bench wheel docs fuzz fuzz-native clean
 
 demo: $(VENV)/installed
 	$(BIN)/pyadx demo
@@ -55,6 +55,15 @@ FOR ?= 60
 fuzz: $(VENV)/installed
 	$(BIN)/pip install --quiet atheris
 	$(BIN)/python tests/fuzz/run.py $(TARGET) -max_total_time=$(FOR)
+
+# The same for the C++ core under ASan and UBSan; needs Clang with libFuzzer (Debian: clang).
+fuzz-native: $(VENV)/base
+	$(BIN)/cmake -S . -B build/fuzz-native -DPYADX_FUZZ=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	  -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_CXX_FLAGS=-fno-sanitize-recover=all > /dev/null
+	$(BIN)/cmake --build build/fuzz-native
+	mkdir -p build/fuzz/core
+	build/fuzz-native/fuzz_core -max_total_time=$(FOR) -artifact_prefix=build/fuzz/core/finding- build/fuzz/core \
+	  tests/fuzz/corpus/native
 
 # The site in build/site; its gallery is drawn by the code that it documents.
 docs: $(VENV)/installed
