@@ -1,5 +1,6 @@
 """The ``pyadx`` command line: how options are written, and how errors are told."""
 
+import signal
 import sys
 from typing import Any
 
@@ -51,4 +52,11 @@ def _fail(message: str, code: int) -> int:
 
 def run() -> None:
     """Entry point of the ``pyadx`` script."""
+    signal.signal(signal.SIGTERM, _terminated)
     sys.exit(main())
+
+
+def _terminated(number: int, frame: Any) -> None:
+    """End as Ctrl-C does, so that files that were begun are removed; batch systems send this first."""
+    _fail("terminated", 128 + number)
+    sys.exit(128 + number)

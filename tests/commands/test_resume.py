@@ -49,11 +49,14 @@ def start_and_kill(folder, how):
     return err
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=str)
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=str)
 def test_killed_and_resumed_equals_undisturbed(how, small):
     subprocess.run(command("undisturbed.nii.gz"), cwd=small, check=True)
     err = start_and_kill(small, how)
     assert "Traceback" not in err
+    if how != signal.SIGKILL:
+        assert err.count("\n") == 1
+        assert not list(small.glob(".partial*"))
     assert not (small / "heat.nii.gz").exists()
     kept = (small / SCORES).read_bytes()
     refused = subprocess.run(command("heat.nii.gz"), cwd=small, capture_output=True, text=True, check=False)
