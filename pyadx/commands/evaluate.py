@@ -28,8 +28,9 @@ from pyadx.report.comparison import save_comparison
 from pyadx.report.panels import check_figures_possible
 from pyadx.report.precision_recall import save_precision_recall
 
-PLANTED = "planted"
-_PLANTED_SHARE = 0.1  # of the strongest change; what is less is the blur of the region's border
+# Where a synthetic patient's tissue changed by more than this share of the strongest change: nearly all of
+# it, without the blur of the region's border; and where most of it happened.
+_PLANTED = {"planted": 0.1, "planted core": 0.5}
 _DEFAULT_METHODS = {
     "vggnet": ("occlusion", "sa3ducm", "gradcam:conv4c", "gradcam:conv2b"),
     "resnet": ("occlusion", "sa3ducm", "gradcam:voxres9_out", "gradcam:bn4"),
@@ -192,7 +193,7 @@ def read_subject(record: ScanRecord, cohort: Path, regions: str, inside: str) ->
     if planted.is_file():
         change = np.abs(read_scan(planted).data)
         if change.shape == scan.data.shape:
-            masks[PLANTED] = change > _PLANTED_SHARE * change.max()
+            masks |= {name: change > share * change.max() for name, share in _PLANTED.items()}
     within = scan.data != 0 if inside == "brain" else None
     return Subject(record, scan, masks, within)
 
