@@ -8,7 +8,7 @@ TORCH ?= torch==2.13.0
 LINTERS ?= ruff==0.17.6 mypy==2.4.1 clang-format==23.1.5
 NATIVE := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu') CMakeLists.txt setup.py pyproject.toml
 
-.PHONY: demo test sanitize lint format bench wheel docs fuzz fuzz-native clean
+.PHONY: demo test sanitize sanitize-python lint format bench wheel docs fuzz fuzz-native clean
 
 demo: $(VENV)/installed
 	$(BIN)/pyadx demo
@@ -26,6 +26,19 @@ sanitize: $(VENV)/base
 	  $(BIN)/cmake --build build/sanitize-$$kind && \
 	  $(BIN)/ctest --test-dir build/sanitize-$$kind --output-on-failure || exit 1; \
 	done
+
+# All native code under the Python tests, with ASan and UBSan: a build of its own beside the ordinary one.
+# torch itself is not instrumented, so leaks (of which it has some at exit) are not looked for.
+SANITIZED := build/sanitized
+SANITIZED_TESTS ?= tests/ops tests/segmentation tests/inference tests/explainers tests/fuzz
+sanitize-python: $(VENV)/installed
+	rm -rf $(SANITIZED)
+	PYADX_CUDA=OFF PYADX_CMAKE_ARGS="-DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	  '-DCMAKE_CXX_FLAGS=-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer'" \
+	  $(BIN)/pip install --quiet --no-build-isolation --no-deps --target $(SANITIZED) .
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+	  ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=$(SANITIZED) $(BIN)/python -P -m pytest -q -p no:cacheprovider \
+	  -k "not emulated" $(SANITIZED_TESTS)
 
 lint: $(VENV)/lint-ready
 	$(BIN)/ruff check .

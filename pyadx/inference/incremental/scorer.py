@@ -24,6 +24,7 @@ _SAMPLE = 512  # regions that the plan is made from
 # Where a batch of patches stays in the cache of a CPU, or fills a GPU.
 _BATCH_BYTES = {"cpu": 24 << 20, "cuda": 2 << 30}
 _LARGEST_BATCH = 1024
+_SHARE_OF_FREE = 0.5  # of a GPU's memory: convolutions want room for workspaces of their own
 
 
 class IncrementalScorer(Scorer):
@@ -120,6 +121,8 @@ class IncrementalScorer(Scorer):
             self._plan = self._program.plan(sample)
         per_region = self._program.bytes_per_region(self._plan, sample)
         budget = float(_BATCH_BYTES.get(self.volume.device.type, 256 << 20))
+        if self.volume.device.type == "cuda":
+            budget = min(budget, _SHARE_OF_FREE * torch.cuda.mem_get_info(self.volume.device)[0])
         if self.max_memory is not None:
             left = self.max_memory - self._program.cache_bytes
             if left < per_region:
