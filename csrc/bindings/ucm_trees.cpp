@@ -1,7 +1,9 @@
 // Functions of pyadx._ucm on region graphs: merging, depth-first order.
 #include "bindings/ucm_trees.h"
 
+#include <algorithm>
 #include <limits>
+#include <tuple>
 
 #include "bindings/ucm_arrays.h"
 #include "bindings/ucm_progress.h"
@@ -13,6 +15,18 @@ namespace pyadx::bindings {
 namespace {
 
 namespace py = pybind11;
+
+bool any_pair_twice(const std::vector<ucm::Edge>& edges) {
+  const auto before = [](const ucm::Edge& a, const ucm::Edge& b) {
+    return std::tie(a.lo, a.hi) < std::tie(b.lo, b.hi);
+  };
+  const auto not_before = [&](const ucm::Edge& a, const ucm::Edge& b) { return !before(a, b); };
+  // A region graph of ours comes sorted.
+  if (std::adjacent_find(edges.begin(), edges.end(), not_before) == edges.end()) return false;
+  std::vector<ucm::Edge> sorted = edges;
+  std::sort(sorted.begin(), sorted.end(), before);
+  return std::adjacent_find(sorted.begin(), sorted.end(), not_before) != sorted.end();
+}
 
 std::vector<ucm::Edge> edges_from(const Array<int32_t>& pairs, const Array<int64_t>& sums,
                                   const Array<int64_t>& weights, int64_t regions) {
@@ -30,6 +44,7 @@ std::vector<ucm::Edge> edges_from(const Array<int32_t>& pairs, const Array<int64
     }
     edges.push_back({lo, hi, sums.data()[i], weights.data()[i]});
   }
+  if (any_pair_twice(edges)) throw py::value_error("edges must join every pair of regions once");
   return edges;
 }
 

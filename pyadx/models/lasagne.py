@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pyadx.models.card import Preprocessing
-from pyadx.models.registry import build
+from pyadx.models.registry import build, check_architecture
 from pyadx.npz import Headers, npz_headers
 
 
@@ -60,6 +60,7 @@ def read_lasagne(
         Nothing in it is executed, and shapes are checked before an array is read.
     """
     source = Path(path)
+    check_architecture(architecture)
     headers = npz_headers(source)
     model = build(architecture, in_shape, class_names, preprocessing, seed=0)
     slots = _slots(model)

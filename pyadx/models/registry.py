@@ -49,8 +49,7 @@ def build(
     ValueError
         If the name is unknown or the shape too small (the message states the minimum).
     """
-    if architecture not in ARCHITECTURES:
-        raise ValueError(f"unknown architecture {architecture!r}; known are {', '.join(ARCHITECTURES)}")
+    check_architecture(architecture)
     shape = tuple(int(n) for n in in_shape)
     if len(shape) != 3 or min(shape) < 1:
         raise ValueError(f"in_shape must be three positive lengths D, H, W, got {tuple(in_shape)}")
@@ -70,3 +69,9 @@ def attach_card(model: nn.Module, card: ModelCard) -> nn.Module:
     model.card = card  # type: ignore[assignment]
     model.class_names = card.class_names  # type: ignore[assignment]
     return model
+
+
+def check_architecture(name: str) -> None:
+    """Raise ``ValueError`` unless ``name`` is one of `ARCHITECTURES`."""
+    if name not in ARCHITECTURES:
+        raise ValueError(f"unknown architecture {name!r}; known are {', '.join(ARCHITECTURES)}")

@@ -186,3 +186,11 @@ def test_wrong_calls_raise_and_do_not_crash():
         _ucm.watershed(np.zeros((2, 2, 2)), np.ones((2, 2, 2), np.uint8), 1)
     with pytest.raises(ValueError, match="different shapes"):
         _ucm.watershed(np.zeros((2, 2, 2), np.uint16), np.ones((2, 2, 3), np.uint8), 1)
+
+
+@pytest.mark.parametrize("linkage", LINKAGES)
+def test_a_pair_of_regions_that_is_listed_twice_is_refused(linkage):
+    pairs = np.array([[0, 1], [1, 2], [0, 1]], np.int32)
+    ones = np.ones(3, np.int64)
+    with pytest.raises(ValueError, match="every pair of regions once"):
+        _ucm.merge_regions(pairs, ones, ones, ones, ones, linkage, 0, 1.0, 1.0)

@@ -19,7 +19,7 @@ def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     -------
     columns : list of str
     rows : list of dict
-        Column to text, stripped; missing cells are empty.
+        Column to text, stripped, line breaks as spaces; missing cells are empty.
 
     Raises
     ------
@@ -33,9 +33,13 @@ def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-            columns = [name.strip() for name in reader.fieldnames or ()]
+            columns = [_one_line(name) for name in reader.fieldnames or ()]
             rows = [
-                {(key or "").strip(): value.strip() for key, value in row.items() if isinstance(value, str)}
+                {
+                    _one_line(key or ""): _one_line(value)
+                    for key, value in row.items()
+                    if isinstance(value, str)
+                }
                 for row in reader
             ]
     except (UnicodeDecodeError, csv.Error) as error:
@@ -43,6 +47,10 @@ def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     if not columns or not rows:
         raise ValueError(f"{path}: the table has no rows")
     return columns, rows
+
+
+def _one_line(cell: str) -> str:
+    return " ".join(cell.splitlines()).strip()
 
 
 def needed_column(path: Path, columns: Sequence[str], *names: str) -> str:
