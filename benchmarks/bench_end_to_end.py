@@ -5,7 +5,7 @@ Whole occlusion maps are in bench_whole_map.py. Networks have random weights; th
 
 import pytest
 import torch
-from brain import brain
+from brain import brain_or_skip
 
 from pyadx import SupervoxelOcclusion, models
 from pyadx.inference import IncrementalScorer
@@ -14,10 +14,7 @@ NETWORKS = ("vggnet", "resnet")
 
 
 def case(network, device):
-    try:
-        volume = torch.from_numpy(brain())[None]
-    except ImportError as error:
-        pytest.skip(str(error))
+    volume = torch.from_numpy(brain_or_skip())[None]
     return models.build(network, seed=0).eval().to(device), volume.to(device)
 
 

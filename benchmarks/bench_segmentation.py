@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from brain import brain
+from brain import brain_or_skip
 
 from pyadx import SupervoxelOcclusion, _ucm, models, segmentation
 from pyadx.segmentation.cues import gradient_cue
@@ -26,12 +26,8 @@ def on_the_cpu(device):
         pytest.skip("the core runs on the CPU")
 
 
-@cache
 def scan():
-    try:
-        return brain()
-    except ImportError as error:
-        pytest.skip(str(error))
+    return brain_or_skip()
 
 
 @cache

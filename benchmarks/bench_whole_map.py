@@ -8,7 +8,7 @@ share of its regions is scored and the time is extrapolated; the table says whic
 import numpy as np
 import pytest
 import torch
-from brain import brain
+from brain import brain_or_skip
 
 from pyadx import models
 from pyadx.explainers.coarse_to_fine import coarse_to_fine
@@ -28,10 +28,7 @@ SHARES = {
 @pytest.fixture(scope="module")
 def scan():
     """The brain as the networks take it, ``[1, 110, 110, 110]``."""
-    try:
-        return torch.from_numpy(brain())[None]
-    except ImportError as error:
-        pytest.skip(str(error))
+    return torch.from_numpy(brain_or_skip())[None]
 
 
 @pytest.mark.parametrize(("network", "stride"), SHARES)

@@ -2,11 +2,11 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from pyadx.cli.app import Device, Quiet, app
+from pyadx.cli.app import Align, Device, Quiet, Stride, Target, Window, app, options_of_methods
 
 
 @app.command()
@@ -23,10 +23,10 @@ def evaluate(
     methods: Annotated[
         str | None, typer.Option(help="Such as occlusion,sa3ducm,cam,gradcam:conv2b; default: all.")
     ] = None,
-    window: Annotated[int, typer.Option(help="Occlusion: window in voxels.")] = 7,
-    stride: Annotated[int, typer.Option(help="Occlusion: stride in voxels.")] = 1,
-    align: Annotated[str, typer.Option(help="CAM, Grad-CAM: stretch or receptive_field.")] = "stretch",
-    target: Annotated[str, typer.Option(help="Class to explain.")] = "AD",
+    window: Window = 7,
+    stride: Stride = 1,
+    align: Align = "stretch",
+    target: Target = "AD",
     inside: Annotated[str, typer.Option(help="Voxels that count: brain or volume.")] = "brain",
     faithfulness: Annotated[
         bool, typer.Option("--faithfulness", help="Also deletion and insertion curves.")
@@ -37,11 +37,6 @@ def evaluate(
     """Measure which method finds which region: precision-recall, pointing game, relevance."""
     from pyadx.commands.evaluate import EvaluateRequest, run_evaluate
 
-    options: dict[str, dict[str, Any]] = {
-        "occlusion": {"window": window, "stride": stride},
-        "cam": {"align": align},
-        "gradcam": {"align": align},
-    }
     request = EvaluateRequest(
         run,
         out,
@@ -49,7 +44,7 @@ def evaluate(
         regions,
         subjects,
         methods,
-        options,
+        options_of_methods(window, stride, align),
         target,
         inside,
         faithfulness,

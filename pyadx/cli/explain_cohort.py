@@ -3,25 +3,33 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from pyadx.cli.app import Device, Quiet, app
+from pyadx.cli.app import (
+    Align,
+    CohortPath,
+    Device,
+    Quiet,
+    Stride,
+    Target,
+    Window,
+    app,
+    options_of_methods,
+)
 
 
 @app.command("explain-cohort")
 def explain_cohort(
-    cohort: Annotated[
-        Path, typer.Argument(help="BIDS folder, ADNI table or its folder, or a table.", metavar="COHORT")
-    ],
+    cohort: CohortPath,
     model: Annotated[Path, typer.Option(help="Checkpoint of the network (.safetensors).", metavar="CKPT")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for a BIDS derivative data set.")],
     method: Annotated[str, typer.Option(help="occlusion, sa3ducm, cam, gradcam or gradcam:LAYER.")],
-    target: Annotated[str, typer.Option(help="Class to explain.")] = "AD",
-    window: Annotated[int, typer.Option(help="Occlusion: window in voxels.")] = 7,
-    stride: Annotated[int, typer.Option(help="Occlusion: stride in voxels.")] = 1,
-    align: Annotated[str, typer.Option(help="CAM, Grad-CAM: stretch or receptive_field.")] = "stretch",
+    target: Target = "AD",
+    window: Window = 7,
+    stride: Stride = 1,
+    align: Align = "stretch",
     engine: Annotated[str, typer.Option(help="local: processes of this machine; ray.")] = "local",
     workers: Annotated[int, typer.Option(help="Scans at a time.")] = 1,
     ray_address: Annotated[
@@ -36,13 +44,8 @@ def explain_cohort(
     from pyadx.commands.heatmaps import parse_job
     from pyadx.commands.tasks import Workers
 
-    options: dict[str, dict[str, Any]] = {
-        "occlusion": {"window": window, "stride": stride},
-        "cam": {"align": align},
-        "gradcam": {"align": align},
-    }
     # Workers may have another working directory.
-    job = parse_job(method, Path(os.path.abspath(model)), options)
+    job = parse_job(method, Path(os.path.abspath(model)), options_of_methods(window, stride, align))
     result = run_explain_cohort(
         ExplainCohortRequest(
             Path(os.path.abspath(cohort)),

@@ -5,11 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pyadx.cli.app import Device, Quiet, app
+from pyadx.cli.app import CohortPath, Device, Quiet, app
 
-CohortPath = Annotated[
-    Path, typer.Argument(help="BIDS folder, ADNI table or its folder, or a table.", metavar="COHORT")
-]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the run.")]
 Model = Annotated[str, typer.Option(help="vggnet, resnet, resnet-gap or resnet-shallow-gap.")]
 Classes = Annotated[str, typer.Option(help="Classes in the order of the outputs.")]

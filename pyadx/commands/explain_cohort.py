@@ -66,7 +66,7 @@ def run_explain_cohort(request: ExplainCohortRequest) -> CohortResult:
         If the cohort, network, method or engine does not fit; before any scan is explained.
     """
     check_workers(request.workers)
-    if request.workers.engine == "local" or request.workers.address is None:
+    if request.workers.address is None:
         pick_device(request.device)
     check_job(request.job)
     model: Any = models.load(request.job.model)

@@ -4,11 +4,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context
 from typing import Any
+
+from pyadx.training.ray_session import check_ray, ray_session
 
 ENGINES = ("local", "ray")
 _TRIES = 3  # of a task whose worker was lost
@@ -51,10 +52,7 @@ def check_workers(workers: Workers) -> None:
     if workers.engine == "local" and workers.address is not None:
         raise ValueError("--ray-address belongs to --engine ray")
     if workers.engine == "ray":
-        try:
-            import ray  # noqa: F401
-        except ImportError:
-            raise ValueError("--engine ray needs Ray; install it with: pip install 'pyadx[ray]'") from None
+        check_ray("--engine ray")
 
 
 def run_tasks(
@@ -85,12 +83,7 @@ def run_tasks(
 def _in_processes(
     work: Callable[[Any], Any], items: Iterator[Any], workers: Workers
 ) -> Iterator[tuple[Any, Any | BaseException]]:
-    def pool() -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(
-            workers.count, get_context("spawn"), initializer=_start, initargs=(workers.threads,)
-        )
-
-    executor = pool()
+    executor = _pool(workers.count, workers.threads)
     try:
         open_: dict[Future[Any], Any] = {}
         while True:
@@ -113,7 +106,7 @@ def _in_processes(
                 else:
                     yield item, _alone(work, item, workers)
             open_.clear()
-            executor = pool()
+            executor = _pool(workers.count, workers.threads)
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
 
@@ -121,14 +114,16 @@ def _in_processes(
 def _alone(work: Callable[[Any], Any], item: Any, workers: Workers) -> Any | BaseException:
     lost: BaseException = RuntimeError("its worker was lost")
     for _ in range(_TRIES):
-        with ProcessPoolExecutor(
-            1, get_context("spawn"), initializer=_start, initargs=(workers.threads,)
-        ) as executor:
+        with _pool(1, workers.threads) as executor:
             try:
                 return executor.submit(work, item).result()
             except BrokenProcessPool as error:
                 lost = error
     return lost
+
+
+def _pool(processes: int, threads: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(processes, get_context("spawn"), initializer=_start, initargs=(threads,))
 
 
 def _start(threads: int) -> None:
@@ -140,22 +135,13 @@ def _start(threads: int) -> None:
 def _on_ray(
     work: Callable[[Any], Any], items: Iterator[Any], workers: Workers
 ) -> Iterator[tuple[Any, Any | BaseException]]:
-    import ray
     from ray.exceptions import RayTaskError, WorkerCrashedError
-
-    ray.init(
-        address=workers.address,
-        num_cpus=None if workers.address else workers.count,
-        include_dashboard=False,
-        log_to_driver=False,
-        ignore_reinit_error=True,
-    )
 
     def remote(item: Any) -> Any:
         _start(workers.threads)
         return work(item)
 
-    try:
+    with ray_session(workers.address, workers.count) as ray:
         task = ray.remote(num_cpus=1, num_gpus=workers.gpus, max_retries=_TRIES - 1)(remote)
         open_: dict[Any, Any] = {}
         while True:
@@ -171,6 +157,3 @@ def _on_ray(
                 raise error.as_instanceof_cause() from None
             except WorkerCrashedError as error:
                 yield item, error
-    finally:
-        with suppress(Exception):
-            ray.shutdown()

@@ -10,6 +10,7 @@ import torch
 from pyadx.data.cohort.splits import Round, SplitPlan
 from pyadx.data.inputs import PreparedScans
 from pyadx.training.crossval import finished, round_folder
+from pyadx.training.ray_session import check_ray, ray_session
 from pyadx.training.rounds import Hardware, Recipe, read_result, run_round
 
 _RETRIES = 5
@@ -46,22 +47,11 @@ def run_rounds_on_ray(
     ValueError
         If Ray is not installed.
     """
-    try:
-        import ray
-    except ImportError:
-        raise ValueError("--parallel ray needs Ray; install it with: pip install 'pyadx[ray]'") from None
+    check_ray("--parallel ray")
     gpus = torch.cuda.device_count() if hardware.accelerator in ("auto", "cuda", "gpu") else 0
     at_once = workers or gpus or max(1, (os.cpu_count() or 1) // 2)
-    # Uv's and pip's environments are the workers' own business; nothing is uploaded.
-    ray.init(
-        address=address,
-        num_cpus=None if address else at_once,
-        include_dashboard=False,
-        log_to_driver=False,
-        ignore_reinit_error=True,
-    )
     threads = max(1, (os.cpu_count() or 1) // at_once)
-    try:
+    with ray_session(address, at_once) as ray:
         shared = ray.put(scans)
         task = ray.remote(max_retries=_RETRIES, num_cpus=1, num_gpus=min(1, gpus))(_work)
         open_ = [
@@ -80,8 +70,6 @@ def run_rounds_on_ray(
         while open_:
             done, open_ = ray.wait(open_, num_returns=1)
             on_round(ray.get(done[0]))
-    finally:
-        ray.shutdown()
     return finished(folder, plan)
 
 
