@@ -11,7 +11,7 @@ import torch
 from pyadx import models
 from pyadx.data.cohort import read_cohort
 from pyadx.data.inputs import prepare_scans
-from pyadx.inference.predict import class_probabilities
+from pyadx.inference.score import probabilities
 from pyadx.training.metrics import classification_metrics
 
 
@@ -25,7 +25,8 @@ def main():
         seen = {entry["sha256"] for entry in card.provenance["training_scans"]}
         assert not seen & set(scans.hashes), "the cohort was trained on"
         volumes = (torch.from_numpy(volume)[None, None] for volume in scans.volumes)
-        found = [class_probabilities(model, volume).numpy() for volume in volumes]
+        with torch.inference_mode():
+            found = [probabilities(model(volume)).numpy() for volume in volumes]
         metrics = classification_metrics(scans.labels, np.concatenate(found))
         grid = f"{'x'.join(map(str, card.in_shape))} at {card.preprocessing.spacing:g} mm"
         print(

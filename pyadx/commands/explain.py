@@ -1,46 +1,25 @@
 """``pyadx explain``: one scan and one checkpoint in, one heatmap out."""
 
-import math
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
 
-from pyadx import models
-from pyadx.commands.devices import parse_bytes, pick_device, software
+from pyadx.commands.devices import pick_device, software
+from pyadx.commands.methods import Explainer, method_options
+from pyadx.commands.networks import Network, explainer, network
 from pyadx.data.grids import FittedScan, fit_to_grid, map_to_scan
 from pyadx.data.heatmaps import check_heatmap_path, scores_path, write_heatmap
 from pyadx.data.inputs import prepared_volume, voxel_hash
 from pyadx.data.scans import read_scan
-from pyadx.explainers import CAM, GradCAM, Occlusion, SupervoxelOcclusion
+from pyadx.explainers import GradCAM, Occlusion, SupervoxelOcclusion
 from pyadx.files import check_output_file
-from pyadx.inference.predict import class_probabilities
-from pyadx.inference.score import class_index
+from pyadx.inference.score import class_index, probabilities
 from pyadx.models.card import ModelCard
 from pyadx.report.panels import check_figures_possible, save_panels
-from pyadx.segmentation.options import check_options
-
-Method = Literal["occlusion", "sa3ducm", "cam", "gradcam"]
-Explain = Callable[[Tensor, int], Tensor]
-
-# Options that each method understands, and their defaults.
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "occlusion": {
-        "window": 7, "stride": 1, "fill": 0.0, "score": "probability", "engine": "auto",
-        "precision": "float32", "max_memory": None, "budget": None,
-    },
-    "sa3ducm": {
-        "levels": 20, "max_regions": 500, "preset": "default", "aggregate": "mean", "signed": False,
-        "fill": 0.0, "score": "probability", "engine": "auto", "precision": "float32", "max_memory": None,
-    },
-    "cam": {"rectify": "abs", "align": "stretch", "score": "logit"},
-    "gradcam": {"layer": None, "rectify": "abs", "align": "stretch", "score": "logit"},
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -86,13 +65,10 @@ def run_explain(request: ExplainRequest) -> Explanation:
     store = _score_store(request, options, out)
     batch_size = _batch_size(request.batch_size)
     device = pick_device(request.device)
-    model = models.load(request.model)
-    card = model.card
-    assert isinstance(card, ModelCard)
+    net = network(request.model, device)
+    card = net.card
     target = _target_index(request.target, card.class_names)
-    explainer = make_explainer(
-        request.method, model, options, card.preprocessing.spacing, batch_size, request.progress
-    )
+    explain = explainer(request.model, device, request.method, options, batch_size, request.progress)
 
     started = time.perf_counter()
     scan = read_scan(request.scan)
@@ -102,28 +78,27 @@ def run_explain(request: ExplainRequest) -> Explanation:
     volume = prepared_volume(fitted, card).to(device)
     read_seconds = time.perf_counter() - started
 
-    model.to(device)
-    probabilities = class_probabilities(model, volume)[0].tolist()
-    if target is None:
-        target = int(np.argmax(probabilities))
     started = time.perf_counter()
     if store is None:
-        heatmap = explainer(volume, target)[0].cpu().numpy()
+        heatmap = explain(volume, target)[0].cpu().numpy()
     else:
-        assert isinstance(explainer, Occlusion)
-        heatmap = explainer(volume, target, store=store, resume=request.resume)[0].cpu().numpy()
+        assert isinstance(explain, Occlusion)
+        heatmap = explain(volume, target, store=store, resume=request.resume)[0].cpu().numpy()
     explain_seconds = time.perf_counter() - started
+    chances = probabilities(explain.outputs)[0].tolist()
+    if target is None:
+        target = int(np.argmax(chances))
 
-    if request.method == "gradcam":
-        options["layer"] = getattr(explainer, "layer", options["layer"])
+    if isinstance(explain, GradCAM):
+        options["layer"] = explain.layer
     on_scan = map_to_scan(heatmap, fitted)
     sidecar = {
         "method": request.method,
         "parameters": options,
-        **_occlusion_facts(explainer),
+        **_occlusion_facts(explain),
         "target": {"index": target, "name": card.class_names[target]},
-        "prediction": dict(zip(card.class_names, probabilities, strict=True)),
-        **_provenance(request, model, card, fitted),
+        "prediction": dict(zip(card.class_names, chances, strict=True)),
+        **_provenance(request, net, fitted),
         "seconds": {"read": round(read_seconds, 4), "explain": round(explain_seconds, 4)},
         "software": software(device),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -156,7 +131,7 @@ def _score_store(request: ExplainRequest, options: dict[str, Any], out: Path) ->
     return store
 
 
-def _occlusion_facts(explainer: Explain) -> dict[str, Any]:
+def _occlusion_facts(explainer: Explainer) -> dict[str, Any]:
     """Say how an occlusion map came about, and whether it is approximate."""
     if isinstance(explainer, SupervoxelOcclusion):
         (segments,) = explainer.reports
@@ -177,16 +152,14 @@ def _occlusion_facts(explainer: Explain) -> dict[str, Any]:
     return {"occlusion": facts}
 
 
-def _provenance(
-    request: ExplainRequest, model: nn.Module, card: ModelCard, fitted: FittedScan
-) -> dict[str, Any]:
+def _provenance(request: ExplainRequest, net: Network, fitted: FittedScan) -> dict[str, Any]:
     """Say which model and scan a heatmap is of, and how the scan was brought to the model."""
-    own = voxel_hash(fitted.scan)
+    own, card = voxel_hash(fitted.scan), net.card
     return {
         "model": {
             "file": request.model.name,
             "architecture": card.architecture,
-            "sha256": models.fingerprint(model),
+            "sha256": net.sha256,
             "trained": card.trained,
         },
         "scan": {
@@ -203,55 +176,6 @@ def _provenance(
             "intensity": card.preprocessing.intensity,
         },
     }
-
-
-def make_explainer(
-    method: str,
-    model: nn.Module,
-    options: dict[str, Any],
-    spacing: float | None,
-    batch_size: Any = "auto",
-    progress: bool = False,
-) -> Explain:
-    """Return the explainer of a method with all its options (`method_options`), which are checked here."""
-    common = {"batch_size": batch_size, "progress": progress}
-    if method in ("occlusion", "sa3ducm"):
-        own = dict(options)
-        memory = own.pop("max_memory")
-        common["max_memory"] = None if memory is None else parse_bytes(memory)
-        if method == "occlusion":
-            return Occlusion(model, **common, budget_s=own.pop("budget"), **own)
-        segmentation = {
-            "max_levels": own.pop("levels"),
-            "max_regions": own.pop("max_regions"),
-            "preset": own.pop("preset"),
-            "spacing": spacing,
-        }
-        check_options(**segmentation)
-        return SupervoxelOcclusion(model, **common, segmentation=segmentation, **own)
-    if method == "cam":
-        return CAM(model, **options, **common)
-    return GradCAM(model, **options, **common)
-
-
-def method_options(method: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Return all options of a method: those given, and the defaults of the others.
-
-    Raises
-    ------
-    ValueError
-        If there is no such method, or an option has no meaning for it.
-    """
-    if method not in get_args(Method):
-        raise ValueError(f"--method must be one of {', '.join(get_args(Method))}, got {method!r}")
-    known = _OPTIONS[method]
-    for name in given:
-        if name not in known:
-            raise ValueError(f"--{name.replace('_', '-')} has no meaning for --method {method}")
-    options = {**known, **given}
-    if "fill" in options and not math.isfinite(options["fill"]):
-        raise ValueError(f"--fill must be a finite number, got {options['fill']}")
-    return options
 
 
 def _batch_size(text: str) -> int | str:

@@ -6,15 +6,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pyadx import models
 from pyadx.commands.devices import pick_device
 from pyadx.commands.heatmaps import HeatmapJob, check_job, heatmap_of
 from pyadx.commands.manifest import Entry, Manifest, file_sha256
+from pyadx.commands.networks import network
 from pyadx.commands.tasks import Workers, check_workers, run_tasks
 from pyadx.data.cohort import ScanRecord, read_cohort
-from pyadx.data.derivatives import derivative_file, start_derivatives
+from pyadx.data.derivatives import check_subjects, derivative_file, start_derivatives
 from pyadx.inference.batching import is_out_of_memory
 from pyadx.inference.progress import progress_bar
 from pyadx.inference.score import class_index
@@ -69,12 +68,13 @@ def run_explain_cohort(request: ExplainCohortRequest) -> CohortResult:
     if request.workers.address is None:
         pick_device(request.device)
     check_job(request.job)
-    model: Any = models.load(request.job.model)
-    names = model.card.class_names
+    net = network(request.job.model)
+    names = net.card.class_names
     class_index(request.target, len(names), names)
     cohort = read_cohort(request.cohort, names)
+    check_subjects(request.out, (scan.subject for scan in cohort.scans), request.job.name)
     start_derivatives(request.out, request.cohort if request.cohort.is_dir() else request.cohort.parent)
-    asked = _request_hash(request, models.fingerprint(model))
+    asked = _request_hash(request, net.sha256)
     manifest = Manifest(request.out / "manifest.jsonl")
     started = time.perf_counter()
     failed: list[Entry] = []

@@ -4,13 +4,12 @@ import csv
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from pyadx import models
 from pyadx.commands.devices import pick_device
 from pyadx.commands.heatmaps import HeatmapJob
+from pyadx.commands.networks import network
 from pyadx.data.grids import fit_to_grid
 from pyadx.data.inputs import prepared_volume
 from pyadx.data.scans import Scan
@@ -33,12 +32,13 @@ def faithfulness_of(
     job: HeatmapJob, subject: str, scan: Scan, heatmap: np.ndarray, target: str, device: str
 ) -> Faithful:
     """Follow the target's probability while the heatmap's strongest voxels go, and come."""
-    model: Any = models.load(job.model).to(pick_device(device))
-    card = model.card
+    own_device = pick_device(device)
+    net = network(job.model, own_device)
+    card = net.card
     fitted = fit_to_grid(scan, card.in_shape, card.preprocessing.spacing)
     on_grid = fit_to_grid(Scan(scan.path, scan.image, heatmap), card.in_shape, card.preprocessing.spacing)
-    volume = prepared_volume(fitted, card).to(pick_device(device))
-    curves = deletion_insertion(model, volume, on_grid.data, target, steps=_STEPS)
+    volume = prepared_volume(fitted, card).to(own_device)
+    curves = deletion_insertion(net.model, volume, on_grid.data, target, steps=_STEPS)
     return Faithful(job.name, subject, curves)
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from pyadx import models
-from pyadx.commands.explain import ExplainRequest, make_explainer, method_options, run_explain
+from pyadx.commands.explain import ExplainRequest, run_explain
+from pyadx.commands.methods import method_options
+from pyadx.commands.networks import explainer, network
 from pyadx.data.derivatives import derivative_file
 from pyadx.data.heatmaps import scores_path, sidecar_path
 from pyadx.data.inputs import voxel_hash
@@ -58,9 +59,7 @@ def parse_job(text: str, model: Path, options: dict[str, dict[str, Any]]) -> Hea
 
 def check_job(job: HeatmapJob) -> None:
     """Raise ``ValueError`` if the network has no such layer, or the method no such option."""
-    model: Any = models.load(job.model)
-    options = method_options(job.method, job.options)
-    make_explainer(job.method, model, options, model.card.preprocessing.spacing)
+    explainer(job.model, "cpu", job.method, method_options(job.method, job.options))
 
 
 def heatmap_of(
@@ -119,7 +118,7 @@ def _kept(job: HeatmapJob, out: Path, scan: Path, target: str) -> tuple[np.ndarr
             facts["method"] == job.method
             and all(facts["parameters"][name] == value for name, value in wanted.items())
             and target in facts["target"].values()
-            and facts["model"]["sha256"] == models.fingerprint(models.load(job.model))
+            and facts["model"]["sha256"] == network(job.model).sha256
             and facts["scan"]["sha256"] == voxel_hash(read_scan(scan))
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -2,10 +2,13 @@
 
 import json
 import re
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
 from pyadx.files import replacing
+
+_LONGEST_NAME = 200  # of the 255 bytes that file systems allow; a temporary name beside it is longer
 
 
 def derivative_file(root: Path, subject: str, description: str) -> Path:
@@ -32,6 +35,36 @@ def derivative_file(root: Path, subject: str, description: str) -> Path:
     if not label or not desc:
         raise ValueError(f"subject {subject!r} and description {description!r} need letters or digits")
     return root / f"sub-{label}" / "anat" / f"sub-{label}_desc-{desc}_heatmap.nii.gz"
+
+
+def check_subjects(root: Path, subjects: Iterable[str], description: str) -> None:
+    """Check that every subject has a file of its own.
+
+    Parameters
+    ----------
+    root : Path
+        The derivative data set.
+    subjects : iterable of str
+        Ids.
+    description : str
+        Of the heatmaps.
+
+    Raises
+    ------
+    ValueError
+        If two ids differ only in what BIDS does not allow in a label, or an id is too long for a file.
+    """
+    owners: dict[Path, str] = {}
+    for subject in subjects:
+        path = derivative_file(root, subject, description)
+        if len(path.name) > _LONGEST_NAME:
+            raise ValueError(f"subject {subject[:40]}...: the id is too long for a file name")
+        other = owners.setdefault(path, subject)
+        if other != subject:
+            raise ValueError(
+                f"subjects {other!r} and {subject!r} come to the same BIDS label "
+                f"{path.parents[1].name!r}; rename one of them"
+            )
 
 
 def start_derivatives(root: Path, source: Path | None = None) -> None:

@@ -14,17 +14,18 @@ from pyadx.inference.score import Target, targets_per_scan
 def over_scans(
     volume: Tensor,
     target: Target,
-    explain: Callable[[Tensor, Target], Tensor],
+    explain: Callable[[Tensor, Target], tuple[Tensor, Tensor]],
     options: RunOptions,
-) -> Tensor:
-    """Explain ``[B, C, D, H, W]`` part by part and put the maps together, ``[B, D, H, W]``."""
+) -> tuple[Tensor, Tensor]:
+    """Explain ``[B, C, D, H, W]`` part by part; return maps ``[B, D, H, W]`` and class scores."""
     scans = volume.shape[0]
     targets = targets_per_scan(target, scans)
-    parts: dict[int, Tensor] = {}
+    parts: dict[int, tuple[Tensor, Tensor]] = {}
     with progress_bar("scans", scans, options.progress and scans > 1) as advance:
 
         def run(start: int, stop: int) -> None:
             parts[start] = explain(volume[start:stop], targets[start:stop])
 
         in_batches(scans, options.batch_size, volume.device, run, advance)
-    return torch.cat([parts[start] for start in sorted(parts)])
+    maps, outputs = zip(*(parts[start] for start in sorted(parts)), strict=True)
+    return torch.cat(maps), torch.cat(outputs)

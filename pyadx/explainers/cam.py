@@ -47,6 +47,11 @@ class CAM:
     progress : bool
         Show a progress bar.
 
+    Attributes
+    ----------
+    outputs : Tensor
+        The model's class scores before softmax of the scans of the last call, ``[B, classes]``.
+
     Raises
     ------
     ValueError
@@ -65,6 +70,7 @@ class CAM:
     ) -> None:
         self.options = MapOptions(score, batch_size, progress, rectify, align)
         self.model = model
+        self.outputs = torch.empty(0)
         self._head: GapHead | None = None
 
     def __call__(self, volume: Tensor, target: Target = None) -> Tensor:
@@ -94,15 +100,20 @@ class CAM:
             if self._head is None:
                 self._head = find_gap_head(self.model, forward, volume[:1])
             explain = self._explainer(forward, self._head)
-            return over_scans(volume, target, explain, self.options)
+            maps, self.outputs = over_scans(volume, target, explain, self.options)
+            return maps
 
-    def _explainer(self, forward: Forward, head: GapHead) -> Callable[[Tensor, Target], Tensor]:
-        def explain(scans: Tensor, target: Target) -> Tensor:
+    def _explainer(
+        self, forward: Forward, head: GapHead
+    ) -> Callable[[Tensor, Target], tuple[Tensor, Tensor]]:
+        def explain(scans: Tensor, target: Target) -> tuple[Tensor, Tensor]:
             with capture(self.model, head.layer) as captured:
                 outputs = check_outputs(forward(scans), scans.shape[0])
             features = captured.features
             weights = self._weights(head.rows(), outputs, target)
-            return activation_map(self.model, head.layer, features, weights, scans.shape[2:], self.options)
+            shape = scans.shape[2:]
+            heat = activation_map(self.model, head.layer, features, weights, shape, self.options)
+            return heat, outputs
 
         return explain
 

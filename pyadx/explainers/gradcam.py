@@ -50,6 +50,11 @@ class GradCAM:
     progress : bool
         Show a progress bar.
 
+    Attributes
+    ----------
+    outputs : Tensor
+        The model's class scores before softmax of the scans of the last call, ``[B, classes]``.
+
     Raises
     ------
     ValueError
@@ -69,6 +74,7 @@ class GradCAM:
     ) -> None:
         self.options = MapOptions(score, batch_size, progress, rectify, align)
         self.model = model
+        self.outputs = torch.empty(0)
         self.layer = layer if layer is not None else _default_layer(model)
         find_layer(model, self.layer)
 
@@ -97,10 +103,12 @@ class GradCAM:
             volume = check_volume(volume, self.model)
             forward = Forward(self.model)
             with evaluation_mode(self.model):
-                return over_scans(volume, target, self._explainer(forward), self.options)
+                explain = self._explainer(forward)
+                maps, self.outputs = over_scans(volume, target, explain, self.options)
+                return maps
 
-    def _explainer(self, forward: Forward) -> Callable[[Tensor, Target], Tensor]:
-        def explain(scans: Tensor, target: Target) -> Tensor:
+    def _explainer(self, forward: Forward) -> Callable[[Tensor, Target], tuple[Tensor, Tensor]]:
+        def explain(scans: Tensor, target: Target) -> tuple[Tensor, Tensor]:
             with (
                 torch.no_grad(),
                 capture(self.model, self.layer, differentiable=True) as captured,
@@ -111,7 +119,9 @@ class GradCAM:
                     outputs, resolve_target(target, outputs, self.model), self.options.score
                 )
                 weights = self._weights(scores, features)
-            return activation_map(self.model, self.layer, features, weights, scans.shape[2:], self.options)
+            shape = scans.shape[2:]
+            heat = activation_map(self.model, self.layer, features, weights, shape, self.options)
+            return heat, outputs.detach()
 
         return explain
 

@@ -21,6 +21,7 @@ from pyadx.inference.incremental.scorer import (
     check_max_memory,
     check_precision,
 )
+from pyadx.inference.incremental.trace import KeptTrace
 from pyadx.inference.score import Score, Target, targets_per_scan
 from pyadx.inference.score_store import ScoreStore
 
@@ -90,11 +91,16 @@ class Occlusion:
     budget_s : float, optional
         Seconds per scan for an approximate map: coarse windows first, finer ones where the map moves
         most (`pyadx.explainers.coarse_to_fine`). ``reports`` says how many windows were scored.
+    keep_trace : bool
+        Trace the model at the first call only. Set it for many calls with a model that does not change in
+        between; weights, hooks or code that changed later would not be seen.
 
     Attributes
     ----------
     reports : list of OcclusionReport
         How each scan of the last call went.
+    outputs : Tensor
+        The model's class scores before softmax of the scans of the last call, ``[B, classes]``.
 
     Raises
     ------
@@ -116,6 +122,7 @@ class Occlusion:
         precision: Precision = "float32",
         max_memory: int | None = None,
         budget_s: float | None = None,
+        keep_trace: bool = False,
     ) -> None:
         check_engine(engine)
         check_precision(precision)
@@ -130,7 +137,10 @@ class Occlusion:
         self.engine: Engine = engine
         self.precision: Precision = precision
         self.max_memory = max_memory
+        self.keep_trace = keep_trace
+        self._tracer = KeptTrace()
         self.budget_s = budget_s
+        self.outputs = torch.empty(0)
         self.reports: list[OcclusionReport] = []
 
     def __call__(
@@ -171,11 +181,14 @@ class Occlusion:
         if store is not None and (volume.shape[0] != 1 or self.budget_s is not None):
             raise ValueError("a store holds the exact scores of one scan: no batches, no budget_s")
         self.reports = []
+        if not self.keep_trace:
+            self._tracer = KeptTrace()
         path = None if store is None else Path(store)
-        maps = [self._one(scan, own, path, resume) for scan, own in zip(volume, targets, strict=True)]
-        return torch.stack(maps)
+        made = [self._one(scan, own, path, resume) for scan, own in zip(volume, targets, strict=True)]
+        self.outputs = torch.cat([outputs for _, outputs in made])
+        return torch.stack([heat for heat, _ in made])
 
-    def _one(self, scan: Tensor, target: Target, store: Path | None, resume: bool) -> Tensor:
+    def _one(self, scan: Tensor, target: Target, store: Path | None, resume: bool) -> tuple[Tensor, Tensor]:
         grid = WindowGrid(tuple(scan.shape[1:]), self.window, self.stride)
         boxes = grid.boxes()
         scorer, regions = scorer_for(
@@ -186,6 +199,7 @@ class Occlusion:
             boxes,
             precision=self.precision,
             max_memory=self.max_memory,
+            tracer=self._tracer,
             fill=self.fill,
             score=self.options.score,
             batch_size=self.options.batch_size,
@@ -202,4 +216,4 @@ class Occlusion:
             with ScoreStore(store, facts, resume=resume) as kept:
                 scores = regions.spread(scorer.score_regions(regions, kept))
         self.reports.append(OcclusionReport(engine, len(boxes), len(regions.boxes), scored))
-        return grid.paint(scores).to(scan.device)
+        return grid.paint(scores).to(scan.device), scorer.outputs

@@ -15,6 +15,7 @@ from pyadx.inference.batching import BatchSize
 from pyadx.inference.by_cost import SegmentScorer
 from pyadx.inference.engine import Engine, check_engine
 from pyadx.inference.incremental.scorer import Precision, check_max_memory, check_precision
+from pyadx.inference.incremental.trace import KeptTrace
 from pyadx.inference.score import Score, Target, targets_per_scan
 from pyadx.segmentation import Hierarchy, ucm
 
@@ -84,11 +85,16 @@ class SupervoxelOcclusion:
         Bytes that the incremental engine's cache and batches may take.
     segmentation : mapping, optional
         Options of `pyadx.segmentation.ucm` for scans that come without a hierarchy.
+    keep_trace : bool
+        Trace the model at the first call only. Set it for many calls with a model that does not change in
+        between; weights, hooks or code that changed later would not be seen.
 
     Attributes
     ----------
     reports : list of SupervoxelReport
         How each scan of the last call went.
+    outputs : Tensor
+        The model's class scores before softmax of the scans of the last call, ``[B, classes]``.
 
     Raises
     ------
@@ -110,6 +116,7 @@ class SupervoxelOcclusion:
         precision: Precision = "float32",
         max_memory: int | None = None,
         segmentation: Mapping[str, Any] | None = None,
+        keep_trace: bool = False,
     ) -> None:
         check_engine(engine)
         check_precision(precision)
@@ -126,7 +133,10 @@ class SupervoxelOcclusion:
         self.engine: Engine = engine
         self.precision: Precision = precision
         self.max_memory = max_memory
+        self.keep_trace = keep_trace
+        self._tracer = KeptTrace()
         self.segmentation = dict(segmentation or {})
+        self.outputs = torch.empty(0)
         self.reports: list[SupervoxelReport] = []
 
     def __call__(
@@ -168,13 +178,18 @@ class SupervoxelOcclusion:
         targets = targets_per_scan(target, volume.shape[0])
         hierarchies = _per_scan(hierarchy, volume)
         self.reports = []
-        maps = [
+        if not self.keep_trace:
+            self._tracer = KeptTrace()
+        made = [
             self._one(scan, own, tree, groups or {})
             for scan, own, tree in zip(volume, targets, hierarchies, strict=True)
         ]
-        return torch.stack(maps)
+        self.outputs = torch.cat([outputs for _, outputs in made])
+        return torch.stack([heat for heat, _ in made])
 
-    def _one(self, scan: Tensor, target: Target, hierarchy: Hierarchy | None, groups: Groups) -> Tensor:
+    def _one(
+        self, scan: Tensor, target: Target, hierarchy: Hierarchy | None, groups: Groups
+    ) -> tuple[Tensor, Tensor]:
         tree = ucm(scan[0].float(), **self.segmentation) if hierarchy is None else hierarchy
         masks = {name: _group_mask(name, group, tree) for name, group in groups.items()}
         scorer = SegmentScorer(
@@ -184,6 +199,7 @@ class SupervoxelOcclusion:
             target,
             precision=self.precision,
             max_memory=self.max_memory,
+            tracer=self._tracer,
             progress=self.options.progress,
             fill=self.fill,
             score=self.options.score,
@@ -197,7 +213,8 @@ class SupervoxelOcclusion:
         engines = (scorer.incremental, scorer.full)
         jointly = {name: float(scorer.score(mask, [(1, 2)])[0]) for name, mask in masks.items()}
         self.reports.append(SupervoxelReport(*counts, *engines, jointly))
-        return torch.from_numpy(paint(tree, scores, self.aggregate)).to(scan.device)
+        heat = torch.from_numpy(paint(tree, scores, self.aggregate)).to(scan.device)
+        return heat, scorer.outputs
 
 
 def paint(hierarchy: Hierarchy, scores: np.ndarray, aggregate: Aggregate = "mean") -> np.ndarray:

@@ -1,7 +1,7 @@
 """Scoring regions of very different sizes: each with the engine that is cheaper for it."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pyadx.inference.engine import LEAST_GAIN, Engine
 from pyadx.inference.full import FullScorer
 from pyadx.inference.incremental.scorer import IncrementalScorer, Precision
+from pyadx.inference.incremental.trace import Trace, trace
 from pyadx.inference.progress import progress_bar
 from pyadx.inference.receptive_field import UntraceableError
 from pyadx.inference.regions import Regions
@@ -30,13 +31,15 @@ class SegmentScorer:
     ----------
     engine : {"auto", "incremental", "full"}
         ``auto`` decides region by region; the others do not.
-    model, volume, target, precision, max_memory, options
+    model, volume, target, precision, max_memory, tracer, options
         As `pyadx.inference.IncrementalScorer` takes them.
 
     Attributes
     ----------
     incremental, full : int
         How many regions each engine has scored.
+    outputs : Tensor
+        The model's class scores of the unperturbed scan, ``[1, classes]``.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class SegmentScorer:
         *,
         precision: Precision = "float32",
         max_memory: int | None = None,
+        tracer: Callable[[nn.Module, Tensor], Trace] = trace,
         progress: bool = False,
         **options: Any,
     ) -> None:
@@ -60,7 +64,11 @@ class SegmentScorer:
         if engine != "full":
             try:
                 self._fast = IncrementalScorer(
-                    *self._arguments, precision=precision, max_memory=max_memory, **options
+                    *self._arguments,
+                    precision=precision,
+                    max_memory=max_memory,
+                    tracer=tracer,
+                    **options,
                 )
             except UntraceableError as error:
                 if engine == "incremental":
@@ -68,6 +76,7 @@ class SegmentScorer:
                 warnings.warn(
                     f"occlusion runs one full forward per region: {error}", RuntimeWarning, stacklevel=3
                 )
+        self.outputs = (self._fast or self._full()).outputs
 
     def score(self, labels: Any, intervals: Any) -> Tensor:
         """Return how far the score of the scan moves when each interval is filled.
@@ -86,7 +95,7 @@ class SegmentScorer:
         """
         scorer: Scorer = self._fast or self._full()
         regions = distinct_segments(scorer.volume, labels, intervals, scorer.fill)
-        scores = torch.zeros(len(regions.boxes), dtype=scorer.outputs_dtype, device=scorer.volume.device)
+        scores = torch.zeros(len(regions.boxes), dtype=scorer.outputs.dtype, device=scorer.volume.device)
         with progress_bar("occlusion", len(regions.boxes), self._progress) as advance:
             for members in _by_size(regions.boxes):
                 part = regions.part(members)

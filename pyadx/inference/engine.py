@@ -1,12 +1,14 @@
 """Which scorer runs: the incremental one where it can and pays, full forwards otherwise."""
 
 import warnings
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
 from pyadx.inference.full import FullScorer
 from pyadx.inference.incremental.scorer import IncrementalScorer, Precision
+from pyadx.inference.incremental.trace import Trace, trace
 from pyadx.inference.receptive_field import UntraceableError
 from pyadx.inference.regions import Regions
 from pyadx.inference.scorer import Scorer
@@ -31,6 +33,7 @@ def scorer_for(
     *,
     precision: Precision = "float32",
     max_memory: int | None = None,
+    tracer: Callable[[nn.Module, Tensor], Trace] = trace,
     **options: Any,
 ) -> tuple[Scorer, Regions]:
     """Make the scorer for a list of boxes of one scan.
@@ -44,7 +47,7 @@ def scorer_for(
         As `pyadx.inference.scorer.Scorer` takes them.
     boxes : Tensor
         ``[N, 6]``.
-    precision, max_memory
+    precision, max_memory, tracer
         As `IncrementalScorer` takes them.
 
     Returns
@@ -62,7 +65,13 @@ def scorer_for(
     if engine != "full":
         try:
             incremental = IncrementalScorer(
-                model, volume, target, precision=precision, max_memory=max_memory, **options
+                model,
+                volume,
+                target,
+                precision=precision,
+                max_memory=max_memory,
+                tracer=tracer,
+                **options,
             )
         except UntraceableError as error:
             if engine == "incremental":

@@ -99,9 +99,9 @@ class Scorer(ABC):
         self.reference = float(class_score(self._outputs, self._target, score))
 
     @property
-    def outputs_dtype(self) -> torch.dtype:
-        """Type of the model's class scores, and of the scores of regions."""
-        return self._outputs.dtype
+    def outputs(self) -> Tensor:
+        """The model's class scores of the unperturbed scan, ``[1, classes]``."""
+        return self._outputs
 
     def score(self, boxes: Tensor) -> Tensor:
         """Return ``|score(scan) - score(scan with the box filled)|`` of every box.

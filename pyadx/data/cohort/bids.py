@@ -55,21 +55,22 @@ def read_bids(
         if name in labels:
             raise ValueError(f"{table}: {name} stands there twice")
         labels[name] = row.get(group, "")
+    # Only folders that were listed are opened: an id of the table may be no name of a folder at all.
+    folders = {p.name for p in images.glob("sub-*") if p.is_dir()}
     candidates, excluded = [], []
     for name, label in labels.items():
-        found = _scans_of(images, name, label)
+        found = _scans_of(images / name, label) if name in folders else []
         if not found:
             excluded.append(Exclusion(name, "", "no T1w scan"))
         candidates.extend(found)
-    for extra in sorted({p.name for p in images.glob("sub-*") if p.is_dir()} - set(labels)):
+    for extra in sorted(folders - set(labels)):
         excluded.append(Exclusion(extra, "", "not in participants.tsv"))
     return select(folder, class_names, candidates, excluded)
 
 
-def _scans_of(images: Path, name: str, label: str) -> list[ScanRecord]:
-    root = images / name
-    if not root.is_dir():
-        return []
+def _scans_of(root: Path, label: str) -> list[ScanRecord]:
+    """Return the T1w scans in the folder of a subject."""
+    name = root.name
     dates = _dates(root, name)
     found = []
     for anat in (root / "anat", *sorted(root.glob("ses-*/anat"))):
@@ -80,7 +81,7 @@ def _scans_of(images: Path, name: str, label: str) -> list[ScanRecord]:
             inside = str(file.relative_to(root))
             # A session without a date sorts by its name, after those with one.
             date = dates.get(inside) or dates.get(session) or session
-            found.append(ScanRecord(file, name, label, str(file.relative_to(images)), date))
+            found.append(ScanRecord(file, name, label, str(file.relative_to(root.parent)), date))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date
+from os.path import isfile
 from pathlib import Path
 
 from pyadx.data.cohort.records import Cohort, Exclusion, ScanRecord, select
@@ -41,7 +42,7 @@ def read_plain(table: Path, class_names: Sequence[str]) -> Cohort:
                     f"{table}: line {number}: {row[path]} leads out of the table's folder; "
                     "write an absolute path if that is meant"
                 )
-        if not file.is_file():
+        if not isfile(file):  # pathlib's would raise at a name too long for the file system
             excluded.append(Exclusion(row[subject], row[path], "no image file"))
             continue
         candidates.append(

@@ -11,7 +11,7 @@ from pyadx import ops
 from pyadx.inference.batching import BatchSize, in_batches
 from pyadx.inference.incremental.boxes import extents
 from pyadx.inference.incremental.program import Plan, Program
-from pyadx.inference.incremental.trace import trace
+from pyadx.inference.incremental.trace import Trace, trace
 from pyadx.inference.model_state import evaluation_mode, tensor_float
 from pyadx.inference.receptive_field import UntraceableError
 from pyadx.inference.regions import Regions
@@ -47,6 +47,9 @@ class IncrementalScorer(Scorer):
         not the activations; sums are kept in float32. float64 models stay in float64.
     max_memory : int, optional
         Bytes that the cache and the batches may take together.
+    tracer : callable
+        Gives the model's trace: `pyadx.inference.incremental.trace.trace`, or a `KeptTrace` that several
+        scans share.
 
     Raises
     ------
@@ -69,6 +72,7 @@ class IncrementalScorer(Scorer):
         signed: bool = False,
         precision: Precision = "float32",
         max_memory: int | None = None,
+        tracer: Callable[[nn.Module, Tensor], Trace] = trace,
     ) -> None:
         check_precision(precision)
         check_max_memory(max_memory)
@@ -91,7 +95,7 @@ class IncrementalScorer(Scorer):
         wanted = torch.bfloat16 if precision == "bf16" else self.volume.dtype
         with evaluation_mode(model), torch.no_grad():
             difference = self.fill.expand_as(self.volume) - self.volume
-            self._program = Program(trace(model, self.volume), self.volume, difference, wanted)
+            self._program = Program(tracer(model, self.volume), self.volume, difference, wanted)
         self._plan: Plan | None = None
         self._planned = np.zeros(3)
         self._batch = 1

@@ -39,6 +39,24 @@ class Trace:
     constants: dict[fx.Node, Tensor]
 
 
+class KeptTrace:
+    """Traces a model at the first scan of a shape, dtype and device, and keeps that for the next ones.
+
+    For whoever knows that the model does not change in between: its weights, its mode and its code.
+    """
+
+    def __init__(self) -> None:
+        self._of: tuple[object, ...] | None = None
+        self._trace: Trace | None = None
+
+    def __call__(self, model: nn.Module, volume: Tensor) -> Trace:
+        """Return the trace, as `trace` would make it."""
+        asked = (model, volume.shape, volume.dtype, volume.device)
+        if self._trace is None or self._of != asked:
+            self._trace, self._of = trace(model, volume), asked
+        return self._trace
+
+
 def trace(model: nn.Module, volume: Tensor) -> Trace:
     """Trace a model in evaluation mode with ``torch.export``, for any batch size.
 

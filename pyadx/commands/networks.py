@@ -1,0 +1,90 @@
+"""Networks and their explainers, kept by the process for the next scan."""
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pyadx import models
+from pyadx.commands.methods import Explainer, make_explainer
+from pyadx.models.card import ModelCard
+
+_KEPT = 4  # of each; commands that compare methods take turns
+
+
+@dataclass(frozen=True)
+class Network:
+    """A checkpoint in memory; nothing of it is changed by whoever uses it."""
+
+    model: nn.Module
+    card: ModelCard
+    sha256: str
+
+
+def network(path: Path, device: torch.device | str = "cpu") -> Network:
+    """Return a checkpoint's network on a device; read again only if the file has changed.
+
+    Raises
+    ------
+    ValueError
+        As `pyadx.models.load`.
+    """
+    return _network(path, _version(path), str(device))
+
+
+def explainer(
+    path: Path,
+    device: torch.device | str,
+    method: str,
+    options: dict[str, Any],
+    batch_size: Any = "auto",
+    progress: bool = False,
+) -> Explainer:
+    """Return the explainer of a checkpoint's network, the same one for the same arguments.
+
+    What does not depend on the scan (the trace, the pooled layer) is worked out once.
+
+    Raises
+    ------
+    ValueError
+        If the checkpoint cannot be read, or an option does not fit.
+    """
+    given = json.dumps(options, sort_keys=True)
+    return _explainer(path, _version(path), str(device), method, given, batch_size, progress)
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    """Return what changes when a file is replaced or written to; empty if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+@lru_cache(maxsize=_KEPT)
+def _network(path: Path, version: tuple[int, ...], device: str) -> Network:
+    model = models.load(path)
+    card = model.card
+    assert isinstance(card, ModelCard)
+    return Network(model.to(device), card, models.fingerprint(model))
+
+
+@lru_cache(maxsize=_KEPT)
+def _explainer(
+    path: Path,
+    version: tuple[int, ...],
+    device: str,
+    method: str,
+    options: str,
+    batch_size: Any,
+    progress: bool,
+) -> Explainer:
+    own = _network(path, version, device)
+    return make_explainer(
+        method, own.model, json.loads(options), own.card.preprocessing.spacing, batch_size, progress
+    )
