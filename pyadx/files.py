@@ -1,5 +1,6 @@
 """Writing files so that nothing is ever half-written."""
 
+import glob
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,12 @@ def replacing(*targets: Path) -> Iterator[list[Path]]:
     finally:
         for written in partial:
             written.unlink(missing_ok=True)
+
+
+def remove_partial(target: Path) -> None:
+    """Remove what a killed process left beside a target; no other process may be writing it now."""
+    for left in target.parent.glob(f".partial-*-{glob.escape(target.name)}"):
+        left.unlink(missing_ok=True)
 
 
 def check_output_file(file: Path, *, overwrite: bool) -> None:

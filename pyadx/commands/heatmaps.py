@@ -14,6 +14,7 @@ from pyadx.data.derivatives import derivative_file
 from pyadx.data.heatmaps import scores_path, sidecar_path
 from pyadx.data.inputs import voxel_hash
 from pyadx.data.scans import read_scan
+from pyadx.files import remove_partial
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ def heatmap_of(
     if kept is not None:
         return kept
     out.parent.mkdir(parents=True, exist_ok=True)
+    for path in (out, sidecar_path(out)):
+        remove_partial(path)
     # Scores that an interrupted call left are those of this very request, or refused.
     begun = job.method == "occlusion" and scores_path(out).exists()
     explanation = run_explain(

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pyadx.inference.model_state import Forward
+from pyadx.inference.score import check_outputs
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ def find_gap_head(model: nn.Module, forward: Forward, scan: Tensor) -> GapHead:
 
     Raises
     ------
-    ValueError
-        If there is no such output layer or no such layer of feature maps.
+    TypeError, ValueError
+        If there is no such output layer or no such layer of feature maps, or the class scores are unusable.
     """
     widths = {module.in_features for module in model.modules() if isinstance(module, nn.Linear)}
     linear: list[tuple[nn.Linear, Tensor, Tensor]] = []
@@ -65,7 +66,7 @@ def find_gap_head(model: nn.Module, forward: Forward, scan: Tensor) -> GapHead:
                 handles.append(module.register_forward_hook(watch_linear))
             elif name:
                 handles.append(module.register_forward_hook(watch_maps(name)))
-        outputs = forward(scan)
+        outputs = check_outputs(forward(scan), 1)
     finally:
         for handle in handles:
             handle.remove()

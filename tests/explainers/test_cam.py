@@ -73,3 +73,11 @@ def test_cuda_equals_cpu(device, generator):
     expected = CAM(model)(scans, target=1)
     actual = CAM(model.to(device))(scans.to(device), target=1)
     assert torch.allclose(actual.cpu(), expected, rtol=1e-4, atol=1e-6 * expected.max().item())
+
+
+def test_nan_weights_are_told_as_what_they_are():
+    model = randomised(Gap())
+    with torch.no_grad():
+        model.conv1.weight[0] = float("nan")
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        CAM(model)(torch.rand(1, 1, 9, 9, 9), target=1)

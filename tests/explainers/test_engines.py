@@ -5,7 +5,7 @@ import torch
 from networks import Gap, Plain, randomised
 from torch import nn
 
-from pyadx import Occlusion
+from pyadx import CAM, GradCAM, Occlusion, SupervoxelOcclusion
 from pyadx.explainers.coarse_to_fine import COARSEST
 
 SHAPE = (12, 13, 14)
@@ -171,3 +171,55 @@ def test_a_store_is_for_one_exact_map(generator, tmp_path):
         Occlusion(double(Gap()), 3)(scans, store=tmp_path / "s")
     with pytest.raises(ValueError, match="one scan"):
         Occlusion(double(Gap()), 3, budget_s=1.0)(scans[:1], store=tmp_path / "s")
+
+
+@pytest.mark.parametrize("explainer", [Occlusion, SupervoxelOcclusion])
+def test_a_kept_trace_is_made_once_and_gives_the_same_bytes(generator, monkeypatch, explainer):
+    from pyadx.inference.incremental import trace
+
+    traced = []
+    original = trace.trace
+    monkeypatch.setattr(trace, "trace", lambda *given: traced.append(1) or original(*given))
+    options = {"window": 3, "stride": 4} if explainer is Occlusion else {"segmentation": {"max_regions": 9}}
+    model, scans = double(Plain()), [scan_of(generator) for _ in range(3)]
+    fresh = explainer(model, **options)
+    expected = [fresh(scan, target=1) for scan in scans]
+    assert len(traced) == 3
+    kept = explainer(model, keep_trace=True, **options)
+    assert all(torch.equal(kept(scan, target=1), heat) for scan, heat in zip(scans, expected, strict=True))
+    assert len(traced) == 4
+    # A grid of another size is another trace; without keep_trace the scans of one call share theirs.
+    larger = torch.rand(1, *(n + 2 for n in scans[0].shape[-3:]), generator=generator, dtype=torch.float64)
+    assert kept(larger, target=1).shape[1:] == larger.shape[1:]
+    assert len(traced) == 5
+    fresh(torch.stack([scan.reshape(1, *scan.shape[-3:]) for scan in scans]), target=1)
+    assert len(traced) == 6
+
+
+@pytest.mark.parametrize("explainer", [CAM, GradCAM, Occlusion, SupervoxelOcclusion])
+def test_outputs_are_the_models_class_scores_of_the_scans(generator, explainer):
+    model = double(Gap(3))
+    scans = torch.rand(3, 1, 9, 8, 10, generator=generator, dtype=torch.float64)
+    own = explainer(model, **({"stride": 5} if explainer is Occlusion else {}))
+    own(scans, target=[0, None, 2])
+    assert torch.allclose(own.outputs, model(scans))
+    assert not own.outputs.requires_grad
+
+
+@pytest.mark.parametrize("explainer", [CAM, GradCAM, Occlusion, SupervoxelOcclusion])
+def test_the_number_of_threads_does_not_change_a_bit(generator, explainer):
+    """In float64, where convolutions do not depend on it; see the README for float32."""
+    model = double(Gap(3))
+    scans = torch.rand(2, 1, 19, 18, 20, generator=generator, dtype=torch.float64)
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        for number in (1, 2, 3, 1):
+            torch.set_num_threads(number)
+            own = explainer(model, **({"stride": 5} if explainer is Occlusion else {}))
+            found.append((own(scans, target=1), own.outputs))
+    finally:
+        torch.set_num_threads(threads)
+    for maps, outputs in found[1:]:
+        assert torch.equal(maps, found[0][0])
+        assert torch.equal(outputs, found[0][1])

@@ -1,0 +1,190 @@
+"""``explain-cohort`` killed, out of disk or memory: the next call ends as if nothing had happened."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cohort_trees import plain_cohort
+
+from pyadx import models
+from pyadx.models import Preprocessing
+
+pytest.importorskip("nibabel")
+
+SCANS = 24
+COMMAND = [
+    sys.executable, "-m", "pyadx", "explain-cohort", "cohort.csv", "--model", "net.safetensors", "--method",
+    "cam", "-q", "-o",
+]  # fmt: skip
+
+
+def make_cohort(folder):
+    plain_cohort(folder, SCANS // 2, (16, 17, 15))
+    model = models.build(
+        "resnet-shallow-gap", (16, 16, 16), preprocessing=Preprocessing("max", 2.0), seed=0
+    )
+    models.save(model, folder / "net.safetensors")
+
+
+@pytest.fixture
+def cohort(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_cohort(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The heatmaps of a run that nothing happens to."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    make_cohort(folder)
+    assert explain("maps", cwd=folder).returncode == 0
+    found = files(folder / "maps")
+    assert len(found) == SCANS
+    return found
+
+
+def explain(out, *options, **kwargs):
+    return subprocess.run(
+        [*COMMAND, str(out), *options], capture_output=True, text=True, check=False, **kwargs
+    )
+
+
+def files(folder):
+    """Heatmaps by name, with their bytes."""
+    return {path.name: path.read_bytes() for path in sorted(Path(folder).rglob("*.nii.gz"))}
+
+
+def assert_whole(folder, expected):
+    assert files(folder) == expected
+    assert not list(Path(folder).rglob(".partial*"))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=str)
+def test_killed_and_called_again(cohort, undisturbed, how, workers):
+    process = subprocess.Popen(
+        [*COMMAND, "maps", "--workers", str(workers)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    manifest, until = Path("maps/manifest.jsonl"), time.monotonic() + 120
+    while time.monotonic() < until and process.poll() is None:
+        if manifest.is_file() and manifest.read_bytes().count(b"\n") >= 3:
+            break
+        time.sleep(0.005)
+    os.killpg(process.pid, how)  # as a terminal or a batch system does it: workers, too
+    err = process.communicate(timeout=60)[1]
+    assert process.returncode != 0, "the run was over before it could be killed"
+    if how != signal.SIGKILL:
+        assert err.strip().splitlines()[-1].startswith("pyadx: error: ")
+        assert "Traceback" not in err
+    done = [json.loads(line) for line in manifest.read_text().splitlines()]
+    assert 0 < len(done) < SCANS
+    before = {path: path.stat().st_mtime_ns for path in (cohort / "maps" / e["file"] for e in done)}
+    assert explain("maps").returncode == 0
+    assert all(path.stat().st_mtime_ns == then for path, then in before.items())  # none twice
+    assert_whole("maps", undisturbed)
+
+
+@pytest.fixture
+def small_disk(cohort):
+    """A file system on which a few heatmaps have room; grows and turns read-only on demand."""
+    folder = cohort / "disk"
+    folder.mkdir()
+
+    def mount(options, remount=True):
+        kind = f"remount,{options}" if remount else options
+        return subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", kind, "tmpfs", str(folder)], capture_output=True, check=False
+        )
+
+    try:
+        made = mount("size=160k", remount=False).returncode == 0
+    except FileNotFoundError:
+        made = False
+    if not made:
+        pytest.skip("a small file system cannot be mounted here")
+    yield folder, mount
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_full_disk_ends_the_run_and_the_next_call_goes_on(small_disk, undisturbed, workers):
+    folder, mount = small_disk
+    ended = explain(folder / "maps", "--workers", str(workers))
+    assert ended.returncode == 1
+    assert "No space left on device" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert 0 < len(files(folder)) < SCANS
+    assert mount("size=4m").returncode == 0
+    assert explain(folder / "maps").returncode == 0
+    assert_whole(folder / "maps", undisturbed)
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_any_work(small_disk):
+    folder, mount = small_disk
+    assert mount("ro").returncode == 0
+    refused = explain(folder / "maps")
+    assert refused.returncode in (1, 2)
+    assert str(folder) in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert not list(folder.iterdir())
+
+
+def test_scores_that_are_nan_fail_every_scan_and_say_why(cohort):
+    import torch
+
+    model = models.load("net.safetensors")
+    with torch.no_grad():
+        next(model.parameters())[0] = float("nan")
+    models.save(model, "net.safetensors")
+    ended = explain("maps")
+    assert ended.returncode == 1
+    assert f"{SCANS} scans failed" in ended.stderr
+    assert "NaN or infinity" in ended.stderr
+    assert not files("maps")
+
+
+def test_a_scan_for_which_memory_runs_out_is_noted_and_the_others_go_on(cohort):
+    import nibabel as nib
+
+    # On its way to 16^3 voxels this one needs gigabytes; it takes little room on the disk.
+    huge = np.zeros((560, 560, 560), np.uint8)
+    huge[280, 280, 280] = 1
+    nib.save(nib.Nifti1Image(huge, np.diag([2.0, 2, 2, 1])), "scans/s03.nii.gz")
+    memory = 1_700_000_000
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+
+    ended = explain("maps", preexec_fn=limit)
+    entries = [json.loads(line) for line in Path("maps/manifest.jsonl").read_text().splitlines()]
+    assert [e["subject"] for e in entries if e["status"] == "failed"] == ["s03"], ended.stderr
+    assert ended.returncode == 1
+    assert len(files("maps")) == SCANS - 1
+    # With enough memory the next call explains it.
+    assert explain("maps").returncode == 0
+    assert len(files("maps")) == SCANS
+
+
+def test_ids_that_would_share_a_file_are_told_before_any_work(cohort):
+    table = Path("cohort.csv")
+    text = table.read_text()
+    table.write_text(text.replace(",s03,", ",s-02,"))
+    refused = explain("maps")
+    assert refused.returncode == 2
+    assert "same BIDS label" in refused.stderr
+    table.write_text(text.replace(",s03,", f",s{'0' * 300},"))
+    refused = explain("maps")
+    assert refused.returncode == 2
+    assert "too long" in refused.stderr
+    assert not Path("maps").exists()
