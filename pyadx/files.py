@@ -46,6 +46,40 @@ def check_output_file(file: Path, *, overwrite: bool) -> None:
         raise ValueError(f"{file}: exists already; choose another name or use --overwrite")
 
 
+def holds_results(folder: Path, note: str, what: str) -> bool:
+    """Check that a folder can take results: it can be made, is empty, or holds earlier ones.
+
+    Parameters
+    ----------
+    folder : Path
+        For the results.
+    note : str
+        Name of the file by which earlier results are known.
+    what : str
+        What they are called, for the message.
+
+    Returns
+    -------
+    bool
+        Whether there are earlier results.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be made, is a file, or holds something else.
+    """
+    if not folder.exists():
+        check_writable_folder(folder)
+        return False
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: is a file, expected a folder")
+    if not any(folder.iterdir()):
+        return False
+    if not (folder / note).is_file():
+        raise ValueError(f"{folder}: is not empty and holds no {what}; choose another folder")
+    return True
+
+
 def check_writable_folder(file: Path) -> None:
     """Raise ``ValueError`` unless the folder of ``file`` exists and can be written to."""
     folder = file.parent

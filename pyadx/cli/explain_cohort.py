@@ -36,6 +36,9 @@ def explain_cohort(
         str | None, typer.Option(help="Of a running Ray cluster; default: this machine.")
     ] = None,
     gpus: Annotated[int, typer.Option(help="Ray: GPUs per scan.")] = 0,
+    cpus: Annotated[
+        int | None, typer.Option(help="Cores per scan; default: the machine's, shared out; on a cluster 1.")
+    ] = None,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
@@ -52,7 +55,7 @@ def explain_cohort(
             job,
             out,
             target,
-            Workers(engine, workers, ray_address, gpus),
+            Workers(engine, workers, ray_address, gpus, cpus),
             device,
             not quiet,
         )

@@ -19,7 +19,7 @@ from pyadx.data.derivatives import derivative_file
 from pyadx.data.phantom import is_synthetic
 from pyadx.data.regions import find_labels
 from pyadx.evaluation.costs import costs_markdown
-from pyadx.files import check_writable_folder, replacing
+from pyadx.files import holds_results, replacing
 from pyadx.report.panels import check_figures_possible
 from pyadx.training.crossval import round_folder
 
@@ -130,15 +130,11 @@ def _start(request: ReproduceRequest) -> None:
         "seed": request.seed,
     }
     note = out / _NOTE
-    if not out.exists():
-        check_writable_folder(out)
-    elif not out.is_dir():
-        raise ValueError(f"{out}: is a file, expected a folder for the results")
-    elif any(out.iterdir()):
+    if holds_results(out, _NOTE, "reproduction"):
         try:
             found = json.loads(note.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            raise ValueError(f"{out}: is not empty and holds no reproduction; choose another") from None
+        except ValueError as error:
+            raise ValueError(f"{note}: is damaged ({error}); choose another folder") from None
         if different := [name for name in facts if found.get(name) != facts[name]]:
             raise ValueError(
                 f"{out}: holds a reproduction with another {', '.join(different)}; choose another folder"

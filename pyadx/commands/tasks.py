@@ -30,17 +30,31 @@ class Workers:
         Of a running Ray cluster.
     gpus : int
         Per task, on Ray.
+    cpus : int, optional
+        Cores per task; by default this machine's cores are shared out, and on a running cluster a task
+        gets one.
     """
 
     engine: str = "local"
     count: int = 1
     address: str | None = None
     gpus: int = 0
+    cpus: int | None = None
 
     @property
     def threads(self) -> int:
         """Threads that a task may use."""
-        return max(1, (os.cpu_count() or 1) // self.count)
+        if self.cpus is not None:
+            return self.cpus
+        return 1 if self.address is not None else max(1, _cores() // self.count)
+
+
+def _cores() -> int:
+    """Return how many cores this process may use; a batch system may have given it a part of them."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1
 
 
 def check_workers(workers: Workers) -> None:
@@ -49,6 +63,10 @@ def check_workers(workers: Workers) -> None:
         raise ValueError(f"--engine must be one of {', '.join(ENGINES)}, got {workers.engine!r}")
     if workers.count < 1:
         raise ValueError(f"--workers must be at least 1, got {workers.count}")
+    if workers.cpus is not None and workers.cpus < 1:
+        raise ValueError(f"--cpus must be at least 1, got {workers.cpus}")
+    if workers.gpus < 0:
+        raise ValueError(f"--gpus must not be negative, got {workers.gpus}")
     if workers.engine == "local" and workers.address is not None:
         raise ValueError("--ray-address belongs to --engine ray")
     if workers.engine == "ray":
@@ -74,6 +92,8 @@ def run_tasks(
     if workers.engine == "ray":
         yield from _on_ray(work, iter(items), workers)
     elif workers.count == 1:
+        if workers.cpus is not None:
+            _start(workers.cpus)
         for item in items:
             yield item, work(item)
     else:
@@ -141,8 +161,8 @@ def _on_ray(
         _start(workers.threads)
         return work(item)
 
-    with ray_session(workers.address, workers.count) as ray:
-        task = ray.remote(num_cpus=1, num_gpus=workers.gpus, max_retries=_TRIES - 1)(remote)
+    with ray_session(workers.address, workers.count * workers.threads) as ray:
+        task = ray.remote(num_cpus=workers.threads, num_gpus=workers.gpus, max_retries=_TRIES - 1)(remote)
         open_: dict[Any, Any] = {}
         while True:
             for item in islice(items, _IN_FLIGHT * workers.count - len(open_)):

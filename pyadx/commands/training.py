@@ -14,7 +14,7 @@ from pyadx.commands.devices import pick_device
 from pyadx.data.cohort import Cohort, SplitPlan, load_plan, plan_splits, read_cohort
 from pyadx.data.cohort.splits import PAPER_SET_ASIDE
 from pyadx.data.inputs import PreparedScans, prepare_scans
-from pyadx.files import check_writable_folder, replacing
+from pyadx.files import holds_results, replacing
 from pyadx.inference.progress import progress_bar
 from pyadx.models.card import Intensity, ModelCard, Preprocessing
 from pyadx.training.protocols import Protocol, changed, paper_protocol, read_protocol
@@ -79,7 +79,7 @@ def set_up(request: TrainingRequest) -> Setup:
     ValueError
         If anything does not fit; nothing has been written then.
     """
-    _check_folder(request.out)
+    holds_results(request.out, _NOTE, "run of pyadx")
     recipe = Recipe(_card(request), _protocol(request), request.seed, request.shuffle_labels)
     hardware = _hardware(request)
     names = recipe.card.class_names
@@ -228,15 +228,6 @@ def _make_folder(request: TrainingRequest, recipe: Recipe, plan: SplitPlan, coho
     plan.save(folder / "splits.json")
     with replacing(note) as (partial,):
         partial.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-
-
-def _check_folder(folder: Path) -> None:
-    if not folder.exists():
-        check_writable_folder(folder)
-    elif not folder.is_dir():
-        raise ValueError(f"{folder}: is a file, expected a folder for the run")
-    elif any(folder.iterdir()) and not (folder / _NOTE).is_file():
-        raise ValueError(f"{folder}: is not empty and holds no run of pyadx; choose another folder")
 
 
 def _check_existing(request: TrainingRequest, note: Path, facts: dict[str, Any], plan: SplitPlan) -> None:

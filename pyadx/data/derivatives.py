@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
-from pyadx.files import replacing
+from pyadx.files import holds_results, replacing
 
 _LONGEST_NAME = 200  # of the 255 bytes that file systems allow; a temporary name beside it is longer
 
@@ -83,14 +83,14 @@ def start_derivatives(root: Path, source: Path | None = None) -> None:
         If the folder holds something else.
     """
     note = root / "dataset_description.json"
-    if root.is_dir() and any(root.iterdir()):
+    if root.exists() and holds_results(root, note.name, "derivatives of pyadx"):
         try:
             generators = json.loads(note.read_text(encoding="utf-8"))["GeneratedBy"]
             if any(one["Name"] == "pyadx" for one in generators):
                 return
         except (OSError, ValueError, KeyError, TypeError):
             pass
-        raise ValueError(f"{root}: is not empty and holds no derivatives of pyadx; choose another folder")
+        raise ValueError(f"{root}: holds another data set, not derivatives of pyadx; choose another folder")
     root.mkdir(parents=True, exist_ok=True)
     facts = {
         "Name": "Heatmaps of 3D CNNs",

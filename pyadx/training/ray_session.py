@@ -14,22 +14,22 @@ def check_ray(option: str) -> None:
 
 
 @contextmanager
-def ray_session(address: str | None, at_once: int) -> Iterator[Any]:
+def ray_session(address: str | None, cpus: int) -> Iterator[Any]:
     """Yield the module ``ray``, initialised; stop or leave it at the end.
 
     Parameters
     ----------
     address : str, optional
         Of a running cluster; without it Ray is started on this machine.
-    at_once : int
-        Tasks at a time on this machine.
+    cpus : int
+        Cores that Ray may share out on this machine.
     """
     import ray
 
     # Uv's and pip's environments are the workers' own business; nothing is uploaded.
     ray.init(
         address=address,
-        num_cpus=None if address else at_once,
+        num_cpus=None if address else cpus,
         include_dashboard=False,
         log_to_driver=False,
         ignore_reinit_error=True,

@@ -125,3 +125,22 @@ def test_the_installed_command_exits_with_the_code(here):
     assert result.returncode == 2
     assert result.stderr == "pyadx: error: missing.nii: no such file\n"
     assert result.stdout == ""
+
+
+def test_a_network_is_read_again_only_if_its_file_has_changed(here):
+    from pyadx.commands.networks import explainer, network
+
+    path = here / "own.safetensors"
+    models.save(models.build("resnet-gap", (49, 50, 51), seed=0), path)
+    first = network(path)
+    assert network(path) is first
+    options = {"rectify": "abs", "align": "stretch", "score": "logit"}
+    cam = explainer(path, "cpu", "cam", options)
+    assert explainer(path, "cpu", "cam", dict(options)) is cam
+    assert cam.model is first.model
+    models.save(models.build("resnet-gap", (49, 50, 51), seed=1), path)
+    assert network(path).sha256 != first.sha256
+    assert explainer(path, "cpu", "cam", options) is not cam
+    path.unlink()
+    with pytest.raises(ValueError, match="no such checkpoint"):
+        network(path)

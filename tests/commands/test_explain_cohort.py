@@ -110,6 +110,8 @@ def test_a_last_line_that_was_cut_off_does_no_harm(cohort, run):
     [
         (["--engine", "spark"], "--engine must be one of local, ray"),
         (["--workers", "0"], "--workers must be at least 1"),
+        (["--cpus", "0"], "--cpus must be at least 1"),
+        (["--gpus", "-1"], "--gpus must not be negative"),
         (["--ray-address", "auto"], "--ray-address belongs to --engine ray"),
         (["--method", "lime"], "--method must be one of"),
         (["--method", "gradcam:nothing"], "nothing"),

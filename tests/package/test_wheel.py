@@ -49,19 +49,40 @@ def test_wheel_holds_both_libraries_and_no_sources(wheel):
     assert wheel.stat().st_size < 10 * 2**20
 
 
-def test_wheel_works_where_there_is_only_torch_and_numpy(wheel, tmp_path):
-    folder = tmp_path / "empty"
+# PYADX_WHEEL_TORCH=2.10.0,2.11.0 tries other versions than the one that is installed here.
+TORCHES = os.environ.get("PYADX_WHEEL_TORCH", version("torch").split("+")[0]).split(",")
+
+
+@pytest.fixture(scope="module", params=TORCHES)
+def python(request, wheel, tmp_path_factory):
+    """The interpreter of an environment that holds torch, numpy and the wheel, and nothing else."""
+    folder = tmp_path_factory.mktemp("empty")
     venv.create(folder, with_pip=True)
     python = str(folder / "bin" / "python")
-    pins = [f"torch=={version('torch').split('+')[0]}", f"numpy=={version('numpy')}"]
+    pins = [f"torch=={request.param}", f"numpy=={version('numpy')}"]
     offline = subprocess.run(
         [python, "-m", "pip", "install", "--quiet", *pins], capture_output=True, text=True, check=False
     )
     if offline.returncode != 0:
         pytest.skip(f"torch cannot be installed here: {offline.stderr.strip().splitlines()[-1]}")
     run(python, "-m", "pip", "install", "--quiet", "--no-deps", str(wheel))
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    return python
+
+
+@pytest.fixture
+def environment():
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+
+
+def test_wheel_works_where_there_is_only_torch_and_numpy(python, environment, tmp_path):
     where = run(python, str(SMOKE), cwd=tmp_path, env=environment)
-    assert str(folder) in where
+    assert str(Path(python).parents[1]) in where
     packages = run(python, "-m", "pip", "list", "--format=freeze")
     assert "nibabel" not in packages
+
+
+def test_wheel_with_its_extra_runs_the_demo(python, wheel, environment, tmp_path):
+    run(python, "-m", "pip", "install", "--quiet", f"{wheel}[report]")
+    demo = [str(Path(python).with_name("pyadx")), "demo", "--quiet", "-o", "pictures"]
+    run(*demo, cwd=tmp_path, env=environment)
+    assert list((tmp_path / "pictures").glob("*.png"))

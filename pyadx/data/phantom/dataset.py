@@ -14,7 +14,7 @@ import numpy as np
 from pyadx.data.phantom.anatomy import LABEL_NAMES, mni152_anatomy
 from pyadx.data.phantom.atrophy import TemplateGrid, template_grid
 from pyadx.data.phantom.subject import EFFECT, NATURAL_SPREAD, SEVERITY, Person, draw_people, make_scan
-from pyadx.files import check_writable_folder, replacing
+from pyadx.files import holds_results, replacing
 
 SHAPE = (110, 110, 110)
 _SPACING = 2.0
@@ -106,12 +106,7 @@ def check_phantom(folder: Path, subjects: int, seed: int, jobs: int) -> None:
         raise ValueError(f"seed must be between 0 and 2^32 - 1, got {seed}")
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")
-    if not folder.exists():
-        check_writable_folder(folder)
-        return
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: is a file, expected a folder for the data set")
-    if not any(folder.iterdir()):
+    if not holds_results(folder, "dataset_description.json", "synthetic cohort"):
         return
     try:
         found = json.loads((folder / "dataset_description.json").read_text(encoding="utf-8"))
