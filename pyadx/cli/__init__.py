@@ -1,5 +1,6 @@
 """The ``pyadx`` command line: how options are written, and how errors are told."""
 
+import os
 import signal
 import sys
 from typing import Any
@@ -52,6 +53,9 @@ def _fail(message: str, code: int) -> int:
 
 def run() -> None:
     """Entry point of the ``pyadx`` script."""
+    # MKL, which multiplies matrices in torch's small convolutions, then rounds alike for any number of
+    # threads, and as fast; it promises so on Intel processors only. Other processes inherit it.
+    os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
     signal.signal(signal.SIGTERM, _terminated)
     sys.exit(main())
 

@@ -1,5 +1,6 @@
 """Ray, started on this machine or joined as a running cluster, and left again."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,13 +27,16 @@ def ray_session(address: str | None, cpus: int) -> Iterator[Any]:
     """
     import ray
 
-    # Uv's and pip's environments are the workers' own business; nothing is uploaded.
+    # Uv's and pip's environments are the workers' own business; nothing is uploaded. How MKL rounds goes
+    # along, so that a cluster gives the bytes of this machine.
+    rounding = {name: os.environ[name] for name in ["MKL_CBWR"] if name in os.environ}
     ray.init(
         address=address,
         num_cpus=None if address else cpus,
         include_dashboard=False,
         log_to_driver=False,
         ignore_reinit_error=True,
+        runtime_env={"env_vars": rounding},
     )
     try:
         yield ray

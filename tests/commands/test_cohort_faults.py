@@ -21,7 +21,7 @@ pytest.importorskip("nibabel")
 SCANS = 24
 COMMAND = [
     sys.executable, "-m", "pyadx", "explain-cohort", "cohort.csv", "--model", "net.safetensors", "--method",
-    "cam", "-q", "-o",
+    "cam", "-q", "--cpus", "1", "-o",
 ]  # fmt: skip
 
 
