@@ -84,6 +84,7 @@ def main():
     parser.add_argument("cohorts", nargs="+", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory-scans", type=int, default=200)
+    parser.add_argument("--only-memory", action="store_true")
     asked = parser.parse_args()
     records = [record for cohort in asked.cohorts for record in read_cohort(cohort, ("NC", "AD")).scans]
     cores = len(os.sched_getaffinity(0))
@@ -92,7 +93,7 @@ def main():
         table = Path(folder) / "cohort.csv"
         print("| method | workers x threads | scans an hour | s a scan and worker | against 1 x 1 |")
         print("| --- | --- | ---: | ---: | ---: |")
-        for method, count in METHODS.items():
+        for method, count in ({} if asked.only_memory else METHODS).items():
             write_table(table, records[:count])
             rates = {name: [] for name in setups}
             for _ in range(asked.rounds):  # in turn, so that a slow minute strikes all

@@ -15,7 +15,7 @@ from pyadx.commands.train import checkpoint_file
 from pyadx.commands.training import run_facts
 from pyadx.data.cohort import ScanRecord, read_cohort
 from pyadx.data.cohort.splits import load_plan
-from pyadx.data.derivatives import start_derivatives
+from pyadx.data.derivatives import check_subjects, start_derivatives
 from pyadx.data.phantom import planted_file
 from pyadx.data.regions import find_labels, read_labels, regions_on_scan
 from pyadx.data.scans import Scan, read_scan
@@ -130,9 +130,10 @@ def evaluate_jobs(
     faithfulness: bool = False,
 ) -> Evaluation:
     """Make (or find) the heatmap of every scan by every method, and score them."""
+    root = out / "derivatives" / "pyadx"
     for job in jobs:
         check_job(job)
-    root = out / "derivatives" / "pyadx"
+        check_subjects(root, (subject.record.subject for subject in subjects), job.name)
     start_derivatives(root, source)
     board, warnings = Scoreboard(), []
     sidecars: list[tuple[str, dict[str, Any]]] = []

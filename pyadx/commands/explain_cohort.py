@@ -10,6 +10,7 @@ from pathlib import Path
 from pyadx.commands.devices import pick_device
 from pyadx.commands.heatmaps import HeatmapJob, check_job, heatmap_of
 from pyadx.commands.manifest import Entry, Manifest, file_sha256
+from pyadx.commands.memory import return_freed_memory
 from pyadx.commands.networks import network
 from pyadx.commands.tasks import Workers, check_workers, run_tasks
 from pyadx.data.cohort import ScanRecord, read_cohort
@@ -118,6 +119,7 @@ def explain_one(task: Task) -> Entry:
         failure = str(error) or type(error).__name__
     except RuntimeError as error:
         failure = "out of memory" if is_out_of_memory(error) else f"{type(error).__name__}: {error}"
+    return_freed_memory()
     seconds = round(time.perf_counter() - started, 4)
     facts = (record.subject, str(record.path), task.request)
     if failure:

@@ -52,14 +52,14 @@ class Manifest:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[tuple[str, str], Entry] = {}
         text = path.read_bytes() if path.is_file() else b""
         for line in text.split(b"\n"):
             try:
                 entry = Entry(**json.loads(line))
             except (ValueError, TypeError):
                 continue
-            self.entries[entry.subject] = entry
+            self.entries[entry.subject, entry.request] = entry
         self._end = b"" if not text or text.endswith(b"\n") else b"\n"
 
     def add(self, entry: Entry) -> None:
@@ -69,12 +69,12 @@ class Manifest:
             file.flush()
             os.fsync(file.fileno())
         self._end = b""
-        self.entries[entry.subject] = entry
+        self.entries[entry.subject, entry.request] = entry
 
     def is_done(self, subject: str, request: str) -> bool:
         """Whether the heatmap is there, answers this request, and is the file that was written."""
-        entry = self.entries.get(subject)
-        if entry is None or entry.status != "done" or entry.request != request:
+        entry = self.entries.get((subject, request))
+        if entry is None or entry.status != "done":
             return False
         try:
             return file_sha256(self.path.parent / entry.file) == entry.sha256

@@ -10,6 +10,9 @@ import pytest
 from cohort_trees import labelled_cohort
 
 from pyadx import models
+from pyadx.commands.evaluate import Subject, evaluate_jobs
+from pyadx.commands.heatmaps import HeatmapJob
+from pyadx.data.cohort import ScanRecord
 from pyadx.models import Preprocessing
 
 nib = pytest.importorskip("nibabel")
@@ -245,3 +248,14 @@ def test_reproduce_refuses_bad_input_before_training(cohort, run, more, words):
     assert words in err
     assert err.count("\n") == 1
     assert not list(Path().rglob("result.json"))
+
+
+def test_ids_that_come_to_the_same_bids_label_are_told_before_any_heatmap(cohort):
+    records = [ScanRecord(Path("scan.nii.gz"), subject, "NC", subject) for subject in ("a_1", "a1")]
+    subjects = [Subject(record, None, {}, None) for record in records]
+    job = HeatmapJob("cam", Path("net.safetensors"), "cam")
+    with pytest.raises(ValueError, match="'a_1' and 'a1' come to the same BIDS label"):
+        evaluate_jobs(
+            [job], subjects, Path("out"), Path("blobs"), target="AD", device="cpu", progress=False
+        )
+    assert not Path("out").exists()

@@ -77,6 +77,16 @@ def test_every_scan_gets_a_heatmap_and_a_second_call_verifies_them(cohort, run):
     assert "8 scans explained" in out
 
 
+def test_a_second_method_in_the_same_folder_leaves_the_first_as_done(cohort, run):
+    run(*COMMAND, "-o", "maps")
+    code, out, _ = run(*COMMAND[:-1], "gradcam:bn4", "-o", "maps")
+    assert code == 0
+    assert "8 scans explained" in out
+    code, out, _ = run(*COMMAND, "-o", "maps")
+    assert "8 were done before" in out
+    assert len(heatmaps("maps")) == 16
+
+
 def test_a_scan_that_cannot_be_read_is_noted_and_the_others_go_on(cohort, run):
     Path("scans/s03.nii.gz").write_bytes(b"no scan")
     code, out, err = run(*COMMAND, "-o", "maps")
