@@ -52,6 +52,7 @@ class Task:
     record: ScanRecord
     target: str
     device: str
+    network: str
     request: str
 
 
@@ -89,7 +90,7 @@ def run_explain_cohort(request: ExplainCohortRequest) -> CohortResult:
                 before += 1
                 advance(1)
                 continue
-            yield Task(request.job, root, record, request.target, request.device, asked)
+            yield Task(request.job, root, record, request.target, request.device, net.sha256, asked)
 
     with progress_bar("scans", len(cohort.scans), request.progress) as advance:
         for task, result in run_tasks(explain_one, tasks(), request.workers):
@@ -110,22 +111,25 @@ def explain_one(task: Task) -> Entry:
     """Explain one scan; what is wrong with this scan becomes its entry, what ends the run is raised."""
     started = time.perf_counter()
     record = task.record
-    failure = ""
+    failure, used = "", task.network
     try:
-        heatmap_of(
+        _, facts = heatmap_of(
             task.job, task.root, record.subject, record.path, task.target, task.device, progress=False
         )
+        used = facts["model"]["sha256"]
     except (ValueError, TypeError, MemoryError) as error:
         failure = str(error) or type(error).__name__
     except RuntimeError as error:
         failure = "out of memory" if is_out_of_memory(error) else f"{type(error).__name__}: {error}"
+    if used != task.network:
+        raise ValueError(f"{task.job.model}: has changed since this run began; start it again")
     return_freed_memory()
     seconds = round(time.perf_counter() - started, 4)
-    facts = (record.subject, str(record.path), task.request)
+    what = (record.subject, str(record.path), task.request)
     if failure:
-        return Entry(*facts, "failed", " ".join(failure.split()), seconds)
+        return Entry(*what, "failed", " ".join(failure.split()), seconds)
     path = derivative_file(task.root, record.subject, task.job.name)
-    return Entry(*facts, "done", "", seconds, str(path.relative_to(task.root)), file_sha256(path))
+    return Entry(*what, "done", "", seconds, str(path.relative_to(task.root)), file_sha256(path))
 
 
 def _request_hash(request: ExplainCohortRequest, model: str) -> str:

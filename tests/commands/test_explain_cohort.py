@@ -87,6 +87,33 @@ def test_a_second_method_in_the_same_folder_leaves_the_first_as_done(cohort, run
     assert len(heatmaps("maps")) == 16
 
 
+def test_a_network_that_is_replaced_in_mid_run_ends_it(cohort, run, monkeypatch):
+    """Heatmaps of another network must not be noted as those of the one that was asked for."""
+    from pyadx.commands import explain_cohort
+
+    left = iter(range(3))
+
+    def add_and_replace(self, entry):
+        add(self, entry)
+        if next(left) == 2:
+            other = models.build(
+                "resnet-shallow-gap", (16, 16, 16), preprocessing=Preprocessing("max", 2.0), seed=1
+            )
+            models.save(other, "net.safetensors")
+
+    add = explain_cohort.Manifest.add
+    with monkeypatch.context() as patch:
+        patch.setattr(explain_cohort.Manifest, "add", add_and_replace)
+        code, _, err = run(*COMMAND, "-o", "maps", "-q")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "net.safetensors: has changed since this run began; start it again" in err
+    assert len(manifest("maps")) == 3
+    code, out, _ = run(*COMMAND, "-o", "maps")
+    assert code == 0
+    assert "8 scans explained" in out
+
+
 def test_a_scan_that_cannot_be_read_is_noted_and_the_others_go_on(cohort, run):
     Path("scans/s03.nii.gz").write_bytes(b"no scan")
     code, out, err = run(*COMMAND, "-o", "maps")
