@@ -1,7 +1,9 @@
 """Hands the native libraries to CMake; everything else about the package is in pyproject.toml."""
 
+import hashlib
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -53,24 +55,33 @@ class CMakeBuild(build_ext):
                 f"Building pyadx needs {error.name}, which is not installed here. Install torch>=2.10 "
                 "and pybind11, then: pip install --no-build-isolation ."
             ) from None
-        output = Path(self.get_ext_fullpath("pyadx._ucm")).resolve().parent
-        build = Path(self.build_temp).resolve()
-        build.mkdir(parents=True, exist_ok=True)
-        output.mkdir(parents=True, exist_ok=True)
+        # CMake remembers flags, and takes a library that is newer than its sources for its own: builds with
+        # other flags (of sanitizers, say) must not share folders.
+        extra = os.environ.get("PYADX_CMAKE_ARGS", "")
+        flags = hashlib.sha256(extra.encode()).hexdigest()[:8] if extra else "plain"
+        build = Path(self.build_temp).resolve() / flags
+        libraries = build / "libraries"
+        libraries.mkdir(parents=True, exist_ok=True)
         arguments = [
-            f"-DPYADX_OUTPUT_DIR={output}",
+            f"-DPYADX_OUTPUT_DIR={libraries}",
             f"-DPYADX_VERSION={self.distribution.get_version()}",
             f"-DPYADX_TORCH_DIR={Path(torch.__file__).resolve().parent}",
             f"-DPYADX_TORCH_VERSION={torch.__version__}",
             f"-DPYADX_CUDA={os.environ.get('PYADX_CUDA', 'AUTO')}",
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
-            *shlex.split(os.environ.get("PYADX_CMAKE_ARGS", "")),
+            *shlex.split(extra),
         ]
         cmake = cmake_command()
         subprocess.run([cmake, *ninja_generator(), str(ROOT), *arguments], cwd=build, check=True)
         jobs = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", str(os.cpu_count() or 1))
         subprocess.run([cmake, "--build", str(build), "--parallel", jobs], check=True)
+        output = Path(self.get_ext_fullpath("pyadx._ucm")).resolve().parent
+        output.mkdir(parents=True, exist_ok=True)
+        for library in libraries.iterdir():
+            # Written beside and renamed: a process that has loaded the old one keeps it.
+            shutil.copy2(library, output / f"{library.name}.new")
+            os.replace(output / f"{library.name}.new", output / library.name)
 
     def get_outputs(self):
         return [str(Path(self.build_lib) / "pyadx" / "_C.so"), self.get_ext_fullpath("pyadx._ucm")]
