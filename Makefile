@@ -17,7 +17,7 @@ demo: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/pytest
 
-# Some 30 minutes.
+# Some 15 minutes.
 sanitize: sanitize-core sanitize-python
 
 # C++ tests of the torch-free core, with memory errors and undefined behaviour caught, then data races.
