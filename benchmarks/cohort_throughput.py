@@ -8,8 +8,6 @@ more, watching the memory of the processes (proportional set size).
 
 import argparse
 import csv
-import json
-import os
 import statistics
 import subprocess
 import sys
@@ -17,8 +15,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from pyadx.commands.manifest import Manifest
 from pyadx.data.cohort import read_cohort
 from pyadx.models.demonstration import demonstration_checkpoint
+from pyadx.segmentation.threads import thread_count
 
 METHODS = {"gradcam:conv2b": 40, "sa3ducm": 8}  # and scans per run
 
@@ -58,8 +58,8 @@ def watched(table, method, workers, threads, watch_memory=False):
     with tempfile.TemporaryDirectory() as folder:
         out, times, memory = Path(folder) / "maps", [], []
         process = subprocess.Popen(command(table, method, out, workers, threads))
+        manifest = out / "manifest.jsonl"
         while process.poll() is None:
-            manifest = out / "manifest.jsonl"
             done = manifest.read_bytes().count(b"\n") if manifest.is_file() else 0
             if done > len(times):
                 times.extend([time.perf_counter()] * (done - len(times)))
@@ -67,8 +67,8 @@ def watched(table, method, workers, threads, watch_memory=False):
                     memory.append((done, proportional_set_size(process.pid)))
             time.sleep(0.01)
         assert process.returncode == 0
-        entries = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
-        assert all(entry["status"] == "done" for entry in entries)
+        entries = Manifest(manifest).entries.values()
+        assert all(entry.status == "done" for entry in entries)
         size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / len(entries)
         return times, memory, size
 
@@ -79,6 +79,41 @@ def rate(times, workers):
     return (len(times) - 1 - start) / (times[-1] - times[start])
 
 
+def print_throughput(records, table, rounds, cores):
+    setups = {"1 x 1": (1, 1), f"1 x {cores}": (1, cores), f"{cores} x 1": (cores, 1)}
+    print("| method | workers x threads | scans an hour | s a scan and worker | against 1 x 1 |")
+    print("| --- | --- | ---: | ---: | ---: |")
+    for method, count in METHODS.items():
+        write_table(table, records[:count])
+        rates = {name: [] for name in setups}
+        for _ in range(rounds):  # in turn, so that a slow minute strikes all
+            for name, (workers, threads) in setups.items():
+                times, _, size = watched(table, method, workers, threads)
+                rates[name].append(rate(times, workers))
+        base = statistics.median(rates["1 x 1"])
+        for name, (workers, _) in setups.items():
+            own = statistics.median(rates[name])
+            print(
+                f"| {method} | {name} | {own * 3600:,.0f} | {workers / own:.2f} | {own / base:.2f} |",
+                flush=True,
+            )
+        print(f"\n{method}: {size / 1e6:.2f} MB of output per scan\n", flush=True)
+
+
+def print_memory(records, table, cores):
+    write_table(table, records)
+    for workers, threads in ((1, cores), (cores, 1)):
+        times, memory, _ = watched(table, "gradcam:conv2b", workers, threads, watch_memory=True)
+        early = [size for done, size in memory if 0.1 <= done / len(times) < 0.2]
+        late = [size for done, size in memory if done / len(times) >= 0.9]
+        first, last = statistics.median(early), statistics.median(late)
+        print(
+            f"memory over {len(times)} scans, {workers} workers: {first / 1e6:,.0f} MB at a tenth, "
+            f"{last / 1e6:,.0f} MB at the end, {last / first - 1:+.1%}",
+            flush=True,
+        )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cohorts", nargs="+", type=Path)
@@ -87,38 +122,12 @@ def main():
     parser.add_argument("--only-memory", action="store_true")
     asked = parser.parse_args()
     records = [record for cohort in asked.cohorts for record in read_cohort(cohort, ("NC", "AD")).scans]
-    cores = len(os.sched_getaffinity(0))
-    setups = {"1 x 1": (1, 1), f"1 x {cores}": (1, cores), f"{cores} x 1": (cores, 1)}
+    cores = thread_count(None)
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "cohort.csv"
-        print("| method | workers x threads | scans an hour | s a scan and worker | against 1 x 1 |")
-        print("| --- | --- | ---: | ---: | ---: |")
-        for method, count in ({} if asked.only_memory else METHODS).items():
-            write_table(table, records[:count])
-            rates = {name: [] for name in setups}
-            for _ in range(asked.rounds):  # in turn, so that a slow minute strikes all
-                for name, (workers, threads) in setups.items():
-                    times, _, size = watched(table, method, workers, threads)
-                    rates[name].append(rate(times, workers))
-            base = statistics.median(rates["1 x 1"])
-            for name, (workers, _) in setups.items():
-                own = statistics.median(rates[name])
-                print(
-                    f"| {method} | {name} | {own * 3600:,.0f} | {workers / own:.2f} | {own / base:.2f} |",
-                    flush=True,
-                )
-            print(f"\n{method}: {size / 1e6:.2f} MB of output per scan\n", flush=True)
-        write_table(table, records[: asked.memory_scans])
-        for workers, threads in ((1, cores), (cores, 1)):
-            times, memory, _ = watched(table, "gradcam:conv2b", workers, threads, watch_memory=True)
-            early = [size for done, size in memory if 0.1 <= done / len(times) < 0.2]
-            late = [size for done, size in memory if done / len(times) >= 0.9]
-            first, last = statistics.median(early), statistics.median(late)
-            print(
-                f"memory over {len(times)} scans, {workers} workers: {first / 1e6:,.0f} MB at a tenth, "
-                f"{last / 1e6:,.0f} MB at the end, {last / first - 1:+.1%}; {len(times)} done",
-                flush=True,
-            )
+        if not asked.only_memory:
+            print_throughput(records, table, asked.rounds, cores)
+        print_memory(records[: asked.memory_scans], table, cores)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
-"""A small brain-like scan for the tests of the command line."""
+"""A small brain-like scan and a small network for the tests of the command line."""
 
 import numpy as np
+
+from pyadx import models
+from pyadx.models import Preprocessing
 
 AFFINE = np.array([[-2.0, 0, 0, 40], [0, 2, 0, -40], [0, 0, 2, -30], [0, 0, 0, 1]])
 
@@ -11,3 +14,11 @@ def brain(shape=(40, 44, 36)):
     radius = sum(a**2 for a in axes)
     inside = 500 + 300 * np.cos(9 * axes[0]) * np.sin(7 * axes[1]) + 100 * axes[2]
     return np.where(radius < 0.6, inside, 0).astype(np.float32)
+
+
+def save_small_network(path, seed=0):
+    """A network that takes any scan, untrained."""
+    model = models.build(
+        "resnet-shallow-gap", (16, 16, 16), preprocessing=Preprocessing("max", 2.0), seed=seed
+    )
+    models.save(model, path)

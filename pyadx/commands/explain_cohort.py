@@ -111,18 +111,18 @@ def explain_one(task: Task) -> Entry:
     """Explain one scan; what is wrong with this scan becomes its entry, what ends the run is raised."""
     started = time.perf_counter()
     record = task.record
-    failure, used = "", task.network
+    failure = ""
     try:
         _, facts = heatmap_of(
             task.job, task.root, record.subject, record.path, task.target, task.device, progress=False
         )
-        used = facts["model"]["sha256"]
     except (ValueError, TypeError, MemoryError) as error:
         failure = str(error) or type(error).__name__
     except RuntimeError as error:
         failure = "out of memory" if is_out_of_memory(error) else f"{type(error).__name__}: {error}"
-    if used != task.network:
-        raise ValueError(f"{task.job.model}: has changed since this run began; start it again")
+    else:
+        if facts["model"]["sha256"] != task.network:
+            raise ValueError(f"{task.job.model}: has changed since this run began; start it again")
     return_freed_memory()
     seconds = round(time.perf_counter() - started, 4)
     what = (record.subject, str(record.path), task.request)

@@ -1,6 +1,5 @@
 """Many independent tasks on an engine: here, in processes of this machine, or on Ray; few in flight."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -9,6 +8,7 @@ from itertools import islice
 from multiprocessing import get_context
 from typing import Any
 
+from pyadx.segmentation.threads import thread_count
 from pyadx.training.ray_session import check_ray, ray_session
 
 ENGINES = ("local", "ray")
@@ -46,15 +46,7 @@ class Workers:
         """Threads that a task may use."""
         if self.cpus is not None:
             return self.cpus
-        return 1 if self.address is not None else max(1, _cores() // self.count)
-
-
-def _cores() -> int:
-    """Return how many cores this process may use; a batch system may have given it a part of them."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        return os.cpu_count() or 1
+        return 1 if self.address is not None else max(1, thread_count(None) // self.count)
 
 
 def check_workers(workers: Workers) -> None:

@@ -27,16 +27,17 @@ def ray_session(address: str | None, cpus: int) -> Iterator[Any]:
     """
     import ray
 
-    # Uv's and pip's environments are the workers' own business; nothing is uploaded. How MKL rounds goes
-    # along, so that a cluster gives the bytes of this machine.
-    rounding = {name: os.environ[name] for name in ["MKL_CBWR"] if name in os.environ}
+    # Uv's and pip's environments are the workers' own business; nothing is uploaded. Processes of this
+    # machine inherit how MKL rounds; a cluster is told, so that it gives the same bytes.
+    rounding = os.environ.get("MKL_CBWR")
+    told = {"env_vars": {"MKL_CBWR": rounding}} if address and rounding else None
     ray.init(
         address=address,
         num_cpus=None if address else cpus,
         include_dashboard=False,
         log_to_driver=False,
         ignore_reinit_error=True,
-        runtime_env={"env_vars": rounding},
+        runtime_env=told,
     )
     try:
         yield ray

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cohort_trees import plain_cohort
+from commands_support import save_small_network
 
 from pyadx import models
-from pyadx.models import Preprocessing
 
 pytest.importorskip("nibabel")
 
@@ -27,10 +27,7 @@ COMMAND = [
 
 def make_cohort(folder):
     plain_cohort(folder, SCANS // 2, (16, 17, 15))
-    model = models.build(
-        "resnet-shallow-gap", (16, 16, 16), preprocessing=Preprocessing("max", 2.0), seed=0
-    )
-    models.save(model, folder / "net.safetensors")
+    save_small_network(folder / "net.safetensors")
 
 
 @pytest.fixture

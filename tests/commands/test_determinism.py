@@ -7,9 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from pyadx import models
-from pyadx.models import Preprocessing
+from commands_support import save_small_network
 
 nib = pytest.importorskip("nibabel")
 
@@ -22,10 +20,7 @@ def on_intel():
 @pytest.mark.skipif(not on_intel(), reason="MKL promises this for Intel's processors only")
 @pytest.mark.parametrize("method", ["gradcam", "sa3ducm"])
 def test_any_number_of_threads_gives_the_same_bytes(method, tmp_path):
-    model = models.build(
-        "resnet-shallow-gap", (16, 16, 16), preprocessing=Preprocessing("max", 2.0), seed=0
-    )
-    models.save(model, tmp_path / "net.safetensors")
+    save_small_network(tmp_path / "net.safetensors")
     scan = np.random.default_rng(0).random((16, 16, 16), dtype=np.float32)
     nib.save(nib.Nifti1Image(scan, np.diag([2.0, 2.0, 2.0, 1.0])), tmp_path / "scan.nii.gz")
     found = set()

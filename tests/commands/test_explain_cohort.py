@@ -13,9 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cohort_trees import plain_cohort, save
-
-from pyadx import models
-from pyadx.models import Preprocessing
+from commands_support import save_small_network
 
 nib = pytest.importorskip("nibabel")
 
@@ -26,10 +24,7 @@ COMMAND = ["explain-cohort", "cohort.csv", "--model", "net.safetensors", "--meth
 def cohort(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     plain_cohort(tmp_path, 4, (16, 17, 15))
-    model = models.build(
-        "resnet-shallow-gap", (16, 16, 16), preprocessing=Preprocessing("max", 2.0), seed=0
-    )
-    models.save(model, "net.safetensors")
+    save_small_network("net.safetensors")
     return tmp_path
 
 
@@ -96,10 +91,7 @@ def test_a_network_that_is_replaced_in_mid_run_ends_it(cohort, run, monkeypatch)
     def add_and_replace(self, entry):
         add(self, entry)
         if next(left) == 2:
-            other = models.build(
-                "resnet-shallow-gap", (16, 16, 16), preprocessing=Preprocessing("max", 2.0), seed=1
-            )
-            models.save(other, "net.safetensors")
+            save_small_network("net.safetensors", seed=1)
 
     add = explain_cohort.Manifest.add
     with monkeypatch.context() as patch:
