@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-SUFFIXES = (".nii", ".nii.gz", ".mgz", ".mgh", ".hdr", ".img")
+from pyadx.data.file_kinds import SUFFIXES, scan_suffix
 
 # gzip cannot shrink anything by more than this, so a larger claim in a header is false.
 _GZIP_LIMIT = 1032
@@ -80,7 +80,7 @@ def _open(source: Path) -> Any:
         raise ValueError(f"{source}: no such file")
     if source.is_dir():
         raise ValueError(f"{source}: is a folder, expected a scan file")
-    if not source.name.lower().endswith(SUFFIXES):
+    if not scan_suffix(source):
         raise ValueError(f"{source}: unknown kind of file; scans end in {', '.join(SUFFIXES)}")
     if source.stat().st_size == 0:
         raise ValueError(f"{source}: the file is empty (0 bytes)")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pyadx.data.cohort.records import Cohort, Exclusion, ScanRecord, select
 from pyadx.data.cohort.tables import needed_column, read_table
-from pyadx.data.scans import SUFFIXES
+from pyadx.data.file_kinds import scan_suffix
 
 SERIES = "Spatially Normalized, Masked and N3 corrected T1 image"
 ID_COLUMN = "Image Data ID"
@@ -65,7 +65,7 @@ def _files_by_id(folder: Path) -> dict[str, Path]:
         raise ValueError(f"{folder}: no such folder of images")
     found: dict[str, Path] = {}
     for file in sorted(folder.rglob("*")):
-        if not file.name.lower().endswith(SUFFIXES) or not file.is_file():
+        if not scan_suffix(file) or not file.is_file():
             continue
         named = re.search(r"_(I\d+)\.[^_]*$", file.name)
         identity = named[1] if named else file.parent.name
