@@ -21,9 +21,9 @@ def case(network, device):
 @pytest.mark.parametrize("network", NETWORKS)
 def test_sa3ducm(network, device, timed, benchmark):
     model, volume = case(network, device)
-    explain = SupervoxelOcclusion(model, segmentation={"spacing": 2.0})
+    explain = SupervoxelOcclusion(model, spacing=2.0)
     timed(f"SA-3DUCM, {network}, MNI152, 110^3", "pyadx", lambda: explain(volume[None], 1), rounds=2)
-    report = explain.reports[0]
+    (report,) = explain.run(volume[None], 1).reports
     note = f"{report.pairs:,} segments, {report.nodes:,} distinct, {report.full} by full forwards"
     benchmark.extra_info["facts"] = {"note": f"{note}, segmentation included"}
 

@@ -227,7 +227,7 @@ def test_sa3ducm(how, timed, benchmark):
     if how == "pyadx":
         explain = SupervoxelOcclusion(model)
         timed(group, how, lambda: explain(volume, 1), rounds=3, items=pairs)
-        report = explain.reports[0]
+        (report,) = explain.run(volume, 1).reports
         note = (
             f"{pairs:,} segments, {report.nodes} distinct, {report.skipped} skipped, segmentation included"
         )

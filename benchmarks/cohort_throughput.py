@@ -20,7 +20,7 @@ from pyadx.data.cohort import read_cohort
 from pyadx.models.demonstration import demonstration_checkpoint
 from pyadx.segmentation.threads import thread_count
 
-METHODS = {"gradcam:conv2b": 40, "sa3ducm": 8}  # and scans per run
+METHODS = {"gradcam:layer=conv2b": 40, "sa3ducm": 8}  # and scans per run
 
 
 def write_table(path, records):
@@ -103,7 +103,7 @@ def print_throughput(records, table, rounds, cores):
 def print_memory(records, table, cores):
     write_table(table, records)
     for workers, threads in ((1, cores), (cores, 1)):
-        times, memory, _ = watched(table, "gradcam:conv2b", workers, threads, watch_memory=True)
+        times, memory, _ = watched(table, "gradcam:layer=conv2b", workers, threads, watch_memory=True)
         early = [size for done, size in memory if 0.1 <= done / len(times) < 0.2]
         late = [size for done, size in memory if done / len(times) >= 0.9]
         first, last = statistics.median(early), statistics.median(late)

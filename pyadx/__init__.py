@@ -6,7 +6,7 @@ Research software, not a medical device.
 from importlib.metadata import version
 
 from pyadx import explainers, inference, models, ops, segmentation
-from pyadx.explainers import CAM, GradCAM, Occlusion, SupervoxelOcclusion
+from pyadx.explainers import CAM, GradCAM, Occlusion, SupervoxelOcclusion, explainer
 
 __version__ = version("pyadx")
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "GradCAM",
     "Occlusion",
     "SupervoxelOcclusion",
+    "explainer",
     "explainers",
     "inference",
     "models",

@@ -1,4 +1,4 @@
-"""``pyadx demo`` and ``pyadx info``."""
+"""``pyadx demo``, ``pyadx methods`` and ``pyadx info``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -32,6 +32,16 @@ def demo(
     print(f"results: {result.folder.resolve()}")
     print(f"figures: {result.figure.resolve()}")
     print(f"         {result.hierarchy.resolve()}")
+
+
+@app.command()
+def methods(
+    name: Annotated[str | None, typer.Argument(help="A method, for its options.")] = None,
+) -> None:
+    """List all methods with what they answer and cost, or the options of one."""
+    from pyadx.commands.methods import method_lines, option_lines
+
+    print("\n".join(method_lines() if name is None else option_lines(name)))
 
 
 @app.command()

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pyadx.cli.app import Align, Device, Quiet, Stride, Target, Window, app, options_of_methods
+from pyadx.cli.app import Device, Quiet, Target, app
 
 
 @app.command()
@@ -21,11 +21,16 @@ def evaluate(
         str | None, typer.Option(help="Ids, or a file of ids; default: those RUN set aside.")
     ] = None,
     methods: Annotated[
-        str | None, typer.Option(help="Such as occlusion,sa3ducm,cam,gradcam:conv2b; default: all.")
+        list[str] | None,
+        typer.Option(
+            help="Such as 'cam occlusion:stride=3': separated by spaces, or the option repeated; default: "
+            "those that suit the network."
+        ),
     ] = None,
-    window: Window = 7,
-    stride: Stride = 1,
-    align: Align = "stretch",
+    heatmaps: Annotated[
+        Path | None,
+        typer.Option(help="Derivatives to find heatmaps in and to keep them in; default: in the folder."),
+    ] = None,
     target: Target = "AD",
     inside: Annotated[str, typer.Option(help="Voxels that count: brain or volume.")] = "brain",
     faithfulness: Annotated[
@@ -44,7 +49,7 @@ def evaluate(
         regions,
         subjects,
         methods,
-        options_of_methods(window, stride, align),
+        heatmaps,
         target,
         inside,
         faithfulness,

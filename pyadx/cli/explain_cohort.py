@@ -7,17 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pyadx.cli.app import (
-    Align,
-    CohortPath,
-    Device,
-    Quiet,
-    Stride,
-    Target,
-    Window,
-    app,
-    options_of_methods,
-)
+from pyadx.cli.app import CohortPath, Device, Method, Quiet, Target, app
 
 
 @app.command("explain-cohort")
@@ -25,11 +15,8 @@ def explain_cohort(
     cohort: CohortPath,
     model: Annotated[Path, typer.Option(help="Checkpoint of the network (.safetensors).", metavar="CKPT")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for a BIDS derivative data set.")],
-    method: Annotated[str, typer.Option(help="occlusion, sa3ducm, cam, gradcam or gradcam:LAYER.")],
+    method: Method,
     target: Target = "AD",
-    window: Window = 7,
-    stride: Stride = 1,
-    align: Align = "stretch",
     engine: Annotated[str, typer.Option(help="local: processes of this machine; ray.")] = "local",
     workers: Annotated[int, typer.Option(help="Scans at a time.")] = 1,
     ray_address: Annotated[
@@ -44,11 +31,11 @@ def explain_cohort(
 ) -> None:
     """Explain every scan of a cohort; a second call goes on where the first one stopped."""
     from pyadx.commands.explain_cohort import ExplainCohortRequest, run_explain_cohort
-    from pyadx.commands.heatmaps import parse_job
+    from pyadx.commands.heatmaps import make_job
     from pyadx.commands.tasks import Workers
 
     # Workers may have another working directory.
-    job = parse_job(method, Path(os.path.abspath(model)), options_of_methods(window, stride, align))
+    job = make_job(method, Path(os.path.abspath(model)))
     result = run_explain_cohort(
         ExplainCohortRequest(
             Path(os.path.abspath(cohort)),

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from pyadx.commands.explain import ExplainRequest, Explanation, run_explain
+from pyadx.commands.explain import ExplainedScan, ExplainRequest, run_explain
 from pyadx.commands.segment import SegmentRequest, run_segment
 from pyadx.data.phantom import Person, SyntheticScan, cohort_grid, draw_people, make_scan, save_synthetic
 from pyadx.data.phantom.anatomy import HIPPOCAMPUS
+from pyadx.explainers import parse_method
 from pyadx.files import check_writable_folder
 from pyadx.models.demonstration import demonstration_checkpoint
 from pyadx.report.panels import check_figures_possible, save_panels
@@ -27,7 +27,7 @@ class DemoResult:
     figure: Path
     hierarchy: Path
     patient: Person
-    explanations: dict[str, Explanation]
+    explanations: dict[str, ExplainedScan]
 
 
 def run_demo(folder: Path, device: str = "auto", progress: bool = True) -> DemoResult:
@@ -54,20 +54,19 @@ def run_demo(folder: Path, device: str = "auto", progress: bool = True) -> DemoR
     save_synthetic(scan_file, scan.t1)
     save_synthetic(folder / f"{_PLANTED}.nii.gz", scan.planted)
 
-    jobs: dict[str, tuple[str, str, dict[str, Any]]] = {
-        "Grad-CAM, conv2b": ("gradcam", "vggnet", {"layer": "conv2b", "align": "receptive_field"}),
-        "CAM": ("cam", "resnet-shallow-gap", {"align": "receptive_field"}),
-        "occlusion, 7 voxels": ("occlusion", "vggnet", {"window": 7, "stride": 3}),
-        "SA-3DUCM": ("sa3ducm", "vggnet", {}),
+    jobs = {
+        "Grad-CAM, conv2b": ("gradcam:layer=conv2b,align=receptive_field", "vggnet"),
+        "CAM": ("cam:align=receptive_field", "resnet-shallow-gap"),
+        "occlusion, 7 voxels": ("occlusion:window=7,stride=3", "vggnet"),
+        "SA-3DUCM": ("sa3ducm", "vggnet"),
     }
     explanations = {}
-    for name, (method, architecture, options) in jobs.items():
+    for name, (method, architecture) in jobs.items():
         request = ExplainRequest(
             scan=scan_file,
             model=demonstration_checkpoint(architecture),
-            out=folder / f"{method}.nii.gz",
+            out=folder / f"{parse_method(method).method.name}.nii.gz",
             method=method,
-            options=options,
             target="AD",
             device=device,
             overwrite=True,
@@ -91,7 +90,7 @@ def _patient() -> Person:
     return max(draw_people(103, _SEED), key=lambda person: person.severity)
 
 
-def _draw(figure: Path, scan: SyntheticScan, explanations: dict[str, Explanation]) -> None:
+def _draw(figure: Path, scan: SyntheticScan, explanations: dict[str, ExplainedScan]) -> None:
     assert scan.planted is not None
     rows = {"planted disease": np.abs(scan.planted)}
     rows |= {name: explanation.heatmap for name, explanation in explanations.items()}

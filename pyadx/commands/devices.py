@@ -1,7 +1,6 @@
 """The device to run on, and what software runs there."""
 
 import platform
-import re
 from typing import Any
 
 import torch
@@ -51,18 +50,3 @@ def software(device: torch.device) -> dict[str, Any]:
     else:
         facts["threads"] = torch.get_num_threads()
     return facts
-
-
-def parse_bytes(text: str) -> int:
-    """Return a number of bytes given as ``500M``, ``8G`` or plain digits (powers of 1024).
-
-    Raises
-    ------
-    ValueError
-        If it is neither.
-    """
-    units = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
-    if found is None or float(found[1]) <= 0:
-        raise ValueError(f"--max-memory must be a size such as 500M or 8G, got {text!r}")
-    return int(float(found[1]) * 1024 ** units[found[2].upper()])

@@ -10,7 +10,7 @@ import numpy as np
 from pyadx import models
 from pyadx.commands.devices import pick_device
 from pyadx.commands.faithful import Faithful, faithfulness_of, write_faithfulness
-from pyadx.commands.heatmaps import HeatmapJob, check_job, heatmap_of, parse_job
+from pyadx.commands.heatmaps import HeatmapJob, heatmap_of, make_job
 from pyadx.commands.train import checkpoint_file
 from pyadx.commands.training import run_facts
 from pyadx.data.cohort import ScanRecord, read_cohort
@@ -32,9 +32,9 @@ from pyadx.report.precision_recall import save_precision_recall
 # it, without the blur of the region's border; and where most of it happened.
 _PLANTED = {"planted": 0.1, "planted core": 0.5}
 _DEFAULT_METHODS = {
-    "vggnet": ("occlusion", "sa3ducm", "gradcam:conv4c", "gradcam:conv2b"),
-    "resnet": ("occlusion", "sa3ducm", "gradcam:voxres9_out", "gradcam:bn4"),
-    "resnet-gap": ("sa3ducm", "cam", "gradcam:bn4"),
+    "vggnet": ("occlusion", "sa3ducm", "gradcam:layer=conv4c", "gradcam:layer=conv2b"),
+    "resnet": ("occlusion", "sa3ducm", "gradcam:layer=voxres9_out", "gradcam:layer=bn4"),
+    "resnet-gap": ("sa3ducm", "cam", "gradcam:layer=bn4"),
     "resnet-shallow-gap": ("sa3ducm", "cam"),
 }
 
@@ -43,7 +43,8 @@ _DEFAULT_METHODS = {
 class EvaluateRequest:
     """Everything that decides an evaluation.
 
-    ``run`` is the folder of a training, or a checkpoint; ``options`` holds the options of each method.
+    ``run`` is the folder of a training, or a checkpoint; ``heatmaps`` the derivative data set that heatmaps
+    are kept in, by default one in ``out``.
     """
 
     run: Path
@@ -51,8 +52,8 @@ class EvaluateRequest:
     cohort: Path | None = None
     regions: str = "aseg"
     subjects: str | None = None
-    methods: str | None = None
-    options: dict[str, dict[str, Any]] | None = None
+    methods: Sequence[str] | None = None
+    heatmaps: Path | None = None
     target: str = "AD"
     inside: str = "brain"
     faithfulness: bool = False
@@ -113,6 +114,7 @@ def run_evaluate(request: EvaluateRequest) -> Evaluation:
         device=request.device,
         progress=request.progress,
         faithfulness=request.faithfulness,
+        root=request.heatmaps,
     )
     words = f"{request.run.name}: {card.architecture}, {len(subjects)} scans, inside the {request.inside}"
     return replace(evaluation, markdown=write_evaluation(evaluation.board, request.out, words))
@@ -128,13 +130,14 @@ def evaluate_jobs(
     device: str,
     progress: bool,
     faithfulness: bool = False,
+    root: Path | None = None,
 ) -> Evaluation:
     """Make (or find) the heatmap of every scan by every method, and score them."""
-    root = out / "derivatives" / "pyadx"
+    root = root or out / "derivatives" / "pyadx"
     for job in jobs:
-        check_job(job)
-        check_subjects(root, (subject.record.subject for subject in subjects), job.name)
+        check_subjects(root, (subject.record.subject for subject in subjects), job.description)
     start_derivatives(root, source)
+    out.mkdir(parents=True, exist_ok=True)
     board, warnings = Scoreboard(), []
     sidecars: list[tuple[str, dict[str, Any]]] = []
     faithful: list[Faithful] = []
@@ -207,12 +210,12 @@ def _checkpoint(run: Path) -> tuple[Path, dict[str, Any] | None]:
 
 def _jobs(request: EvaluateRequest, checkpoint: Path, architecture: str) -> list[HeatmapJob]:
     if request.methods is not None:
-        names: Sequence[str] = [name for name in request.methods.split(",") if name.strip()]
+        names: Sequence[str] = [name for text in request.methods for name in text.split()]
     else:
         names = _DEFAULT_METHODS[architecture]
     if not names:
         raise ValueError("--methods names no method")
-    return [parse_job(name, checkpoint, request.options or {}) for name in names]
+    return [make_job(name, checkpoint) for name in names]
 
 
 def _chosen(request: EvaluateRequest, source: Path, class_names: tuple[str, ...]) -> list[ScanRecord]:

@@ -1,7 +1,7 @@
 """``pyadx explain``: one scan and one checkpoint in, one heatmap out."""
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 
 from pyadx.commands.devices import pick_device, software
-from pyadx.commands.methods import Explainer, method_options
 from pyadx.commands.networks import Network, explainer, network
 from pyadx.data.grids import FittedScan, fit_to_grid, map_to_scan
 from pyadx.data.heatmaps import check_heatmap_path, scores_path, write_heatmap
 from pyadx.data.inputs import prepared_volume, voxel_hash
 from pyadx.data.scans import read_scan
-from pyadx.explainers import GradCAM, Occlusion, SupervoxelOcclusion
+from pyadx.explainers import Explainer, Explanation, parse_method
 from pyadx.files import check_output_file
 from pyadx.inference.score import class_index, probabilities
 from pyadx.models.card import ModelCard
@@ -24,13 +23,12 @@ from pyadx.report.panels import check_figures_possible, save_panels
 
 @dataclass(frozen=True)
 class ExplainRequest:
-    """Everything that decides a heatmap; ``options`` holds the ones the user gave for the method."""
+    """Everything that decides a heatmap; ``method`` is spelled as `pyadx.explainer` reads it."""
 
     scan: Path
     model: Path
     out: Path
-    method: str
-    options: dict[str, Any]
+    method: str = "gradcam"
     target: str | None = None
     device: str = "auto"
     batch_size: str = "auto"
@@ -41,7 +39,7 @@ class ExplainRequest:
 
 
 @dataclass(frozen=True)
-class Explanation:
+class ExplainedScan:
     """A heatmap on the scan's voxels, and the facts that go into its sidecar."""
 
     heatmap: np.ndarray
@@ -49,7 +47,7 @@ class Explanation:
     warnings: list[str]
 
 
-def run_explain(request: ExplainRequest) -> Explanation:
+def run_explain(request: ExplainRequest) -> ExplainedScan:
     """Explain one scan file and write the heatmap, its sidecar and, if asked, a figure.
 
     Raises
@@ -61,14 +59,14 @@ def run_explain(request: ExplainRequest) -> Explanation:
     out = check_heatmap_path(request.out, overwrite=request.overwrite)
     if request.figure is not None:
         _check_figure_path(request.figure, request.overwrite)
-    options = method_options(request.method, request.options)
-    store = _score_store(request, options, out)
+    parse_method(request.method)
     batch_size = _batch_size(request.batch_size)
     device = pick_device(request.device)
     net = network(request.model, device)
     card = net.card
     target = _target_index(request.target, card.class_names)
-    explain = explainer(request.model, device, request.method, options, batch_size, request.progress)
+    explain = explainer(request.model, device, request.method, batch_size, request.progress)
+    store = _score_store(request, explain, out)
 
     started = time.perf_counter()
     scan = read_scan(request.scan)
@@ -79,23 +77,15 @@ def run_explain(request: ExplainRequest) -> Explanation:
     read_seconds = time.perf_counter() - started
 
     started = time.perf_counter()
-    if store is None:
-        heatmap = explain(volume, target)[0].cpu().numpy()
-    else:
-        assert isinstance(explain, Occlusion)
-        heatmap = explain(volume, target, store=store, resume=request.resume)[0].cpu().numpy()
+    storing = {} if store is None else {"store": store, "resume": request.resume}
+    found = explain.run(volume, target, **storing)
+    heatmap = found.heatmap[0].cpu().numpy()
     explain_seconds = time.perf_counter() - started
-    chances = probabilities(explain.outputs)[0].tolist()
-    if target is None:
-        target = int(np.argmax(chances))
-
-    if isinstance(explain, GradCAM):
-        options["layer"] = explain.layer
+    chances = probabilities(found.outputs)[0].tolist()
+    target = int(found.targets[0])
     on_scan = map_to_scan(heatmap, fitted)
     sidecar = {
-        "method": request.method,
-        "parameters": options,
-        **_occlusion_facts(explain),
+        **_method_facts(explain, found),
         "target": {"index": target, "name": card.class_names[target]},
         "prediction": dict(zip(card.class_names, chances, strict=True)),
         **_provenance(request, net, fitted),
@@ -106,19 +96,21 @@ def run_explain(request: ExplainRequest) -> Explanation:
         + ("" if card.trained else " The network is untrained: its weights are random."),
     }
     if request.figure is not None:
-        rows = {f"{request.method}, {card.class_names[target]}": heatmap}
+        rows = {f"{found.method}, {card.class_names[target]}": heatmap}
         save_panels(request.figure, fitted.data, rows, scan.path.name, _spacing(fitted))
     write_heatmap(out, on_scan, scan, sidecar)
     if store is not None:
         store.unlink()
-    return Explanation(on_scan, sidecar, _warnings(fitted, card, sidecar["scan"]["seen_in_training"]))
+    return ExplainedScan(on_scan, sidecar, _warnings(fitted, card, sidecar["scan"]["seen_in_training"]))
 
 
-def _score_store(request: ExplainRequest, options: dict[str, Any], out: Path) -> Path | None:
+def _score_store(request: ExplainRequest, explain: Explainer, out: Path) -> Path | None:
     """Return the file that scores of a long run are kept in until the heatmap is written."""
-    if request.method != "occlusion" or options["budget"] is not None:
+    if not explain.resumable:
         if request.resume:
-            raise ValueError("--resume has a meaning for --method occlusion without --budget only")
+            raise ValueError(
+                f"--resume has no meaning for {explain.spec.canonical}, which keeps no scores; leave it out"
+            )
         return None
     store = scores_path(out)
     if request.overwrite and not request.resume:
@@ -131,25 +123,21 @@ def _score_store(request: ExplainRequest, options: dict[str, Any], out: Path) ->
     return store
 
 
-def _occlusion_facts(explainer: Explainer) -> dict[str, Any]:
-    """Say how an occlusion map came about, and whether it is approximate."""
-    if isinstance(explainer, SupervoxelOcclusion):
-        (segments,) = explainer.reports
-        return {"supervoxels": {name: n for name, n in asdict(segments).items() if name != "groups"}}
-    if not isinstance(explainer, Occlusion):
-        return {}
-    (report,) = explainer.reports
-    facts = {
-        "engine": report.engine,
-        "windows": report.windows,
-        "regions_that_change": report.regions,
-        "regions_scored": report.scored,
-        "approximate": report.approximate,
+def _method_facts(explain: Explainer, found: Explanation) -> dict[str, Any]:
+    """Say by which method with which options a map was made, and how that went."""
+    spec, (report,) = explain.spec, found.reports
+    return {
+        "method": spec.method.name,
+        "spelling": spec.canonical,
+        "parameters": spec.plain_options(),
+        "report": {
+            "evaluations": report.evaluations,
+            "evaluated": report.evaluated,
+            "approximate": report.approximate,
+            **report.facts(),
+            "summary": report.summary(),
+        },
     }
-    if report.approximate:
-        share = report.scored / report.regions
-        facts["approximation"] = f"{share:.1%} of the regions were scored, the others interpolated"
-    return {"occlusion": facts}
 
 
 def _provenance(request: ExplainRequest, net: Network, fitted: FittedScan) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyadx.commands.devices import pick_device
-from pyadx.commands.heatmaps import HeatmapJob, check_job, heatmap_of
+from pyadx.commands.heatmaps import HeatmapJob, heatmap_of
 from pyadx.commands.manifest import Entry, Manifest, file_sha256
 from pyadx.commands.memory import return_freed_memory
 from pyadx.commands.networks import network
@@ -69,12 +69,12 @@ def run_explain_cohort(request: ExplainCohortRequest) -> CohortResult:
     check_workers(request.workers)
     if request.workers.address is None:
         pick_device(request.device)
-    check_job(request.job)
+    spec = request.job.spec
     net = network(request.job.model)
     names = net.card.class_names
     class_index(request.target, len(names), names)
     cohort = read_cohort(request.cohort, names)
-    check_subjects(request.out, (scan.subject for scan in cohort.scans), request.job.name)
+    check_subjects(request.out, (scan.subject for scan in cohort.scans), spec.description)
     start_derivatives(request.out, request.cohort if request.cohort.is_dir() else request.cohort.parent)
     asked = _request_hash(request, net.sha256)
     manifest = Manifest(request.out / "manifest.jsonl")
@@ -128,10 +128,10 @@ def explain_one(task: Task) -> Entry:
     what = (record.subject, str(record.path), task.request)
     if failure:
         return Entry(*what, "failed", " ".join(failure.split()), seconds)
-    path = derivative_file(task.root, record.subject, task.job.name)
+    path = derivative_file(task.root, record.subject, task.job.description)
     return Entry(*what, "done", "", seconds, str(path.relative_to(task.root)), file_sha256(path))
 
 
 def _request_hash(request: ExplainCohortRequest, model: str) -> str:
-    facts = [request.job.name, request.job.method, request.job.options, model, request.target]
+    facts = [request.job.spec.canonical, model, request.target]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,19 +1,19 @@
 """Heatmaps of many scans by many methods, kept as BIDS derivatives and never computed twice."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pyadx.commands.explain import ExplainRequest, run_explain
-from pyadx.commands.methods import method_options
 from pyadx.commands.networks import explainer, network
 from pyadx.data.derivatives import derivative_file
 from pyadx.data.heatmaps import scores_path, sidecar_path
 from pyadx.data.inputs import voxel_hash
 from pyadx.data.scans import read_scan
+from pyadx.explainers import MethodSpec, parse_method
 from pyadx.files import remove_partial
 
 
@@ -28,39 +28,42 @@ class HeatmapJob:
     model : Path
         Checkpoint.
     method : str
-        As for ``pyadx explain``.
-    options : dict
-        Options of the method.
+        Its spelling.
+    file_label : str
+        What the names of files call it; by default its options.
     """
 
     name: str
     model: Path
     method: str
-    options: dict[str, Any] = field(default_factory=dict)
+    file_label: str = ""
+
+    @property
+    def spec(self) -> MethodSpec:
+        """The method with all its options, those that the network decides included.
+
+        Raises
+        ------
+        ValueError
+            If the network has no such layer, or the method no such option.
+        """
+        return explainer(self.model, "cpu", self.method).spec
+
+    @property
+    def description(self) -> str:
+        """The ``desc-`` of its files: the same for every command that asks for the same map."""
+        return self.file_label or self.spec.description
 
 
-def parse_job(text: str, model: Path, options: dict[str, dict[str, Any]]) -> HeatmapJob:
-    """Read a method as users write it: ``occlusion``, ``sa3ducm``, ``cam``, ``gradcam:LAYER``.
+def make_job(method: str, model: Path) -> HeatmapJob:
+    """Return the job of a method, called by its canonical spelling.
 
-    Parameters
-    ----------
-    text : str
-        The method.
-    model : Path
-        Checkpoint.
-    options : dict
-        Method to the options that it gets.
+    Raises
+    ------
+    ValueError
+        If there is no such method or option.
     """
-    method, _, layer = text.strip().partition(":")
-    given = dict(options.get(method, {}))
-    if layer:
-        given["layer"] = layer
-    return HeatmapJob(text.strip(), model, method, given)
-
-
-def check_job(job: HeatmapJob) -> None:
-    """Raise ``ValueError`` if the network has no such layer, or the method no such option."""
-    explainer(job.model, "cpu", job.method, method_options(job.method, job.options))
+    return HeatmapJob(parse_method(method).canonical, model, method)
 
 
 def heatmap_of(
@@ -85,7 +88,7 @@ def heatmap_of(
     progress : bool
         Show bars.
     """
-    out = derivative_file(root, subject, job.name)
+    out = derivative_file(root, subject, job.description)
     kept = _kept(job, out, scan, target)
     if kept is not None:
         return kept
@@ -93,14 +96,13 @@ def heatmap_of(
     for path in (out, sidecar_path(out)):
         remove_partial(path)
     # Scores that an interrupted call left are those of this very request, or refused.
-    begun = job.method == "occlusion" and scores_path(out).exists()
+    begun = scores_path(out).exists()
     explanation = run_explain(
         ExplainRequest(
             scan=scan,
             model=job.model,
             out=out,
             method=job.method,
-            options=dict(job.options),
             target=target,
             device=device,
             overwrite=True,
@@ -116,10 +118,8 @@ def _kept(job: HeatmapJob, out: Path, scan: Path, target: str) -> tuple[np.ndarr
     try:
         facts = json.loads(sidecar_path(out).read_text(encoding="utf-8"))
         heat = read_scan(out)
-        wanted = {k: v for k, v in method_options(job.method, job.options).items() if k != "layer" or v}
         same = (
-            facts["method"] == job.method
-            and all(facts["parameters"][name] == value for name, value in wanted.items())
+            facts["spelling"] == job.spec.canonical
             and target in facts["target"].values()
             and facts["model"]["sha256"] == network(job.model).sha256
             and facts["scan"]["sha256"] == voxel_hash(read_scan(scan))

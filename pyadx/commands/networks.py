@@ -1,6 +1,5 @@
 """Networks and their explainers, kept by the process for the next scan."""
 
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,7 +9,7 @@ import torch
 from torch import nn
 
 from pyadx import models
-from pyadx.commands.methods import Explainer, make_explainer
+from pyadx.explainers import Explainer, parse_method
 from pyadx.models.card import ModelCard
 
 _KEPT = 4  # of each; commands that compare methods take turns
@@ -40,21 +39,19 @@ def explainer(
     path: Path,
     device: torch.device | str,
     method: str,
-    options: dict[str, Any],
     batch_size: Any = "auto",
     progress: bool = False,
 ) -> Explainer:
-    """Return the explainer of a checkpoint's network, the same one for the same arguments.
+    """Return the explainer of a checkpoint's network, the same one for the same spelling of the method.
 
     What does not depend on the scan (the trace, the pooled layer) is worked out once.
 
     Raises
     ------
     ValueError
-        If the checkpoint cannot be read, or an option does not fit.
+        If the checkpoint cannot be read, or the method or an option does not fit.
     """
-    given = json.dumps(options, sort_keys=True)
-    return _explainer(path, _version(path), str(device), method, given, batch_size, progress)
+    return _explainer(path, _version(path), str(device), method, batch_size, progress)
 
 
 def _version(path: Path) -> tuple[int, ...]:
@@ -80,11 +77,15 @@ def _explainer(
     version: tuple[int, ...],
     device: str,
     method: str,
-    options: str,
     batch_size: Any,
     progress: bool,
 ) -> Explainer:
+    spec = parse_method(method)
     own = _network(path, version, device)
-    return make_explainer(
-        method, own.model, json.loads(options), own.card.preprocessing.spacing, batch_size, progress
+    return spec.build(
+        own.model,
+        spacing=own.card.preprocessing.spacing,
+        batch_size=batch_size,
+        progress=progress,
+        keep_trace=True,  # commands do not change a network between scans
     )

@@ -11,7 +11,7 @@ from pyadx.commands.evaluate import Subject, evaluate_jobs, read_subject, write_
 from pyadx.commands.heatmaps import HeatmapJob
 from pyadx.commands.phantom import run_phantom
 from pyadx.commands.report import ReportRequest, run_report
-from pyadx.commands.settings import PANELS, SETTINGS, NetworkSetting, Setting
+from pyadx.commands.settings import PANELS, SETTINGS, Setting
 from pyadx.commands.train import checkpoint_file
 from pyadx.commands.training import TrainingRequest, parse_set_aside
 from pyadx.data.cohort import Cohort, SplitPlan, plan_splits, read_cohort
@@ -81,8 +81,8 @@ def run_reproduce(request: ReproduceRequest) -> Path:
         HeatmapJob(
             panel.name,
             checkpoints[panel.architecture],
-            panel.method,
-            _options(setting.networks[panel.architecture], panel.method, panel.layer),
+            panel.method.format(**asdict(setting.networks[panel.architecture])),
+            panel.name,
         )
         for panel in PANELS
     ]
@@ -103,7 +103,7 @@ def run_reproduce(request: ReproduceRequest) -> Path:
     run_report(
         ReportRequest(
             first.path,
-            [derivative_file(root, first.subject, job.name) for job in jobs],
+            [derivative_file(root, first.subject, job.description) for job in jobs],
             request.out / "page.html",
             find_labels(source, first.subject, request.regions),
             f"{kind}: {first.subject} ({first.label})",
@@ -180,12 +180,6 @@ def _checkpoint(out: Path, architecture: str, plan: SplitPlan) -> Path:
     if not path.is_file():
         raise ValueError(f"{path}: is missing; cross-validate with --keep-models, or delete the folder")
     return path
-
-
-def _options(network: NetworkSetting, method: str, layer: str | None) -> dict[str, object]:
-    if method == "occlusion":
-        return {"window": network.window, "stride": network.stride}
-    return {"layer": layer} if layer else {}
 
 
 def _report(

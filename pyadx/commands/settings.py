@@ -70,23 +70,25 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Panel:
-    """One heatmap of the paper's Figure 2."""
+    """One heatmap of the paper's Figure 2; the network's setting fills in window and stride."""
 
     name: str
     architecture: str
     method: str
-    layer: str | None = None
 
+
+_OCCLUSION = "occlusion:paper,window={window},stride={stride}"
+_GRADCAM = "gradcam:paper,layer="
 
 PANELS = (
-    Panel("VGG-Baseline", "vggnet", "occlusion"),
-    Panel("Res-Baseline", "resnet", "occlusion"),
-    Panel("VGG-SA-3DUCM", "vggnet", "sa3ducm"),
-    Panel("Res-SA-3DUCM", "resnet", "sa3ducm"),
-    Panel("Res-3D-CAM", "resnet-gap", "cam"),
-    Panel("Res-3D-CAM-Shallow", "resnet-shallow-gap", "cam"),
-    Panel("VGG-3D-Grad-CAM", "vggnet", "gradcam", "conv4c"),
-    Panel("Res-3D-Grad-CAM", "resnet", "gradcam", "voxres9_out"),
-    Panel("VGG-3D-Grad-CAM-Shallow", "vggnet", "gradcam", "conv2b"),
-    Panel("Res-3D-Grad-CAM-Shallow", "resnet", "gradcam", "bn4"),
+    Panel("VGG-Baseline", "vggnet", _OCCLUSION),
+    Panel("Res-Baseline", "resnet", _OCCLUSION),
+    Panel("VGG-SA-3DUCM", "vggnet", "sa3ducm:paper"),
+    Panel("Res-SA-3DUCM", "resnet", "sa3ducm:paper"),
+    Panel("Res-3D-CAM", "resnet-gap", "cam:paper"),
+    Panel("Res-3D-CAM-Shallow", "resnet-shallow-gap", "cam:paper"),
+    Panel("VGG-3D-Grad-CAM", "vggnet", f"{_GRADCAM}conv4c"),
+    Panel("Res-3D-Grad-CAM", "resnet", f"{_GRADCAM}voxres9_out"),
+    Panel("VGG-3D-Grad-CAM-Shallow", "vggnet", f"{_GRADCAM}conv2b"),
+    Panel("Res-3D-Grad-CAM-Shallow", "resnet", f"{_GRADCAM}bn4"),
 )

@@ -2,7 +2,7 @@
 
 from pyadx.evaluation.curves import PrecisionRecall, precision_recall
 from pyadx.evaluation.faithfulness import Curve, Faithfulness, deletion_insertion
-from pyadx.evaluation.localization import (
+from pyadx.evaluation.region_scores import (
     RegionScore,
     bootstrap_mean,
     localization,

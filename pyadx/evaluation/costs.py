@@ -47,14 +47,9 @@ def costs(facts: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Cost]:
     """
     found: dict[str, list[tuple[float, float, float]]] = {}
     for method, sidecar in facts:
-        plain, scored = 1, 1
-        if "occlusion" in sidecar:
-            own = sidecar["occlusion"]
-            plain, scored = own["windows"], own["regions_scored"]
-        elif "supervoxels" in sidecar:
-            own = sidecar["supervoxels"]
-            plain, scored = own["pairs"], own["incremental"] + own["full"]
-        found.setdefault(method, []).append((plain, scored, sidecar["seconds"]["explain"]))
+        own = sidecar["report"]
+        row = (own["evaluations"], own["evaluated"], sidecar["seconds"]["explain"])
+        found.setdefault(method, []).append(row)
     return [Cost(method, len(rows), *np.mean(rows, axis=0).tolist()) for method, rows in found.items()]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pyadx.evaluation.curves import PrecisionRecall, precision_recall
-from pyadx.evaluation.localization import RegionScore, bootstrap_mean, evaluated_voxels, region_score
+from pyadx.evaluation.region_scores import RegionScore, bootstrap_mean, evaluated_voxels, region_score
 from pyadx.files import replacing
 
 

@@ -1,8 +1,26 @@
 """Visual explanations of 3D CNNs."""
 
+from pyadx.explainers.base import Explainer, Explanation
 from pyadx.explainers.cam import CAM
 from pyadx.explainers.gradcam import GradCAM
 from pyadx.explainers.occlusion import Occlusion
+from pyadx.explainers.registry import Method, Option, find_method, method, methods
+from pyadx.explainers.spelling import MethodSpec, explainer, parse_method
 from pyadx.explainers.supervoxels import SupervoxelOcclusion
 
-__all__ = ["CAM", "GradCAM", "Occlusion", "SupervoxelOcclusion"]
+__all__ = [
+    "CAM",
+    "Explainer",
+    "Explanation",
+    "GradCAM",
+    "Method",
+    "MethodSpec",
+    "Occlusion",
+    "Option",
+    "SupervoxelOcclusion",
+    "explainer",
+    "find_method",
+    "method",
+    "methods",
+    "parse_method",
+]

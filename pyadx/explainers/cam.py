@@ -5,17 +5,18 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from pyadx import ops
 from pyadx.explainers.alignment import activation_map
+from pyadx.explainers.base import Explainer, Explanation, SinglePass
 from pyadx.explainers.batches import over_scans
-from pyadx.explainers.options import Align, MapOptions
+from pyadx.explainers.options import MapOptions
+from pyadx.explainers.registry import method
+from pyadx.explainers.shared_options import AlignOption, RectifyOption, ScoreOption
 from pyadx.explainers.volumes import check_volume
 from pyadx.inference.batching import BatchSize
 from pyadx.inference.capture import capture
 from pyadx.inference.gap import GapHead, find_gap_head
 from pyadx.inference.model_state import Forward, evaluation_mode
 from pyadx.inference.score import (
-    Score,
     Target,
     check_outputs,
     probabilities,
@@ -23,7 +24,14 @@ from pyadx.inference.score import (
 )
 
 
-class CAM:
+@method(
+    "cam",
+    title="CAM",
+    answers="Where is the evidence that global average pooling hands to the output layer?",
+    cost="one forward pass",
+    presets={"paper": {"rectify": "abs", "align": "stretch", "score": "logit"}},
+)
+class CAM(Explainer):
     """Class activation maps of a network whose output layer follows global average pooling.
 
     ``M(x) = |sum_k w_k f_k(x)|`` with ``f_k`` the feature maps that are averaged and ``w`` the target's
@@ -47,11 +55,6 @@ class CAM:
     progress : bool
         Show a progress bar.
 
-    Attributes
-    ----------
-    outputs : Tensor
-        The model's class scores before softmax of the scans of the last call, ``[B, classes]``.
-
     Raises
     ------
     ValueError
@@ -61,19 +64,21 @@ class CAM:
     def __init__(
         self,
         model: nn.Module,
-        rectify: ops.Rectify = "abs",
+        rectify: RectifyOption = "abs",
         *,
-        align: Align = "stretch",
-        score: Score = "logit",
+        align: AlignOption = "stretch",
+        score: ScoreOption = "logit",
         batch_size: BatchSize = "auto",
         progress: bool = False,
     ) -> None:
-        self.options = MapOptions(score, batch_size, progress, rectify, align)
+        self._run = MapOptions(score, batch_size, progress, rectify, align)
         self.model = model
-        self.outputs = torch.empty(0)
+        self.rectify = rectify
+        self.align = align
+        self.score = score
         self._head: GapHead | None = None
 
-    def __call__(self, volume: Tensor, target: Target = None) -> Tensor:
+    def run(self, volume: Tensor, target: Target = None) -> Explanation:
         """Explain one scan or a batch of scans.
 
         Parameters
@@ -86,8 +91,8 @@ class CAM:
 
         Returns
         -------
-        Tensor
-            float32 ``[B, D, H, W]`` on the volume's device.
+        Explanation
+            Heatmap, class scores, targets.
 
         Raises
         ------
@@ -100,8 +105,9 @@ class CAM:
             if self._head is None:
                 self._head = find_gap_head(self.model, forward, volume[:1])
             explain = self._explainer(forward, self._head)
-            maps, self.outputs = over_scans(volume, target, explain, self.options)
-            return maps
+            maps, outputs = over_scans(volume, target, explain, self._run)
+            targets = resolve_target(target, outputs, self.model)
+            return self._explanation(maps, outputs, targets, (SinglePass(),) * len(maps))
 
     def _explainer(
         self, forward: Forward, head: GapHead
@@ -112,14 +118,14 @@ class CAM:
             features = captured.features
             weights = self._weights(head.rows(), outputs, target)
             shape = scans.shape[2:]
-            heat = activation_map(self.model, head.layer, features, weights, shape, self.options)
+            heat = activation_map(self.model, head.layer, features, weights, shape, self._run)
             return heat, outputs
 
         return explain
 
     def _weights(self, rows: Tensor, outputs: Tensor, target: Target) -> Tensor:
         classes = resolve_target(target, outputs, self.model)
-        if self.options.score == "logit":
+        if self._run.score == "logit":
             # A single output is the logit of class 1, and its negative that of class 0.
             return (rows if len(rows) > 1 else torch.cat([-rows, rows]))[classes]
         if len(rows) == 1:  # softmax over (0, logit) is the sigmoid

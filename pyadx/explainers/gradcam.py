@@ -1,20 +1,23 @@
 """3D-Grad-CAM (paper section 3.3; Selvaraju et al., 2017)."""
 
 from collections.abc import Callable
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
-from pyadx import ops
 from pyadx.explainers.alignment import activation_map
+from pyadx.explainers.base import Explainer, Explanation, SinglePass
 from pyadx.explainers.batches import over_scans
-from pyadx.explainers.options import Align, MapOptions
+from pyadx.explainers.option_kinds import NAME, optional
+from pyadx.explainers.options import MapOptions
+from pyadx.explainers.registry import Option, method
+from pyadx.explainers.shared_options import AlignOption, RectifyOption, ScoreOption
 from pyadx.explainers.volumes import check_volume
 from pyadx.inference.batching import BatchSize
 from pyadx.inference.capture import capture, find_layer
 from pyadx.inference.model_state import Forward, evaluation_mode
 from pyadx.inference.score import (
-    Score,
     Target,
     check_outputs,
     class_score,
@@ -22,7 +25,14 @@ from pyadx.inference.score import (
 )
 
 
-class GradCAM:
+@method(
+    "gradcam",
+    title="Grad-CAM",
+    answers="Where is the evidence in the feature maps of a layer?",
+    cost="one forward pass and a part of a backward pass",
+    presets={"paper": {"rectify": "abs", "align": "stretch", "score": "logit"}},
+)
+class GradCAM(Explainer):
     """Gradient-weighted class activation maps.
 
     ``M(x) = r(sum_k a_k f_k(x))`` with ``a_k`` the mean over the layer's cells of the derivative of the
@@ -50,11 +60,6 @@ class GradCAM:
     progress : bool
         Show a progress bar.
 
-    Attributes
-    ----------
-    outputs : Tensor
-        The model's class scores before softmax of the scans of the last call, ``[B, classes]``.
-
     Raises
     ------
     ValueError
@@ -64,21 +69,25 @@ class GradCAM:
     def __init__(
         self,
         model: nn.Module,
-        layer: str | None = None,
-        rectify: ops.Rectify = "abs",
+        layer: Annotated[
+            str | None, Option("Name of the layer; default: the network's last.", optional(NAME))
+        ] = None,
+        rectify: RectifyOption = "abs",
         *,
-        align: Align = "stretch",
-        score: Score = "logit",
+        align: AlignOption = "stretch",
+        score: ScoreOption = "logit",
         batch_size: BatchSize = "auto",
         progress: bool = False,
     ) -> None:
-        self.options = MapOptions(score, batch_size, progress, rectify, align)
+        self._run = MapOptions(score, batch_size, progress, rectify, align)
         self.model = model
-        self.outputs = torch.empty(0)
+        self.rectify = rectify
+        self.align = align
+        self.score = score
         self.layer = layer if layer is not None else _default_layer(model)
         find_layer(model, self.layer)
 
-    def __call__(self, volume: Tensor, target: Target = None) -> Tensor:
+    def run(self, volume: Tensor, target: Target = None) -> Explanation:
         """Explain one scan or a batch of scans.
 
         Parameters
@@ -91,8 +100,8 @@ class GradCAM:
 
         Returns
         -------
-        Tensor
-            float32 ``[B, D, H, W]`` on the volume's device.
+        Explanation
+            Heatmap, class scores, targets.
 
         Raises
         ------
@@ -104,8 +113,9 @@ class GradCAM:
             forward = Forward(self.model)
             with evaluation_mode(self.model):
                 explain = self._explainer(forward)
-                maps, self.outputs = over_scans(volume, target, explain, self.options)
-                return maps
+                maps, outputs = over_scans(volume, target, explain, self._run)
+                targets = resolve_target(target, outputs, self.model)
+                return self._explanation(maps, outputs, targets, (SinglePass(),) * len(maps))
 
     def _explainer(self, forward: Forward) -> Callable[[Tensor, Target], tuple[Tensor, Tensor]]:
         def explain(scans: Tensor, target: Target) -> tuple[Tensor, Tensor]:
@@ -115,12 +125,10 @@ class GradCAM:
             ):
                 outputs = check_outputs(forward(scans), scans.shape[0])
                 features = captured.features
-                scores = class_score(
-                    outputs, resolve_target(target, outputs, self.model), self.options.score
-                )
+                scores = class_score(outputs, resolve_target(target, outputs, self.model), self._run.score)
                 weights = self._weights(scores, features)
             shape = scans.shape[2:]
-            heat = activation_map(self.model, self.layer, features, weights, shape, self.options)
+            heat = activation_map(self.model, self.layer, features, weights, shape, self._run)
             return heat, outputs.detach()
 
         return explain

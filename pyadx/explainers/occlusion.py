@@ -1,28 +1,34 @@
 """The paper's baseline: sensitivity to an occluding box around every voxel (section 3.3)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
-from pyadx import ops
+from pyadx.explainers.base import Explainer, Explanation
 from pyadx.explainers.coarse_to_fine import coarse_to_fine
+from pyadx.explainers.option_kinds import VOXELS, number, optional
 from pyadx.explainers.options import RunOptions
+from pyadx.explainers.registry import Option, method
+from pyadx.explainers.shared_options import (
+    EngineOption,
+    FillOption,
+    MemoryOption,
+    PrecisionOption,
+    ScoreOption,
+    SignedOption,
+)
 from pyadx.explainers.volumes import check_volume
 from pyadx.explainers.windows import WindowGrid, triple
 from pyadx.inference.batching import BatchSize
-from pyadx.inference.engine import Engine, check_engine, scorer_for
+from pyadx.inference.engine import check_engine, scorer_for
 from pyadx.inference.identity import run_facts
-from pyadx.inference.incremental.scorer import (
-    IncrementalScorer,
-    Precision,
-    check_max_memory,
-    check_precision,
-)
+from pyadx.inference.incremental.scorer import IncrementalScorer, check_max_memory, check_precision
 from pyadx.inference.incremental.trace import KeptTrace
-from pyadx.inference.score import Score, Target, targets_per_scan
+from pyadx.inference.score import Target, targets_per_scan
 from pyadx.inference.score_store import ScoreStore
 
 
@@ -52,8 +58,39 @@ class OcclusionReport:
         """Whether some windows were estimated from their neighbours."""
         return self.scored < self.regions
 
+    @property
+    def evaluations(self) -> int:
+        """One per window."""
+        return self.windows
 
-class Occlusion:
+    @property
+    def evaluated(self) -> int:
+        """One per region that was scored."""
+        return self.scored
+
+    def facts(self) -> dict[str, Any]:
+        """Return counts, the engine, and what is approximate."""
+        facts: dict[str, Any] = {**asdict(self), "approximate": self.approximate}
+        if self.approximate:
+            facts["approximation"] = self.summary()
+        return facts
+
+    def summary(self) -> str:
+        """Say how many regions were scored if the map is approximate."""
+        if not self.approximate:
+            return ""
+        share = self.scored / self.regions
+        return f"approximate: {share:.1%} of the regions were scored, the others interpolated"
+
+
+@method(
+    "occlusion",
+    title="Occlusion",
+    answers="How far does the class score move when a box around each voxel is filled?",
+    cost="a small share of a forward pass per window",
+    presets={"paper": {"window": 7, "stride": 1, "fill": 0.0, "signed": False, "score": "probability"}},
+)
+class Occlusion(Explainer):
     """Occlusion sensitivity: how far the class score moves when a box is filled.
 
     ``H(v) = |p(V) - p(V with the box centred on v filled)|`` for every voxel ``v`` of the grid that
@@ -77,6 +114,8 @@ class Occlusion:
         ``full`` runs the whole model once per window. ``incremental`` recomputes only what a window
         changes, with the same result up to rounding (`pyadx.inference.IncrementalScorer`). ``auto``
         takes the incremental engine wherever the model can be traced and it is predicted to be faster.
+    signed : bool
+        Map ``p(V) - p(filled)``, positive where a box speaks for the class, and not its absolute value.
     score : {"probability", "logit"}
         What is followed: the softmax probability of the class (the paper), or its score before
         softmax.
@@ -90,17 +129,10 @@ class Occlusion:
         Bytes that the incremental engine's cache and batches may take.
     budget_s : float, optional
         Seconds per scan for an approximate map: coarse windows first, finer ones where the map moves
-        most (`pyadx.explainers.coarse_to_fine`). ``reports`` says how many windows were scored.
+        most (`pyadx.explainers.coarse_to_fine`). The report says how many windows were scored.
     keep_trace : bool
         Trace the model at the first call only. Set it for many calls with a model that does not change in
         between; weights, hooks or code that changed later would not be seen.
-
-    Attributes
-    ----------
-    reports : list of OcclusionReport
-        How each scan of the last call went.
-    outputs : Tensor
-        The model's class scores before softmax of the scans of the last call, ``[B, classes]``.
 
     Raises
     ------
@@ -111,17 +143,21 @@ class Occlusion:
     def __init__(
         self,
         model: nn.Module,
-        window: int | Sequence[int] = 7,
-        stride: int | Sequence[int] = 1,
-        fill: ops.Fill = 0.0,
-        engine: Engine = "auto",
+        window: Annotated[int | Sequence[int], Option("Size of the box.", VOXELS)] = 7,
+        stride: Annotated[int | Sequence[int], Option("Distance between windows.", VOXELS)] = 1,
+        fill: FillOption = 0.0,
+        engine: EngineOption = "auto",
         *,
-        score: Score = "probability",
+        signed: SignedOption = False,
+        score: ScoreOption = "probability",
         batch_size: BatchSize = "auto",
         progress: bool = False,
-        precision: Precision = "float32",
-        max_memory: int | None = None,
-        budget_s: float | None = None,
+        precision: PrecisionOption = "float32",
+        max_memory: MemoryOption = None,
+        budget_s: Annotated[
+            float | None,
+            Option("Seconds for an approximate map, coarse to fine.", optional(number(above=0))),
+        ] = None,
         keep_trace: bool = False,
     ) -> None:
         check_engine(engine)
@@ -129,28 +165,33 @@ class Occlusion:
         check_max_memory(max_memory)
         if budget_s is not None and not budget_s > 0:
             raise ValueError(f"budget_s must be a positive number of seconds, got {budget_s!r}")
-        self.options = RunOptions(score, batch_size, progress)
+        self._run = RunOptions(score, batch_size, progress)
         self.model = model
         self.window = triple("window", window)
         self.stride = triple("stride", stride)
         self.fill = fill
-        self.engine: Engine = engine
-        self.precision: Precision = precision
+        self.engine = engine
+        self.signed = signed
+        self.score = score
+        self.precision = precision
         self.max_memory = max_memory
+        self.budget_s = budget_s
         self.keep_trace = keep_trace
         self._tracer = KeptTrace()
-        self.budget_s = budget_s
-        self.outputs = torch.empty(0)
-        self.reports: list[OcclusionReport] = []
 
-    def __call__(
+    @property
+    def resumable(self) -> bool:
+        """An exact map is; one within a budget ends soon anyway."""
+        return self.budget_s is None
+
+    def run(
         self,
         volume: Tensor,
         target: Target = None,
         *,
         store: str | Path | None = None,
         resume: bool = False,
-    ) -> Tensor:
+    ) -> Explanation:
         """Explain one scan or a batch of scans.
 
         Parameters
@@ -168,8 +209,8 @@ class Occlusion:
 
         Returns
         -------
-        Tensor
-            float32 ``[B, D, H, W]`` on the volume's device.
+        Explanation
+            With an `OcclusionReport` per scan.
 
         Raises
         ------
@@ -180,15 +221,16 @@ class Occlusion:
         targets = targets_per_scan(target, volume.shape[0])
         if store is not None and (volume.shape[0] != 1 or self.budget_s is not None):
             raise ValueError("a store holds the exact scores of one scan: no batches, no budget_s")
-        self.reports = []
         if not self.keep_trace:
             self._tracer = KeptTrace()
         path = None if store is None else Path(store)
         made = [self._one(scan, own, path, resume) for scan, own in zip(volume, targets, strict=True)]
-        self.outputs = torch.cat([outputs for _, outputs in made])
-        return torch.stack([heat for heat, _ in made])
+        heats, outputs, indices, reports = zip(*made, strict=True)
+        return self._explanation(torch.stack(heats), torch.cat(outputs), torch.tensor(indices), reports)
 
-    def _one(self, scan: Tensor, target: Target, store: Path | None, resume: bool) -> tuple[Tensor, Tensor]:
+    def _one(
+        self, scan: Tensor, target: Target, store: Path | None, resume: bool
+    ) -> tuple[Tensor, Tensor, int, OcclusionReport]:
         grid = WindowGrid(tuple(scan.shape[1:]), self.window, self.stride)
         boxes = grid.boxes()
         scorer, regions = scorer_for(
@@ -201,9 +243,10 @@ class Occlusion:
             max_memory=self.max_memory,
             tracer=self._tracer,
             fill=self.fill,
-            score=self.options.score,
-            batch_size=self.options.batch_size,
-            progress=self.options.progress,
+            signed=self.signed,
+            score=self._run.score,
+            batch_size=self._run.batch_size,
+            progress=self._run.progress,
         )
         engine = "incremental" if isinstance(scorer, IncrementalScorer) else "full"
         scored = len(regions.boxes)
@@ -215,5 +258,5 @@ class Occlusion:
             facts = {"engine": engine, "precision": self.precision, **run_facts(scorer, regions)}
             with ScoreStore(store, facts, resume=resume) as kept:
                 scores = regions.spread(scorer.score_regions(regions, kept))
-        self.reports.append(OcclusionReport(engine, len(boxes), len(regions.boxes), scored))
-        return grid.paint(scores).to(scan.device), scorer.outputs
+        report = OcclusionReport(engine, len(boxes), len(regions.boxes), scored)
+        return grid.paint(scores).to(scan.device), scorer.outputs, scorer.target, report

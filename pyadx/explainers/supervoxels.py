@@ -1,25 +1,35 @@
 """The paper's SA-3DUCM: sensitivity to occluding every segment of a hierarchy (section 3.3)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any, get_args
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pyadx import ops
+from pyadx.explainers.base import Explainer, Explanation
+from pyadx.explainers.option_kinds import choice, number, optional, whole
 from pyadx.explainers.options import RunOptions
+from pyadx.explainers.registry import Option, method
+from pyadx.explainers.segments import Aggregate, group_mask, hierarchies_per_scan, paint
+from pyadx.explainers.shared_options import (
+    EngineOption,
+    FillOption,
+    MemoryOption,
+    PrecisionOption,
+    ScoreOption,
+    SignedOption,
+)
 from pyadx.explainers.volumes import check_volume
 from pyadx.inference.batching import BatchSize
 from pyadx.inference.by_cost import SegmentScorer
-from pyadx.inference.engine import Engine, check_engine
-from pyadx.inference.incremental.scorer import Precision, check_max_memory, check_precision
+from pyadx.inference.engine import check_engine
+from pyadx.inference.incremental.scorer import check_max_memory, check_precision
 from pyadx.inference.incremental.trace import KeptTrace
-from pyadx.inference.score import Score, Target, targets_per_scan
-from pyadx.segmentation import Hierarchy, ucm
+from pyadx.inference.score import Target, resolve_target, targets_per_scan
+from pyadx.segmentation import PRESETS, Hierarchy, ucm
+from pyadx.segmentation.options import CueKind, Linkage, check_options
 
-Aggregate = Literal["mean", "max"]
 Groups = Mapping[str, Any]
 
 
@@ -51,8 +61,46 @@ class SupervoxelReport:
     full: int
     groups: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def evaluations(self) -> int:
+        """One per segment of every level."""
+        return self.pairs
 
-class SupervoxelOcclusion:
+    @property
+    def evaluated(self) -> int:
+        """One per distinct segment that was scored."""
+        return self.incremental + self.full
+
+    @property
+    def approximate(self) -> bool:
+        """Never: every segment is scored."""
+        return False
+
+    def facts(self) -> dict[str, Any]:
+        """Return counts, and the scores of groups where there are any."""
+        return {name: value for name, value in asdict(self).items() if value != {}}
+
+    def summary(self) -> str:
+        """Say how many segments there were."""
+        return (
+            f"{self.pairs} segments on {self.levels} levels, {self.nodes} distinct, "
+            f"{self.skipped} without effect"
+        )
+
+
+@method(
+    "sa3ducm",
+    title="SA-3DUCM",
+    answers="How far does the class score move when segments of several scales are filled?",
+    cost="a share of a forward pass per segment",
+    presets={
+        "paper": {
+            "fill": 0.0, "aggregate": "mean", "signed": False, "score": "probability", "max_levels": 20,
+            "max_regions": 500,
+        }
+    },
+)  # fmt: skip
+class SupervoxelOcclusion(Explainer):
     """SA-3DUCM: occlude every segment of every level of a hierarchical segmentation.
 
     ``H(v) = 1/L sum_l |p(V) - p(V with the segment of level l that holds v filled)|`` over the L levels.
@@ -83,18 +131,13 @@ class SupervoxelOcclusion:
         What the incremental engine's convolutions compute in.
     max_memory : int, optional
         Bytes that the incremental engine's cache and batches may take.
-    segmentation : mapping, optional
-        Options of `pyadx.segmentation.ucm` for scans that come without a hierarchy.
+    max_levels, max_regions, preset, cue, linkage, min_size, smoothing
+        How scans that come without a hierarchy are segmented, as in `pyadx.segmentation.ucm`.
+    spacing : float or sequence of float, optional
+        Voxel size in mm for that segmentation.
     keep_trace : bool
         Trace the model at the first call only. Set it for many calls with a model that does not change in
         between; weights, hooks or code that changed later would not be seen.
-
-    Attributes
-    ----------
-    reports : list of SupervoxelReport
-        How each scan of the last call went.
-    outputs : Tensor
-        The model's class scores before softmax of the scans of the last call, ``[B, classes]``.
 
     Raises
     ------
@@ -105,17 +148,35 @@ class SupervoxelOcclusion:
     def __init__(
         self,
         model: nn.Module,
-        fill: ops.Fill = 0.0,
-        aggregate: Aggregate = "mean",
-        signed: bool = False,
+        fill: FillOption = 0.0,
+        aggregate: Annotated[
+            Aggregate, Option("How the levels come together.", choice(get_args(Aggregate)))
+        ] = "mean",
+        signed: SignedOption = False,
         *,
-        engine: Engine = "auto",
-        score: Score = "probability",
+        max_levels: Annotated[int, Option("Levels of the hierarchy, at most.", whole())] = 20,
+        max_regions: Annotated[int, Option("Regions of the finest level, at most.", whole())] = 500,
+        preset: Annotated[str, Option("How the scan is segmented.", choice(list(PRESETS)))] = "default",
+        cue: Annotated[
+            str | None, Option("Boundary cue; none: the preset's.", optional(choice(get_args(CueKind))))
+        ] = None,
+        linkage: Annotated[
+            str | None,
+            Option("How regions merge; none: the preset's.", optional(choice(get_args(Linkage)))),
+        ] = None,
+        min_size: Annotated[
+            int | None, Option("Voxels of the smallest region; none: the preset's.", optional(whole(0)))
+        ] = None,
+        smoothing: Annotated[
+            float | None, Option("Voxels of smoothing; none: the preset's.", optional(number(least=0)))
+        ] = None,
+        engine: EngineOption = "auto",
+        score: ScoreOption = "probability",
         batch_size: BatchSize = "auto",
         progress: bool = False,
-        precision: Precision = "float32",
-        max_memory: int | None = None,
-        segmentation: Mapping[str, Any] | None = None,
+        precision: PrecisionOption = "float32",
+        max_memory: MemoryOption = None,
+        spacing: float | Sequence[float] | None = None,
         keep_trace: bool = False,
     ) -> None:
         check_engine(engine)
@@ -125,28 +186,38 @@ class SupervoxelOcclusion:
             raise ValueError(
                 f"aggregate must be one of {', '.join(get_args(Aggregate))}, got {aggregate!r}"
             )
-        self.options = RunOptions(score, batch_size, progress)
+        self._segmentation: dict[str, Any] = {
+            "max_levels": max_levels, "max_regions": max_regions, "preset": preset, "cue": cue,
+            "linkage": linkage, "min_size": min_size, "smoothing": smoothing, "spacing": spacing,
+        }  # fmt: skip
+        check_options(**self._segmentation)
+        self._run = RunOptions(score, batch_size, progress)
         self.model = model
         self.fill = fill
         self.aggregate: Aggregate = aggregate
         self.signed = signed
-        self.engine: Engine = engine
-        self.precision: Precision = precision
+        self.max_levels = max_levels
+        self.max_regions = max_regions
+        self.preset = preset
+        self.cue = cue
+        self.linkage = linkage
+        self.min_size = min_size
+        self.smoothing = smoothing
+        self.engine = engine
+        self.score = score
+        self.precision = precision
         self.max_memory = max_memory
         self.keep_trace = keep_trace
         self._tracer = KeptTrace()
-        self.segmentation = dict(segmentation or {})
-        self.outputs = torch.empty(0)
-        self.reports: list[SupervoxelReport] = []
 
-    def __call__(
+    def run(
         self,
         volume: Tensor,
         target: Target = None,
         hierarchy: Hierarchy | Sequence[Hierarchy] | None = None,
         *,
         groups: Groups | None = None,
-    ) -> Tensor:
+    ) -> Explanation:
         """Explain one scan or a batch of scans.
 
         Parameters
@@ -161,13 +232,13 @@ class SupervoxelOcclusion:
             `pyadx.segmentation.ucm` segments the first channel of each scan where it is not zero.
         groups : mapping, optional
             Name to what is occluded jointly besides: a mask ``[D, H, W]``, such as all cortex, or leaves
-            of the hierarchy as intervals ``[(lo, hi), ...]``. Their scores are in ``reports``; the map
+            of the hierarchy as intervals ``[(lo, hi), ...]``. Their scores are in the reports; the map
             does not contain them.
 
         Returns
         -------
-        Tensor
-            float32 ``[B, D, H, W]`` on the volume's device.
+        Explanation
+            With a `SupervoxelReport` per scan.
 
         Raises
         ------
@@ -176,22 +247,23 @@ class SupervoxelOcclusion:
         """
         volume = check_volume(volume, self.model)
         targets = targets_per_scan(target, volume.shape[0])
-        hierarchies = _per_scan(hierarchy, volume)
-        self.reports = []
+        hierarchies = hierarchies_per_scan(hierarchy, volume)
         if not self.keep_trace:
             self._tracer = KeptTrace()
         made = [
             self._one(scan, own, tree, groups or {})
             for scan, own, tree in zip(volume, targets, hierarchies, strict=True)
         ]
-        self.outputs = torch.cat([outputs for _, outputs in made])
-        return torch.stack([heat for heat, _ in made])
+        heats, outputs, reports = zip(*made, strict=True)
+        scores = torch.cat(outputs)
+        indices = resolve_target(targets, scores, self.model)
+        return self._explanation(torch.stack(heats), scores, indices, reports)
 
     def _one(
         self, scan: Tensor, target: Target, hierarchy: Hierarchy | None, groups: Groups
-    ) -> tuple[Tensor, Tensor]:
-        tree = ucm(scan[0].float(), **self.segmentation) if hierarchy is None else hierarchy
-        masks = {name: _group_mask(name, group, tree) for name, group in groups.items()}
+    ) -> tuple[Tensor, Tensor, SupervoxelReport]:
+        tree = ucm(scan[0].float(), **self._segmentation) if hierarchy is None else hierarchy
+        masks = {name: group_mask(name, group, tree) for name, group in groups.items()}
         scorer = SegmentScorer(
             self.engine,
             self.model,
@@ -200,10 +272,10 @@ class SupervoxelOcclusion:
             precision=self.precision,
             max_memory=self.max_memory,
             tracer=self._tracer,
-            progress=self.options.progress,
+            progress=self._run.progress,
             fill=self.fill,
-            score=self.options.score,
-            batch_size=self.options.batch_size,
+            score=self._run.score,
+            batch_size=self._run.batch_size,
             signed=self.signed,
         )
         regions = tree.regions
@@ -212,74 +284,5 @@ class SupervoxelOcclusion:
         counts = (len(tree.levels), int(tree.levels_per_region.sum()), len(regions), len(regions) - scored)
         engines = (scorer.incremental, scorer.full)
         jointly = {name: float(scorer.score(mask, [(1, 2)])[0]) for name, mask in masks.items()}
-        self.reports.append(SupervoxelReport(*counts, *engines, jointly))
         heat = torch.from_numpy(paint(tree, scores, self.aggregate)).to(scan.device)
-        return heat, scorer.outputs
-
-
-def paint(hierarchy: Hierarchy, scores: np.ndarray, aggregate: Aggregate = "mean") -> np.ndarray:
-    """Spread the scores of segments over the voxels.
-
-    Parameters
-    ----------
-    hierarchy : Hierarchy
-        The segments.
-    scores : ndarray
-        ``[N]``, one for each of ``hierarchy.regions``.
-    aggregate : {"mean", "max"}
-        How the levels come together.
-
-    Returns
-    -------
-    ndarray
-        float32 ``[D, H, W]``; 0 outside the hierarchy.
-    """
-    regions = hierarchy.regions
-    if aggregate == "max":
-        of_leaf = np.zeros(hierarchy.n_leaves + 1)
-        for (low, high), score in zip(regions, scores, strict=True):
-            own = of_leaf[low:high]
-            own[abs(own) < abs(score)] = score
-    else:
-        steps = np.zeros(hierarchy.n_leaves + 2)
-        weighted = scores * hierarchy.levels_per_region / len(hierarchy.levels)
-        np.add.at(steps, regions[:, 0], weighted)
-        np.subtract.at(steps, regions[:, 1], weighted)
-        of_leaf = np.cumsum(steps)[:-1]
-    return of_leaf.astype(np.float32)[hierarchy.leaves]
-
-
-def _per_scan(hierarchy: Any, volume: Tensor) -> list[Hierarchy | None]:
-    scans = volume.shape[0]
-    if hierarchy is None or isinstance(hierarchy, Hierarchy):
-        trees: list[Hierarchy | None] = [hierarchy] * scans
-    else:
-        trees = list(hierarchy)
-    if len(trees) != scans:
-        raise ValueError(f"got {len(trees)} hierarchies for {scans} scans")
-    for tree in trees:
-        if tree is not None and not isinstance(tree, Hierarchy):
-            raise TypeError(f"hierarchy must be a pyadx.segmentation.Hierarchy, got {type(tree).__name__}")
-        if tree is not None and tree.leaves.shape != tuple(volume.shape[2:]):
-            raise ValueError(
-                f"the hierarchy has shape {tree.leaves.shape}, the scan {tuple(volume.shape[2:])}"
-            )
-    return trees
-
-
-def _group_mask(name: str, group: Any, hierarchy: Hierarchy) -> np.ndarray:
-    """Return which voxels a group fills, int32 ``[D, H, W]`` of 0 and 1."""
-    given = np.asarray(group.cpu() if isinstance(group, Tensor) else group)
-    if given.shape == hierarchy.leaves.shape:
-        return (given != 0).astype(np.int32)
-    if given.ndim == 2 and given.shape[1] == 2 and given.dtype.kind in "iu":
-        chosen = np.zeros(hierarchy.n_leaves + 1, np.int32)
-        for low, high in given:
-            if not 1 <= low <= high <= hierarchy.n_leaves + 1:
-                raise ValueError(f"group {name!r}: leaves are 1 to {hierarchy.n_leaves}, got {low}:{high}")
-            chosen[low:high] = 1
-        return chosen[hierarchy.leaves]
-    raise ValueError(
-        f"group {name!r} must be a mask of shape {hierarchy.leaves.shape} or leaf intervals "
-        f"[(lo, hi), ...], got shape {given.shape}"
-    )
+        return heat, scorer.outputs, SupervoxelReport(*counts, *engines, jointly)

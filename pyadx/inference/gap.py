@@ -76,8 +76,9 @@ def find_gap_head(model: nn.Module, forward: Forward, scan: Tensor) -> GapHead:
             "use GradCAM for this one"
         )
     output_layer, given, _ = linear[-1]
+    rounding = max(1e-3, 2 * torch.finfo(given.dtype).eps)  # bfloat16 keeps two to three digits
     for name, mean in reversed(means):
-        if mean.shape == given.shape and torch.allclose(mean, given.double(), rtol=1e-3, atol=1e-6):
+        if mean.shape == given.shape and torch.allclose(mean, given.double(), rtol=rounding, atol=1e-6):
             return GapHead(name, output_layer)
     raise ValueError(
         "CAM needs an output layer that is given the spatial means of a layer's feature maps; in this "

@@ -34,6 +34,7 @@ def run_facts(scorer: Scorer, regions: Regions) -> dict[str, Any]:
         "chunk": CHUNK,
         "target": scorer.target,
         "score": scorer.score_kind,
+        "signed": scorer.signed,
         "device": scorer.volume.device.type,
         "torch": torch.__version__,
         "kernels": instruction_set(),

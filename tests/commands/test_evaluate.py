@@ -13,13 +13,14 @@ from pyadx import models
 from pyadx.commands.evaluate import Subject, evaluate_jobs
 from pyadx.commands.heatmaps import HeatmapJob
 from pyadx.data.cohort import ScanRecord
+from pyadx.explainers import parse_method
 from pyadx.models import Preprocessing
 
 nib = pytest.importorskip("nibabel")
 pytest.importorskip("matplotlib")
 
-METHODS = ["occlusion", "sa3ducm", "cam", "gradcam:bn4"]
-FAST = ["--window", "3", "--stride", "6", "--subjects", "sub-02,sub-01"]
+METHODS = ["occlusion:window=3,stride=6", "sa3ducm", "cam", "gradcam:layer=bn4"]
+FAST = ["--subjects", "sub-02,sub-01"]
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def cohort(tmp_path, monkeypatch):
 
 def evaluate(run, *more, methods=METHODS):
     return run(
-        "evaluate", "net.safetensors", "--cohort", "blobs", "-o", "out", "--methods", ",".join(methods),
+        "evaluate", "net.safetensors", "--cohort", "blobs", "-o", "out", "--methods", " ".join(methods),
         *FAST, *more,
     )  # fmt: skip
 
@@ -67,12 +68,12 @@ def test_evaluate_writes_tables_figures_and_derivatives_and_computes_nothing_twi
     assert evaluate(run, "-q")[0] == 0
     assert [path.stat().st_mtime_ns for path in heatmaps] == times
     assert Path("out/localization.csv").read_bytes() == before
-    # Another option is another heatmap; those of the other methods stay.
-    assert evaluate(run, "-q", "--align", "receptive_field")[0] == 0
-    changed = {p.name for p, t in zip(heatmaps, times, strict=True) if p.stat().st_mtime_ns != t}
-    assert changed == {
-        f"sub-0{n}_desc-{method}_heatmap.nii.gz" for n in (1, 2) for method in ("cam", "gradcambn4")
-    }
+    # Another option is another heatmap, in a file of its own; the others stay.
+    assert evaluate(run, "-q", methods=["cam", "cam:align=receptive_field"])[0] == 0
+    assert [path.stat().st_mtime_ns for path in heatmaps] == times
+    new = set(Path("out/derivatives/pyadx").rglob("*.nii.gz")) - set(heatmaps)
+    wanted = parse_method("cam:align=receptive_field").description
+    assert {p.name for p in new} == {f"sub-0{n}_desc-{wanted}_heatmap.nii.gz" for n in (1, 2)}
 
 
 def test_heatmaps_are_a_bids_derivative_data_set(cohort, run):
@@ -181,9 +182,9 @@ def test_labels_that_do_not_fit_are_refused_before_any_heatmap(cohort, run, chan
         (["--regions", "../{subject}"], "--regions must be"),
         (["--regions", "aparc+aseg"], "no label volume"),
         (["--target", "MCI"], "MCI"),
-        (["--methods", "lime"], "--method must be one of"),
-        (["--methods", "cam,gradcam:conv9z"], "conv9z"),
-        (["--methods", ""], "--methods names no method"),
+        (["--methods", "lime"], "no method 'lime'"),
+        (["--methods", "cam gradcam:layer=conv9z"], "conv9z"),
+        (["--methods", "cam,sa3ducm"], "separate methods with spaces"),
         (["--cohort", "nowhere"], "nowhere"),
     ],
 )
@@ -193,6 +194,12 @@ def test_bad_options_are_told_in_one_line_before_any_work(cohort, run, more, wor
     assert words in err
     assert err.count("\n") == 1
     assert not list(Path().rglob("*heatmap*"))
+
+
+def test_methods_that_name_nothing_are_refused(cohort, run):
+    code, _, err = evaluate(run, methods=[" "])
+    assert code == 2
+    assert "--methods names no method" in err
 
 
 def test_a_cohort_of_one_class_is_refused(cohort, run):

@@ -142,8 +142,8 @@ def test_a_last_line_that_was_cut_off_does_no_harm(cohort, run):
         (["--cpus", "0"], "--cpus must be at least 1"),
         (["--gpus", "-1"], "--gpus must not be negative"),
         (["--ray-address", "auto"], "--ray-address belongs to --engine ray"),
-        (["--method", "lime"], "--method must be one of"),
-        (["--method", "gradcam:nothing"], "nothing"),
+        (["--method", "lime"], "no method 'lime'"),
+        (["--method", "gradcam:layer=nothing"], "nothing"),
         (["--target", "MCI"], "MCI"),
     ],
 )

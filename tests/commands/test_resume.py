@@ -16,10 +16,10 @@ nib = pytest.importorskip("nibabel")
 SCORES = "heat.nii.gz.scores"
 
 
-def command(out, *options):
+def command(out, *options, more=()):
     return [
         sys.executable, "-m", "pyadx", "explain", "scan.nii.gz", "--model", "small.safetensors", "-o", out,
-        "--method", "occlusion", "--window", "3", "--target", "AD", "-q", *options,
+        "--method", ",".join(["occlusion:window=3", *more]), "--target", "AD", "-q", *options,
     ]  # fmt: skip
 
 
@@ -70,38 +70,38 @@ def test_killed_and_resumed_equals_undisturbed(how, small):
 
 def test_resuming_with_other_options_is_refused_and_overwrite_starts_again(small):
     start_and_kill(small, signal.SIGKILL)
-    again = command("heat.nii.gz", "--resume", "--score", "logit")
+    again = command("heat.nii.gz", "--resume", more=["score=logit"])
     refused = subprocess.run(again, cwd=small, capture_output=True, text=True, check=False)
     assert refused.returncode == 2
     assert "score: probability there, logit here" in refused.stderr
-    fresh = command("heat.nii.gz", "--overwrite", "--score", "logit")
+    fresh = command("heat.nii.gz", "--overwrite", more=["score=logit"])
     subprocess.run(fresh, cwd=small, check=True)
     assert not (small / SCORES).exists()
 
 
 def test_resume_without_anything_to_resume_starts_from_the_beginning(small, run):
-    arguments = [*command("heat.nii.gz", "--resume", "--stride", "9")[3:]]
+    arguments = [*command("heat.nii.gz", "--resume", more=["stride=9"])[3:]]
     assert run(*arguments)[0] == 0
     assert (small / "heat.nii.gz").exists()
 
 
 def test_an_approximate_map_is_labelled(small, run):
-    arguments = [a for a in command("heat.nii.gz", "--budget", "0.001")[3:] if a != "-q"]
+    arguments = [a for a in command("heat.nii.gz", more=["budget_s=0.001"])[3:] if a != "-q"]
     code, out, _ = run(*arguments)
     assert code == 0
     assert "APPROXIMATE" in out
     facts = json.loads((small / "heat.json").read_text())
-    assert facts["occlusion"]["approximate"] is True
-    assert facts["occlusion"]["regions_scored"] < facts["occlusion"]["regions_that_change"]
-    assert "interpolated" in facts["occlusion"]["approximation"]
-    assert facts["parameters"]["budget"] == 0.001
+    assert facts["report"]["approximate"] is True
+    assert facts["report"]["scored"] < facts["report"]["regions"]
+    assert "interpolated" in facts["report"]["summary"]
+    assert facts["parameters"]["budget_s"] == 0.001
 
 
 def test_the_sidecar_of_an_exact_map_says_how_it_was_made(small, run):
-    arguments = command("heat.nii.gz", "--stride", "5", "--engine", "incremental", "--max-memory", "1G")[3:]
-    assert run(*arguments)[0] == 0
+    more = ["stride=5", "engine=incremental", "max_memory=1G"]
+    assert run(*command("heat.nii.gz", more=more)[3:])[0] == 0
     facts = json.loads((small / "heat.json").read_text())
-    assert facts["occlusion"]["engine"] == "incremental"
-    assert facts["occlusion"]["approximate"] is False
-    assert facts["occlusion"]["windows"] == 4**3
-    assert facts["parameters"]["max_memory"] == "1G"
+    assert facts["report"]["engine"] == "incremental"
+    assert facts["report"]["approximate"] is False
+    assert facts["report"]["windows"] == 4**3
+    assert facts["parameters"]["max_memory"] == 1 << 30

@@ -73,12 +73,12 @@ def test_wrong_use_gives_one_line_and_leaves_no_file(arguments, words, here, run
 
 def test_sa3ducm_tells_what_it_scored(here, run):
     code, out, err = run(
-        "explain", "scan.nii.gz", "--model", "resnet-gap.safetensors", "--method", "sa3ducm", "--target",
-        "AD", "--levels", "3", "--max-regions", "8", "--signed", "-o", "heat.nii.gz",
+        "explain", "scan.nii.gz", "--model", "resnet-gap.safetensors", "--method",
+        "sa3ducm:max_levels=3,max_regions=8,signed", "--target", "AD", "-o", "heat.nii.gz",
     )  # fmt: skip
     assert code == 0, err
     facts = json.loads((here / "heat.json").read_text())
-    counts = facts["supervoxels"]
+    counts = facts["report"]
     assert counts["levels"] == 3
     assert counts["incremental"] + counts["full"] == counts["nodes"] - counts["skipped"]
     assert f"{counts['pairs']} segments on 3 levels, {counts['nodes']} distinct" in out
@@ -91,10 +91,10 @@ def test_sa3ducm_tells_what_it_scored(here, run):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--method", "sa3ducm", "--preset", "best"], "preset must be one of"),
-        (["--method", "sa3ducm", "--levels", "0"], "max_levels must be"),
-        (["--method", "sa3ducm", "--window", "7"], "--window has no meaning for --method sa3ducm"),
-        (["--method", "cam", "--signed"], "--signed has no meaning for --method cam"),
+        (["--method", "sa3ducm:preset=best"], "preset must be default, paper, release"),
+        (["--method", "sa3ducm:max_levels=0"], "max_levels must be"),
+        (["--method", "sa3ducm:window=7"], "sa3ducm has no option 'window'"),
+        (["--method", "cam:signed"], "cam has no option 'signed'"),
     ],
 )
 def test_wrong_options_of_sa3ducm(arguments, words, here, run):

@@ -5,7 +5,7 @@ import pytest
 from reference import localization as slow
 
 from pyadx.evaluation.curves import precision_recall
-from pyadx.evaluation.localization import bootstrap_mean, localization, pooled_curves
+from pyadx.evaluation.region_scores import bootstrap_mean, localization, pooled_curves
 
 metrics = pytest.importorskip("sklearn.metrics")
 

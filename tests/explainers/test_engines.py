@@ -37,8 +37,9 @@ def test_incremental_and_full_engines_give_one_map(generator):
     maps = []
     for engine in ("incremental", "full"):
         explain = Occlusion(double(Plain()), 3, engine=engine)
-        maps.append(explain(scan, target=1))
-        assert explain.reports[0].engine == engine
+        found = explain.run(scan, target=1)
+        maps.append(found.heatmap)
+        assert found.reports[0].engine == engine
     assert torch.allclose(*maps, rtol=1e-5, atol=1e-9)
 
 
@@ -66,16 +67,15 @@ def test_auto_takes_full_forwards_without_a_word_where_they_are_predicted_to_be_
     explain = Occlusion(double(model), 3, 4)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        explain(scan_of(generator), target=1)
-    assert explain.reports[0].engine == "full"
+        found = explain.run(scan_of(generator), target=1)
+    assert found.reports[0].engine == "full"
 
 
 def test_reports_count_windows_and_what_was_scored(generator):
     scan = scan_of(generator)
     scan[:, :6] = 0
     explain = Occlusion(double(Gap()), 3, engine="incremental")
-    explain(scan, target=1)
-    (report,) = explain.reports
+    (report,) = explain.run(scan, target=1).reports
     assert report.windows == 12 * 13 * 14
     assert report.regions == report.scored < 8 * 13 * 14
     assert not report.approximate
@@ -112,8 +112,8 @@ def test_a_budget_gives_an_approximate_map_that_says_so(generator):
     model, scan = double(Gap()), scan_of(generator, (20, 19, 21))
     exact = Occlusion(model, 3)(scan, target=1)[0]
     explain = Occlusion(model, 3, budget_s=1e-9)
-    rough = explain(scan, target=1)[0]
-    (report,) = explain.reports
+    found = explain.run(scan, target=1)
+    rough, (report,) = found.heatmap[0], found.reports
     assert report.approximate
     assert report.scored == 27  # the coarsest windows only
     grid = rough[::COARSEST, ::COARSEST, ::COARSEST]
@@ -124,10 +124,9 @@ def test_a_budget_gives_an_approximate_map_that_says_so(generator):
 def test_enough_budget_gives_the_exact_map(generator):
     model, scan = double(Gap()), scan_of(generator)
     explain = Occlusion(model, 3, budget_s=1e9)
-    assert torch.allclose(
-        explain(scan, target=1), Occlusion(model, 3)(scan, target=1), rtol=1e-5, atol=1e-9
-    )
-    assert not explain.reports[0].approximate
+    found = explain.run(scan, target=1)
+    assert torch.allclose(found.heatmap, Occlusion(model, 3)(scan, target=1), rtol=1e-5, atol=1e-9)
+    assert not found.reports[0].approximate
 
 
 def test_more_budget_never_scores_less_and_ends_nearer(generator):
@@ -180,7 +179,7 @@ def test_a_kept_trace_is_made_once_and_gives_the_same_bytes(generator, monkeypat
     traced = []
     original = trace.trace
     monkeypatch.setattr(trace, "trace", lambda *given: traced.append(1) or original(*given))
-    options = {"window": 3, "stride": 4} if explainer is Occlusion else {"segmentation": {"max_regions": 9}}
+    options = {"window": 3, "stride": 4} if explainer is Occlusion else {"max_regions": 9}
     model, scans = double(Plain()), [scan_of(generator) for _ in range(3)]
     fresh = explainer(model, **options)
     expected = [fresh(scan, target=1) for scan in scans]
@@ -201,9 +200,10 @@ def test_outputs_are_the_models_class_scores_of_the_scans(generator, explainer):
     model = double(Gap(3))
     scans = torch.rand(3, 1, 9, 8, 10, generator=generator, dtype=torch.float64)
     own = explainer(model, **({"stride": 5} if explainer is Occlusion else {}))
-    own(scans, target=[0, None, 2])
-    assert torch.allclose(own.outputs, model(scans))
-    assert not own.outputs.requires_grad
+    found = own.run(scans, target=[0, None, 2])
+    assert torch.allclose(found.outputs, model(scans))
+    assert not found.outputs.requires_grad
+    assert found.targets.tolist() == [0, int(model(scans)[1].argmax()), 2]
 
 
 @pytest.mark.parametrize("explainer", [CAM, GradCAM, Occlusion, SupervoxelOcclusion])
@@ -217,7 +217,8 @@ def test_the_number_of_threads_does_not_change_a_bit(generator, explainer):
         for number in (1, 2, 3, 1):
             torch.set_num_threads(number)
             own = explainer(model, **({"stride": 5} if explainer is Occlusion else {}))
-            found.append((own(scans, target=1), own.outputs))
+            result = own.run(scans, target=1)
+            found.append((result.heatmap, result.outputs))
     finally:
         torch.set_num_threads(threads)
     for maps, outputs in found[1:]:

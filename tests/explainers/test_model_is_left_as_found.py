@@ -7,7 +7,7 @@ from pyadx.inference import FullScorer
 
 EXPLAINERS = {
     "occlusion": lambda model: Occlusion(model, 3, 5),
-    "sa3ducm": lambda model: SupervoxelOcclusion(model, segmentation={"max_regions": 6}),
+    "sa3ducm": lambda model: SupervoxelOcclusion(model, max_regions=6),
     "gradcam": lambda model: GradCAM(model),
     "cam": lambda model: CAM(model),
 }

@@ -74,10 +74,11 @@ def test_windows_that_change_nothing_score_exactly_zero_without_a_forward(genera
     forwards = []
     model.register_forward_hook(lambda module, args, out: forwards.append(len(out)))
     explain = Occlusion(model, 3, fill=0.25, engine="full")
-    heat = explain(scan, target=1)[0]
+    found = explain.run(scan, target=1)
+    heat = found.heatmap[0]
     assert torch.equal(heat[:4], torch.zeros_like(heat[:4]))
     assert heat[4:].abs().min() > 0
-    (report,) = explain.reports
+    (report,) = found.reports
     assert report.windows == heat.numel()
     # Windows on the first changing plane come to the same regions as those one plane further.
     assert report.regions == report.scored == heat[5:].numel()

@@ -34,7 +34,8 @@ def all_levels(hierarchy):
 def test_map_equals_the_loop_over_levels_and_segments(engine, options, scan, hierarchy):
     model = double(Plain())
     explain = SupervoxelOcclusion(model, engine=engine, **options)
-    heat = explain(scan, target=1, hierarchy=hierarchy)
+    found = explain.run(scan, target=1, hierarchy=hierarchy)
+    heat = found.heatmap
     assert heat.shape == (1, *scan.shape[1:])
     assert heat.dtype == torch.float32
     expected = sa_3ducm(
@@ -48,7 +49,7 @@ def test_map_equals_the_loop_over_levels_and_segments(engine, options, scan, hie
     )
     assert np.abs(expected).max() > 0
     assert np.allclose(heat[0].numpy(), expected, rtol=1e-5, atol=1e-7 * np.abs(expected).max())
-    (report,) = explain.reports
+    (report,) = found.reports
     assert report.pairs == sum(len(np.unique(labels)) - 1 for labels in all_levels(hierarchy))
     assert report.nodes == len(hierarchy.regions) < report.pairs
     assert report.skipped == 0
@@ -75,8 +76,8 @@ def test_every_distinct_segment_is_one_forward_and_what_changes_nothing_none(eng
     model.register_forward_hook(lambda module, args, out: forwards.append(len(args[0])))
     explain = SupervoxelOcclusion(model, engine="full")
     hierarchy = from_labels([labels, coarse])
-    heat = explain(volume, target=0, hierarchy=hierarchy)
-    report = explain.reports[0]
+    found = explain.run(volume, target=0, hierarchy=hierarchy)
+    heat, (report,) = found.heatmap, found.reports
     assert (report.levels, report.pairs, report.nodes, report.skipped) == (2, 5, 4, 2)
     assert sum(forwards) == 1 + 2  # the scan itself, segments 1 and 3
     other = SupervoxelOcclusion(double(Plain()), engine=engine)(volume, target=0, hierarchy=hierarchy)
@@ -100,11 +101,12 @@ def test_batches_and_hierarchies_per_scan(scan):
     other = torch.from_numpy(blobs((12, 13, 14), seed=8))[None]
     both = torch.stack([scan, other])
     trees = [ucm(s, max_regions=20) for s in both]
-    explain = SupervoxelOcclusion(double(Gap()), segmentation={"max_regions": 20})
+    explain = SupervoxelOcclusion(double(Gap()), max_regions=20)
     maps = explain(both, target=[0, 1], hierarchy=trees)
     assert torch.equal(maps, explain(both, target=[0, 1]))  # segments the scans itself
-    assert torch.equal(maps[1:], explain(other, target=1, hierarchy=trees[1]))
-    assert len(explain.reports) == 1
+    alone = explain.run(other, target=1, hierarchy=trees[1])
+    assert torch.equal(maps[1:], alone.heatmap)
+    assert len(alone.reports) == 1
 
 
 def test_groups_are_occluded_jointly(scan, hierarchy):
@@ -114,13 +116,13 @@ def test_groups_are_occluded_jointly(scan, hierarchy):
     few = [(1, 3), (10, 14)]
     leaves = np.isin(hierarchy.leaves, [1, 2, 10, 11, 12, 13])
     explain = SupervoxelOcclusion(model, signed=True)
-    plain = explain(scan, 1, hierarchy)
-    assert explain.reports[0].groups == {}
-    with_groups = explain(scan, 1, hierarchy, groups={"ends": mask, "few": few})
-    assert torch.equal(plain, with_groups)
+    plain = explain.run(scan, 1, hierarchy=hierarchy)
+    assert plain.reports[0].groups == {}
+    with_groups = explain.run(scan, 1, hierarchy=hierarchy, groups={"ends": mask, "few": few})
+    assert torch.equal(plain.heatmap, with_groups.heatmap)
     for name, own in (("ends", mask), ("few", leaves)):
         heat = sa_3ducm(model, scan, 1, [own.astype(int)], signed=True)
-        assert explain.reports[0].groups[name] == pytest.approx(heat[own][0], rel=1e-9)
+        assert with_groups.reports[0].groups[name] == pytest.approx(heat[own][0], rel=1e-9)
 
 
 def test_what_cannot_be_traced_runs_as_full_forwards(scan, hierarchy):
@@ -149,7 +151,7 @@ def test_what_cannot_be_traced_runs_as_full_forwards(scan, hierarchy):
         (lambda m, v, h: SupervoxelOcclusion(m)(v, 1, h, groups={"a": np.ones(3)}), "group 'a' must be"),
         (lambda m, v, h: SupervoxelOcclusion(m)(v, 1, h, groups={"a": [(0, 2)]}), "group 'a': leaves are"),
         (lambda m, v, h: SupervoxelOcclusion(m)(v * 0, 1), "constant inside the mask"),
-        (lambda m, v, h: SupervoxelOcclusion(m, segmentation={"cue": "x"})(v, 1), "cue must be one of"),
+        (lambda m, v, h: SupervoxelOcclusion(m, cue="x")(v, 1), "cue must be one of"),
     ],
 )
 def test_bad_input_is_told(call, words, scan, hierarchy):

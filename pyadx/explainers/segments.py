@@ -1,0 +1,91 @@
+"""Segments of a hierarchy: how their scores are painted, and groups of them."""
+
+from typing import Any, Literal
+
+import numpy as np
+from torch import Tensor
+
+from pyadx.segmentation import Hierarchy
+
+Aggregate = Literal["mean", "max"]
+
+
+def paint(hierarchy: Hierarchy, scores: np.ndarray, aggregate: Aggregate = "mean") -> np.ndarray:
+    """Spread the scores of segments over the voxels.
+
+    Parameters
+    ----------
+    hierarchy : Hierarchy
+        The segments.
+    scores : ndarray
+        ``[N]``, one for each of ``hierarchy.regions``.
+    aggregate : {"mean", "max"}
+        How the levels come together.
+
+    Returns
+    -------
+    ndarray
+        float32 ``[D, H, W]``; 0 outside the hierarchy.
+    """
+    regions = hierarchy.regions
+    if aggregate == "max":
+        of_leaf = np.zeros(hierarchy.n_leaves + 1)
+        for (low, high), score in zip(regions, scores, strict=True):
+            own = of_leaf[low:high]
+            own[abs(own) < abs(score)] = score
+    else:
+        steps = np.zeros(hierarchy.n_leaves + 2)
+        weighted = scores * hierarchy.levels_per_region / len(hierarchy.levels)
+        np.add.at(steps, regions[:, 0], weighted)
+        np.subtract.at(steps, regions[:, 1], weighted)
+        of_leaf = np.cumsum(steps)[:-1]
+    return of_leaf.astype(np.float32)[hierarchy.leaves]
+
+
+def hierarchies_per_scan(hierarchy: Any, volume: Tensor) -> list[Hierarchy | None]:
+    """Return one hierarchy, or none, for each scan of a batch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there are more or fewer than scans, or one is no hierarchy of the scan's shape.
+    """
+    scans = volume.shape[0]
+    if hierarchy is None or isinstance(hierarchy, Hierarchy):
+        trees: list[Hierarchy | None] = [hierarchy] * scans
+    else:
+        trees = list(hierarchy)
+    if len(trees) != scans:
+        raise ValueError(f"got {len(trees)} hierarchies for {scans} scans")
+    for tree in trees:
+        if tree is not None and not isinstance(tree, Hierarchy):
+            raise TypeError(f"hierarchy must be a pyadx.segmentation.Hierarchy, got {type(tree).__name__}")
+        if tree is not None and tree.leaves.shape != tuple(volume.shape[2:]):
+            raise ValueError(
+                f"the hierarchy has shape {tree.leaves.shape}, the scan {tuple(volume.shape[2:])}"
+            )
+    return trees
+
+
+def group_mask(name: str, group: Any, hierarchy: Hierarchy) -> np.ndarray:
+    """Return which voxels a group fills, int32 ``[D, H, W]`` of 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        If the group is neither a mask of the hierarchy's shape nor intervals of its leaves.
+    """
+    given = np.asarray(group.cpu() if isinstance(group, Tensor) else group)
+    if given.shape == hierarchy.leaves.shape:
+        return (given != 0).astype(np.int32)
+    if given.ndim == 2 and given.shape[1] == 2 and given.dtype.kind in "iu":
+        chosen = np.zeros(hierarchy.n_leaves + 1, np.int32)
+        for low, high in given:
+            if not 1 <= low <= high <= hierarchy.n_leaves + 1:
+                raise ValueError(f"group {name!r}: leaves are 1 to {hierarchy.n_leaves}, got {low}:{high}")
+            chosen[low:high] = 1
+        return chosen[hierarchy.leaves]
+    raise ValueError(
+        f"group {name!r} must be a mask of shape {hierarchy.leaves.shape} or leaf intervals "
+        f"[(lo, hi), ...], got shape {given.shape}"
+    )

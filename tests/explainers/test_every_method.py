@@ -1,0 +1,247 @@
+"""Checks that every method must pass; a new one is tested before its author writes a test.
+
+The networks are small and in float64, so that what should be equal is equal to rounding.
+"""
+
+import pytest
+import torch
+from networks import Gap, randomised
+
+import pyadx
+from pyadx.explainers import Explanation, methods, parse_method
+
+NAMES = sorted(methods())
+# What keeps a map of this size cheap; other methods run as they are.
+FAST = {"occlusion": "occlusion:window=3,stride=3", "sa3ducm": "sa3ducm:max_regions=8"}
+SHAPE = (9, 8, 10)
+
+
+@pytest.fixture(params=NAMES)
+def spelling(request):
+    return FAST.get(request.param, request.param)
+
+
+@pytest.fixture
+def model():
+    own = randomised(Gap(3)).double()
+    with torch.no_grad():
+        # Maps have both signs, and probabilities are not saturated.
+        own.fc.weight *= 0.1 * torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0])
+    own.class_names = ("NC", "MCI", "AD")
+    return own
+
+
+@pytest.fixture
+def scans(generator):
+    return torch.rand(3, 1, *SHAPE, generator=generator, dtype=torch.float64)
+
+
+def with_option(spelling, option):
+    return f"{spelling}{',' if ':' in spelling else ':'}{option}"
+
+
+def has(spelling, *options):
+    return set(options) <= set(parse_method(spelling).method.options)
+
+
+def close(one, other):
+    return torch.allclose(one, other, rtol=1e-5, atol=1e-9)
+
+
+def test_a_run_says_all_that_was_found(spelling, model, scans):
+    explain = pyadx.explainer(spelling, model)
+    found = explain.run(scans, target=[0, None, 2])
+    assert isinstance(found, Explanation)
+    assert found.heatmap.shape == (3, *SHAPE)
+    assert found.heatmap.dtype == torch.float32
+    assert found.heatmap.abs().max() > 0
+    assert torch.allclose(found.outputs, model.eval()(scans))
+    assert not found.outputs.requires_grad
+    assert found.targets.tolist() == [0, int(found.outputs[1].argmax()), 2]
+    assert len(found.reports) == 3
+    for report in found.reports:
+        assert 0 < report.evaluated <= report.evaluations
+        assert isinstance(report.facts(), dict)
+        assert "\n" not in report.summary()
+    assert parse_method(found.method).canonical == found.method == explain.spec.canonical
+    assert set(found.options) == set(parse_method(spelling).method.options)
+    assert torch.equal(explain(scans, target=[0, None, 2]), found.heatmap)
+
+
+def test_results_do_not_change_when_the_explainer_is_used_again(spelling, model, scans):
+    explain = pyadx.explainer(spelling, model)
+    first = explain.run(scans[:1], target=0)
+    kept, outputs = first.heatmap.clone(), first.outputs.clone()
+    explain.run(scans[1:], target=2)
+    assert torch.equal(first.heatmap, kept)
+    assert torch.equal(first.outputs, outputs)
+    assert len(first.reports) == 1
+
+
+def test_a_batch_equals_scans_one_by_one(spelling, model, scans):
+    explain = pyadx.explainer(spelling, model)
+    alone = torch.cat([explain(scan, target=1) for scan in scans])
+    assert close(explain(scans, target=1), alone)
+    if "batch_size" in parse_method(spelling).method.surroundings:
+        assert close(pyadx.explainer(spelling, model, batch_size=1)(scans, target=1), alone)
+
+
+def test_a_class_goes_by_name_and_by_index(spelling, model, scans):
+    explain = pyadx.explainer(spelling, model)
+    assert torch.equal(explain(scans, target="AD"), explain(scans, target=2))
+    assert torch.equal(explain(scans, target=["AD", "NC", 1]), explain(scans, target=[2, 0, "MCI"]))
+
+
+def test_without_a_target_the_predicted_class_is_explained(spelling, model, scans):
+    explain = pyadx.explainer(spelling, model)
+    predicted = model.eval()(scans).argmax(1).tolist()
+    assert torch.equal(explain(scans), explain(scans, target=predicted))
+
+
+@pytest.mark.parametrize("how", ["non-contiguous", "Fortran order", "expanded"])
+def test_the_layout_of_the_volume_does_not_matter(spelling, model, scans, how):
+    explain = pyadx.explainer(spelling, model)
+    volume = {
+        "non-contiguous": torch.stack([scans, -scans], -1)[..., 0],
+        "Fortran order": scans.permute(4, 3, 2, 1, 0).contiguous().permute(4, 3, 2, 1, 0),
+        "expanded": scans[:1].expand(3, -1, -1, -1, -1),
+    }[how]
+    assert not volume.is_contiguous()
+    assert close(explain(volume, target=1), explain(volume.contiguous(), target=1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.filterwarnings("ignore:occlusion runs one full forward")
+def test_other_precisions_give_a_similar_map(spelling, model, scans, dtype):
+    """Of scans that every precision holds exactly, so that segments are the same."""
+    scans = (scans * 64).round() / 64
+    expected = pyadx.explainer(spelling, model)(scans, target=1)
+    found = pyadx.explainer(spelling, model.to(dtype))(scans.to(dtype), target=1)
+    assert found.dtype == torch.float32
+    assert torch.isfinite(found).all()
+    tolerance = {torch.float32: 1e-3, torch.float16: 0.3, torch.bfloat16: 2.0}[dtype]
+    assert (found - expected).abs().max() <= tolerance * expected.abs().max()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
+def test_a_gpu_gives_the_same_map(spelling, model, scans):
+    expected = pyadx.explainer(spelling, model)(scans, target=1)
+    found = pyadx.explainer(spelling, model.cuda())(scans.cuda(), target=1)
+    assert found.device.type == "cuda"
+    assert close(found.cpu(), expected)
+
+
+def test_the_sign_is_that_of_the_absolute_map(spelling, model, scans):
+    """A map that keeps the sign is, in absolute value, the map that does not."""
+    if has(spelling, "signed") and not has(spelling, "aggregate"):
+        options = "signed=true", "signed=false"
+    elif has(spelling, "signed"):
+        options = "aggregate=max,signed=true", "aggregate=max,signed=false"
+    elif has(spelling, "rectify"):
+        options = "rectify=none", "rectify=abs"
+    else:
+        pytest.skip("the method has no sign")
+    signed, absolute = (
+        pyadx.explainer(with_option(spelling, own), model)(scans, target=1) for own in options
+    )
+    assert (signed < 0).any()
+    if spelling.startswith("occlusion"):  # between the voxels of a grid it is interpolated
+        signed, absolute = signed[:, 1::3, ::3, ::3], absolute[:, 1::3, ::3, ::3]
+    if has(spelling, "rectify"):  # rectified before it is laid over the scan
+        assert (signed.abs() <= absolute + 1e-6 * absolute.max()).all()
+    else:
+        assert close(signed.abs(), absolute)
+
+
+def test_filling_with_the_scan_itself_changes_nothing(spelling, model, scans):
+    if not has(spelling, "fill"):
+        pytest.skip("the method fills nothing")
+    explain = type(pyadx.explainer(spelling, model))(model, fill=scans[0])
+    assert (explain(scans[0], target=1) == 0).all()
+
+
+def test_a_run_that_was_interrupted_goes_on_with_equal_bytes(spelling, model, scans, tmp_path, monkeypatch):
+    explain = pyadx.explainer(spelling, model)
+    if not explain.resumable:
+        pytest.skip("the method keeps no scores")
+    from pyadx.inference import scorer
+
+    monkeypatch.setattr(scorer, "CHUNK", 5)
+    expected = explain(scans[0], target=1)
+    store = tmp_path / "scores"
+    appended = scorer.ScoreStore.append
+
+    def interrupted(self, scores):
+        appended(self, scores)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(scorer.ScoreStore, "append", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        explain.run(scans[0], target=1, store=store)
+    monkeypatch.setattr(scorer.ScoreStore, "append", appended)
+    with pytest.raises(ValueError, match="resume"):
+        explain.run(scans[0], target=1, store=store)
+    assert torch.equal(explain.run(scans[0], target=1, store=store, resume=True).heatmap, expected)
+
+
+def test_progress_is_shown_on_standard_error_only(spelling, model, scans, capfd):
+    quiet = pyadx.explainer(spelling, model)(scans, target=1)
+    assert capfd.readouterr() == ("", "")
+    shown = pyadx.explainer(spelling, model, progress=True)(scans, target=1)
+    assert torch.equal(shown, quiet)
+    assert capfd.readouterr().out == ""
+
+
+def test_every_option_is_kept_under_its_name_and_takes_what_it_writes(spelling, model):
+    explain = pyadx.explainer(spelling, model)
+    for name, option in explain.spec.method.options.items():
+        value = getattr(explain, name)
+        text = option.kind.write(value)
+        assert option.kind.write(option.parse(text)) == text
+        assert option.help.endswith(".")
+        again = pyadx.explainer(f"{explain.spec.method.name}:{name}={text}", model)
+        assert option.kind.write(getattr(again, name)) == text
+
+
+def test_bad_options_are_refused_before_any_work(spelling, model):
+    name = parse_method(spelling).method.name
+    for option in parse_method(spelling).method.options.values():
+        if option.kind.allowed.startswith("a name"):
+            continue
+        with pytest.raises(ValueError, match=f"{option.name} must be"):
+            parse_method(f"{name}:{option.name}=~~")
+    with pytest.raises(ValueError, match="its options"):
+        pyadx.explainer(f"{name}:nonsense=1", model)
+
+
+@pytest.mark.parametrize(
+    ("volume", "target", "words"),
+    [
+        (torch.zeros(9, 8, 10, dtype=torch.float64), 0, "shape"),
+        (torch.full((1, *SHAPE), torch.nan, dtype=torch.float64), 0, "NaN"),
+        (torch.zeros(1, 1, 0, 8, 10, dtype=torch.float64), 0, "empty"),
+        (torch.zeros(1, *SHAPE, dtype=torch.float32), 0, "float32"),
+        (torch.rand(1, *SHAPE, dtype=torch.float64), 3, "target 3"),
+        (torch.rand(1, *SHAPE, dtype=torch.float64), "CN", "CN"),
+        (torch.rand(1, *SHAPE, dtype=torch.float64), [0, 1], "2 targets for 1 scans"),
+        ("scan.nii.gz", 0, "tensor"),
+    ],
+)
+def test_volumes_and_targets_that_do_not_fit_are_told(spelling, model, volume, target, words):
+    with pytest.raises((ValueError, TypeError), match=words) as raised:
+        pyadx.explainer(spelling, model)(volume, target=target)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_preset_is_made_of_options(spelling):
+    method = parse_method(spelling).method
+    for preset, options in method.presets.items():
+        spec = parse_method(f"{method.name}:{preset}")
+        assert {name: spec.options[name] for name in options} == dict(options)
+
+
+def test_the_result_does_not_share_memory_with_the_scan(spelling, model, scans):
+    heat = pyadx.explainer(spelling, model)(scans, target=1)
+    copy = heat.clone()
+    scans.zero_()
+    assert torch.equal(heat, copy)
