@@ -1,7 +1,6 @@
 """``pyadx reproduce``: the paper's Table 1, Figure 2 and Figure 3 on a cohort, from one command."""
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,12 +13,14 @@ from pyadx.commands.report import ReportRequest, run_report
 from pyadx.commands.settings import PANELS, SETTINGS, Setting
 from pyadx.commands.train import checkpoint_file
 from pyadx.commands.training import TrainingRequest, parse_set_aside
+from pyadx.cores import usable_cores
 from pyadx.data.cohort import Cohort, SplitPlan, plan_splits, read_cohort
 from pyadx.data.derivatives import derivative_file
 from pyadx.data.phantom import is_synthetic
 from pyadx.data.regions import find_labels
 from pyadx.evaluation.costs import costs_markdown
 from pyadx.files import holds_results, replacing
+from pyadx.markdown import markdown_table
 from pyadx.report.panels import check_figures_possible
 from pyadx.training.crossval import round_folder
 
@@ -66,7 +67,7 @@ def run_reproduce(request: ReproduceRequest) -> Path:
     source = request.cohort
     if source is None:
         source = request.out / "phantom"
-        run_phantom(source, _SUBJECTS, request.seed, os.cpu_count() or 1, request.progress)
+        run_phantom(source, _SUBJECTS, request.seed, usable_cores(), request.progress)
     cohort = read_cohort(source, _CLASSES)
     aside = parse_set_aside(request.set_aside, _CLASSES)
     plan = plan_splits(cohort.labels, setting.splits, setting.folds, request.seed, aside)
@@ -199,18 +200,18 @@ def _report(
         "",
         f"Mean and standard deviation (ddof 0) over {setting.splits} x {setting.folds} rounds.",
         "",
-        "| network | grid | epochs | learning rate | AUC | accuracy | training, s per round |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
+    rows = []
     for name, result in trained.items():
         network, summary = setting.networks[name], result.summary
         protocol = asdict(result.protocol)
         seconds = sum(one["seconds"] for one in result.rounds) / len(result.rounds)
         auc, accuracy = (f"{m:.3f} +- {s:.3f}" for m, s in (summary.auc, summary.accuracy))
-        lines.append(
-            f"| {name} | {network.shape}^3 at {network.spacing:g} mm | {protocol['epochs']} | "
-            f"{protocol['learning_rate']:g} | {auc} | {accuracy} | {seconds:.0f} |"
-        )
+        grid = f"{network.shape}^3 at {network.spacing:g} mm"
+        rate = f"{protocol['learning_rate']:g}"
+        rows.append([name, grid, protocol["epochs"], rate, auc, accuracy, f"{seconds:.0f}"])
+    columns = ("network", "grid", "epochs", "learning rate", "AUC", "accuracy", "training, s per round")
+    lines.append(markdown_table(columns, rows, words=2).rstrip())
     windows = ", ".join(
         f"{name} window {one.window}, stride {one.stride}"
         for name, one in setting.networks.items()

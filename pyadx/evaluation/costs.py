@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pyadx.files import replacing
+from pyadx.markdown import markdown_table
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,6 @@ def write_costs(path: Path, rows: Iterable[Cost]) -> None:
 
 def costs_markdown(rows: Iterable[Cost]) -> str:
     """Return the costs as a table."""
-    lines = [
-        "| method | forwards when done plainly | windows or segments scored | seconds per scan |",
-        "| --- | ---: | ---: | ---: |",
-    ]
-    lines += [f"| {c.method} | {c.plain:,.0f} | {c.scored:,.0f} | {c.seconds:.3g} |" for c in rows]
-    return "\n".join(lines) + "\n"
+    columns = ["method", "forwards when done plainly", "windows or segments scored", "seconds per scan"]
+    cells = [(c.method, f"{c.plain:,.0f}", f"{c.scored:,.0f}", f"{c.seconds:.3g}") for c in rows]
+    return markdown_table(columns, cells)

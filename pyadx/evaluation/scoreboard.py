@@ -10,6 +10,7 @@ import numpy as np
 from pyadx.evaluation.curves import PrecisionRecall, precision_recall
 from pyadx.evaluation.region_scores import RegionScore, bootstrap_mean, evaluated_voxels, region_score
 from pyadx.files import replacing
+from pyadx.markdown import markdown_table
 
 
 @dataclass(frozen=True)
@@ -110,35 +111,29 @@ def scoreboard_markdown(board: Scoreboard, curves: Mapping[str, Mapping[str, Pre
     Average precision: pooled over the voxels of all scans, then the mean over scans with its 95% bootstrap
     interval; the other figures: means over scans.
     """
-    regions = board.regions
-    lines = ["Average precision: pooled; mean over scans [95% bootstrap interval].", ""]
-    lines += _head(["method", *regions])
+    columns = ["method", *board.regions]
+    rows = []
     for method in board.methods:
         cells = []
-        for region in regions:
+        for region in board.regions:
             values = board.values(method, region, "average_precision")
             low, high = bootstrap_mean(values)
             pooled = curves[method][region].average_precision
             cells.append(f"{pooled:.3f}; {np.mean(values):.3f} [{low:.3f}, {high:.3f}]")
-        lines.append(_row([method, *cells]))
-    chance = [curves[board.methods[0]][region].prevalence for region in regions]
-    lines.append(_row(["prevalence (a random map)", *(f"{value:.3f}" for value in chance)]))
+        rows.append([method, *cells])
+    chance = [curves[board.methods[0]][region].prevalence for region in board.regions]
+    rows.append(["prevalence (a random map)", *(f"{value:.3f}" for value in chance)])
+    words = "Average precision: pooled; mean over scans [95% bootstrap interval]."
+    parts = [f"{words}\n\n{markdown_table(columns, rows)}"]
     titles = {
         "pointing": "Pointing game: share of scans whose strongest voxel lies in the region.",
         "relevance_mass": "Relevance mass: share of the heatmap's sum in the region.",
         "relevance_rank": "Relevance rank: share of the region among as many strongest voxels.",
     }
     for figure, words in titles.items():
-        lines += ["", words, "", *_head(["method", *regions])]
-        for method in board.methods:
-            means = [np.mean(board.values(method, region, figure)) for region in regions]
-            lines.append(_row([method, *(f"{mean:.3f}" for mean in means)]))
-    return "\n".join(lines) + "\n"
-
-
-def _head(cells: list[str]) -> list[str]:
-    return [_row(cells), _row(["---", *["---:"] * (len(cells) - 1)])]
-
-
-def _row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+        rows = [
+            [method, *(f"{np.mean(board.values(method, region, figure)):.3f}" for region in board.regions)]
+            for method in board.methods
+        ]
+        parts.append(f"{words}\n\n{markdown_table(columns, rows)}")
+    return "\n".join(parts)

@@ -1,6 +1,6 @@
 """How many threads the native core takes."""
 
-import os
+from pyadx.cores import usable_cores
 
 
 def thread_count(threads: int | None) -> int:
@@ -12,8 +12,7 @@ def thread_count(threads: int | None) -> int:
         If the number is not positive.
     """
     if threads is None:
-        affinity = getattr(os, "sched_getaffinity", None)
-        return len(affinity(0)) if affinity else os.cpu_count() or 1
+        return usable_cores()
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise ValueError(f"threads must be a positive integer, got {threads!r}")
     return threads

@@ -7,6 +7,9 @@ import pytest
 
 from pyadx.evaluation.costs import costs, costs_markdown, write_costs
 from pyadx.evaluation.scoreboard import Scoreboard, scoreboard_markdown, write_scores
+from pyadx.explainers.base import SinglePass
+from pyadx.explainers.occlusion import OcclusionReport
+from pyadx.explainers.supervoxels import SupervoxelReport
 
 metrics = pytest.importorskip("sklearn.metrics")
 
@@ -65,11 +68,15 @@ def test_a_region_that_one_subject_lacks_is_pooled_over_the_others(board, cases)
 
 
 def test_costs_count_what_a_plain_run_would_take(tmp_path):
+    def sidecar(report, seconds):
+        facts = {"evaluations": report.evaluations, "evaluated": report.evaluated}
+        return {"report": facts, "seconds": {"explain": seconds}}
+
     facts = [
-        ("box", {"occlusion": {"windows": 100, "regions_scored": 30}, "seconds": {"explain": 2.0}}),
-        ("box", {"occlusion": {"windows": 200, "regions_scored": 50}, "seconds": {"explain": 4.0}}),
-        ("sv", {"supervoxels": {"pairs": 90, "incremental": 20, "full": 3}, "seconds": {"explain": 1.0}}),
-        ("cam", {"seconds": {"explain": 0.5}}),
+        ("box", sidecar(OcclusionReport("full", windows=100, regions=40, scored=30), 2.0)),
+        ("box", sidecar(OcclusionReport("full", windows=200, regions=50, scored=50), 4.0)),
+        ("sv", sidecar(SupervoxelReport(2, pairs=90, nodes=40, skipped=17, incremental=20, full=3), 1.0)),
+        ("cam", sidecar(SinglePass(), 0.5)),
     ]
     box, sv, cam = costs(facts)
     assert (box.plain, box.scored, box.seconds, box.scans) == (150, 40, 3, 2)
