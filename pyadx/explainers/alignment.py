@@ -6,71 +6,92 @@ from torch import Tensor, nn
 
 from pyadx import ops
 from pyadx.explainers.options import Align, MapOptions
-from pyadx.inference.receptive_field import UntraceableError, layer_geometry
+from pyadx.inference.errors import UntraceableError
+from pyadx.inference.receptive_field import Geometry, layer_geometry
 
 
-def placement(
-    model: nn.Module, layer: str, cells: Sequence[int], voxels: Sequence[int], align: Align
-) -> tuple[list[float], list[float]]:
-    """Scale and offset per axis: voxel ``v`` reads the map at ``scale * v + offset``.
+class Placement:
+    """Where the cells of layers lie on a scan, worked out once for a layer and a shape of scans.
 
     Parameters
     ----------
-    model : torch.nn.Module
-        The model that the layer belongs to.
-    layer : str
-        Dotted name of the layer.
-    cells, voxels : sequence of int
-        Spatial shape of the layer's map and of the scan.
     align : {"stretch", "receptive_field"}
         ``stretch`` lays the map over the whole scan, as the paper and MONAI do. ``receptive_field``
         puts every cell at the centre of the voxels that it sees; outside the range of the centres
         the map is clamped.
-
-    Raises
-    ------
-    ValueError
-        If the geometry of the layer cannot be worked out.
     """
-    if align == "stretch":
-        return ops.stretch(cells, voxels)
-    try:
-        geometry = layer_geometry(model, layer)
-    except UntraceableError as error:
-        raise ValueError(
-            f"align='receptive_field' is not possible for layer {layer!r}: {error}; use align='stretch'"
-        ) from None
-    scale = [1.0 / stride for stride in geometry.stride]
-    return scale, [-o * s for o, s in zip(geometry.offset, scale, strict=True)]
+
+    def __init__(self, align: Align) -> None:
+        self.align = align
+        self._kept: dict[object, Geometry] = {}
+
+    def axes(
+        self, model: nn.Module, layer: str, cells: Sequence[int], scan: Tensor
+    ) -> tuple[list[float], list[float]]:
+        """Return scale and offset per axis: voxel ``v`` reads the map at ``scale * v + offset``.
+
+        Parameters
+        ----------
+        model : torch.nn.Module
+            The model that the layer belongs to, in evaluation mode.
+        layer : str
+            Dotted name of the layer.
+        cells : sequence of int
+            Spatial shape of the layer's map.
+        scan : Tensor
+            ``[C, D, H, W]``; only its shape, dtype and device matter.
+
+        Raises
+        ------
+        ValueError
+            If the geometry of the layer cannot be worked out.
+        """
+        if self.align == "stretch":
+            return ops.stretch(cells, scan.shape[1:])
+        key = (model, layer, scan.shape, scan.dtype, scan.device)
+        if key not in self._kept:
+            try:
+                self._kept[key] = layer_geometry(model, layer, scan)
+            except UntraceableError as error:
+                raise ValueError(
+                    f"align='receptive_field' is not possible for layer {layer!r}: {error}; "
+                    "use align='stretch'"
+                ) from None
+        geometry = self._kept[key]
+        scale = [1.0 / stride for stride in geometry.stride]
+        return scale, [-o * s for o, s in zip(geometry.offset, scale, strict=True)]
 
 
 def activation_map(
+    placement: Placement,
     model: nn.Module,
     layer: str,
     features: Tensor,
     weights: Tensor,
-    voxels: Sequence[int],
+    scans: Tensor,
     options: MapOptions,
 ) -> Tensor:
     """Return the rectified weighted sum of a layer's maps, laid over the scan.
 
     Parameters
     ----------
+    placement : Placement
+        How the sum is laid over the scan.
     model : torch.nn.Module
         The model that the layer belongs to.
     layer : str
         Dotted name of the layer.
     features, weights : Tensor
         ``[B, K, d, h, w]`` and ``[B, K]``.
-    voxels : sequence of int
-        Spatial shape ``D, H, W`` of the scan.
+    scans : Tensor
+        ``[B, C, D, H, W]``; only shape, dtype and device matter.
     options : MapOptions
-        How the sum is rectified and laid over the scan.
+        How the sum is rectified.
 
     Returns
     -------
     Tensor
         float32 ``[B, D, H, W]``.
     """
-    scale, offset = placement(model, layer, features.shape[2:], voxels, options.align)
-    return ops.weighted_cam(features, weights, voxels, options.rectify, scale, offset).float()
+    scale, offset = placement.axes(model, layer, features.shape[2:], scans[0])
+    return ops.weighted_cam(features, weights, scans.shape[2:], options.rectify, scale, offset).float()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from pyadx.explainers.alignment import activation_map
+from pyadx.explainers.alignment import Placement, activation_map
 from pyadx.explainers.base import Explainer, Explanation, SinglePass
 from pyadx.explainers.batches import over_scans
 from pyadx.explainers.options import MapOptions
@@ -54,6 +54,9 @@ class CAM(Explainer):
         Scans per pass; halved when memory runs out.
     progress : bool
         Show a progress bar.
+    keep_trace : bool
+        With ``align="receptive_field"``: trace the model at the first call only. Set it for many calls with
+        a model that does not change in between.
 
     Raises
     ------
@@ -70,12 +73,15 @@ class CAM(Explainer):
         score: ScoreOption = "logit",
         batch_size: BatchSize = "auto",
         progress: bool = False,
+        keep_trace: bool = False,
     ) -> None:
         self._run = MapOptions(score, batch_size, progress, rectify, align)
         self.model = model
         self.rectify = rectify
         self.align = align
         self.score = score
+        self.keep_trace = keep_trace
+        self._placement = Placement(align)
         self._head: GapHead | None = None
 
     def run(self, volume: Tensor, target: Target = None) -> Explanation:
@@ -100,6 +106,8 @@ class CAM(Explainer):
             If the volume or target does not fit, or the model has no such output layer.
         """
         volume = check_volume(volume, self.model)
+        if not self.keep_trace:
+            self._placement = Placement(self.align)
         forward = Forward(self.model)
         with evaluation_mode(self.model), torch.no_grad():
             if self._head is None:
@@ -117,8 +125,9 @@ class CAM(Explainer):
                 outputs = check_outputs(forward(scans), scans.shape[0])
             features = captured.features
             weights = self._weights(head.rows(), outputs, target)
-            shape = scans.shape[2:]
-            heat = activation_map(self.model, head.layer, features, weights, shape, self._run)
+            heat = activation_map(
+                self._placement, self.model, head.layer, features, weights, scans, self._run
+            )
             return heat, outputs
 
         return explain

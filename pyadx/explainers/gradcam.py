@@ -6,7 +6,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from pyadx.explainers.alignment import activation_map
+from pyadx.explainers.alignment import Placement, activation_map
 from pyadx.explainers.base import Explainer, Explanation, SinglePass
 from pyadx.explainers.batches import over_scans
 from pyadx.explainers.option_kinds import NAME, optional
@@ -59,6 +59,9 @@ class GradCAM(Explainer):
         Scans per pass; halved when memory runs out.
     progress : bool
         Show a progress bar.
+    keep_trace : bool
+        With ``align="receptive_field"``: trace the model at the first call only. Set it for many calls with
+        a model that does not change in between.
 
     Raises
     ------
@@ -78,12 +81,15 @@ class GradCAM(Explainer):
         score: ScoreOption = "logit",
         batch_size: BatchSize = "auto",
         progress: bool = False,
+        keep_trace: bool = False,
     ) -> None:
         self._run = MapOptions(score, batch_size, progress, rectify, align)
         self.model = model
         self.rectify = rectify
         self.align = align
         self.score = score
+        self.keep_trace = keep_trace
+        self._placement = Placement(align)
         self.layer = layer if layer is not None else _default_layer(model)
         find_layer(model, self.layer)
 
@@ -110,6 +116,8 @@ class GradCAM(Explainer):
         """
         with torch.inference_mode(False):
             volume = check_volume(volume, self.model)
+            if not self.keep_trace:
+                self._placement = Placement(self.align)
             forward = Forward(self.model)
             with evaluation_mode(self.model):
                 explain = self._explainer(forward)
@@ -127,8 +135,9 @@ class GradCAM(Explainer):
                 features = captured.features
                 scores = class_score(outputs, resolve_target(target, outputs, self.model), self._run.score)
                 weights = self._weights(scores, features)
-            shape = scans.shape[2:]
-            heat = activation_map(self.model, self.layer, features, weights, shape, self._run)
+            heat = activation_map(
+                self._placement, self.model, self.layer, features, weights, scans, self._run
+            )
             return heat, outputs.detach()
 
         return explain

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from pyadx.inference.engine import LEAST_GAIN, Engine
+from pyadx.inference.errors import UntraceableError
 from pyadx.inference.full import FullScorer
 from pyadx.inference.incremental.scorer import IncrementalScorer, Precision
 from pyadx.inference.incremental.trace import Trace, trace
 from pyadx.inference.progress import progress_bar
-from pyadx.inference.receptive_field import UntraceableError
 from pyadx.inference.regions import Regions
 from pyadx.inference.scorer import Scorer
 from pyadx.inference.segments import distinct_segments

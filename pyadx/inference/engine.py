@@ -6,10 +6,10 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
+from pyadx.inference.errors import UntraceableError
 from pyadx.inference.full import FullScorer
 from pyadx.inference.incremental.scorer import IncrementalScorer, Precision
 from pyadx.inference.incremental.trace import Trace, trace
-from pyadx.inference.receptive_field import UntraceableError
 from pyadx.inference.regions import Regions
 from pyadx.inference.scorer import Scorer
 

@@ -2,83 +2,56 @@
 
 Cell ``i`` of a feature map along one axis sees a range of voxels whose centre is
 ``offset + stride * i``. The two numbers follow from the kernels, strides, paddings and dilations on the
-way to the layer (Dumoulin and Visin, 2016, section on receptive field arithmetic); the way is found by
-tracing the model with ``torch.fx``.
+way to the layer (Dumoulin and Visin, 2016, section on receptive field arithmetic); the way is that of the
+traced model.
 """
 
-import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import fx, nn
+from torch import Tensor, fx, nn
+
+from pyadx.inference.capture import find_layer
+from pyadx.inference.errors import UntraceableError
+from pyadx.inference.incremental.trace import Trace, aten, functional, trace, triple, with_defaults
+
+Axes = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Geometry:
     """Centre of a layer's cells on the scan: ``offset + stride * i`` voxels, one value per axis."""
 
-    stride: tuple[float, float, float]
-    offset: tuple[float, float, float]
+    stride: Axes = (1.0, 1.0, 1.0)
+    offset: Axes = (0.0, 0.0, 0.0)
 
-    def window(
-        self,
-        kernel: Sequence[int],
-        stride: Sequence[int],
-        padding: Sequence[float],
-        dilation: Sequence[int],
-    ) -> "Geometry":
-        """Return the geometry after a sliding window with the given sizes."""
-        offsets = (
-            o + s * (d * (k - 1) / 2 - p)
-            for o, s, k, p, d in zip(self.offset, self.stride, kernel, padding, dilation, strict=True)
-        )
-        strides = (s * t for s, t in zip(self.stride, stride, strict=True))
-        return Geometry(_triple(strides), _triple(offsets))
+    def after(self, stride: Sequence[float], shift: Sequence[float]) -> "Geometry":
+        """Return the geometry of a map whose cell ``i`` lies at cell ``shift + stride * i`` of this one."""
+        offset = tuple(o + s * t for o, s, t in zip(self.offset, self.stride, shift, strict=True))
+        steps = tuple(s * t for s, t in zip(self.stride, stride, strict=True))
+        return Geometry(_axes(steps), _axes(offset))
 
 
-class UntraceableError(ValueError):
-    """The position of a layer's cells cannot be worked out; the message says why."""
-
-
-def _triple(values: Any) -> tuple[Any, Any, Any]:
-    if isinstance(values, int | float):
-        return (values, values, values)
-    a, b, c = values
-    return (a, b, c)
-
-
-_WINDOW_MODULES = (nn.Conv3d, nn.MaxPool3d, nn.AvgPool3d)
-_CELLWISE_MODULES: tuple[type[nn.Module], ...] = (
-    nn.BatchNorm3d, nn.InstanceNorm3d, nn.GroupNorm, nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU,
-    nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Sigmoid, nn.Tanh, nn.Softplus,
-    nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Dropout, nn.Dropout3d, nn.AlphaDropout,
-    nn.FeatureAlphaDropout,
-)  # fmt: skip
-_CELLWISE_FUNCTIONS: set[Callable[..., Any]] = {
-    F.relu, F.relu6, F.leaky_relu, F.elu, F.gelu, F.silu, F.mish, F.sigmoid, F.tanh, F.softplus,
-    F.hardswish, F.dropout, F.dropout3d, F.batch_norm, F.instance_norm, F.group_norm, torch.relu,
-    torch.sigmoid, torch.tanh,
-}  # fmt: skip
-_COMBINING_FUNCTIONS: set[Callable[..., Any]] = {
-    operator.add, operator.iadd, operator.sub, operator.mul, operator.imul, operator.truediv,
-    torch.add, torch.sub, torch.mul, torch.div, torch.cat, torch.maximum, torch.minimum,
-}  # fmt: skip
-_CELLWISE_METHODS = {"contiguous", "relu", "relu_", "sigmoid", "tanh", "clone", "float", "to"}
-_COMBINING_METHODS = {"add", "add_", "sub", "mul", "mul_", "div"}
-
-
-def layer_geometry(model: nn.Module, layer: str) -> Geometry:
+def layer_geometry(
+    model: nn.Module,
+    layer: str,
+    volume: Tensor,
+    tracer: Callable[[nn.Module, Tensor], Trace] = trace,
+) -> Geometry:
     """Work out where the cells of a layer lie.
 
     Parameters
     ----------
     model : torch.nn.Module
-        Any model that ``torch.fx`` can trace.
+        In evaluation mode; any model that ``torch.export`` can trace.
     layer : str
-        Dotted name of a submodule.
+        Dotted name of a submodule; of its last run, if it runs more than once.
+    volume : Tensor
+        ``[C, D, H, W]``; only its shape, dtype and device matter.
+    tracer : callable
+        Traces the model, as `pyadx.inference.incremental.trace.trace` does.
 
     Returns
     -------
@@ -91,104 +64,144 @@ def layer_geometry(model: nn.Module, layer: str) -> Geometry:
         A ``ValueError``: the model cannot be traced, the layer is not on the traced way, or an
         operation on the way has no fixed geometry; the message names it.
     """
+    handle = find_layer(model, layer).register_forward_hook(_mark)
     try:
-        graph = fx.Tracer().trace(model)
-    except Exception as error:  # tracing runs the user's code, which may raise anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UntraceableError(f"torch.fx cannot trace the model: {reason}") from None
-    walk = _Walk(dict(model.named_modules()))
+        traced = tracer(model, volume)
+    finally:
+        handle.remove()
+    found: dict[fx.Node, Geometry | str] = {traced.input: Geometry()}
     wanted: fx.Node | None = None
-    for node in graph.nodes:
-        walk.visit(node)
-        if (node.op == "call_module" and node.target == layer) or any(
-            _path(entry) == layer for entry in _module_stack(node)
-        ):
+    for node in traced.nodes:
+        sources = [source for source in node.all_input_nodes if source not in traced.constants]
+        found[node] = _geometry_after(node, [found[s] for s in sources if s in found])
+        if layer in _module_paths(node):
             wanted = node
     if wanted is None:
         raise UntraceableError(f"layer {layer!r} does not appear in the traced model")
-    found = walk.geometry[wanted]
-    if isinstance(found, Geometry):
-        return found
-    raise UntraceableError(found)
+    geometry = found[wanted]
+    if isinstance(geometry, Geometry):
+        return geometry
+    raise UntraceableError(geometry)
 
 
-def _module_stack(node: fx.Node) -> list[Any]:
-    return list((node.meta.get("nn_module_stack") or {}).values())
+def _mark(module: nn.Module, arguments: object, output: object) -> object:
+    """Copy what a layer gives, so that the graph shows layers that compute nothing, such as an identity."""
+    return output.clone() if isinstance(output, Tensor) else output
 
 
-def _path(entry: Any) -> str:
-    return entry[0] if isinstance(entry, tuple) else str(entry)
+def _module_paths(node: fx.Node) -> set[str]:
+    """Return the dotted names of the modules that an operation runs in."""
+    return {str(path) for path, _ in (node.meta.get("nn_module_stack") or {}).values()}
 
 
-class _Walk:
-    """Follows the geometry through a traced graph; a string says why a node has none."""
-
-    def __init__(self, modules: dict[str, nn.Module]) -> None:
-        self.modules = modules
-        self.geometry: dict[fx.Node, Geometry | str] = {}
-
-    def visit(self, node: fx.Node) -> None:
-        self.geometry[node] = self._after(node)
-
-    def _after(self, node: fx.Node) -> Geometry | str:
-        if node.op == "placeholder":
-            return Geometry((1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
-        inputs = [self.geometry[parent] for parent in node.all_input_nodes]
-        known = [g for g in inputs if isinstance(g, Geometry)]
-        if not inputs:
-            return f"{node.format_node()} does not depend on the scan"
-        if len(known) < len(inputs):
-            return next(g for g in inputs if isinstance(g, str))
-        if node.op == "call_module":
-            return self._after_module(self.modules[str(node.target)], str(node.target), known[0])
-        if node.op == "call_function":
-            return self._after_function(node, known)
-        if node.op == "call_method":
-            if node.target in _CELLWISE_METHODS:
-                return known[0]
-            if node.target in _COMBINING_METHODS:
-                return _agreed(known, str(node.target))
-            return f"the method {node.target!r} has no fixed geometry"
-        return known[0]
-
-    def _after_module(self, module: nn.Module, name: str, before: Geometry) -> Geometry | str:
-        if isinstance(module, _WINDOW_MODULES):
-            kernel = _triple(module.kernel_size)
-            dilation = _triple(getattr(module, "dilation", 1))
-            padding = _padding(module.padding, kernel, dilation)
-            return before.window(kernel, _triple(module.stride), padding, dilation)
-        if isinstance(module, _CELLWISE_MODULES):
-            return before
-        return f"the module {name!r} ({type(module).__name__}) has no fixed geometry"
-
-    def _after_function(self, node: fx.Node, known: list[Geometry]) -> Geometry | str:
-        function: Any = node.target
-        if function in _CELLWISE_FUNCTIONS:
+def _geometry_after(node: fx.Node, before: Sequence[Geometry | str]) -> Geometry | str:
+    """Return the geometry of an operation's result; a string says why it has none."""
+    target: Any = functional(node.target)
+    name = getattr(node.target, "__name__", str(node.target))
+    if not before:
+        return f"{name} does not depend on the scan"
+    known = [geometry for geometry in before if isinstance(geometry, Geometry)]
+    if len(known) < len(before):
+        return next(geometry for geometry in before if isinstance(geometry, str))
+    if any(geometry != known[0] for geometry in known):
+        return f"{name} combines maps whose cells lie at different places"
+    if target in _MOVES:
+        return _MOVES[target](known[0], node)
+    if target in _CELLWISE or torch.Tag.pointwise in getattr(target, "tags", ()):
+        value = node.meta.get("val")
+        if isinstance(value, Tensor) and value.dim() == 5:
             return known[0]
-        if function in _COMBINING_FUNCTIONS:
-            return _agreed(known, function.__name__)
-        if function in (F.max_pool3d, F.avg_pool3d):
-            kernel = _triple(_argument(node, 1, "kernel_size", None))
-            stride = _argument(node, 2, "stride", None)
-            padding = _triple(_argument(node, 3, "padding", 0))
-            dilation = _triple(_argument(node, 4, "dilation", 1) if function is F.max_pool3d else 1)
-            return known[0].window(kernel, _triple(stride or kernel), padding, dilation)
-        return f"the function {getattr(function, '__name__', function)!r} has no fixed geometry"
+    return f"{name} has no fixed geometry"
 
 
-def _argument(node: fx.Node, position: int, name: str, default: Any) -> Any:
-    return node.args[position] if len(node.args) > position else node.kwargs.get(name, default)
-
-
-def _padding(padding: Any, kernel: Sequence[int], dilation: Sequence[int]) -> tuple[Any, ...]:
-    if padding == "valid":
-        return (0, 0, 0)
+def _convolution(before: Geometry, node: fx.Node) -> Geometry:
+    # input, weight, bias, stride, padding, dilation, groups
+    arguments = with_defaults(node.args, (None, None, None, 1, 0, 1, 1))
+    kernel = triple(arguments[1].meta["val"].shape[2:])
+    padding, dilation = arguments[4], triple(arguments[5])
     if padding == "same":  # an even remainder goes to the far side
-        return tuple((d * (k - 1)) // 2 for k, d in zip(kernel, dilation, strict=True))
-    return _triple(padding)
+        padding = [d * (k - 1) // 2 for k, d in zip(kernel, dilation, strict=True)]
+    elif padding == "valid":
+        padding = 0
+    return _window(before, kernel, triple(arguments[3]), triple(padding), dilation)
 
 
-def _agreed(known: list[Geometry], name: str) -> Geometry | str:
-    if all(g == known[0] for g in known):
-        return known[0]
-    return f"{name!r} combines maps whose cells lie at different places"
+def _max_pool(before: Geometry, node: fx.Node) -> Geometry:
+    # input, kernel, stride, padding, dilation, ceil_mode
+    _, kernel, stride, padding, dilation, _ = with_defaults(node.args, (None, None, None, 0, 1, False))
+    return _window(before, triple(kernel), triple(stride or kernel), triple(padding), triple(dilation))
+
+
+def _average_pool(before: Geometry, node: fx.Node) -> Geometry:
+    # input, kernel, stride, padding, and others
+    _, kernel, stride, padding = with_defaults(node.args, (None, None, None, 0))[:4]
+    return _window(before, triple(kernel), triple(stride or kernel), triple(padding), (1, 1, 1))
+
+
+def _window(
+    before: Geometry,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> Geometry:
+    """Return the geometry after a sliding window."""
+    shift = [d * (k - 1) / 2 - p for k, p, d in zip(kernel, padding, dilation, strict=True)]
+    return before.after(stride, shift)
+
+
+def _resize(before: Geometry, node: fx.Node) -> Geometry | str:
+    """Nearest and trilinear resizing with cell centres: cell ``i`` lies at ``(i + 0.5) / scale - 0.5``."""
+    source = node.all_input_nodes[0].meta["val"].shape[2:]
+    result = node.meta["val"].shape[2:]
+    if functional(node.target) is aten.upsample_trilinear3d.vec and node.args[2]:  # align_corners
+        return f"{node.target} with align_corners has no fixed geometry"
+    steps = [int(n) / int(m) for n, m in zip(source, result, strict=True)]
+    return before.after(steps, [(step - 1) / 2 for step in steps])
+
+
+def _pad(before: Geometry, node: fx.Node) -> Geometry | str:
+    amounts: Any = node.args[1]
+    if len(amounts) > 6 and any(amounts[6:]):
+        return f"{node.target} pads channels"
+    low = [*amounts[0:6:2], 0, 0, 0][:3][::-1]  # the last axis comes first
+    return before.after((1, 1, 1), [-n for n in low])
+
+
+def _slice(before: Geometry, node: fx.Node) -> Geometry | str:
+    # input, axis, start, end, step
+    _, axis, start, _, step = with_defaults(node.args, (None, 0, None, None, 1))
+    if axis < 2:
+        return before
+    length = int(node.all_input_nodes[0].meta["val"].shape[axis])
+    first = min(max((start or 0) + (length if (start or 0) < 0 else 0), 0), length)
+    steps, shift = [1, 1, 1], [0, 0, 0]
+    steps[axis - 2], shift[axis - 2] = step, first
+    return before.after(steps, shift)
+
+
+_MOVES: dict[Any, Callable[[Geometry, fx.Node], Geometry | str]] = {
+    aten.conv3d.default: _convolution,
+    aten.conv3d.padding: _convolution,
+    aten.max_pool3d.default: _max_pool,
+    aten.avg_pool3d.default: _average_pool,
+    aten.upsample_nearest3d.vec: _resize,
+    aten.upsample_trilinear3d.vec: _resize,
+    aten.constant_pad_nd.default: _pad,
+    aten.pad.default: _pad,
+    aten.slice.Tensor: _slice,
+}
+# Normalisation moves no cell, whatever it looks at; the others are composite and carry no tag.
+_CELLWISE = {
+    aten.batch_norm.default, aten.instance_norm.default, aten.group_norm.default, aten.cat.default,
+    aten.dropout.default, aten.feature_dropout.default, aten.alpha_dropout.default,
+    aten.feature_alpha_dropout.default, aten.clone.default, aten.contiguous.default, aten.to.dtype,
+    aten.to.device,
+    aten.selu.default, aten.relu6.default, aten.square.default, aten.prelu.default, aten.softmax.int,
+    aten.expand.default, aten._assert_tensor_metadata.default,
+}  # fmt: skip
+
+
+def _axes(values: Sequence[float]) -> Axes:
+    z, y, x = (float(n) for n in values)
+    return z, y, x

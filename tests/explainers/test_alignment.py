@@ -3,7 +3,7 @@ import torch
 from networks import Plain, randomised
 
 from pyadx import GradCAM, models
-from pyadx.explainers.alignment import placement
+from pyadx.explainers.alignment import Placement
 
 
 def test_receptive_field_alignment_puts_an_impulse_where_it_was():
@@ -22,14 +22,17 @@ def test_receptive_field_alignment_puts_an_impulse_where_it_was():
 
 
 def test_stretch_covers_the_whole_scan():
-    scale, offset = placement(torch.nn.Identity(), "", (3, 3, 3), (110, 110, 110), "stretch")
+    scan = torch.zeros(1, 110, 110, 110)
+    scale, offset = Placement("stretch").axes(torch.nn.Identity(), "", (3, 3, 3), scan)
     assert scale == pytest.approx([3 / 110] * 3)
     assert [s * 54.5 + o for s, o in zip(scale, offset, strict=True)] == pytest.approx([1.0] * 3)
 
 
 def test_vggnet_cells_are_placed_by_their_receptive_fields():
-    model = models.build("vggnet")
-    scale, offset = placement(model, "conv4c", (3, 3, 3), (110, 110, 110), "receptive_field")
+    scan = torch.zeros(1, 110, 110, 110)
+    scale, offset = Placement("receptive_field").axes(
+        models.build("vggnet").eval(), "conv4c", (3, 3, 3), scan
+    )
     for cell, voxel in ((0, 45.5), (1, 53.5), (2, 61.5)):
         assert scale[0] * voxel + offset[0] == pytest.approx(cell)
 

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pyadx import models
-from pyadx.inference.receptive_field import UntraceableError, layer_geometry
+from pyadx.inference.errors import UntraceableError
+from pyadx.inference.receptive_field import layer_geometry
 
 # Offset and stride of the cells of the paper's layers, as stated for the published networks.
 PAPER = [
@@ -21,7 +22,7 @@ PAPER = [
 
 @pytest.mark.parametrize(("name", "layer", "offset", "stride"), PAPER)
 def test_paper_layers(name, layer, offset, stride):
-    geometry = layer_geometry(models.build(name), layer)
+    geometry = layer_geometry(models.build(name).eval(), layer, torch.zeros(1, 110, 110, 110))
     assert geometry.offset == (offset,) * 3
     assert geometry.stride == (stride,) * 3
 
@@ -57,8 +58,9 @@ def test_random_chains_agree_with_gradients(steps):
         else:
             layers.append(nn.AvgPool3d((kernel, 1, 1), (stride, 1, 1), (padding, 0, 0)))
     model = nn.Sequential(*layers)
-    geometry = layer_geometry(model, str(len(layers) - 1))
     length = 400
+    volume = torch.zeros(1, length, 5, 5, dtype=torch.float64)
+    geometry = layer_geometry(model, str(len(layers) - 1), volume)
     cells = model(torch.zeros(1, 1, length, 5, 5, dtype=torch.float64)).shape[2]
     cell = cells // 2
     expected = geometry.offset[0] + geometry.stride[0] * cell
@@ -85,10 +87,67 @@ class Functional(nn.Module):
 
 
 def test_functional_code_and_nested_blocks_are_followed():
-    geometry = layer_geometry(Functional(), "block")
+    volume = torch.zeros(1, 16, 16, 16)
+    geometry = layer_geometry(Functional().eval(), "block", volume)
     assert (geometry.offset, geometry.stride) == ((0, 0, 0), (1, 1, 1))
-    with pytest.raises(UntraceableError, match="Upsample"):
-        layer_geometry(Functional(), "after")
+    # Halved twice to cells of 4 voxels, and resized to cells of 2.
+    geometry = layer_geometry(Functional().eval(), "after", volume)
+    assert (geometry.offset, geometry.stride) == ((-0.5, -0.5, -0.5), (2, 2, 2))
+
+
+class Moves(nn.Module):
+    """A convolution, some move, a layer that computes nothing, and code that torch.fx cannot read."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.conv = nn.Conv3d(1, 1, 3, padding=1)
+        nn.init.constant_(self.conv.weight, 1.0)
+        self.end = nn.Identity()
+        self.how = how
+
+    def forward(self, x):
+        x = self.conv(x)
+        if len(x.shape) == 5:  # torch.fx cannot decide this
+            x = self.how(x)
+        return self.end(x)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        lambda x: F.pad(x, (0, 0, 0, 0, 3, 1)),
+        lambda x: x[:, :, 4:],
+        lambda x: x[:, :, -30:-5],
+        lambda x: x[:, :, 1::3],
+        lambda x: F.interpolate(x, scale_factor=2.0, mode="nearest"),
+        lambda x: F.interpolate(x, size=(20, 5, 5), mode="trilinear"),
+        lambda x: F.prelu(x, torch.ones(1, dtype=x.dtype)) + x.square() * 0,
+    ],
+    ids=["pad", "crop", "crop from the end", "every third", "nearest", "trilinear", "pointwise"],
+)
+def test_maps_that_are_moved_or_resized_agree_with_gradients(how):
+    model = Moves(how).double().eval()
+    length = 40
+    geometry = layer_geometry(model, "end", torch.zeros(1, length, 5, 5, dtype=torch.float64))
+    cells = model(torch.zeros(1, 1, length, 5, 5, dtype=torch.float64)).shape[2]
+    # Resized cells lie between those that they are made of, on either side of one.
+    cell = cells // 2
+    centres = [seen_centre(model, length, cell + step) for step in range(2)]
+    expected = [geometry.offset[0] + geometry.stride[0] * (cell + step) for step in range(2)]
+    assert sum(centres) / 2 == pytest.approx(sum(expected) / 2, abs=0.26)
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        (lambda x: x.transpose(2, 3), "transpose"),
+        (lambda x: x + F.pad(x, (0, 0, 0, 0, 1, 0))[:, :, :-1], "different places"),
+        (lambda x: F.adaptive_avg_pool3d(x, 3), "adaptive_avg_pool3d"),
+    ],
+)
+def test_operations_without_a_fixed_geometry_are_named(how, words):
+    with pytest.raises(UntraceableError, match=words):
+        layer_geometry(Moves(how).eval(), "end", torch.zeros(1, 40, 5, 5))
 
 
 def test_control_flow_on_values_is_told():
@@ -100,5 +159,11 @@ def test_control_flow_on_values_is_told():
         def forward(self, x):
             return self.conv(x) if x.sum() > 0 else self.conv(-x)
 
-    with pytest.raises(UntraceableError, match=r"torch\.fx cannot trace"):
-        layer_geometry(Branches(), "conv")
+    with pytest.raises(UntraceableError, match=r"torch\.export cannot trace"):
+        layer_geometry(Branches().eval(), "conv", torch.zeros(1, 9, 9, 9))
+
+
+def test_the_model_is_left_as_it_was():
+    model = Functional().eval()
+    layer_geometry(model, "after", torch.zeros(1, 16, 16, 16))
+    assert not any(module._forward_hooks for module in model.modules())

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from pyadx import ops
 from pyadx.inference.batching import BatchSize, in_batches
+from pyadx.inference.errors import UntraceableError
 from pyadx.inference.incremental.boxes import extents
 from pyadx.inference.incremental.program import Plan, Program
 from pyadx.inference.incremental.trace import Trace, trace
 from pyadx.inference.model_state import evaluation_mode, tensor_float
-from pyadx.inference.receptive_field import UntraceableError
 from pyadx.inference.regions import Regions
 from pyadx.inference.score import Score, Target, check_outputs
 from pyadx.inference.scorer import Scorer

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export import Dim, ExportedProgram
 
-from pyadx.inference.receptive_field import UntraceableError
+from pyadx.inference.errors import UntraceableError
 
 aten = torch.ops.aten
 
