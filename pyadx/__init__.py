@@ -3,10 +3,18 @@
 Research software, not a medical device.
 """
 
+from importlib import import_module
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 from pyadx import explainers, inference, models, ops, segmentation
 from pyadx.explainers import CAM, GradCAM, Occlusion, SupervoxelOcclusion, explainer
+
+if TYPE_CHECKING:
+    from pyadx import data as data
+    from pyadx import evaluation as evaluation
+    from pyadx import report as report
+    from pyadx import training as training
 
 __version__ = version("pyadx")
 __all__ = [
@@ -21,3 +29,15 @@ __all__ = [
     "ops",
     "segmentation",
 ]
+# Loaded when they are first used, since they need more than torch and NumPy.
+_LAZY = ("data", "evaluation", "report", "training")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return import_module(f"pyadx.{name}")
+    raise AttributeError(f"module 'pyadx' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
