@@ -98,4 +98,5 @@ def _draw(figure: Path, scan: SyntheticScan, explanations: dict[str, ExplainedSc
     title = (
         "SYNTHETIC patient; networks trained on a synthetic cohort (CAM: ResNet-Shallow-GAP, else VGGNet)"
     )
-    save_panels(figure, scan.t1, rows, title, at=hippocampus)
+    facts = {name: explanation.sidecar for name, explanation in explanations.items()}
+    save_panels(figure, scan.t1, rows, title, at=hippocampus, facts=facts)

@@ -142,6 +142,7 @@ def evaluate_jobs(
     sidecars: list[tuple[str, dict[str, Any]]] = []
     faithful: list[Faithful] = []
     first: dict[str, np.ndarray] = {}
+    about: dict[str, dict[str, Any]] = {}
     with progress_bar("heatmaps", len(jobs) * len(subjects), progress) as advance:
         for job in jobs:
             for subject in subjects:
@@ -158,11 +159,11 @@ def evaluate_jobs(
                 if faithfulness:
                     faithful.append(faithfulness_of(job, name, subject.scan, heat, target, device))
                 if subject is subjects[0]:
-                    first[job.name] = heat
+                    first[job.name], about[job.name] = heat, facts
                 advance(1)
     if faithful:
         write_faithfulness(out / "faithfulness.csv", faithful)
-    _draw_first(out, subjects[0], first)
+    _draw_first(out, subjects[0], first, about)
     spent = costs(sidecars)
     write_costs(out / "costs.csv", spent)
     return Evaluation(board, "", sorted(set(warnings)), spent)
@@ -239,7 +240,9 @@ def _chosen(request: EvaluateRequest, source: Path, class_names: tuple[str, ...]
     return sorted((by_subject[name] for name in names), key=lambda r: (order[r.label], r.subject))
 
 
-def _draw_first(out: Path, subject: Subject, heatmaps: Mapping[str, np.ndarray]) -> None:
+def _draw_first(
+    out: Path, subject: Subject, heatmaps: Mapping[str, np.ndarray], facts: Mapping[str, Mapping[str, Any]]
+) -> None:
     from nibabel.orientations import apply_orientation, io_orientation
 
     turn = io_orientation(subject.scan.affine)
@@ -257,4 +260,5 @@ def _draw_first(out: Path, subject: Subject, heatmaps: Mapping[str, np.ndarray])
             f"{subject.record.subject} ({subject.record.label})",
             spacing=spacing.tolist(),
             at=left.mean(0).round().astype(int).tolist(),
+            facts=facts,
         )

@@ -96,8 +96,11 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
         + ("" if card.trained else " The network is untrained: its weights are random."),
     }
     if request.figure is not None:
-        rows = {f"{found.method}, {card.class_names[target]}": heatmap}
-        save_panels(request.figure, fitted.data, rows, scan.path.name, _spacing(fitted))
+        row = f"{found.method}, {card.class_names[target]}"
+        spacing = _spacing(fitted)
+        save_panels(
+            request.figure, fitted.data, {row: heatmap}, scan.path.name, spacing, facts={row: sidecar}
+        )
     write_heatmap(out, on_scan, scan, sidecar)
     if store is not None:
         store.unlink()

@@ -1,17 +1,22 @@
 """All methods side by side on one scan (paper, Figure 2)."""
 
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pyadx.files import replacing
-from pyadx.report.panels import SECTIONS, centre_of_mass, cut
+from pyadx.report.colours import ColourScale, colour_scale
+from pyadx.report.panels import SECTIONS, centre_of_mass, colour_bar, cut
 from pyadx.report.precision_recall import REGION_COLOURS
+from pyadx.report.sidecars import approximation
 
-_PERCENTILE = 99.5
+_UNIT = "share of the map's 99.5th percentile"
+_COLUMN_LETTERS = 24
 
 
 def save_comparison(
@@ -23,11 +28,13 @@ def save_comparison(
     *,
     spacing: Sequence[float] = (1.0, 1.0, 1.0),
     at: Sequence[int] | None = None,
+    facts: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
     """Draw the scan with its regions and every heatmap, a column each, in three sections.
 
-    Methods differ in units, so every map is shown from 0 to its own 99.5th percentile of non-zero values,
-    on one scale for all columns. Regions are outlined in every panel.
+    Methods differ in units, so every map is a share of the 99.5th percentile of its absolute values
+    that are not zero: one colour bar for maps without negative values, one that diverges from 0 for those
+    with them. Regions are outlined in every panel.
 
     Parameters
     ----------
@@ -45,6 +52,8 @@ def save_comparison(
         Voxel size in mm along each axis.
     at : sequence of int, optional
         Voxel that the sections cut; the scan's centre of mass without it.
+    facts : mapping, optional
+        Title to the sidecar of the heatmap: what a sign speaks for, and whether the map is approximate.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -53,32 +62,29 @@ def save_comparison(
     columns: dict[str, np.ndarray | None] = {"scan": None, **heatmaps}
     figure = Figure(figsize=(1.55 * len(columns) + 0.5, 5.6), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(title, fontsize=10, parse_math=False)
     axes = figure.subplots(len(SECTIONS), len(columns), squeeze=False)
     centre = centre_of_mass(scan) if at is None else list(at)
     top = float(np.percentile(scan, 99.8)) or 1.0
-    overlay: Any = None
+    bars: dict[ColourScale, Any] = {}
     for (name, heatmap), column in zip(columns.items(), axes.T, strict=True):
-        scaled = None if heatmap is None else _scaled(heatmap)
+        about = (facts or {}).get(name, {})
+        scale = None if heatmap is None else colour_scale(heatmap, about)
         for (section, axis, _, _), picture in zip(SECTIONS, column, strict=True):
             across, up = (s for a, s in enumerate(spacing) if a != axis)
             shared: dict[str, Any] = {"origin": "lower", "aspect": up / across}
             picture.imshow(cut(scan, axis, centre[axis]), cmap="gray", vmin=0, vmax=top, **shared)
-            if scaled is not None:
-                values = cut(scaled, axis, centre[axis])
-                overlay = picture.imshow(
-                    values, cmap="inferno", vmin=0, vmax=1, alpha=np.clip(values, 0, 1) * 0.9, **shared
-                )
+            if heatmap is not None and scale is not None:
+                overlay = _show_share(picture, cut(heatmap, axis, centre[axis]), scale, shared)
+                bars[replace(scale, top=1.0)] = overlay
             _outline(picture, regions, axis, centre[axis])
             picture.set_xticks([])
             picture.set_yticks([])
             if column is axes.T[0]:
                 picture.set_ylabel(section, fontsize=9)
-        column[0].set_title(name.replace(", ", "\n"), fontsize=7.5)
-    if overlay is not None:
-        bar = figure.colorbar(overlay, ax=axes, fraction=0.012, pad=0.005)
-        bar.set_label("share of the map's 99.5th percentile", fontsize=7)
-        bar.ax.tick_params(labelsize=7)
+        column[0].set_title(_column_title(name, about), fontsize=7.5, parse_math=False)
+    for scale, overlay in bars.items():
+        colour_bar(figure, overlay, scale, unit=_UNIT, ax=axes, fraction=0.012, pad=0.005)
     drawn = [name for name in regions if name in REGION_COLOURS]
     handles = [Line2D([], [], color=_colour(name), label=name) for name in drawn]
     if handles:
@@ -88,10 +94,16 @@ def save_comparison(
         figure.savefig(partial, dpi=300, facecolor="white", format=kind)
 
 
-def _scaled(heatmap: np.ndarray) -> np.ndarray:
-    values = np.abs(heatmap)
-    positive = values[values > 0]
-    return values / (float(np.percentile(positive, _PERCENTILE)) if positive.size else 1.0)
+def _show_share(picture: Any, values: np.ndarray, scale: ColourScale, shared: Mapping[str, Any]) -> Any:
+    share = values / scale.top
+    bottom = -1 if scale.signed else 0
+    alpha = scale.opacity(values) * 0.9
+    return picture.imshow(share, cmap=scale.colormap(), vmin=bottom, vmax=1, alpha=alpha, **shared)
+
+
+def _column_title(name: str, facts: Mapping[str, Any]) -> str:
+    said = textwrap.fill(approximation(facts), _COLUMN_LETTERS)
+    return "\n".join(part for part in (name.replace(", ", "\n"), said) if part)
 
 
 def _outline(picture: Any, regions: Mapping[str, np.ndarray], axis: int, index: int) -> None:

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pyadx.files import replacing
+from pyadx.report.colours import ColourScale, colour_scale
+from pyadx.report.sidecars import approximation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Section name, canonical axis that is cut, and the letters at the left and right edge of the picture.
 SECTIONS = (("axial", 2, "L", "R"), ("sagittal", 0, "P", "A"), ("coronal", 1, "L", "R"))
-_PERCENTILE = 99.5
 _DPI = 150
 
 
@@ -35,11 +37,13 @@ def save_panels(
     title: str,
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
     at: Sequence[int] | None = None,
+    facts: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
     """Draw the scan and heatmaps over it, one row each, in three sections.
 
-    Colours run from 0 to the 99.5th percentile of each
-    heatmap's non-zero values (the ends are on its colour bar); weak values are transparent.
+    Colours run from 0 to the 99.5th percentile of the absolute values of each heatmap that are not zero;
+    where a map holds negative values they diverge from 0, and run as far on the other side. The ends are on
+    its colour bar. Weak values are transparent.
 
     Parameters
     ----------
@@ -55,6 +59,9 @@ def save_panels(
         Voxel size in mm along each axis.
     at : sequence of int, optional
         Voxel that the sections cut; the scan's centre of mass without it.
+    facts : mapping, optional
+        Title of a row to the sidecar of its heatmap: what a sign speaks for, and whether the map is
+        approximate.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -62,25 +69,28 @@ def save_panels(
     rows = {"scan": None, **heatmaps}
     figure = Figure(figsize=(9.4, 2.9 * len(rows) + 0.6), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(title, fontsize=11, parse_math=False)
     # The last column holds the colour bars, so that sections stay aligned from row to row.
     axes = figure.subplots(len(rows), len(SECTIONS) + 1, squeeze=False, width_ratios=[1.0, 1.0, 1.0, 0.035])
     centre = centre_of_mass(scan) if at is None else list(at)
     for (name, heatmap), row in zip(rows.items(), axes, strict=True):
         overlay: Any = None
-        top = _top(heatmap) if heatmap is not None else 0.0
+        about = (facts or {}).get(name, {})
+        scale = None if heatmap is None else colour_scale(heatmap, about)
         for (section, axis, left, right), picture in zip(SECTIONS, row[:-1], strict=True):
             aspect = _show_scan(picture, scan, axis, centre[axis], spacing)
-            if heatmap is not None:
-                overlay = _show_heatmap(picture, heatmap, axis, centre[axis], top, aspect)
+            if heatmap is not None and scale is not None:
+                overlay = _show_heatmap(picture, heatmap, axis, centre[axis], scale, aspect)
             _label(picture, left, right)
             if heatmap is None:
                 picture.set_title(f"{section}, voxel {centre[axis]}", fontsize=9)
-        row[0].set_ylabel(name, fontsize=10)
-        if overlay is None:
+        row[0].set_ylabel(name, fontsize=10, parse_math=False)
+        if heatmap is not None:
+            row[1].set_title(approximation(about), fontsize=9)
+        if overlay is None or scale is None:
             row[-1].set_axis_off()
         else:
-            figure.colorbar(overlay, cax=row[-1]).ax.tick_params(labelsize=7)
+            colour_bar(figure, overlay, scale, cax=row[-1])
     with replacing(Path(path)) as (partial,):
         figure.savefig(partial, dpi=_DPI, facecolor="white", format="png")
 
@@ -97,9 +107,11 @@ def centre_of_mass(scan: np.ndarray) -> list[int]:
     return centre
 
 
-def _top(heatmap: np.ndarray) -> float:
-    values = np.abs(heatmap[heatmap != 0])
-    return float(np.percentile(values, _PERCENTILE)) if values.size else 1.0
+def colour_bar(figure: Figure, overlay: Any, scale: ColourScale, unit: str = "", **place: Any) -> None:
+    """Draw the colour bar of a heatmap; beside it stand what its ends mean and the unit."""
+    bar = figure.colorbar(overlay, **place)
+    bar.set_label("\n".join(text for text in (scale.words, unit) if text), fontsize=7, parse_math=False)
+    bar.ax.tick_params(labelsize=7)
 
 
 def cut(volume: np.ndarray, axis: int, index: int) -> np.ndarray:
@@ -117,12 +129,17 @@ def _show_scan(picture: Axes, scan: np.ndarray, axis: int, index: int, spacing: 
 
 
 def _show_heatmap(
-    picture: Axes, heatmap: np.ndarray, axis: int, index: int, top: float, aspect: float
+    picture: Axes, heatmap: np.ndarray, axis: int, index: int, scale: ColourScale, aspect: float
 ) -> Any:
     section = cut(heatmap, axis, index)
-    alpha = np.clip(np.abs(section) / top, 0, 1) * 0.85
     return picture.imshow(
-        section, cmap="inferno", vmin=0, vmax=top, alpha=alpha, origin="lower", aspect=aspect
+        section,
+        cmap=scale.colormap(),
+        vmin=scale.bottom,
+        vmax=scale.top,
+        alpha=scale.opacity(section) * 0.85,
+        origin="lower",
+        aspect=aspect,
     )
 
 

@@ -1,0 +1,126 @@
+"""What a heatmap's sidecar says, in the words of figures and pages; what is missing or odd is left out."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from pyadx.data.heatmaps import sidecar_path
+
+# Follow a class score, and not the probability, whose rise is the other class's fall.
+_SCORE_METHODS = ("cam", "gradcam")
+_LONGEST_NAME = 24
+# An absolute path or file address inside a longer text: what follows the last separator is kept.
+_PATH = re.compile(r"""(?<![\w./\\~])(?:file:/+|~?/(?!/)|\\\\|[A-Za-z]:[\\/])(?:[^\s"'<>|,;]*[\\/])?""")
+
+
+def read_facts(heatmap: Path) -> dict[str, Any]:
+    """Read the sidecar of a heatmap; empty where there is none, or where it is not one of pyadx.
+
+    Other programs put what a scanner wrote into a file of this name, which must not reach a page.
+
+    Raises
+    ------
+    ValueError
+        If the file is there and cannot be read as JSON.
+    """
+    note = sidecar_path(heatmap)
+    try:
+        facts = json.loads(note.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{note}: cannot be read as JSON ({error})") from None
+    ours = isinstance(facts, dict) and isinstance(facts.get("method"), str)
+    return facts if ours else {}
+
+
+def mapping(facts: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return an entry that should be a mapping; empty where it is missing or something else."""
+    found = facts.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def followed_sign(facts: Mapping[str, Any]) -> bool:
+    """Whether the sidecar says that the map keeps the sign of changes."""
+    return mapping(facts, "parameters").get("signed") is True
+
+
+def sign_words(facts: Mapping[str, Any]) -> tuple[str, str]:
+    """Say what negative and positive values speak for.
+
+    Parameters
+    ----------
+    facts : mapping
+        A sidecar: the explained class is ``target.name``, the classes are the keys of ``prediction`` or
+        the list ``classes``.
+
+    Returns
+    -------
+    tuple of str
+        For negative and for positive values. With two classes, what lowers the probability of one raises
+        that of the other, and both are named; a class score has no such twin.
+    """
+    target = mapping(facts, "target").get("name")
+    if not isinstance(target, str) or not target:
+        return "negative", "positive"
+    given = facts.get("classes")
+    classes = list(given if isinstance(given, list | tuple) else mapping(facts, "prediction"))
+    others = [name for name in classes if isinstance(name, str) and name != target]
+    scores = mapping(facts, "parameters").get("score") == "logit" or facts.get("method") in _SCORE_METHODS
+    two = len(classes) == 2 and len(others) == 1 and not scores
+    against = f"speaks for {_short(others[0])}" if two else f"speaks against {_short(target)}"
+    return against, f"speaks for {_short(target)}"
+
+
+def approximation(facts: Mapping[str, Any]) -> str:
+    """Say that a map is approximate, such as "approximate: 215 of 729 regions scored"; empty if it is not.
+
+    The entries may stand at the top of the sidecar or in one of its groups, such as ``occlusion``.
+    """
+    for place in (facts, *(group for group in facts.values() if isinstance(group, Mapping))):
+        said = place.get("approximate")
+        if not said:
+            continue
+        counts = said if isinstance(said, Mapping) else place
+        scored = _count(counts, "scored", "regions_scored")
+        regions = _count(counts, "regions_that_change", "regions", "of", "total")
+        if scored is None or regions is None:
+            return "approximate"
+        return f"approximate: {scored:,} of {regions:,} regions scored"
+    return ""
+
+
+def shareable(facts: Any) -> Any:
+    """Return a copy of a sidecar without folders: of every path in it the last part is left.
+
+    Parameters
+    ----------
+    facts : mapping, sequence, str or plain value
+        A sidecar, or a part of one.
+    """
+    if isinstance(facts, Mapping):
+        return {_without_folders(str(name)): shareable(value) for name, value in facts.items()}
+    if isinstance(facts, list | tuple):
+        return [shareable(value) for value in facts]
+    return _without_folders(facts) if isinstance(facts, str) else facts
+
+
+def _without_folders(text: str) -> str:
+    for kind in (PurePosixPath, PureWindowsPath):
+        if kind(text).is_absolute() or (text.startswith("~") and len(kind(text).parts) > 1):
+            return kind(text).name
+    return _PATH.sub("", text)
+
+
+def _count(facts: Mapping[str, Any], *names: str) -> int | None:
+    for name in names:
+        value = facts.get(name)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+    return None
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
