@@ -1,6 +1,5 @@
 """``pyadx report``: a scan and its heatmaps as one page that opens offline."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from pyadx.data.heatmaps import sidecar_path
 from pyadx.data.regions import labels_on_scan, read_labels, regions_on_scan
 from pyadx.data.scans import Scan, read_scan
 from pyadx.evaluation import PrecisionRecall, pooled_curves
 from pyadx.files import check_output_file
 from pyadx.report.page import PageHeatmap, html_page, save_page
 from pyadx.report.panels import check_figures_possible
+from pyadx.report.sidecars import read_facts
 
 _SAME_PLACE = 1e-3  # of affines, mm
 
@@ -89,14 +88,7 @@ def _read_heatmap(path: Path, scan: Scan) -> tuple[np.ndarray, dict[str, Any]]:
             f"{path}: does not lie on the voxels of {scan.path.name} (other shape or affine); "
             "a heatmap of pyadx explain does"
         )
-    note = sidecar_path(path)
-    try:
-        facts = json.loads(note.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return heat.data, {}
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{note}: cannot be read as JSON ({error})") from None
-    return heat.data, facts if isinstance(facts, dict) else {}
+    return heat.data, read_facts(path)
 
 
 def _curves(

@@ -2,7 +2,7 @@
 
 import html
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pyadx.data.scans import Scan, read_scan
 from pyadx.report.page import PageHeatmap, html_page
+from pyadx.report.sidecars import read_facts
 
 Volume = Scan | Tensor | np.ndarray | str | os.PathLike[str]
 
@@ -42,8 +43,13 @@ def show(
     spacing: float | tuple[float, float, float] = 2.0,
     title: str = "",
     height: int = 860,
+    target: str = "",
+    classes: Sequence[str] = (),
 ) -> View:
     """Display a scan and heatmaps interactively in a notebook.
+
+    Colours of a heatmap that holds negative values diverge from 0. What a sign speaks for is read from the
+    sidecar of a heatmap file; ``target`` and ``classes`` say it for arrays.
 
     Parameters
     ----------
@@ -57,6 +63,10 @@ def show(
         Heading.
     height : int
         Pixels.
+    target : str
+        Name of the class that is explained.
+    classes : sequence of str
+        Names of all classes. With two of them, negative values speak for the other one.
 
     Returns
     -------
@@ -70,8 +80,16 @@ def show(
     """
     beneath = _scan(scan, spacing)
     several = heatmap if isinstance(heatmap, Mapping) else {"heatmap": heatmap}
-    rows = [PageHeatmap(name, _scan(values, spacing).data) for name, values in several.items()]
+    given: dict[str, Any] = {"target": {"name": target}, "classes": list(classes)} if target else {}
+    rows = [
+        PageHeatmap(name, _scan(values, spacing).data, {**_facts(values), **given})
+        for name, values in several.items()
+    ]
     return View(html_page(beneath, rows, title=title or beneath.path.name, panels=False), height)
+
+
+def _facts(volume: Volume) -> dict[str, Any]:
+    return read_facts(Path(volume)) if isinstance(volume, str | os.PathLike) else {}
 
 
 def _scan(volume: Volume, spacing: float | tuple[float, float, float]) -> Scan:

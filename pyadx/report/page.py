@@ -4,12 +4,13 @@ The viewer is NiiVue (BSD 2-Clause, `viewer/NIIVUE-LICENSE`), which stands in th
 """
 
 import base64
+import hashlib
 import html
 import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -20,9 +21,12 @@ from pyadx.data.regions import REGIONS
 from pyadx.data.scans import Scan
 from pyadx.evaluation.curves import PrecisionRecall
 from pyadx.files import replacing
+from pyadx.report.colours import colour_scale, viewer_colormaps
 from pyadx.report.panels import centre_of_mass, save_panels
-from pyadx.report.precision_recall import REGION_COLOURS, save_precision_recall
+from pyadx.report.precision_recall import REGION_COLOURS
 from pyadx.report.quantised import quantised_nifti
+from pyadx.report.sections import image, sections
+from pyadx.report.sidecars import approximation, mapping, shareable
 
 _VIEWER = Path(__file__).with_name("viewer")
 _NOTE = "Research software, not a medical device."
@@ -39,7 +43,7 @@ class PageHeatmap:
     values : numpy.ndarray
         ``[I, J, K]`` in the scan's own axis order.
     facts : dict
-        Its sidecar, as `pyadx explain` writes it; may be empty.
+        Its sidecar, as `pyadx explain` writes it; may be empty. Folders in it do not reach the page.
     """
 
     name: str
@@ -87,24 +91,29 @@ def html_page(
             )
         if not np.isfinite(heat.values).all():
             raise ValueError(f"{heat.name}: holds NaN or infinity")
+    heatmaps = [replace(heat, facts=shareable(heat.facts)) for heat in heatmaps]
     data: dict[str, Any] = {
-        "scan": _volume(scan.path.name, scan.data, scan.affine),
-        "heatmaps": [
-            {**_volume(f"heatmap {i}", heat.values, scan.affine), "name": heat.name}
-            for i, heat in enumerate(heatmaps)
-        ],
+        "scan": {
+            **_volume(scan.path.name, scan.data, scan.affine),
+            "top": float(np.abs(scan.data).max()) or 1.0,
+        },
+        "heatmaps": [_heatmap(i, heat, scan.affine) for i, heat in enumerate(heatmaps)],
+        "colours": viewer_colormaps(),
         "regions": None if labels is None else _regions(labels, scan),
         "at": _start(scan, heatmaps),
     }
+    style, script = _text("page.css"), _text("page.js")
+    niivue = _text("niivue.umd.js").replace("</script", "<\\/script")
     values = {
+        "policy": _policy([niivue, script], [style]),
         "title": html.escape(title),
         "note": html.escape(_note(heatmaps)),
-        "style": _text("page.css"),
-        "script": _text("page.js"),
-        "niivue": _text("niivue.umd.js").replace("</script", "<\\/script"),
+        "style": style,
+        "script": script,
+        "niivue": niivue,
         "data": json.dumps(data).replace("<", "\\u003c"),
         "panels": _panels(scan, heatmaps, title) if panels else "",
-        "sections": _sections(heatmaps, curves),
+        "sections": sections([(heat.name, heat.facts) for heat in heatmaps], curves),
         "footer": "Viewer: NiiVue 0.69.0, &copy; 2021 Niivue, BSD 2-Clause licence. " + html.escape(_NOTE),
     }
     return Template(_text("page.html")).substitute(values)
@@ -120,11 +129,33 @@ def _text(name: str) -> str:
     return (_VIEWER / name).read_text(encoding="utf-8")
 
 
+def _policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
+    """Return the content security policy: nothing is fetched, and only these scripts and styles run."""
+
+    def hashes(texts: Sequence[str]) -> str:
+        digests = (hashlib.sha256(text.encode("utf-8")).digest() for text in texts)
+        return " ".join(f"'sha256-{base64.b64encode(digest).decode('ascii')}'" for digest in digests)
+
+    return (
+        f"default-src 'none'; script-src {hashes(scripts)}; style-src {hashes(styles)}; "
+        "img-src data: blob:; font-src data:; connect-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+
+
 def _volume(file: str, values: np.ndarray, affine: np.ndarray) -> dict[str, Any]:
-    top = float(np.abs(values).max())
-    signed = bool(values.min() < 0)
+    """Return a volume as a file of its own: nothing of the header that it came with."""
     nifti = base64.b64encode(quantised_nifti(values, affine)).decode("ascii")
-    return {"file": f"{file}.nii.gz", "nifti": nifti, "top": top or 1.0, "signed": signed}
+    return {"file": f"{file}.nii.gz", "nifti": nifti}
+
+
+def _heatmap(number: int, heat: PageHeatmap, affine: np.ndarray) -> dict[str, Any]:
+    scale = colour_scale(heat.values, heat.facts)
+    return {
+        **_volume(f"heatmap {number}", heat.values, affine),
+        "name": heat.name,
+        "remark": approximation(heat.facts),
+        **asdict(scale),
+    }
 
 
 def _regions(labels: np.ndarray, scan: Scan) -> dict[str, Any]:
@@ -166,11 +197,12 @@ def _start(scan: Scan, heatmaps: Sequence[PageHeatmap]) -> list[float]:
 
 def _note(heatmaps: Sequence[PageHeatmap]) -> str:
     notes = [_NOTE]
-    models = [heat.facts.get("model", {}) for heat in heatmaps]
-    if any(isinstance(model, dict) and model.get("trained") is False for model in models):
+    if any(mapping(heat.facts, "model").get("trained") is False for heat in heatmaps):
         notes.append(
             "A network here is UNTRAINED (random weights): its maps show the method, not a disease."
         )
+    if any(approximation(heat.facts) for heat in heatmaps):
+        notes.append("Some maps are APPROXIMATE; each says so where it is shown.")
     return " ".join(notes)
 
 
@@ -182,65 +214,7 @@ def _panels(scan: Scan, heatmaps: Sequence[PageHeatmap], title: str) -> str:
     rows = {heat.name: apply_orientation(heat.values, turn) for heat in heatmaps}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "panels.png"
-        save_panels(file, apply_orientation(scan.data, turn), rows, title, tuple(spacing.tolist()))
-        return _image(file, "Axial, sagittal and coronal sections of the scan and each heatmap")
-
-
-def _image(file: Path, words: str) -> str:
-    encoded = base64.b64encode(file.read_bytes()).decode("ascii")
-    return f'<img alt="{html.escape(words)}" src="data:image/png;base64,{encoded}">'
-
-
-def _sections(
-    heatmaps: Sequence[PageHeatmap], curves: Mapping[str, Mapping[str, PrecisionRecall]] | None
-) -> str:
-    parts = []
-    known = [heat for heat in heatmaps if heat.facts]
-    if known:
-        parts.append("<h2>Prediction, method, time</h2>" + _facts_table(known))
-    if curves:
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "curves.png"
-            save_precision_recall(file, curves, "Precision and recall against anatomical regions")
-            parts.append(
-                "<h2>Localisation</h2>" + _image(file, "Precision-recall curves") + _ap_table(curves)
-            )
-    for heat in known:
-        text = html.escape(json.dumps(heat.facts, indent=2, ensure_ascii=False))
-        parts.append(
-            f"<details><summary>Provenance: {html.escape(heat.name)}</summary><pre>{text}</pre></details>"
-        )
-    return "\n".join(parts)
-
-
-def _facts_table(heatmaps: Sequence[PageHeatmap]) -> str:
-    rows = []
-    for heat in heatmaps:
-        facts = heat.facts
-        prediction = ", ".join(f"{k} {v:.3f}" for k, v in dict(facts.get("prediction") or {}).items())
-        given = {k: v for k, v in dict(facts.get("parameters") or {}).items() if v is not None}
-        parameters = ", ".join(f"{name} {value}" for name, value in given.items())
-        seconds = dict(facts.get("seconds") or {}).get("explain", "")
-        network = dict(facts.get("model") or {}).get("architecture", "")
-        target = dict(facts.get("target") or {}).get("name", "")
-        rows.append([heat.name, network, target, prediction, parameters, seconds])
-    return _table(["heatmap", "network", "explains", "prediction", "parameters", "seconds"], rows)
-
-
-def _ap_table(curves: Mapping[str, Mapping[str, PrecisionRecall]]) -> str:
-    regions = list(next(iter(curves.values())))
-    rows: list[list[Any]] = [
-        [name, *(f"{own[region].average_precision:.3f}" for region in regions)]
-        for name, own in curves.items()
-    ]
-    first = next(iter(curves.values()))
-    rows.append(["prevalence (a random map)", *(f"{first[region].prevalence:.3f}" for region in regions)])
-    return _table(["average precision", *regions], rows)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    top = "".join(f"<th>{html.escape(str(cell))}</th>" for cell in head)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    return f'<div class="scroll"><table><tr>{top}</tr>{body}</table></div>'
+        facts = {heat.name: heat.facts for heat in heatmaps}
+        beneath = apply_orientation(scan.data, turn)
+        save_panels(file, beneath, rows, title, tuple(spacing.tolist()), facts=facts)
+        return image(file, "Axial, sagittal and coronal sections of the scan and each heatmap")

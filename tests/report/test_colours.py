@@ -1,4 +1,4 @@
-"""Signed maps look signed in still figures: colours on both sides of 0, nothing at 0, words for the signs."""
+"""Signed maps look signed in still figures: colours on both sides of 0, none at 0, words for signs."""
 
 import numpy as np
 import pytest

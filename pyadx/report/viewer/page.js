@@ -5,8 +5,10 @@
   const at = (id) => document.getElementById(id);
   const NONE = -1;
   const VIEWS = { "multiplanar + 3D": 3, axial: 0, coronal: 1, sagittal: 2, "3D render": 4 };
-  // Maps of even lightness, which colour-blind readers can tell apart.
-  const COLOURS = ["inferno", "viridis", "plasma", "cividis"];
+  const BELOW_THRESHOLD_CLEAR = 2; // the viewer's colormapType: colours run from 0, whatever is hidden
+  const { sequential, diverging } = data.colours;
+  const names = { sequential, diverging: Object.keys(diverging) };
+  const chosen = { sequential: names.sequential[0], diverging: names.diverging[0] };
 
   function giveUp(reason) {
     at("no-webgl").hidden = false;
@@ -22,9 +24,9 @@
   at("viewer").hidden = false;
 
   const nv = new niivue.Niivue({
-    backColor: [0, 0, 0, 1], show3Dcrosshair: true, dragAndDropEnabled: false, isColorbar: true,
+    backColor: [0, 0, 0, 1], show3Dcrosshair: true, dragAndDropEnabled: false, isColorbar: false,
     multiplanarShowRender: 1, logLevel: "error", crosshairWidth: 0.7, isOrientCube: false,
-    crosshairColor: [0.3, 0.8, 1, 0.8], colorbarHeight: 0.03,
+    crosshairColor: [0.3, 1, 0.5, 0.8],
   });
   let scan = null;
   let overlays = [];
@@ -49,20 +51,65 @@
     });
   }
 
+  // The viewer's arithmetic has absolute tolerances, so it sees heatmaps in shares of their scale.
+  async function heatmap(heat) {
+    const image = await volume(heat, { colormap: names.sequential[0], cal_min: 0, cal_max: heat.top });
+    image.hdr.scl_slope /= heat.top;
+    return image;
+  }
+
+  // Offer the colours of the kind that is shown, and return the viewer's names of both sides.
+  function sides(heat) {
+    const kind = heat.signed ? "diverging" : "sequential";
+    const select = at("colours");
+    if (select.dataset.kind === kind) {
+      chosen[kind] = select.value;
+    } else {
+      select.dataset.kind = kind;
+      select.replaceChildren(...names[kind].map((name) => element("option", name)));
+      select.value = chosen[kind];
+    }
+    return heat.signed ? [`${chosen[kind]} negative`, `${chosen[kind]} positive`] : ["", chosen[kind]];
+  }
+
+  // The colour bar: what is hidden is left open, and both ends say what they mean.
+  function drawScale(heat, negative, positive, share) {
+    const bar = at("bar"), steps = 256;
+    bar.width = heat.signed ? 2 * steps - 1 : steps;
+    const pen = bar.getContext("2d");
+    const paint = (name, place) => {
+      const colours = nv.colormap(name);
+      for (let i = Math.max(1, Math.ceil(share * (steps - 1))); i < steps; i++) {
+        pen.fillStyle = `rgb(${colours[4 * i]}, ${colours[4 * i + 1]}, ${colours[4 * i + 2]})`;
+        pen.fillRect(place(i), 0, 1, 1);
+      }
+    };
+    const zero = heat.signed ? steps - 1 : 0;
+    paint(positive, (i) => zero + i);
+    if (heat.signed) paint(negative, (i) => zero - i);
+    const top = format(heat.top);
+    at("low").textContent = heat.signed ? `-${top}  ${heat.low}` : "0";
+    at("middle").textContent = heat.signed ? "0" : "";
+    at("high").textContent = heat.signed ? `${heat.high}  ${top}` : top;
+  }
+
   // Only what is seen is on the GPU: the scan, one heatmap, the outlines.
   function refresh() {
     const share = at("threshold").value / 100;
     const layers = [scan];
+    const heat = data.heatmaps[shown], seen = shown !== NONE && overlays[shown];
+    at("scale").hidden = !seen;
     at("threshold-text").textContent = "";
-    if (shown !== NONE && overlays[shown]) {
-      const { top, signed } = data.heatmaps[shown];
-      const colormap = at("colours").value;
-      at("threshold-text").textContent = format(share * top);
+    at("remark").textContent = seen ? heat.remark : "";
+    if (seen) {
+      const [negative, positive] = sides(heat);
+      at("threshold-text").textContent = (heat.signed ? "\u00b1" : "") + format(share * heat.top);
       Object.assign(overlays[shown], {
-        opacity: at("opacity").value / 100, colormap, colorbarVisible: true, cal_min: share * top, cal_max: top,
-        colormapNegative: signed ? "winter" : "", cal_minNeg: -share * top, cal_maxNeg: -top,
+        opacity: at("opacity").value / 100, colormap: positive, colormapNegative: negative,
+        colormapType: BELOW_THRESHOLD_CLEAR, cal_min: share, cal_max: 1, cal_minNeg: -1, cal_maxNeg: -share,
       });
       layers.push(overlays[shown]);
+      drawScale(heat, negative, positive, share);
     }
     if (regions && at("outlines").checked) layers.push(regions);
     nv.volumes = layers;
@@ -88,21 +135,25 @@
     add("voxel (RAS)", Array.from(voxel).map(Math.round).join(", "));
     if (regions) add("region", data.regions.names[Math.round(value(regions))] || "-");
     add("scan", format(value(scan)));
-    overlays.forEach((image, i) => add(data.heatmaps[i].name, format(value(image)), i));
+    overlays.forEach((image, i) => add(data.heatmaps[i].name, format(value(image) * data.heatmaps[i].top), i));
   }
 
   function controls() {
-    const choose = (index, name) => {
+    const choose = (index, name, remark) => {
       const label = element("label");
       const input = element("input");
       Object.assign(input, { type: "radio", name: "method", value: index, checked: index === shown });
       input.addEventListener("change", () => { shown = index; refresh(); });
       label.append(input, " ", name);
+      if (remark) label.append(element("small", remark));
       at("methods").append(label);
     };
-    data.heatmaps.forEach((heat, i) => choose(i, heat.name));
+    data.heatmaps.forEach((heat, i) => choose(i, heat.name, heat.remark));
     choose(NONE, "scan only");
-    for (const name of COLOURS.filter((c) => nv.colormaps().includes(c))) at("colours").append(element("option", name));
+    for (const [name, { negative, positive }] of Object.entries(diverging)) {
+      nv.addColormap(`${name} negative`, negative);
+      nv.addColormap(`${name} positive`, positive);
+    }
     for (const name of Object.keys(VIEWS)) at("view").append(element("option", name));
     for (const id of ["opacity", "threshold", "colours", "outlines"]) at(id).addEventListener("input", refresh);
     at("view").addEventListener("input", () => nv.setSliceType(VIEWS[at("view").value]));
@@ -114,7 +165,6 @@
     await nv.attachToCanvas(at("canvas"));
     controls();
     const first = data.heatmaps.slice(0, 1), others = data.heatmaps.slice(1);
-    const heatmap = (heat) => volume(heat, { colormap: COLOURS[0], cal_min: 0, cal_max: heat.top });
     [scan, overlays] = await Promise.all([
       volume(data.scan, { colormap: "gray", opacity: 1, cal_min: 0, cal_max: data.scan.top }),
       Promise.all(first.map(heatmap)),

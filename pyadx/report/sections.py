@@ -1,0 +1,85 @@
+"""What stands beneath the viewer: predictions, localisation, provenance."""
+
+import base64
+import html
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pyadx.evaluation.curves import PrecisionRecall
+from pyadx.report.precision_recall import save_precision_recall
+from pyadx.report.sidecars import approximation, mapping
+
+Curves = Mapping[str, Mapping[str, PrecisionRecall]]
+Named = Sequence[tuple[str, Mapping[str, Any]]]
+
+
+def sections(sidecars: Named, curves: Curves | None) -> str:
+    """Return the HTML of all sections; those that nothing is known for are left out.
+
+    Parameters
+    ----------
+    sidecars : sequence of (str, mapping)
+        Name and sidecar of every heatmap.
+    curves : mapping, optional
+        Heatmap name to region to precision-recall curve.
+    """
+    parts = []
+    known = [(name, facts) for name, facts in sidecars if facts]
+    if known:
+        parts.append("<h2>Prediction, method, time</h2>" + _facts_table(known))
+    if curves:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "curves.png"
+            save_precision_recall(file, curves, "Precision and recall against anatomical regions")
+            parts.append(
+                "<h2>Localisation</h2>" + image(file, "Precision-recall curves") + _ap_table(curves)
+            )
+    for name, facts in known:
+        text = html.escape(json.dumps(facts, indent=2, ensure_ascii=False))
+        parts.append(
+            f"<details><summary>Provenance: {html.escape(name)}</summary><pre>{text}</pre></details>"
+        )
+    return "\n".join(parts)
+
+
+def image(file: Path, words: str) -> str:
+    """Return an image element that holds a PNG file."""
+    encoded = base64.b64encode(file.read_bytes()).decode("ascii")
+    return f'<img alt="{html.escape(words)}" src="data:image/png;base64,{encoded}">'
+
+
+def _facts_table(known: Named) -> str:
+    rows = []
+    for name, facts in known:
+        prediction = ", ".join(f"{k} {v:.3f}" for k, v in mapping(facts, "prediction").items())
+        given = {k: v for k, v in mapping(facts, "parameters").items() if v is not None}
+        parameters = ", ".join(f"{option} {value}" for option, value in given.items())
+        seconds = mapping(facts, "seconds").get("explain", "")
+        network = mapping(facts, "model").get("architecture", "")
+        target = mapping(facts, "target").get("name", "")
+        said = approximation(facts)
+        title = f"{name} ({said})" if said else name
+        rows.append([title, network, target, prediction, parameters, seconds])
+    return _table(["heatmap", "network", "explains", "prediction", "parameters", "seconds"], rows)
+
+
+def _ap_table(curves: Curves) -> str:
+    regions = list(next(iter(curves.values())))
+    rows: list[list[Any]] = [
+        [name, *(f"{own[region].average_precision:.3f}" for region in regions)]
+        for name, own in curves.items()
+    ]
+    first = next(iter(curves.values()))
+    rows.append(["prevalence (a random map)", *(f"{first[region].prevalence:.3f}" for region in regions)])
+    return _table(["average precision", *regions], rows)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    top = "".join(f"<th>{html.escape(str(cell))}</th>" for cell in head)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return f'<div class="scroll"><table><tr>{top}</tr>{body}</table></div>'
