@@ -112,7 +112,7 @@ def test_minus_one_and_plus_one_have_different_colours_and_zero_has_none(driver)
     assert red(shown).sum() > 1000
     assert abs(blue(shown).sum() / red(shown).sum() - 1) < 0.2
     # Only the cubes and their interpolated edges are drawn over the scan.
-    cubes = ndimage.binary_dilation(blue(shown) | red(shown), iterations=15)
+    cubes = ndimage.binary_dilation(blue(shown) | red(shown), np.ones((3, 3)), iterations=15)
     changed = np.abs(shown - scan_only).max(2) > 8
     assert changed.sum() > 5000
     assert not (changed & ~cubes).any()
