@@ -1,4 +1,4 @@
-"""The page runs its own scripts only, and tells nothing of folders or of what a scanner wrote into files."""
+"""The page runs its own scripts only, and tells nothing of folders or of what a scanner wrote."""
 
 import base64
 import gzip
