@@ -84,8 +84,8 @@ def approximation(facts: Mapping[str, Any]) -> str:
         if not said:
             continue
         counts = said if isinstance(said, Mapping) else place
-        scored = _count(counts, "scored", "regions_scored")
-        regions = _count(counts, "regions_that_change", "regions", "of", "total")
+        scored = _count(counts, "scored", "regions_scored", "evaluated")
+        regions = _count(counts, "regions_that_change", "regions", "of", "total", "evaluations")
         if scored is None or regions is None:
             return "approximate"
         return f"approximate: {scored:,} of {regions:,} regions scored"

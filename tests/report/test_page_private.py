@@ -128,6 +128,10 @@ def test_of_a_path_the_last_part_is_left(text, left):
         ({"approximate": True, "scored": 215, "regions": 729}, "approximate: 215 of 729 regions scored"),
         ({"occlusion": {"approximate": {"scored": 2, "of": 3}}}, "approximate: 2 of 3 regions scored"),
         ({"occlusion": {"approximate": True}}, "approximate"),
+        (
+            {"report": {"approximate": True, "evaluations": 729, "evaluated": 215}},
+            "approximate: 215 of 729 regions scored",
+        ),
         ({"occlusion": {"approximate": False, "scored": 3, "regions": 3}}, ""),
         ({"occlusion": None}, ""),
     ],
