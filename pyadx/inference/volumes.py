@@ -35,10 +35,11 @@ def volume_tensor(volume: Any, model: nn.Module) -> Tensor:
         return tensor
     dtype, device = _home(model)
     fitted = tensor.to(device=tensor.device if isinstance(volume, Tensor) else device, dtype=dtype)
-    given = tensor.double()
-    if not torch.isfinite(fitted).all() and torch.isfinite(given).all():
-        top = float(given.abs().max())
-        raise ValueError(f"volume holds values up to {top:g}, too large for the model's {dtype}")
+    if not torch.isfinite(fitted).all():
+        given = tensor.double()
+        if torch.isfinite(given).all():
+            top = float(given.abs().max())
+            raise ValueError(f"volume holds values up to {top:g}, too large for the model's {dtype}")
     return fitted
 
 
