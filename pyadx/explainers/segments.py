@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from pyadx.ops.arrays import plain_array
-from pyadx.segmentation import Hierarchy, from_labels
+from pyadx.segmentation import Hierarchy
 
 Aggregate = Literal["mean", "max"]
 
@@ -52,30 +52,23 @@ def hierarchies_per_scan(hierarchy: Any, volume: Tensor) -> list[Hierarchy | Non
         If there are more or fewer than scans, or one is no hierarchy of the scan's shape.
     """
     scans = volume.shape[0]
-    labels = isinstance(hierarchy, np.ndarray | Tensor) and hierarchy.ndim == 3
-    if hierarchy is None or isinstance(hierarchy, Hierarchy) or labels:
-        trees: list[Hierarchy | None] = [_tree(hierarchy)] * scans
+    if hierarchy is None or isinstance(hierarchy, Hierarchy):
+        trees: list[Hierarchy | None] = [hierarchy] * scans
     else:
-        trees = [_tree(own) for own in hierarchy]
+        trees = list(hierarchy)
     if len(trees) != scans:
         raise ValueError(f"got {len(trees)} hierarchies for {scans} scans")
     for tree in trees:
+        if tree is not None and not isinstance(tree, Hierarchy):
+            raise TypeError(
+                f"hierarchy must be a pyadx.segmentation.Hierarchy, got {type(tree).__name__}; "
+                "pyadx.segmentation.from_labels makes one of label volumes"
+            )
         if tree is not None and tree.leaves.shape != tuple(volume.shape[2:]):
             raise ValueError(
                 f"the hierarchy has shape {tree.leaves.shape}, the scan {tuple(volume.shape[2:])}"
             )
     return trees
-
-
-def _tree(given: Any) -> Hierarchy | None:
-    if given is None or isinstance(given, Hierarchy):
-        return given
-    if isinstance(given, np.ndarray | Tensor) and given.ndim == 3:
-        return from_labels([given])
-    raise TypeError(
-        "hierarchy must be a pyadx.segmentation.Hierarchy or a label volume [D,H,W], got "
-        f"{type(given).__name__}; see pyadx.segmentation.from_labels"
-    )
 
 
 def group_mask(name: str, group: Any, hierarchy: Hierarchy) -> np.ndarray:

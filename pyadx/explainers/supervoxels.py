@@ -222,7 +222,7 @@ class SupervoxelOcclusion(Explainer):
         self,
         volume: Tensor | np.ndarray,
         target: Target = None,
-        hierarchy: Hierarchy | np.ndarray | Tensor | Sequence[Any] | None = None,
+        hierarchy: Hierarchy | Sequence[Hierarchy] | None = None,
         *,
         groups: Groups | None = None,
     ) -> Explanation:
@@ -236,10 +236,9 @@ class SupervoxelOcclusion(Explainer):
         target : int, str, sequence, array or None
             Class whose score is followed, for all scans or one per scan; ``None`` takes the predicted
             class of each scan.
-        hierarchy : Hierarchy, array, Tensor or sequence of them, optional
-            The segments, on the scan's voxels, one for all scans or one per scan; a label volume
-            ``[D, H, W]`` is a hierarchy of one level. Without it `pyadx.segmentation.ucm` segments the
-            first channel of each scan where it is not zero.
+        hierarchy : Hierarchy or sequence of Hierarchy, optional
+            The segments, on the scan's voxels, one for all scans or one per scan. Without it
+            `pyadx.segmentation.ucm` segments the first channel of each scan where it is not zero.
         groups : mapping, optional
             Name to what is occluded jointly besides: a mask ``[D, H, W]``, such as all cortex, or leaves
             of the hierarchy as intervals ``[(lo, hi), ...]``. Their scores are in the reports; the map

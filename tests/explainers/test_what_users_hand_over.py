@@ -268,21 +268,6 @@ def test_segmentations_take_any_volume_mask_and_number():
     assert np.array_equal(ucm(scan, mask=mask).leaves, inside.leaves)
 
 
-def test_label_volumes_are_hierarchies_of_one_level():
-    scans, labels = np.stack([whole_scan()] * 2), np.ones(SHAPE, ">i4")
-    labels[4:] = 2
-    explain = SupervoxelOcclusion(model_of(), engine="full")
-    expected = explain(scans, target=1, hierarchy=from_labels([labels]))
-    tensor = torch.from_numpy(labels.astype(np.int16))
-    for given in (labels, tensor, tensor.as_subclass(Subclass), [labels, tensor], np.stack([labels] * 2)):
-        assert torch.equal(explain(scans, target=1, hierarchy=given), expected)
-    for wrong in ("atlas", [labels.tolist()] * 2, [None, 3]):
-        with pytest.raises(TypeError, match="or a label volume"):
-            explain(scans, target=1, hierarchy=wrong)
-    with pytest.raises(ValueError, match="the scan"):
-        explain(scans, target=1, hierarchy=labels[1:])
-
-
 def test_hierarchies_are_cut_by_numbers_of_any_library():
     tree = ucm(whole_scan()[0], max_regions=6)
     for three in (np.int64(3), np.uint8(3), torch.tensor(3), np.array(3), 3.0):
