@@ -38,7 +38,8 @@ def faithfulness_of(
     fitted = fit_to_grid(scan, card.in_shape, card.preprocessing.spacing)
     on_grid = fit_to_grid(Scan(scan.path, scan.image, heatmap), card.in_shape, card.preprocessing.spacing)
     volume = prepared_volume(fitted, card).to(own_device)
-    curves = deletion_insertion(net.model, volume, on_grid.data, target, steps=_STEPS)
+    outputs = job.spec.options.get("outputs", "logits")
+    curves = deletion_insertion(net.model, volume, on_grid.data, target, steps=_STEPS, outputs=outputs)
     return Faithful(job.name, subject, curves)
 
 

@@ -9,7 +9,22 @@ from torch import Tensor, nn
 from pyadx import ops
 from pyadx.inference.batching import BatchSize, check_batch_size, in_batches
 from pyadx.inference.model_state import Forward, evaluation_mode
-from pyadx.inference.score import Score, check_outputs, check_score, class_score, resolve_target
+from pyadx.inference.score import (
+    Outputs,
+    Score,
+    Target,
+    as_logits,
+    check_are_probabilities,
+    check_output_kind,
+    check_outputs,
+    check_score,
+    class_score,
+    resolve_target,
+)
+from pyadx.inference.volumes import volume_tensor
+from pyadx.inference.watch import OutputWatch
+from pyadx.ops.arrays import plain_array
+from pyadx.ops.numbers import real_number, whole_number
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,14 +59,15 @@ class Faithfulness:
 
 def deletion_insertion(
     model: nn.Module,
-    volume: Tensor,
+    volume: Tensor | np.ndarray,
     heatmap: Tensor | np.ndarray,
-    target: int | str,
+    target: Target,
     *,
     inside: Tensor | np.ndarray | None = None,
     steps: int = 50,
     fill: ops.Fill = 0.0,
     score: Score = "probability",
+    outputs: Outputs = "logits",
     batch_size: BatchSize = "auto",
 ) -> Faithfulness:
     """Delete voxels from the strongest on, and insert them into an empty scan (Petsiuk et al., BMVC 2018).
@@ -64,12 +80,12 @@ def deletion_insertion(
     ----------
     model : torch.nn.Module
         Maps ``[B, 1, D, H, W]`` to class scores; left as it was found.
-    volume : Tensor
-        ``[1, D, H, W]`` or ``[1, 1, D, H, W]``.
+    volume : Tensor or numpy.ndarray
+        ``[1, D, H, W]`` or ``[1, 1, D, H, W]``; arrays and whole numbers are brought to the model.
     heatmap : Tensor or numpy.ndarray
         ``[D, H, W]``; its absolute value ranks the voxels.
-    target : int or str
-        Class whose score is followed.
+    target : int, str or None
+        Class whose score is followed; ``None`` takes the predicted class.
     inside : Tensor or numpy.ndarray, optional
         bool ``[D, H, W]``: voxels that are ranked. Without it those that differ from ``fill`` where that is
         one number, otherwise all. Voxels outside stay as they are.
@@ -79,6 +95,8 @@ def deletion_insertion(
         What a deleted voxel becomes, as for `pyadx.ops.occlude_labels`.
     score : {"probability", "logit"}
         What is followed.
+    outputs : {"logits", "probabilities", "log_probabilities"}
+        What the model returns, as for `pyadx.Occlusion`.
     batch_size : int or "auto"
         Copies per forward.
 
@@ -93,24 +111,40 @@ def deletion_insertion(
         If shapes do not fit, the heatmap is not finite, or fewer voxels than steps are ranked.
     """
     check_score(score)
-    check_batch_size(batch_size)
-    scan = _one_scan(volume)
+    check_output_kind(outputs)
+    batch_size = check_batch_size(batch_size)
+    scan = _one_scan(volume_tensor(volume, model))
+    groups = whole_number(steps)
+    if groups is None:
+        raise ValueError(f"steps must be a whole number, got {steps!r}")
+    steps = groups
     ranks = _rank_groups(scan, heatmap, inside, steps, fill).to(scan.device)
     counts = torch.arange(steps + 1)
     taken = torch.stack([torch.ones_like(counts), counts + 1], 1)
     kept = torch.stack([counts + 1, torch.full_like(counts, steps + 1)], 1)
     intervals = torch.cat([taken, kept])
     scores = torch.empty(len(intervals), dtype=torch.float64)
-    forward = Forward(model)
+    forward, watch = Forward(model), OutputWatch(score, outputs)
     with evaluation_mode(model), torch.no_grad():
-        index = resolve_target(target, check_outputs(forward(scan[None]), 1), model)
+        whole = check_outputs(forward(scan[None].clone()), 1, outputs)
+        check_are_probabilities(whole, outputs)
+        logits = as_logits(whole.double(), outputs, whole.dtype)
+        index = resolve_target(target, logits, model)
+        watch.begin(whole, index, model, forward, scan[None])
 
         def run(start: int, stop: int) -> None:
             copies = ops.occlude_labels(scan, ranks, intervals[start:stop], fill)
-            outputs = check_outputs(forward(copies), stop - start).double()
-            scores[start:stop] = class_score(outputs, index.expand(stop - start), score).cpu()
+            given = check_outputs(forward(copies), stop - start, outputs)
+            own = as_logits(given.double(), outputs, given.dtype)
+            followed = class_score(own, index.expand(stop - start), score)
+            scores[start:stop] = followed.cpu()
+            watch.moved(
+                followed - class_score(logits, index, score),
+                class_score(own, index.expand(stop - start), "logit") - class_score(logits, index, "logit"),
+            )
 
         in_batches(len(intervals), batch_size, scan.device, run)
+    watch.warn()
     fraction = np.linspace(0, 1, steps + 1)
     deletion, insertion = scores.numpy()[: steps + 1], scores.numpy()[steps + 1 :]
     return Faithfulness(Curve(fraction, deletion), Curve(fraction, insertion))
@@ -131,20 +165,20 @@ def _rank_groups(
     fill: ops.Fill,
 ) -> Tensor:
     """Return int32 ``[D, H, W]``: 1 for the strongest group of voxels to ``steps``, 0 for unranked ones."""
-    heat = np.abs(_array(heatmap))
+    heat = np.abs(plain_array("heatmap", heatmap))
     shape = tuple(scan.shape[1:])
     if heat.shape != shape:
         raise ValueError(f"the heatmap has shape {heat.shape}, the scan {shape}")
     if not np.isfinite(heat).all():
         raise ValueError("the heatmap holds NaN or infinity; it cannot rank these voxels")
     if inside is not None:
-        ranked = _array(inside)
+        ranked = plain_array("inside", inside)
         if ranked.dtype != bool or ranked.shape != shape:
             raise ValueError(
                 f"inside must be a bool mask of shape {shape}, got {ranked.dtype} {ranked.shape}"
             )
-    elif isinstance(fill, int | float):
-        ranked = (scan != fill).any(0).cpu().numpy()
+    elif real_number(fill) is not None:
+        ranked = (scan != ops.fill_tensor(fill, scan)).any(0).cpu().numpy()
     else:
         ranked = np.ones(shape, bool)
     at = np.flatnonzero(ranked)
@@ -154,7 +188,3 @@ def _rank_groups(
     groups = np.zeros(heat.size, np.int32)
     groups[at[order]] = 1 + (np.arange(len(at)) * steps) // len(at)
     return torch.from_numpy(groups.reshape(shape))
-
-
-def _array(values: Tensor | np.ndarray) -> np.ndarray:
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)

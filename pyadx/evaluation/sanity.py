@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pyadx.ops.arrays import plain_array, plain_tensor
+
 Explain = Callable[[nn.Module], Tensor]
 
 
@@ -24,9 +26,7 @@ def rank_correlation(
     """
     from scipy.stats import rankdata
 
-    first, second = (
-        np.abs(np.asarray(x.detach().cpu() if isinstance(x, Tensor) else x)) for x in (one, other)
-    )
+    first, second = (np.abs(plain_array("heatmap", x)) for x in (one, other))
     if first.shape != second.shape:
         raise ValueError(f"heatmaps have shapes {first.shape} and {second.shape}")
     chosen = [x.ravel() if inside is None else x[inside] for x in (first, second)]
@@ -128,7 +128,7 @@ def randomisation(
 
 def stability(
     explain: Callable[[Tensor], Tensor],
-    volume: Tensor,
+    volume: Tensor | np.ndarray,
     *,
     level: float = 0.02,
     draws: int = 5,
@@ -141,8 +141,8 @@ def stability(
     ----------
     explain : callable
         From a volume, of the shape given, to a heatmap ``[D, H, W]``.
-    volume : Tensor
-        The scan.
+    volume : Tensor or numpy.ndarray
+        The scan; ``explain`` is given a tensor of it, in float32 if it holds whole numbers.
     level : float
         Standard deviation of Gaussian noise over the largest absolute value of the scan. Voxels of exactly
         0, the background of a masked scan, stay 0.
@@ -160,6 +160,9 @@ def stability(
     """
     if not level > 0 or draws < 1:
         raise ValueError(f"level must be positive and draws at least 1, got {level} and {draws}")
+    volume = plain_tensor("volume", volume)
+    if not volume.is_floating_point():  # noise would be cut off to whole numbers
+        volume = volume.float()
     before = explain(volume).detach().cpu().numpy()
     random = torch.Generator().manual_seed(seed)
     top = float(volume.abs().max()) * level

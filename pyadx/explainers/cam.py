@@ -1,16 +1,15 @@
 """3D-CAM (paper section 3.3; Zhou et al., 2016)."""
 
-from collections.abc import Callable
-
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pyadx.explainers.alignment import Placement, activation_map
 from pyadx.explainers.base import Explainer, Explanation, SinglePass
-from pyadx.explainers.batches import over_scans
+from pyadx.explainers.batches import Explain, over_scans
 from pyadx.explainers.options import MapOptions
 from pyadx.explainers.registry import method
-from pyadx.explainers.shared_options import AlignOption, RectifyOption, ScoreOption
+from pyadx.explainers.shared_options import AlignOption, OutputsOption, RectifyOption, ScoreOption
 from pyadx.explainers.volumes import check_volume
 from pyadx.inference.batching import BatchSize
 from pyadx.inference.capture import capture
@@ -18,10 +17,13 @@ from pyadx.inference.gap import GapHead, find_gap_head
 from pyadx.inference.model_state import Forward, evaluation_mode
 from pyadx.inference.score import (
     Target,
+    as_logits,
+    check_are_probabilities,
     check_outputs,
     probabilities,
     resolve_target,
 )
+from pyadx.inference.watch import OutputWatch
 
 
 @method(
@@ -42,7 +44,8 @@ class CAM(Explainer):
     ----------
     model : torch.nn.Module
         Maps ``[B, 1, D, H, W]`` to class scores ``[B, classes]`` through global average pooling and one
-        linear layer, both of which are found by looking at a forward pass.
+        linear layer, both of which are found by looking at a forward pass. A sigmoid or softmax may
+        follow if ``outputs`` says so.
     rectify : {"abs", "relu", "none"}
         What is done to the weighted sum; ``abs`` is the paper's choice.
     align : {"stretch", "receptive_field"}
@@ -50,6 +53,9 @@ class CAM(Explainer):
     score : {"logit", "probability"}
         ``logit`` takes the target's row of the output layer (the paper); ``probability`` its
         derivative through the softmax, ``p_t (w_t - sum_j p_j w_j)``.
+    outputs : {"logits", "probabilities", "log_probabilities"}
+        What the model returns: class scores before softmax, or what a sigmoid, softmax or log-softmax at
+        its end made of them. A call warns where that looks wrong, or a probability cannot move.
     batch_size : int or "auto"
         Scans per pass; halved when memory runs out.
     progress : bool
@@ -71,27 +77,30 @@ class CAM(Explainer):
         *,
         align: AlignOption = "stretch",
         score: ScoreOption = "logit",
+        outputs: OutputsOption = "logits",
         batch_size: BatchSize = "auto",
         progress: bool = False,
         keep_trace: bool = False,
     ) -> None:
-        self._run = MapOptions(score, batch_size, progress, rectify, align)
+        self._run = MapOptions(score, outputs, batch_size, progress, rectify, align)
         self.model = model
         self.rectify = rectify
         self.align = align
         self.score = score
         self.keep_trace = keep_trace
         self._placement = Placement(align)
+        self.outputs = outputs
         self._head: GapHead | None = None
 
-    def run(self, volume: Tensor, target: Target = None) -> Explanation:
+    def run(self, volume: Tensor | np.ndarray, target: Target = None) -> Explanation:
         """Explain one scan or a batch of scans.
 
         Parameters
         ----------
-        volume : Tensor
-            ``[B, 1, D, H, W]`` or ``[1, D, H, W]``, on the model's device, of its dtype.
-        target : int, str, sequence, or None
+        volume : Tensor or numpy.ndarray
+            ``[B, 1, D, H, W]`` or ``[1, D, H, W]``. Floating-point tensors are on the model's device and of
+            its dtype; arrays and whole numbers are brought there.
+        target : int, str, sequence, array or None
             Class to explain, for all scans or one per scan; ``None`` explains the predicted class of
             each scan.
 
@@ -111,20 +120,22 @@ class CAM(Explainer):
         forward = Forward(self.model)
         with evaluation_mode(self.model), torch.no_grad():
             if self._head is None:
-                self._head = find_gap_head(self.model, forward, volume[:1])
+                self._head = find_gap_head(self.model, forward, volume[:1], self._run.outputs)
             explain = self._explainer(forward, self._head)
             maps, outputs = over_scans(volume, target, explain, self._run)
             targets = resolve_target(target, outputs, self.model)
             return self._explanation(maps, outputs, targets, (SinglePass(),) * len(maps))
 
-    def _explainer(
-        self, forward: Forward, head: GapHead
-    ) -> Callable[[Tensor, Target], tuple[Tensor, Tensor]]:
-        def explain(scans: Tensor, target: Target) -> tuple[Tensor, Tensor]:
+    def _explainer(self, forward: Forward, head: GapHead) -> Explain:
+        def explain(scans: Tensor, target: Target, watch: OutputWatch) -> tuple[Tensor, Tensor]:
             with capture(self.model, head.layer) as captured:
-                outputs = check_outputs(forward(scans), scans.shape[0])
+                given = check_outputs(forward(scans), scans.shape[0], self._run.outputs)
+            check_are_probabilities(given, self._run.outputs)
+            outputs = as_logits(given, self._run.outputs)
+            classes = resolve_target(target, outputs, self.model)
             features = captured.features
-            weights = self._weights(head.rows(), outputs, target)
+            weights = self._weights(head.rows(), outputs, classes)
+            watch.begin(given, classes, self.model, forward, scans[:1])
             heat = activation_map(
                 self._placement, self.model, head.layer, features, weights, scans, self._run
             )
@@ -132,8 +143,7 @@ class CAM(Explainer):
 
         return explain
 
-    def _weights(self, rows: Tensor, outputs: Tensor, target: Target) -> Tensor:
-        classes = resolve_target(target, outputs, self.model)
+    def _weights(self, rows: Tensor, outputs: Tensor, classes: Tensor) -> Tensor:
         if self._run.score == "logit":
             # A single output is the logit of class 1, and its negative that of class 0.
             return (rows if len(rows) > 1 else torch.cat([-rows, rows]))[classes]

@@ -1,28 +1,31 @@
 """3D-Grad-CAM (paper section 3.3; Selvaraju et al., 2017)."""
 
-from collections.abc import Callable
 from typing import Annotated
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pyadx.explainers.alignment import Placement, activation_map
 from pyadx.explainers.base import Explainer, Explanation, SinglePass
-from pyadx.explainers.batches import over_scans
+from pyadx.explainers.batches import Explain, over_scans
 from pyadx.explainers.option_kinds import NAME, optional
 from pyadx.explainers.options import MapOptions
 from pyadx.explainers.registry import Option, method
-from pyadx.explainers.shared_options import AlignOption, RectifyOption, ScoreOption
+from pyadx.explainers.shared_options import AlignOption, OutputsOption, RectifyOption, ScoreOption
 from pyadx.explainers.volumes import check_volume
 from pyadx.inference.batching import BatchSize
 from pyadx.inference.capture import capture, find_layer
 from pyadx.inference.model_state import Forward, evaluation_mode
 from pyadx.inference.score import (
     Target,
+    as_logits,
+    check_are_probabilities,
     check_outputs,
     class_score,
     resolve_target,
 )
+from pyadx.inference.watch import OutputWatch
 
 
 @method(
@@ -55,6 +58,9 @@ class GradCAM(Explainer):
         its receptive field is centred.
     score : {"logit", "probability"}
         What is differentiated: the class score before softmax (the paper), or the probability.
+    outputs : {"logits", "probabilities", "log_probabilities"}
+        What the model returns: class scores before softmax, or what a sigmoid, softmax or log-softmax at
+        its end made of them. A call warns where that looks wrong, or a probability cannot move.
     batch_size : int or "auto"
         Scans per pass; halved when memory runs out.
     progress : bool
@@ -79,28 +85,31 @@ class GradCAM(Explainer):
         *,
         align: AlignOption = "stretch",
         score: ScoreOption = "logit",
+        outputs: OutputsOption = "logits",
         batch_size: BatchSize = "auto",
         progress: bool = False,
         keep_trace: bool = False,
     ) -> None:
-        self._run = MapOptions(score, batch_size, progress, rectify, align)
+        self._run = MapOptions(score, outputs, batch_size, progress, rectify, align)
         self.model = model
         self.rectify = rectify
         self.align = align
         self.score = score
         self.keep_trace = keep_trace
         self._placement = Placement(align)
+        self.outputs = outputs
         self.layer = layer if layer is not None else _default_layer(model)
         find_layer(model, self.layer)
 
-    def run(self, volume: Tensor, target: Target = None) -> Explanation:
+    def run(self, volume: Tensor | np.ndarray, target: Target = None) -> Explanation:
         """Explain one scan or a batch of scans.
 
         Parameters
         ----------
-        volume : Tensor
-            ``[B, 1, D, H, W]`` or ``[1, D, H, W]``, on the model's device, of its dtype.
-        target : int, str, sequence, or None
+        volume : Tensor or numpy.ndarray
+            ``[B, 1, D, H, W]`` or ``[1, D, H, W]``. Floating-point tensors are on the model's device and of
+            its dtype; arrays and whole numbers are brought there.
+        target : int, str, sequence, array or None
             Class to explain, for all scans or one per scan; ``None`` explains the predicted class of
             each scan.
 
@@ -125,16 +134,20 @@ class GradCAM(Explainer):
                 targets = resolve_target(target, outputs, self.model)
                 return self._explanation(maps, outputs, targets, (SinglePass(),) * len(maps))
 
-    def _explainer(self, forward: Forward) -> Callable[[Tensor, Target], tuple[Tensor, Tensor]]:
-        def explain(scans: Tensor, target: Target) -> tuple[Tensor, Tensor]:
+    def _explainer(self, forward: Forward) -> Explain:
+        def explain(scans: Tensor, target: Target, watch: OutputWatch) -> tuple[Tensor, Tensor]:
             with (
                 torch.no_grad(),
                 capture(self.model, self.layer, differentiable=True) as captured,
             ):
-                outputs = check_outputs(forward(scans), scans.shape[0])
+                given = check_outputs(forward(scans), scans.shape[0], self._run.outputs)
+                check_are_probabilities(given.detach(), self._run.outputs)
+                outputs = as_logits(given, self._run.outputs)
                 features = captured.features
-                scores = class_score(outputs, resolve_target(target, outputs, self.model), self._run.score)
-                weights = self._weights(scores, features)
+                classes = resolve_target(target, outputs.detach(), self.model)
+                weights = self._weights(class_score(outputs, classes, self._run.score), features)
+            with torch.no_grad():
+                watch.begin(given, classes, self.model, forward, scans[:1])
             heat = activation_map(
                 self._placement, self.model, self.layer, features, weights, scans, self._run
             )

@@ -5,18 +5,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pyadx.explainers.base import Explainer, Explanation
 from pyadx.explainers.coarse_to_fine import coarse_to_fine
 from pyadx.explainers.option_kinds import VOXELS, number, optional
-from pyadx.explainers.options import RunOptions
+from pyadx.explainers.options import RunOptions, plain_fill
 from pyadx.explainers.registry import Option, method
 from pyadx.explainers.shared_options import (
     EngineOption,
     FillOption,
     MemoryOption,
+    OutputsOption,
     PrecisionOption,
     ScoreOption,
     SignedOption,
@@ -30,6 +32,8 @@ from pyadx.inference.incremental.scorer import IncrementalScorer, check_max_memo
 from pyadx.inference.incremental.trace import KeptTrace
 from pyadx.inference.score import Target, targets_per_scan
 from pyadx.inference.score_store import ScoreStore
+from pyadx.inference.watch import OutputWatch
+from pyadx.ops.numbers import real_number
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ class Occlusion(Explainer):
     stride : int or sequence of int
         Distance between windows, one or one per axis; 1 in the paper. Any stride is allowed, also
         one larger than the window.
-    fill : float, sequence of float, or Tensor
+    fill : float, sequence of float, array or Tensor
         What boxes are filled with: a number (0, the background of a masked scan, in the paper), one
         number per channel, or a volume ``[D, H, W]`` or ``[C, D, H, W]`` to copy from.
     engine : {"auto", "incremental", "full"}
@@ -119,6 +123,9 @@ class Occlusion(Explainer):
     score : {"probability", "logit"}
         What is followed: the softmax probability of the class (the paper), or its score before
         softmax.
+    outputs : {"logits", "probabilities", "log_probabilities"}
+        What the model returns: class scores before softmax, or what a sigmoid, softmax or log-softmax at
+        its end made of them. A call warns where that looks wrong, or a probability cannot move.
     batch_size : int or "auto"
         Windows per batch; halved when memory runs out.
     progress : bool
@@ -150,6 +157,7 @@ class Occlusion(Explainer):
         *,
         signed: SignedOption = False,
         score: ScoreOption = "probability",
+        outputs: OutputsOption = "logits",
         batch_size: BatchSize = "auto",
         progress: bool = False,
         precision: PrecisionOption = "float32",
@@ -162,20 +170,21 @@ class Occlusion(Explainer):
     ) -> None:
         check_engine(engine)
         check_precision(precision)
-        check_max_memory(max_memory)
-        if budget_s is not None and not budget_s > 0:
+        seconds = None if budget_s is None else real_number(budget_s)
+        if budget_s is not None and (seconds is None or not seconds > 0):
             raise ValueError(f"budget_s must be a positive number of seconds, got {budget_s!r}")
-        self._run = RunOptions(score, batch_size, progress)
+        self._run = RunOptions(score, outputs, batch_size, progress)
         self.model = model
         self.window = triple("window", window)
         self.stride = triple("stride", stride)
-        self.fill = fill
+        self.fill = plain_fill(fill)
         self.engine = engine
         self.signed = signed
         self.score = score
+        self.outputs = outputs
         self.precision = precision
-        self.max_memory = max_memory
-        self.budget_s = budget_s
+        self.max_memory = check_max_memory(max_memory)
+        self.budget_s = seconds
         self.keep_trace = keep_trace
         self._tracer = KeptTrace()
 
@@ -186,7 +195,7 @@ class Occlusion(Explainer):
 
     def run(
         self,
-        volume: Tensor,
+        volume: Tensor | np.ndarray,
         target: Target = None,
         *,
         store: str | Path | None = None,
@@ -196,9 +205,10 @@ class Occlusion(Explainer):
 
         Parameters
         ----------
-        volume : Tensor
-            ``[B, C, D, H, W]`` or ``[C, D, H, W]``, on the model's device, of its dtype.
-        target : int, str, sequence, or None
+        volume : Tensor or numpy.ndarray
+            ``[B, C, D, H, W]`` or ``[C, D, H, W]``. Floating-point tensors are on the model's device and
+            of its dtype; arrays and whole numbers are brought there.
+        target : int, str, sequence, array or None
             Class whose score is followed, for all scans or one per scan; ``None`` takes the predicted
             class of each scan.
         store : str or Path, optional
@@ -224,13 +234,18 @@ class Occlusion(Explainer):
         if not self.keep_trace:
             self._tracer = KeptTrace()
         path = None if store is None else Path(store)
-        made = [self._one(scan, own, path, resume) for scan, own in zip(volume, targets, strict=True)]
+        watch = self._run.watch()
+        made = [
+            self._one(scan, own, watch, path, resume) for scan, own in zip(volume, targets, strict=True)
+        ]
+        watch.warn()
         heats, outputs, indices, reports = zip(*made, strict=True)
         return self._explanation(torch.stack(heats), torch.cat(outputs), torch.tensor(indices), reports)
 
     def _one(
-        self, scan: Tensor, target: Target, store: Path | None, resume: bool
+        self, scan: Tensor, target: Target, watch: OutputWatch, store: Path | None, resume: bool
     ) -> tuple[Tensor, Tensor, int, OcclusionReport]:
+        watch.next_scans()
         grid = WindowGrid(tuple(scan.shape[1:]), self.window, self.stride)
         boxes = grid.boxes()
         scorer, regions = scorer_for(
@@ -245,8 +260,10 @@ class Occlusion(Explainer):
             fill=self.fill,
             signed=self.signed,
             score=self._run.score,
+            outputs=self._run.outputs,
             batch_size=self._run.batch_size,
             progress=self._run.progress,
+            watch=watch,
         )
         engine = "incremental" if isinstance(scorer, IncrementalScorer) else "full"
         scored = len(regions.boxes)

@@ -5,22 +5,33 @@ from typing import Literal, get_args
 
 from pyadx import ops
 from pyadx.inference.batching import BatchSize, check_batch_size
-from pyadx.inference.score import Score, check_score
+from pyadx.inference.score import Outputs, Score, check_output_kind, check_score
+from pyadx.inference.watch import OutputWatch
+from pyadx.ops.numbers import real_number
 
 Align = Literal["stretch", "receptive_field"]
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How any explainer runs: what it follows, in which batches, and whether it shows progress."""
+    """How any explainer runs: what it follows, in which batches, and whether it shows progress.
+
+    ``outputs`` says what the model returns (`pyadx.inference.score.as_logits`).
+    """
 
     score: Score
+    outputs: Outputs
     batch_size: BatchSize
     progress: bool
 
     def __post_init__(self) -> None:
         check_score(self.score)
-        check_batch_size(self.batch_size)
+        check_output_kind(self.outputs)
+        object.__setattr__(self, "batch_size", check_batch_size(self.batch_size))
+
+    def watch(self) -> OutputWatch:
+        """Return what sees suspicious outputs during one call."""
+        return OutputWatch(self.score, self.outputs)
 
 
 @dataclass(frozen=True)
@@ -35,3 +46,9 @@ class MapOptions(RunOptions):
         ops.check_rectify(self.rectify)
         if self.align not in get_args(Align):
             raise ValueError(f"align must be one of {', '.join(get_args(Align))}, got {self.align!r}")
+
+
+def plain_fill(fill: ops.Fill) -> ops.Fill:
+    """Return a fill whose number, of whatever library, is one of Python, as sidecars hold it."""
+    number = None if isinstance(fill, int | float) else real_number(fill)
+    return fill if number is None else number

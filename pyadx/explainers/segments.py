@@ -5,6 +5,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
+from pyadx.ops.arrays import plain_array
 from pyadx.segmentation import Hierarchy
 
 Aggregate = Literal["mean", "max"]
@@ -59,7 +60,10 @@ def hierarchies_per_scan(hierarchy: Any, volume: Tensor) -> list[Hierarchy | Non
         raise ValueError(f"got {len(trees)} hierarchies for {scans} scans")
     for tree in trees:
         if tree is not None and not isinstance(tree, Hierarchy):
-            raise TypeError(f"hierarchy must be a pyadx.segmentation.Hierarchy, got {type(tree).__name__}")
+            raise TypeError(
+                f"hierarchy must be a pyadx.segmentation.Hierarchy, got {type(tree).__name__}; "
+                "pyadx.segmentation.from_labels makes one of label volumes"
+            )
         if tree is not None and tree.leaves.shape != tuple(volume.shape[2:]):
             raise ValueError(
                 f"the hierarchy has shape {tree.leaves.shape}, the scan {tuple(volume.shape[2:])}"
@@ -75,7 +79,7 @@ def group_mask(name: str, group: Any, hierarchy: Hierarchy) -> np.ndarray:
     ValueError
         If the group is neither a mask of the hierarchy's shape nor intervals of its leaves.
     """
-    given = np.asarray(group.cpu() if isinstance(group, Tensor) else group)
+    given = plain_array(f"group {name!r}", group)
     if given.shape == hierarchy.leaves.shape:
         return (given != 0).astype(np.int32)
     if given.ndim == 2 and given.shape[1] == 2 and given.dtype.kind in "iu":

@@ -4,7 +4,6 @@ import hashlib
 from typing import Annotated, Any, get_args
 
 import numpy as np
-from torch import Tensor
 
 from pyadx import ops
 from pyadx.explainers.option_kinds import BYTES, SWITCH, Kind, choice, number, optional
@@ -12,13 +11,14 @@ from pyadx.explainers.options import Align
 from pyadx.explainers.registry import Option
 from pyadx.inference.engine import Engine
 from pyadx.inference.incremental.scorer import Precision
-from pyadx.inference.score import Score
+from pyadx.inference.score import Outputs, Score
+from pyadx.ops.arrays import plain_array
 
 
 def _write_fill(value: Any) -> str:
     if np.ndim(value) == 0 and not isinstance(value, str):
         return number().write(float(value))
-    data = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value, np.float64)
+    data = np.ascontiguousarray(plain_array("fill", value), np.float64)
     return f"array-{hashlib.sha256(str(data.shape).encode() + data.tobytes()).hexdigest()[:8]}"
 
 
@@ -30,6 +30,7 @@ SignedOption = Annotated[
     bool, Option("Keep the sign: positive where a region speaks for the class.", SWITCH)
 ]
 ScoreOption = Annotated[Score, Option("What is followed.", choice(get_args(Score)))]
+OutputsOption = Annotated[Outputs, Option("What the network returns.", choice(get_args(Outputs)))]
 RectifyOption = Annotated[ops.Rectify, Option("What is done to the weighted sum.", _RECTIFY)]
 AlignOption = Annotated[
     Align,

@@ -4,18 +4,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pyadx.explainers.base import Explainer, Explanation
 from pyadx.explainers.option_kinds import choice, number, optional, whole
-from pyadx.explainers.options import RunOptions
+from pyadx.explainers.options import RunOptions, plain_fill
 from pyadx.explainers.registry import Option, method
 from pyadx.explainers.segments import Aggregate, group_mask, hierarchies_per_scan, paint
 from pyadx.explainers.shared_options import (
     EngineOption,
     FillOption,
     MemoryOption,
+    OutputsOption,
     PrecisionOption,
     ScoreOption,
     SignedOption,
@@ -27,6 +29,8 @@ from pyadx.inference.engine import check_engine
 from pyadx.inference.incremental.scorer import check_max_memory, check_precision
 from pyadx.inference.incremental.trace import KeptTrace
 from pyadx.inference.score import Target, resolve_target, targets_per_scan
+from pyadx.inference.watch import OutputWatch
+from pyadx.ops.numbers import real_number, whole_number
 from pyadx.segmentation import PRESETS, Hierarchy, ucm
 from pyadx.segmentation.options import CueKind, Linkage, check_options
 
@@ -111,7 +115,7 @@ class SupervoxelOcclusion(Explainer):
     model : torch.nn.Module
         Maps ``[B, C, D, H, W]`` to class scores before softmax ``[B, classes]``. It is run in
         evaluation mode and left as it was found.
-    fill : float, sequence of float, or Tensor
+    fill : float, sequence of float, array or Tensor
         What segments are filled with, as in `pyadx.Occlusion`; 0 in the paper.
     aggregate : {"mean", "max"}
         Over the levels: the mean (the paper), or the change that is largest in absolute value.
@@ -123,6 +127,9 @@ class SupervoxelOcclusion(Explainer):
     score : {"probability", "logit"}
         What is followed: the softmax probability of the class (the paper), or its score before
         softmax.
+    outputs : {"logits", "probabilities", "log_probabilities"}
+        What the model returns: class scores before softmax, or what a sigmoid, softmax or log-softmax at
+        its end made of them. A call warns where that looks wrong, or a probability cannot move.
     batch_size : int or "auto"
         Segments per batch; halved when memory runs out.
     progress : bool
@@ -172,6 +179,7 @@ class SupervoxelOcclusion(Explainer):
         ] = None,
         engine: EngineOption = "auto",
         score: ScoreOption = "probability",
+        outputs: OutputsOption = "logits",
         batch_size: BatchSize = "auto",
         progress: bool = False,
         precision: PrecisionOption = "float32",
@@ -181,7 +189,6 @@ class SupervoxelOcclusion(Explainer):
     ) -> None:
         check_engine(engine)
         check_precision(precision)
-        check_max_memory(max_memory)
         if aggregate not in get_args(Aggregate):
             raise ValueError(
                 f"aggregate must be one of {', '.join(get_args(Aggregate))}, got {aggregate!r}"
@@ -191,28 +198,29 @@ class SupervoxelOcclusion(Explainer):
             "linkage": linkage, "min_size": min_size, "smoothing": smoothing, "spacing": spacing,
         }  # fmt: skip
         check_options(**self._segmentation)
-        self._run = RunOptions(score, batch_size, progress)
+        self._run = RunOptions(score, outputs, batch_size, progress)
         self.model = model
-        self.fill = fill
+        self.fill = plain_fill(fill)
         self.aggregate: Aggregate = aggregate
         self.signed = signed
-        self.max_levels = max_levels
-        self.max_regions = max_regions
+        self.max_levels = whole_number(max_levels)
+        self.max_regions = whole_number(max_regions)
         self.preset = preset
         self.cue = cue
         self.linkage = linkage
-        self.min_size = min_size
-        self.smoothing = smoothing
+        self.min_size = None if min_size is None else whole_number(min_size)
+        self.smoothing = None if smoothing is None else real_number(smoothing)
         self.engine = engine
         self.score = score
+        self.outputs = outputs
         self.precision = precision
-        self.max_memory = max_memory
+        self.max_memory = check_max_memory(max_memory)
         self.keep_trace = keep_trace
         self._tracer = KeptTrace()
 
     def run(
         self,
-        volume: Tensor,
+        volume: Tensor | np.ndarray,
         target: Target = None,
         hierarchy: Hierarchy | Sequence[Hierarchy] | None = None,
         *,
@@ -222,9 +230,10 @@ class SupervoxelOcclusion(Explainer):
 
         Parameters
         ----------
-        volume : Tensor
-            ``[B, C, D, H, W]`` or ``[C, D, H, W]``, on the model's device, of its dtype.
-        target : int, str, sequence, or None
+        volume : Tensor or numpy.ndarray
+            ``[B, C, D, H, W]`` or ``[C, D, H, W]``. Floating-point tensors are on the model's device and
+            of its dtype; arrays and whole numbers are brought there.
+        target : int, str, sequence, array or None
             Class whose score is followed, for all scans or one per scan; ``None`` takes the predicted
             class of each scan.
         hierarchy : Hierarchy or sequence of Hierarchy, optional
@@ -250,18 +259,26 @@ class SupervoxelOcclusion(Explainer):
         hierarchies = hierarchies_per_scan(hierarchy, volume)
         if not self.keep_trace:
             self._tracer = KeptTrace()
+        watch = self._run.watch()
         made = [
-            self._one(scan, own, tree, groups or {})
+            self._one(scan, own, tree, groups or {}, watch)
             for scan, own, tree in zip(volume, targets, hierarchies, strict=True)
         ]
+        watch.warn()
         heats, outputs, reports = zip(*made, strict=True)
         scores = torch.cat(outputs)
         indices = resolve_target(targets, scores, self.model)
         return self._explanation(torch.stack(heats), scores, indices, reports)
 
     def _one(
-        self, scan: Tensor, target: Target, hierarchy: Hierarchy | None, groups: Groups
+        self,
+        scan: Tensor,
+        target: Target,
+        hierarchy: Hierarchy | None,
+        groups: Groups,
+        watch: OutputWatch,
     ) -> tuple[Tensor, Tensor, SupervoxelReport]:
+        watch.next_scans()
         tree = ucm(scan[0].float(), **self._segmentation) if hierarchy is None else hierarchy
         masks = {name: group_mask(name, group, tree) for name, group in groups.items()}
         scorer = SegmentScorer(
@@ -275,8 +292,10 @@ class SupervoxelOcclusion(Explainer):
             progress=self._run.progress,
             fill=self.fill,
             score=self._run.score,
+            outputs=self._run.outputs,
             batch_size=self._run.batch_size,
             signed=self.signed,
+            watch=watch,
         )
         regions = tree.regions
         scores = scorer.score(tree.leaves, regions).double().cpu().numpy()

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pyadx import ops
+from pyadx.ops.numbers import values_of, whole_number
 
 
 def triple(name: str, value: int | Sequence[int]) -> tuple[int, int, int]:
@@ -23,12 +24,14 @@ def triple(name: str, value: int | Sequence[int]) -> tuple[int, int, int]:
     ValueError
         If it is neither one positive integer nor three.
     """
-    values = tuple(value) if isinstance(value, Sequence) else (value,) * 3
-    if len(values) != 3 or any(isinstance(v, bool) or not isinstance(v, int) for v in values):
+    several = values_of(value)
+    numbers = [whole_number(one) for one in ([value] * 3 if several is None else several)]
+    whole = [number for number in numbers if number is not None]
+    if len(numbers) != 3 or len(whole) != 3:
         raise ValueError(f"{name} must be one integer or three, got {value!r}")
-    if min(values) < 1:
+    if min(whole) < 1:
         raise ValueError(f"{name} must be at least 1, got {value!r}")
-    return values[0], values[1], values[2]
+    return whole[0], whole[1], whole[2]
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,22 @@ from typing import Literal
 
 import torch
 
+from pyadx.ops.numbers import whole_number
+
 BatchSize = int | Literal["auto"]
 
 # Where "auto" starts; it halves when memory runs out. On the CPU larger batches only leave the cache.
 _AUTO = {"cpu": 2, "cuda": 64}
 
 
-def check_batch_size(batch_size: BatchSize) -> None:
-    """Raise ``ValueError`` unless ``batch_size`` is ``"auto"`` or a positive integer."""
-    if batch_size == "auto":
-        return
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+def check_batch_size(batch_size: BatchSize) -> BatchSize:
+    """Return ``"auto"`` or a positive ``int``; raise ``ValueError`` where it is neither."""
+    if isinstance(batch_size, str) and batch_size == "auto":
+        return batch_size
+    number = whole_number(batch_size)
+    if number is None or number < 1:
         raise ValueError(f"batch_size must be 'auto' or a positive integer, got {batch_size!r}")
+    return number
 
 
 def first_batch(batch_size: BatchSize, device: torch.device) -> int:

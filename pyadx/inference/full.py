@@ -31,7 +31,7 @@ class FullScorer(Scorer):
             else:
                 intervals = torch.from_numpy(segments.intervals[start:stop])
                 ops.occlude_labels(self.volume, segments.labels, intervals, self.fill, out=batch)
-            outputs = check_outputs(self._forward(_channels_last(batch)), stop - start)
+            outputs = check_outputs(self._forward(_channels_last(batch)), stop - start, self.output_kind)
             changes[start:stop] = self._change(outputs)
 
         in_batches(len(boxes), self.batch_size, self.volume.device, run, advance)

@@ -1,12 +1,19 @@
 """Finding global average pooling followed by the output layer, in any model."""
 
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
 from pyadx.inference.model_state import Forward
-from pyadx.inference.score import check_outputs
+from pyadx.inference.score import (
+    Outputs,
+    as_logits,
+    check_are_probabilities,
+    check_outputs,
+    probabilities,
+)
 
 
 @dataclass(frozen=True)
@@ -21,12 +28,13 @@ class GapHead:
         return self.output_layer.weight.detach()
 
 
-def find_gap_head(model: nn.Module, forward: Forward, scan: Tensor) -> GapHead:
+def find_gap_head(model: nn.Module, forward: Forward, scan: Tensor, kind: Outputs = "logits") -> GapHead:
     """Find the pooled layer by watching one forward pass.
 
     The output layer is the linear layer whose result is the model's result; the pooled layer is the
     last one whose spatial mean is what the output layer was given. Both are compared by value, so no
-    naming or structure is assumed.
+    naming or structure is assumed. Where the model returns probabilities, the output layer is the one
+    whose result gives them.
 
     Parameters
     ----------
@@ -36,6 +44,8 @@ def find_gap_head(model: nn.Module, forward: Forward, scan: Tensor) -> GapHead:
         How to run it.
     scan : Tensor
         ``[1, C, D, H, W]``.
+    kind : {"logits", "probabilities", "log_probabilities"}
+        What the model returns.
 
     Raises
     ------
@@ -66,14 +76,19 @@ def find_gap_head(model: nn.Module, forward: Forward, scan: Tensor) -> GapHead:
                 handles.append(module.register_forward_hook(watch_linear))
             elif name:
                 handles.append(module.register_forward_hook(watch_maps(name)))
-        outputs = check_outputs(forward(scan), 1)
+        outputs = check_outputs(forward(scan), 1, kind)
     finally:
         for handle in handles:
             handle.remove()
-    if not linear or not torch.equal(linear[-1][2], outputs):
+    check_are_probabilities(outputs, kind)
+    if not linear or not _gives(linear[-1][2], outputs, kind):
+        others = [
+            k for k in get_args(Outputs) if k != kind and linear and _gives(linear[-1][2], outputs, k)
+        ]
+        advice = f"outputs={others[0]!r} describes this one" if others else "use GradCAM for this one"
         raise ValueError(
             "CAM needs a model whose last operation is a linear layer after global average pooling; "
-            "use GradCAM for this one"
+            + advice
         )
     output_layer, given, _ = linear[-1]
     rounding = max(1e-3, 2 * torch.finfo(given.dtype).eps)  # bfloat16 keeps two to three digits
@@ -84,3 +99,11 @@ def find_gap_head(model: nn.Module, forward: Forward, scan: Tensor) -> GapHead:
         "CAM needs an output layer that is given the spatial means of a layer's feature maps; in this "
         "model it is not: use GradCAM, or a variant with global average pooling"
     )
+
+
+def _gives(scores: Tensor, outputs: Tensor, kind: Outputs) -> bool:
+    """Whether a linear layer's result is the model's outputs, or what they are made of."""
+    if kind == "logits" or scores.shape != outputs.shape:
+        return torch.equal(scores, outputs)
+    shares = probabilities(as_logits(outputs.double(), kind, outputs.dtype))
+    return torch.allclose(probabilities(scores.double()), shares, rtol=1e-3, atol=1e-6)

@@ -26,7 +26,10 @@ def run_facts(scorer: Scorer, regions: Regions) -> dict[str, Any]:
         weights.update(name.encode())
         if isinstance(value, Tensor):
             weights.update(_digest(value))
+    # Told only where it is not the rule, so that scores of earlier versions can be gone on with.
+    outputs = {} if scorer.output_kind == "logits" else {"outputs": scorer.output_kind}
     return {
+        **outputs,
         "model": weights.hexdigest()[:16],
         "scan": _digest(scorer.volume).hex()[:16],
         "fill": _digest(scorer.fill).hex()[:16],

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyadx.ops.arrays import plain_tensor
+
 _KEY_BITS = 10  # six coordinates of at most this many bits make one sortable 64-bit key
 
 
@@ -67,7 +69,7 @@ def check_boxes(boxes: Tensor) -> np.ndarray:
     TypeError, ValueError
         If they are not integers of that shape.
     """
-    tensor = torch.as_tensor(boxes)
+    tensor = plain_tensor("boxes", boxes if isinstance(boxes, Tensor) else np.asarray(boxes))
     if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
         raise TypeError(f"boxes must hold integers, got {tensor.dtype}")
     if tensor.dim() != 2 or tensor.shape[1] != 6:

@@ -1,13 +1,21 @@
 """From a model's outputs to one number per scan: the class score that explainers explain."""
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pyadx.ops.numbers import real_number, whole_number
+
 Score = Literal["probability", "logit"]
-Target = int | str | None | Sequence[int | str | None] | Tensor
+Outputs = Literal["logits", "probabilities", "log_probabilities"]
+Target = int | str | None | Sequence[int | str | None] | np.ndarray | Tensor
+
+# How far the probabilities of a scan may be from a sum of one.
+_TOLERANCE = {torch.float16: 2e-2, torch.bfloat16: 1e-1}
+_FINE_TOLERANCE = 1e-3
 
 
 def check_score(score: str) -> None:
@@ -16,13 +24,20 @@ def check_score(score: str) -> None:
         raise ValueError(f"score must be 'probability' or 'logit', got {score!r}")
 
 
-def check_outputs(outputs: object, batch: int) -> Tensor:
+def check_output_kind(outputs: str) -> None:
+    """Raise ``ValueError`` unless ``outputs`` is a known kind."""
+    if outputs not in get_args(Outputs):
+        raise ValueError(f"outputs must be one of {', '.join(get_args(Outputs))}, got {outputs!r}")
+
+
+def check_outputs(outputs: object, batch: int, kind: Outputs = "logits") -> Tensor:
     """Check that a model gave finite class scores ``[B, classes]``.
 
     Raises
     ------
     TypeError, ValueError
-        If it gave something else, or NaN or infinity.
+        If it gave something else, or NaN or infinity. The logarithm of a probability may be minus
+        infinity.
     """
     if not isinstance(outputs, Tensor):
         raise TypeError(
@@ -33,17 +48,106 @@ def check_outputs(outputs: object, batch: int) -> Tensor:
         raise ValueError(
             f"the model must return [B, classes] for {batch} scans, got {tuple(outputs.shape)}"
         )
-    if not torch.isfinite(outputs).all():
+    if type(outputs) is not Tensor:  # such as MONAI's MetaTensor
+        outputs = outputs.as_subclass(Tensor)
+    usable = torch.isfinite(outputs)
+    if kind == "log_probabilities":
+        usable |= outputs == -torch.inf
+    if not usable.all():
         raise ValueError("the model's output holds NaN or infinity; check its weights and the scan")
     return outputs
 
 
-def class_index(name: int | str, classes: int, names: Sequence[str] | None) -> int:
-    """Return the index of a class given by index or by name.
+def check_are_probabilities(outputs: Tensor, kind: Outputs) -> None:
+    """Check that outputs are what the user says they are.
+
+    Parameters
+    ----------
+    outputs : Tensor
+        From `check_outputs`, ``[B, classes]``.
+    kind : {"logits", "probabilities", "log_probabilities"}
+        What they are said to be; logits may be anything.
 
     Raises
     ------
     ValueError
+        If probabilities are not between 0 and 1, or those of a scan do not sum to one.
+    """
+    if kind == "logits":
+        return
+    shares = outputs.double().exp() if kind == "log_probabilities" else outputs.double()
+    tolerance = _TOLERANCE.get(outputs.dtype, _FINE_TOLERANCE)
+    advice = f"outputs={kind!r} does not fit this model; class scores before softmax are outputs='logits'"
+    low, high = float(shares.min()), float(shares.max())
+    if low < -tolerance or high > 1 + tolerance:
+        raise ValueError(f"the model's probabilities go from {low:.3g} to {high:.3g}; {advice}")
+    if outputs.shape[1] > 1:
+        sums = shares.sum(1)
+        worst = float(sums[(sums - 1).abs().argmax()])
+        if abs(worst - 1) > tolerance:
+            raise ValueError(
+                f"the model's probabilities of a scan sum to {worst:.3g}, expected 1 (classes that exclude "
+                f"each other; explain one of several independent classes by itself); {advice}"
+            )
+
+
+def as_logits(outputs: Tensor, kind: Outputs, computed_in: torch.dtype | None = None) -> Tensor:
+    """Return class scores before softmax: what the sigmoid or softmax of `probabilities` inverts.
+
+    Everything that follows a class, by gradients or by occlusion, goes through here. Softmax removes a
+    constant from the scores of each scan, which cannot be had back: the scores of several classes are the
+    logarithms of their probabilities.
+
+    So that logits stay finite, a probability of exactly 0 counts as the smallest normal number of its
+    dtype, a single one of exactly 1 as the largest number below 1, and a single logarithm of exactly 0 as
+    minus the smallest normal number.
+
+    Parameters
+    ----------
+    outputs : Tensor
+        The model's outputs, ``[B, classes]``; a single one speaks for class 1.
+    kind : {"logits", "probabilities", "log_probabilities"}
+        What they are.
+    computed_in : torch.dtype, optional
+        What the model computed them in, if they were converted since.
+
+    Returns
+    -------
+    Tensor
+        ``[B, classes]``; the outputs themselves if they are logits, otherwise at least float32.
+    """
+    if kind == "logits":
+        return outputs
+    limits = torch.finfo(computed_in or outputs.dtype)
+    if outputs.dtype in (torch.float16, torch.bfloat16):
+        outputs = outputs.float()
+    if kind == "probabilities":
+        if outputs.shape[1] > 1:
+            return outputs.clamp(min=limits.tiny).log()
+        shares = outputs.clamp(limits.tiny, 1 - limits.eps / 2)
+        return shares.log() - (-shares).log1p()
+    least = float(np.log(limits.tiny))
+    if outputs.shape[1] > 1:
+        return outputs.clamp(min=least)
+    logs = outputs.clamp(least, -limits.tiny)
+    return logs - (-logs.expm1()).log()
+
+
+def class_index(name: Any, classes: int, names: Sequence[str] | None) -> int:
+    """Return the index of a class given by index or by name.
+
+    Parameters
+    ----------
+    name : str or whole number
+        Of Python, NumPy or torch.
+    classes : int
+        How many there are.
+    names : sequence of str, optional
+        What they are called.
+
+    Raises
+    ------
+    TypeError, ValueError
         If there is no such class, or names are not known.
     """
     if isinstance(name, str):
@@ -54,7 +158,7 @@ def class_index(name: int | str, classes: int, names: Sequence[str] | None) -> i
         if name not in names:
             raise ValueError(f"unknown target {name!r}; the model's classes are {', '.join(names)}")
         return list(names).index(name)
-    index = int(name)
+    index = _whole(name)
     if not 0 <= index < classes:
         raise ValueError(f"target {index} is out of range: the model has classes 0 to {classes - 1}")
     return index
@@ -68,15 +172,26 @@ def targets_per_scan(target: Target, scans: int) -> list[int | str | None]:
     TypeError, ValueError
         If the target is neither one class nor a sequence of one class, or of one per scan.
     """
-    if target is None or isinstance(target, int | str):
-        return [target] * scans
-    if isinstance(target, Tensor):
-        target = target.reshape(-1).tolist()
-    if not isinstance(target, Sequence):
-        raise TypeError(f"target must be a class or one class per scan, got {type(target).__name__}")
-    if len(target) not in (1, scans):
-        raise ValueError(f"got {len(target)} targets for {scans} scans; give one, or one per scan")
-    return list(target) * (scans if len(target) == 1 else 1)
+    given: Any = target
+    if isinstance(given, np.ndarray | Tensor):
+        given = given.reshape(-1).tolist()
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        given = [given]
+    if len(given) not in (1, scans):
+        raise ValueError(f"got {len(given)} targets for {scans} scans; give one, or one per scan")
+    classes = [own if own is None or isinstance(own, str) else _whole(own) for own in given]
+    return classes * (scans if len(classes) == 1 else 1)
+
+
+def _whole(target: Any) -> int:
+    """Return a class index as an ``int``; 2.0 is one, as tables of labels have it, and 0.7 is not."""
+    index = int(target) if isinstance(target, bool) else whole_number(target)
+    if index is None:
+        number = real_number(target)
+        if number is None or not number.is_integer():
+            raise TypeError(f"target must be a class index or name, or one per scan, got {target!r}")
+        index = int(number)
+    return index
 
 
 def resolve_target(target: Target, outputs: Tensor, model: nn.Module) -> Tensor:
@@ -88,7 +203,8 @@ def resolve_target(target: Target, outputs: Tensor, model: nn.Module) -> Tensor:
         One class for all scans, or one per scan; names are looked up in the model's ``class_names``;
         ``None`` takes the class that the model predicts for each scan.
     outputs : Tensor
-        The model's outputs ``[B, classes]``. A single output is the logit of class 1 against 0.
+        Class scores before softmax, ``[B, classes]`` (`as_logits`). A single one is the logit of class 1
+        against 0.
     model : torch.nn.Module
         Where ``class_names`` are looked up.
 

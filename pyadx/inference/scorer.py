@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 import torch
@@ -13,8 +14,12 @@ from pyadx.inference.model_state import Forward, evaluation_mode, tensor_float
 from pyadx.inference.progress import progress_bar
 from pyadx.inference.regions import Regions, distinct_regions
 from pyadx.inference.score import (
+    Outputs,
     Score,
     Target,
+    as_logits,
+    check_are_probabilities,
+    check_output_kind,
     check_outputs,
     check_score,
     class_score,
@@ -22,6 +27,8 @@ from pyadx.inference.score import (
 )
 from pyadx.inference.score_store import ScoreStore
 from pyadx.inference.sharding import is_shared, score_shared
+from pyadx.inference.volumes import volume_tensor
+from pyadx.inference.watch import OutputWatch
 
 CHUNK = 1024  # regions that are scored, stored and resumed together
 
@@ -42,6 +49,9 @@ class Scorer(ABC):
         What regions are filled with (see `pyadx.ops.fill_tensor`).
     score : {"probability", "logit"}
         Softmax probability (the paper), or the class score before softmax.
+    outputs : {"logits", "probabilities", "log_probabilities"}
+        What the model returns: class scores before softmax, or what a sigmoid, softmax or log-softmax at
+        its end made of them (see `pyadx.inference.score.as_logits`).
     batch_size : int or "auto"
         Regions per batch; halved when memory runs out.
     progress : bool
@@ -49,6 +59,8 @@ class Scorer(ABC):
     signed : bool
         Give ``score(scan) - score(filled scan)``, positive where a region speaks for the class, and not
         its absolute value.
+    watch : OutputWatch, optional
+        Sees suspicious outputs for whoever makes several scorers; a scorer of its own warns by itself.
 
     Attributes
     ----------
@@ -71,37 +83,49 @@ class Scorer(ABC):
         *,
         fill: ops.Fill = 0.0,
         score: Score = "probability",
+        outputs: Outputs = "logits",
         batch_size: BatchSize = "auto",
         progress: bool = False,
         signed: bool = False,
+        watch: OutputWatch | None = None,
     ) -> None:
         check_score(score)
-        check_batch_size(batch_size)
+        check_output_kind(outputs)
+        batch_size = check_batch_size(batch_size)
+        volume = volume_tensor(volume, model)
         if volume.dim() == 5 and volume.shape[0] == 1:
             volume = volume[0]
         if volume.dim() != 4:
             raise ValueError(f"volume must be one scan [C,D,H,W], got {tuple(volume.shape)}")
-        self.volume = volume.detach().contiguous()
+        self.volume = volume.contiguous()
         self.fill = ops.fill_tensor(fill, self.volume)
         if not torch.isfinite(self.fill).all():
             raise ValueError("fill holds NaN or infinity")
         self.score_kind: Score = score
+        self.output_kind: Outputs = outputs
         self.batch_size = batch_size
         self.progress = progress
         self.signed = signed
         self.model = model
         self._forward = Forward(model)
+        self._watch = OutputWatch(score, outputs) if watch is None else watch
+        self._warns = watch is None
         with evaluation_mode(model), torch.no_grad(), tensor_float(False):
             # A copy, since a model may work in place.
-            self._outputs = check_outputs(self._forward(self.volume[None].clone()), 1)
-        self._target = resolve_target(target, self._outputs, model)
+            self._outputs = check_outputs(self._forward(self.volume[None].clone()), 1, outputs)
+            check_are_probabilities(self._outputs, outputs)
+            # In float64, so that small changes keep their digits.
+            self._logits = as_logits(self._outputs.double(), outputs, self._outputs.dtype)
+            self._target = resolve_target(target, self._logits, model)
+            self._watch.begin(self._outputs, self._target, model, self._forward, self.volume[None])
         self.target = int(self._target)
-        self.reference = float(class_score(self._outputs, self._target, score))
+        self._before = {kind: class_score(self._logits, self._target, kind) for kind in get_args(Score)}
+        self.reference = float(self._before[score])
 
     @property
     def outputs(self) -> Tensor:
-        """The model's class scores of the unperturbed scan, ``[1, classes]``."""
-        return self._outputs
+        """The model's class scores before softmax of the unperturbed scan, ``[1, classes]``."""
+        return as_logits(self._outputs, self.output_kind)
 
     def score(self, boxes: Tensor) -> Tensor:
         """Return ``|score(scan) - score(scan with the box filled)|`` of every box.
@@ -125,7 +149,10 @@ class Scorer(ABC):
             If the boxes are not integers ``[B, 6]``.
         """
         regions = self.regions(boxes)
-        return regions.spread(self.score_regions(regions))
+        scores = regions.spread(self.score_regions(regions))
+        if self._warns:
+            self._watch.warn()
+        return scores
 
     def regions(self, boxes: Tensor) -> Regions:
         """Return the distinct regions that boxes come to for this scan and fill."""
@@ -197,10 +224,14 @@ class Scorer(ABC):
         """Get ready for regions like these."""
 
     def _change(self, outputs: Tensor) -> Tensor:
-        """Return how far class scores move; in float64, so that small changes keep their digits."""
-        reference = class_score(self._outputs.double(), self._target, self.score_kind)
-        scores = class_score(outputs.double(), self._target.expand(len(outputs)), self.score_kind)
-        change = reference - scores
+        """Return how far class scores move, from the model's outputs of filled scans."""
+        logits = as_logits(outputs.double(), self.output_kind, self._outputs.dtype)
+        target = self._target.expand(len(logits))
+        moved = self._before["logit"] - class_score(logits, target, "logit")
+        change = moved
+        if self.score_kind == "probability":
+            change = self._before["probability"] - class_score(logits, target, "probability")
+        self._watch.moved(change, moved)
         return (change if self.signed else change.abs()).to(self._outputs.dtype)
 
     @abstractmethod

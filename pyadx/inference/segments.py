@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from pyadx.inference.regions import Regions, Segments
+from pyadx.ops.arrays import plain_array
 
 
 def distinct_segments(volume: Tensor, labels: Any, intervals: Any, fill: Tensor) -> Regions:
@@ -35,8 +36,8 @@ def distinct_segments(volume: Tensor, labels: Any, intervals: Any, fill: Tensor)
     """
     from scipy import ndimage
 
-    array = np.asarray(torch.as_tensor(labels).cpu().numpy(), np.int64)
-    rows = np.asarray(torch.as_tensor(intervals).cpu().numpy(), np.int64)
+    array = plain_array("labels", labels).astype(np.int64)
+    rows = plain_array("intervals", intervals).astype(np.int64)
     if array.shape != tuple(volume.shape[1:]):
         raise ValueError(f"labels have shape {array.shape}, the volume {tuple(volume.shape[1:])}")
     if rows.ndim != 2 or rows.shape[1] != 2:

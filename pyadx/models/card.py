@@ -30,6 +30,8 @@ class Preprocessing:
             )
         if self.spacing is not None and not 0.05 <= float(self.spacing) <= 50:
             raise ValueError(f"spacing must be between 0.05 and 50 mm, got {self.spacing!r}")
+        if self.spacing is not None and not isinstance(self.spacing, int | float):
+            object.__setattr__(self, "spacing", float(self.spacing))  # JSON knows no other numbers
 
 
 @dataclass(frozen=True)

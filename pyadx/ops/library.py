@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from pyadx.ops.arrays import plain_tensor
 
 _FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _LIBRARY = Path(__file__).parents[1] / "_C.so"
@@ -42,7 +45,7 @@ def check_floating(name: str, tensor: object, shape: str) -> None:
 
 def integer_rows(name: str, rows: object, columns: int, device: torch.device) -> Tensor:
     """Bring boxes or intervals into int64 ``[B, columns]`` on ``device``."""
-    tensor = torch.as_tensor(rows)
+    tensor = plain_tensor(name, rows if isinstance(rows, Tensor) else np.asarray(rows))
     if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
         raise TypeError(f"{name} must hold integers, got {describe(tensor)}")
     if tensor.dim() != 2 or tensor.shape[1] != columns:

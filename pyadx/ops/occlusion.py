@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from pyadx.ops.arrays import plain_tensor
 from pyadx.ops.library import check_floating, describe, integer_rows
+from pyadx.ops.numbers import real_number
 
-Fill = float | Sequence[float] | Tensor
+Fill = float | Sequence[float] | np.ndarray | Tensor
 
 
 def fill_tensor(fill: Fill, volume: Tensor) -> Tensor:
@@ -15,7 +18,7 @@ def fill_tensor(fill: Fill, volume: Tensor) -> Tensor:
 
     Parameters
     ----------
-    fill : float, sequence of float, or Tensor
+    fill : float, sequence of float, array or Tensor
         A scalar; one value per channel (``[C]``); or a whole volume (``[D, H, W]`` or
         ``[C, D, H, W]``, where axes of length one are repeated) to copy from.
     volume : Tensor
@@ -28,12 +31,14 @@ def fill_tensor(fill: Fill, volume: Tensor) -> Tensor:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         If the fill fits none of these forms.
     """
-    if isinstance(fill, int | float):
-        return volume.new_full((1, 1, 1, 1), fill)
-    tensor = torch.as_tensor(fill).detach().to(device=volume.device, dtype=volume.dtype)
+    number = real_number(fill)
+    if number is not None:
+        return volume.new_full((1, 1, 1, 1), number)
+    given = fill if isinstance(fill, Tensor) else np.asanyarray(fill)
+    tensor = plain_tensor("fill", given).to(device=volume.device, dtype=volume.dtype)
     if tensor.dim() == 0:
         return tensor.reshape(1, 1, 1, 1)
     if tensor.dim() == 1 and tensor.shape[0] == volume.shape[0]:
@@ -129,6 +134,8 @@ def occlude_labels(
         If a dtype, shape or device does not fit; the message repeats what was given.
     """
     check_floating("volume", volume, "[C,D,H,W]")
+    if isinstance(labels, np.ndarray) and labels.dtype.kind == "i" and labels.dtype.itemsize == 4:
+        labels = plain_tensor("labels", labels).to(volume.device)
     if not isinstance(labels, Tensor) or labels.dtype != torch.int32:
         raise TypeError(f"labels must be an int32 tensor [D,H,W], got {describe(labels)}")
     if labels.shape != volume.shape[1:]:

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from pyadx.ops.arrays import plain_array
+
 _MAX_VOXELS = 2**31 - 1
 
 
@@ -24,11 +26,7 @@ def as_volume(volume: Any, name: str = "volume") -> np.ndarray:
         If it is not one volume of real numbers, has fewer than two voxels along an axis, too many
         altogether, or holds NaN or infinity.
     """
-    if hasattr(volume, "detach"):  # a tensor
-        volume = volume.detach().cpu().numpy()
-    array = np.asarray(volume)
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold real numbers, got {array.dtype}")
+    array = plain_array(name, volume)
     while array.ndim > 3 and array.shape[0] == 1:
         array = array[0]
     if array.ndim != 3:

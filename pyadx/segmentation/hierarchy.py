@@ -3,9 +3,11 @@
 import os
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from pyadx.ops.numbers import real_number, whole_number
 from pyadx.segmentation.contours import ContourMap, contour_map
 
 
@@ -89,9 +91,10 @@ class Hierarchy:
         ValueError
             If there is no such level.
         """
-        if not -len(self.levels) <= level < len(self.levels):
+        number = whole_number(level)
+        if number is None or not -len(self.levels) <= number < len(self.levels):
             raise ValueError(f"level must be from 0 to {len(self.levels) - 1}, got {level}")
-        return self.cut(n_regions=int(self.levels[level]))
+        return self.cut(n_regions=int(self.levels[number]))
 
     def cut(
         self,
@@ -123,6 +126,9 @@ class Hierarchy:
         """
         if (n_regions is not None) + (altitude is not None) + (min_area is not None) != 1:
             raise ValueError("give exactly one of n_regions, altitude and min_area")
+        n_regions = None if n_regions is None else _number("n_regions", n_regions)
+        altitude = None if altitude is None else _number("altitude", altitude)
+        min_area = None if min_area is None else _number("min_area", min_area)
         if n_regions is not None:
             if n_regions < 1:
                 raise ValueError(f"n_regions must be at least 1, got {n_regions}")
@@ -201,3 +207,10 @@ class Hierarchy:
         from pyadx.segmentation.storage import save_labels
 
         save_labels(self, path, affine)
+
+
+def _number(name: str, value: Any) -> Any:
+    number = real_number(value)
+    if number is None:
+        raise ValueError(f"{name} must be a number, got {value!r}")
+    return number

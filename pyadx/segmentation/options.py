@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from pyadx.ops.numbers import whole_number
 from pyadx.segmentation.checks import as_spacing
 
 CueKind = Literal["gradient", "chi2", "gpb"]
@@ -60,7 +61,8 @@ def check_options(
         raise ValueError(f"linkage must be one of {', '.join(get_args(Linkage))}, got {linkage!r}")
     limits = {"min_size": (min_size, 0), "max_levels": (max_levels, 1), "max_regions": (max_regions, 1)}
     for name, (value, least) in limits.items():
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        number = whole_number(value)
+        if number is None or number < least:
             raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
     if not (np.isfinite(smoothing) and 0 <= smoothing <= 10):
         raise ValueError(f"smoothing must be from 0 to 10 voxels, got {smoothing!r}")

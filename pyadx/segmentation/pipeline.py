@@ -101,6 +101,7 @@ def ucm(
         max_regions=max_regions,
         spacing=spacing,
     )
+    max_levels, max_regions = int(max_levels), int(max_regions)
     threads = thread_count(threads)
     check_device(device)
     array = as_volume(volume)

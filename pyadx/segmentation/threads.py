@@ -1,6 +1,7 @@
 """How many threads the native core takes."""
 
 from pyadx.cores import usable_cores
+from pyadx.ops.numbers import whole_number
 
 
 def thread_count(threads: int | None) -> int:
@@ -13,6 +14,7 @@ def thread_count(threads: int | None) -> int:
     """
     if threads is None:
         return usable_cores()
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+    number = whole_number(threads)
+    if number is None or number < 1:
         raise ValueError(f"threads must be a positive integer, got {threads!r}")
-    return threads
+    return number

@@ -9,6 +9,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch.nn import Parameter
 
+from pyadx.ops.numbers import real_number, whole_number
+
 Optimizer = Literal["adam", "sgd"]
 
 
@@ -58,10 +60,13 @@ class Protocol:
         ):
             value = getattr(self, name)
             whole = name in ("batch_size", "epochs", "shift")
-            if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+            number = whole_number(value) if whole else real_number(value)
+            if number is None:
                 raise ValueError(f"{name} must be a {'whole ' if whole else ''}number, got {value!r}")
-            if not low <= value <= high:
+            if not low <= number <= high:
                 raise ValueError(f"{name} must be between {low:g} and {high:g}, got {value!r}")
+            if not isinstance(value, int | float):  # numbers of NumPy are not written into files
+                object.__setattr__(self, name, number)
         if not isinstance(self.flip, bool):
             raise ValueError(f"flip must be true or false, got {self.flip!r}")
 

@@ -3,6 +3,7 @@
 The networks are small and in float64, so that what should be equal is equal to rounding.
 """
 
+import numpy as np
 import pytest
 import torch
 from networks import Gap, randomised
@@ -231,6 +232,26 @@ def test_volumes_and_targets_that_do_not_fit_are_told(spelling, model, volume, t
     with pytest.raises((ValueError, TypeError), match=words) as raised:
         pyadx.explainer(spelling, model)(volume, target=target)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", ["probabilities", "log_probabilities"])
+def test_a_network_may_end_in_softmax_or_its_logarithm(spelling, model, scans, kind):
+    assert has(spelling, "outputs")
+    end = torch.nn.Softmax(1) if kind == "probabilities" else torch.nn.LogSoftmax(1)
+    if has(spelling, "score"):
+        spelling = with_option(spelling, "score=probability")
+    expected = pyadx.explainer(spelling, torch.nn.Sequential(model)).run(scans, target=1)
+    whole = torch.nn.Sequential(model, end)
+    found = pyadx.explainer(with_option(spelling, f"outputs={kind}"), whole).run(scans, target=1)
+    assert close(found.heatmap, expected.heatmap)
+    assert torch.allclose(found.outputs.softmax(1), expected.outputs.softmax(1))
+
+
+def test_whole_numbers_of_numpy_are_a_scan(spelling, model, scans):
+    volume = (scans * 4).round()
+    array = volume.numpy().astype(">i2")[:, :, ::-1]
+    explain = pyadx.explainer(spelling, model)
+    assert torch.equal(explain(array, target=np.int64(1)), explain(volume.flip(2), target=1))
 
 
 def test_a_preset_is_made_of_options(spelling):

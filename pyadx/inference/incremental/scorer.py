@@ -15,8 +15,10 @@ from pyadx.inference.incremental.program import Plan, Program
 from pyadx.inference.incremental.trace import Trace, trace
 from pyadx.inference.model_state import evaluation_mode, tensor_float
 from pyadx.inference.regions import Regions
-from pyadx.inference.score import Score, Target, check_outputs
+from pyadx.inference.score import Outputs, Score, Target, check_outputs
 from pyadx.inference.scorer import Scorer
+from pyadx.inference.watch import OutputWatch
+from pyadx.ops.numbers import whole_number
 
 Precision = Literal["float32", "tf32", "bf16"]
 
@@ -40,7 +42,7 @@ class IncrementalScorer(Scorer):
 
     Parameters
     ----------
-    model, volume, target, fill, score, batch_size, progress, signed
+    model, volume, target, fill, score, outputs, batch_size, progress, signed, watch
         As in `pyadx.inference.scorer.Scorer`.
     precision : {"float32", "tf32", "bf16"}
         What convolutions of changes compute in. ``tf32`` (CUDA only) and ``bf16`` round the changes,
@@ -67,24 +69,28 @@ class IncrementalScorer(Scorer):
         *,
         fill: ops.Fill = 0.0,
         score: Score = "probability",
+        outputs: Outputs = "logits",
         batch_size: BatchSize = "auto",
         progress: bool = False,
         signed: bool = False,
+        watch: OutputWatch | None = None,
         precision: Precision = "float32",
         max_memory: int | None = None,
         tracer: Callable[[nn.Module, Tensor], Trace] = trace,
     ) -> None:
         check_precision(precision)
-        check_max_memory(max_memory)
+        max_memory = check_max_memory(max_memory)
         super().__init__(
             model,
             volume,
             target,
             fill=fill,
             score=score,
+            outputs=outputs,
             batch_size=batch_size,
             progress=progress,
             signed=signed,
+            watch=watch,
         )
         if self.volume.dtype not in (torch.float32, torch.float64):
             raise UntraceableError(f"incremental inference takes float32 or float64, not {volume.dtype}")
@@ -152,7 +158,7 @@ class IncrementalScorer(Scorer):
             outputs, relative = self._program.run(plan, grown, start, stop, segments)
             moved = outputs.double()
             after = self._outputs.double() + moved if relative else moved
-            changes[start:stop] = self._change(check_outputs(after, stop - start))
+            changes[start:stop] = self._change(check_outputs(after, stop - start, self.output_kind))
 
         size = self._batch if self.batch_size == "auto" else self.batch_size
         with tensor_float(self.precision == "tf32"):
@@ -166,9 +172,11 @@ def check_precision(precision: str) -> None:
         raise ValueError(f"precision must be one of {', '.join(get_args(Precision))}, got {precision!r}")
 
 
-def check_max_memory(max_memory: int | None) -> None:
-    """Raise ``ValueError`` unless ``max_memory`` is a positive number of bytes, or None."""
+def check_max_memory(max_memory: int | None) -> int | None:
+    """Return a positive number of bytes, or None; raise ``ValueError`` where it is neither."""
     if max_memory is None:
-        return
-    if isinstance(max_memory, bool) or not isinstance(max_memory, int) or max_memory < 1:
+        return None
+    number = whole_number(max_memory)
+    if number is None or number < 1:
         raise ValueError(f"max_memory must be a positive number of bytes, got {max_memory!r}")
+    return number
