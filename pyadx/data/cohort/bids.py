@@ -25,7 +25,7 @@ def read_bids(folder: Path, class_names: Sequence[str] | None, reading: CohortRe
     Parameters
     ----------
     folder : Path
-        Holds ``sub-*`` folders, and ``participants.tsv`` unless diagnoses stand elsewhere or are not needed.
+        Holds ``sub-*`` folders, and ``participants.tsv`` where the diagnoses stand in it.
     class_names : sequence of str, optional
         The classes to take; without them the scans of every group.
     reading : CohortReading
