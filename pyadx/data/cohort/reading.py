@@ -49,7 +49,7 @@ class CohortReading:
         self.variant()
 
     def variant(self) -> dict[str, str] | None:
-        """Return the entities that `space` asks for: ``{"space": "", "res": "2"}``; native is an empty label.
+        """Return the entities that `space` asks for: ``{"space": "", "res": "2"}``; native is empty.
 
         Raises
         ------
@@ -76,7 +76,7 @@ class CohortReading:
         return {name: value for name, value in asdict(self).items() if value != getattr(_DEFAULT, name)}
 
     def changed(self, **given: str | os.PathLike[str] | None) -> "CohortReading":
-        """Return it with what is given; ``None`` changes nothing, and the text ``none`` takes a part away."""
+        """Return it with what is given: ``None`` changes nothing, the text ``none`` takes a part away."""
         changes = {name: os.fspath(value) for name, value in given.items() if value is not None}
         parts: dict[str, Any] = asdict(self)
         for name, value in changes.items():

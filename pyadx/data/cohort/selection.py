@@ -1,4 +1,4 @@
-"""Which scans are taken: the earliest of each subject, by date where there are dates, and of which classes."""
+"""Which scans are taken: the earliest of each subject, by date where there are any, and which classes."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -9,18 +9,16 @@ from pyadx.data.cohort.reading import CohortReading
 from pyadx.data.cohort.records import Cohort, Exclusion, ScanRecord, class_of
 from pyadx.data.cohort.tables import warn
 
-BY_DATE = "have dates"
-BY_NAME = "have no dates"
+_BY_DATE = "have dates"
+_BY_NAME = "have no dates"
 _MIXED_BY_NAME = "have sessions with and without a date; their names decide which is the earliest"
-_MIXED_BY_DATE = "have scans with and without a date; one with a date counts as the earliest, whenever the others were made"
-_NO_ORDER = (
-    "have sessions without dates whose names do not say which came first; the first in alphabetical order is "
-    "taken"
-)
+_MIXED_BY_DATE = "have scans with and without a date; one with a date counts as the earliest, whenever the rest were made"
+_NO_ORDER = "have sessions without dates whose names do not say which came first; the alphabet decides"
+_NO_DATES = "have several scans without dates; the first by name is taken"
 
 
 def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
-    """Return a key that sorts numbers within text by value: ses-2 before ses-10, ses-M96 before ses-M108."""
+    """Return a key that sorts numbers in text by value: ses-2 before ses-10, ses-M96 before ses-M108."""
     parts = re.split(r"([0-9]+)", text.casefold())
     return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part)
 
@@ -31,22 +29,25 @@ def in_order(scans: Iterable[ScanRecord]) -> tuple[list[ScanRecord], str]:
     named = sorted(scans, key=lambda s: (natural_key(s.session), len(s.scan_id), s.scan_id, str(s.path)))
     dated = [scan for scan in named if scan.date]
     if not dated:
-        return named, BY_NAME if _names_tell(named) else _NO_ORDER
+        return named, _what_names_tell(named)
     by_date = sorted(dated, key=lambda s: s.date)
     undated = [scan for scan in named if not scan.date]
     if not undated:
-        return by_date, BY_DATE
+        return by_date, _BY_DATE
     if all(scan.session for scan in named) and [s.session for s in dated] == [s.session for s in by_date]:
         # A date within a session decides among its scans.
         places = {session: i for i, session in enumerate(dict.fromkeys(s.session for s in named))}
         known = sorted(named, key=lambda s: (places[s.session], not s.date, s.date))
-        return known, BY_DATE if len(places) == 1 else _MIXED_BY_NAME
+        return known, _BY_DATE if len(places) == 1 else _MIXED_BY_NAME
     return by_date + undated, _MIXED_BY_DATE
 
 
-def _names_tell(scans: Sequence[ScanRecord]) -> bool:
-    """Whether the sessions' names differ in their numbers only."""
-    return len({re.sub(r"[0-9]+", "", scan.session.casefold()) for scan in scans}) == 1
+def _what_names_tell(scans: Sequence[ScanRecord]) -> str:
+    if len(scans) > 1 and not any(scan.session or scan.entities for scan in scans):
+        return _NO_DATES
+    # Names that differ in their numbers only are in order.
+    words = {re.sub(r"[0-9]+", "", scan.session.casefold()) for scan in scans}
+    return _BY_NAME if len(words) == 1 else _NO_ORDER
 
 
 def why_not(scan: ScanRecord, taken: ScanRecord) -> str:
@@ -81,7 +82,7 @@ def earliest(scans: Iterable[ScanRecord]) -> tuple[list[ScanRecord], list[Exclus
         taken.append(first)
         left_out += [Exclusion(s.subject, s.scan_id, why_not(s, first)) for s in others]
         decided.setdefault(how, []).append(f"{subject}: {first.session or first.scan_id}")
-    for how in (_MIXED_BY_NAME, _MIXED_BY_DATE, _NO_ORDER):
+    for how in (_MIXED_BY_NAME, _MIXED_BY_DATE, _NO_ORDER, _NO_DATES):
         if names := decided.get(how):
             warn(f"{len(names)} of {len(by_subject)} subjects {how} ({names[0]})")
     return taken, left_out
@@ -144,8 +145,7 @@ def _refuse_empty(cohort: Cohort, taken: Sequence[ScanRecord]) -> None:
     left_out = f"; left out: {reasons}" if reasons else ""
     if not cohort.class_names:
         raise ValueError(f"{cohort.root}: no usable scan{left_out}")
-    groups = sorted({scan.label or "(none)" for scan in taken})
+    groups = ", ".join(sorted({scan.label or "(none)" for scan in taken})) or "none"
     raise ValueError(
-        f"{cohort.root}: no usable scan of {' and '.join(empty)}; groups found: {', '.join(groups) or 'none'}"
-        + left_out
+        f"{cohort.root}: no usable scan of {' and '.join(empty)}; groups found: {groups}{left_out}"
     )

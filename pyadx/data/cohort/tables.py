@@ -79,9 +79,8 @@ class Table:
         """
         found = self.optional(*names)
         if found is None:
-            raise ValueError(
-                f"{self.path}: has no column {' or '.join(names)}; its columns are {', '.join(self.columns)}"
-            )
+            there = ", ".join(self.columns)
+            raise ValueError(f"{self.path}: has no column {' or '.join(names)}; its columns are {there}")
         return found
 
     def optional(self, *names: str) -> int | None:
@@ -227,8 +226,8 @@ def _check_quotes(path: Path, first: int, lines: Sequence[str], width: int) -> N
     alike = [n for n, line in enumerate(lines[1:], first + 1) if line.count(",") == width - 1 > 0]
     if alike:
         warn(
-            f"{path}: line {first}: a quoted cell that opens there goes on to line {last}, and line {alike[0]} "
-            f"looks like a row of its own; if it is one, the quote in line {first} swallows it"
+            f"{path}: line {first}: a quoted cell that opens there goes on to line {last}, and line "
+            f"{alike[0]} looks like a row of its own; if it is one, the quote in line {first} swallows it"
         )
 
 
