@@ -12,7 +12,7 @@ from pyadx.data.cohort.tables import warn
 _BY_DATE = "have dates"
 _BY_NAME = "have no dates"
 _MIXED_BY_NAME = "have sessions with and without a date; their names decide which is the earliest"
-_MIXED_BY_DATE = "have scans with and without a date; one with a date counts as the earliest, whenever the rest were made"
+_MIXED_BY_DATE = "have scans with and without a date; one with a date counts as the earliest"
 _NO_ORDER = "have sessions without dates whose names do not say which came first; the alphabet decides"
 _NO_DATES = "have several scans without dates; the first by name is taken"
 
