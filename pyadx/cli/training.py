@@ -93,9 +93,9 @@ def train(
     request = _request(
         cohort, out, architecture=model, classes=classes, images=images, group_column=group_column,
         derivative=derivative, space=space, skip_unreadable=skip_unreadable, set_aside=set_aside,
-        split_file=split, splits=1, folds=folds, seed=seed, protocol=protocol, epochs=epochs, batch_size=batch_size,
-        learning_rate=learning_rate, flip=flip, shift=shift, shape=shape, spacing=spacing,
-        intensity=intensity, shuffle_labels=shuffle_labels, device=device, devices=devices,
+        split_file=split, splits=1, folds=folds, seed=seed, protocol=protocol, epochs=epochs,
+        batch_size=batch_size, learning_rate=learning_rate, flip=flip, shift=shift, shape=shape,
+        spacing=spacing, intensity=intensity, shuffle_labels=shuffle_labels, device=device, devices=devices,
         precision=precision, tensorboard=tensorboard, resume=resume, overwrite=overwrite, quiet=quiet,
     )  # fmt: skip
     result = run_train(request, whole, round_name)
@@ -154,9 +154,9 @@ def crossval(
     request = _request(
         cohort, out, architecture=model, classes=classes, images=images, group_column=group_column,
         derivative=derivative, space=space, skip_unreadable=skip_unreadable, set_aside=set_aside,
-        split_file=split, splits=splits, folds=folds, seed=seed, protocol=protocol, epochs=epochs, batch_size=batch_size,
-        learning_rate=learning_rate, flip=flip, shift=shift, shape=shape, spacing=spacing,
-        intensity=intensity, shuffle_labels=shuffle_labels, device=device, precision=precision,
+        split_file=split, splits=splits, folds=folds, seed=seed, protocol=protocol, epochs=epochs,
+        batch_size=batch_size, learning_rate=learning_rate, flip=flip, shift=shift, shape=shape,
+        spacing=spacing, intensity=intensity, shuffle_labels=shuffle_labels, device=device, precision=precision,
         resume=resume, overwrite=overwrite, quiet=quiet,
     )  # fmt: skip
     result = run_crossval(request, parallel, ray_address, workers, keep_models)

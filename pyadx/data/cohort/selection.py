@@ -8,6 +8,7 @@ from pathlib import Path
 from pyadx.data.cohort.reading import CohortReading
 from pyadx.data.cohort.records import Cohort, Exclusion, ScanRecord, class_of
 from pyadx.data.cohort.tables import warn
+from pyadx.data.file_kinds import scan_suffix
 
 _BY_DATE = "have dates"
 _BY_NAME = "have no dates"
@@ -26,7 +27,7 @@ def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
 def in_order(scans: Iterable[ScanRecord]) -> tuple[list[ScanRecord], str]:
     """Sort the scans of one subject, the earliest first; return them and what decided."""
     # Within a session shorter names, which hold smaller numbers, come first.
-    named = sorted(scans, key=lambda s: (natural_key(s.session), len(s.scan_id), s.scan_id, str(s.path)))
+    named = sorted(scans, key=lambda s: (natural_key(s.session), *_name(s), str(s.path)))
     dated = [scan for scan in named if scan.date]
     if not dated:
         return named, _what_names_tell(named)
@@ -40,6 +41,12 @@ def in_order(scans: Iterable[ScanRecord]) -> tuple[list[ScanRecord], str]:
         known = sorted(named, key=lambda s: (places[s.session], not s.date, s.date))
         return known, _BY_DATE if len(places) == 1 else _MIXED_BY_NAME
     return by_date + undated, _MIXED_BY_DATE
+
+
+def _name(scan: ScanRecord) -> tuple[int, str]:
+    """Return a key that sorts by name; that a file is compressed does not matter."""
+    stem = scan.scan_id[: len(scan.scan_id) - len(scan_suffix(scan.scan_id))]
+    return len(stem), scan.scan_id
 
 
 def _what_names_tell(scans: Sequence[ScanRecord]) -> str:
