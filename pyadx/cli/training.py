@@ -156,8 +156,8 @@ def crossval(
         derivative=derivative, space=space, skip_unreadable=skip_unreadable, set_aside=set_aside,
         split_file=split, splits=splits, folds=folds, seed=seed, protocol=protocol, epochs=epochs,
         batch_size=batch_size, learning_rate=learning_rate, flip=flip, shift=shift, shape=shape,
-        spacing=spacing, intensity=intensity, shuffle_labels=shuffle_labels, device=device, precision=precision,
-        resume=resume, overwrite=overwrite, quiet=quiet,
+        spacing=spacing, intensity=intensity, shuffle_labels=shuffle_labels, device=device,
+        precision=precision, resume=resume, overwrite=overwrite, quiet=quiet,
     )  # fmt: skip
     result = run_crossval(request, parallel, ray_address, workers, keep_models)
     if not quiet:
