@@ -14,7 +14,7 @@ import numpy as np
 
 from pyadx.commands.manifest import Entry, Manifest, file_sha256
 from pyadx.data.cohort import read_cohort
-from pyadx.data.derivatives import check_subjects
+from pyadx.data.derivatives import check_scans
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def main():
             scans = read_cohort(root / "cohort.csv", ("NC", "AD")).scans
         assert len(scans) == asked.scans
         with timed("check ids", asked.scans):
-            check_subjects(root, (scan.subject for scan in scans), "gradcam")
+            check_scans(root, scans, "gradcam")
         entries = [
             Entry(name, f"{root}/scans/{name}.nii", "0" * 16, "done", "", 0.5, f"sub-{name}/heat", "0" * 64)
             for name in names

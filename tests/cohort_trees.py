@@ -89,3 +89,18 @@ def labelled_cohort(root, per_class=3, shape=(22, 24, 20)):
     write_table(root / "participants.tsv", people)
     (root / "dataset_description.json").write_text('{"Name": "blobs", "BIDSVersion": "1.9.0"}')
     return root
+
+
+def bids_scans(root, *names):
+    """Empty files by these names in a BIDS data set: enough where nobody opens a scan."""
+    for name in names:
+        subject, *rest = name.split("_")
+        sessions = [part for part in rest if part.startswith("ses-")]
+        folder = root.joinpath(subject, *sessions, "anat")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def write_lines(path, *lines):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines))

@@ -3,6 +3,8 @@
 import os
 import signal
 import sys
+import warnings
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -11,6 +13,7 @@ from pyadx.cli import cohorts, demo, evaluate, explain, explain_cohort, report, 
 from pyadx.cli.app import app
 
 _INTERRUPTED = 130  # the shell's code for a process that Ctrl-C ended
+_PACKAGE = str(Path(__file__).resolve().parents[1])
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,8 +22,27 @@ def main(arguments: list[str] | None = None) -> int:
     Wrong use and wrong input give one line on standard error and exit code 2; a failure of the machine
     (disk, memory) one line and 1; Ctrl-C 130.
     """
+    with warnings.catch_warnings():
+        _tell_warnings_in_a_line()
+        return _run(sys.argv[1:] if arguments is None else arguments)
+
+
+def _tell_warnings_in_a_line() -> None:
+    """Tell our own warnings as one line, each time; those of other packages as Python does."""
+    others = warnings.showwarning
+
+    def show(message: Any, category: type[Warning], filename: str, *more: Any, **kwargs: Any) -> None:
+        if category is UserWarning and str(Path(filename).resolve()).startswith(_PACKAGE):
+            print(f"pyadx: warning: {' '.join(str(message).split())}", file=sys.stderr)
+        else:
+            others(message, category, filename, *more, **kwargs)
+
+    warnings.filterwarnings("always", category=UserWarning, module=r"pyadx\.")
+    warnings.showwarning = show
+
+
+def _run(arguments: list[str]) -> int:
     command: Any = typer.main.get_command(app)
-    arguments = sys.argv[1:] if arguments is None else arguments
     try:
         code = command.main(arguments or ["--help"], prog_name="pyadx", standalone_mode=False) or 0
         return _fail("interrupted", code) if code == _INTERRUPTED else code

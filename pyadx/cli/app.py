@@ -17,6 +17,14 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars and
 CohortPath = Annotated[
     Path, typer.Argument(help="BIDS folder, ADNI table or its folder, or a table.", metavar="COHORT")
 ]
+Images = Annotated[Path | None, typer.Option(help="ADNI: folder of the images; default: the table's.")]
+GroupColumn = Annotated[
+    str | None, typer.Option(help="Column with the diagnosis; BIDS: of participants.tsv or sessions.tsv.")
+]
+Derivative = Annotated[str | None, typer.Option(help="BIDS: take scans from derivatives/NAME.")]
+Space = Annotated[
+    str | None, typer.Option(help="BIDS: space of the scans: native, or such as MNI152NLin2009cAsym:res-2.")
+]
 Target = Annotated[str, typer.Option(help="Class to explain.")]
 Method = Annotated[
     str,

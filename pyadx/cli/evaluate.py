@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pyadx.cli.app import Device, Quiet, Target, app
+from pyadx.cli.app import Derivative, Device, GroupColumn, Images, Quiet, Space, Target, app
 
 
 @app.command()
@@ -14,6 +14,10 @@ def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder of pyadx train, or a checkpoint.", metavar="RUN")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for tables, figures and heatmaps.")],
     cohort: Annotated[Path | None, typer.Option(help="Default: the one that RUN was trained on.")] = None,
+    images: Images = None,
+    group_column: GroupColumn = None,
+    derivative: Derivative = None,
+    space: Space = None,
     regions: Annotated[
         str, typer.Option(help="aseg, aparc+aseg, or a pattern in the data set with {subject}.")
     ] = "aseg",
@@ -39,7 +43,10 @@ def evaluate(
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Measure which method finds which region: precision-recall, pointing game, relevance."""
+    """Measure which method finds which region: precision-recall, pointing game, relevance.
+
+    The cohort of RUN is read as RUN did, unless options say otherwise (none takes one away).
+    """
     from pyadx.commands.evaluate import EvaluateRequest, run_evaluate
 
     request = EvaluateRequest(
@@ -55,6 +62,7 @@ def evaluate(
         faithfulness,
         device,
         not quiet,
+        {"images": images, "group_column": group_column, "derivative": derivative, "space": space},
     )
     evaluation = run_evaluate(request)
     for warning in evaluation.warnings:

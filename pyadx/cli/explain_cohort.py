@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from pyadx.cli.app import CohortPath, Device, Method, Quiet, Target, app
+from pyadx.cli.app import (
+    CohortPath,
+    Derivative,
+    Device,
+    GroupColumn,
+    Images,
+    Method,
+    Quiet,
+    Space,
+    Target,
+    app,
+)
 
 
 @app.command("explain-cohort")
@@ -16,6 +27,13 @@ def explain_cohort(
     model: Annotated[Path, typer.Option(help="Checkpoint of the network (.safetensors).", metavar="CKPT")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for a BIDS derivative data set.")],
     method: Method,
+    images: Images = None,
+    group_column: GroupColumn = None,
+    derivative: Derivative = None,
+    space: Space = None,
+    sessions: Annotated[
+        str, typer.Option(help="earliest: a scan per subject; all: every scan.")
+    ] = "earliest",
     target: Target = "AD",
     engine: Annotated[str, typer.Option(help="local: processes of this machine; ray.")] = "local",
     workers: Annotated[int, typer.Option(help="Scans at a time.")] = 1,
@@ -29,10 +47,11 @@ def explain_cohort(
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Explain every scan of a cohort; a second call goes on where the first one stopped."""
+    """Explain every scan of a cohort, also without a diagnosis; a second call goes on where one stopped."""
     from pyadx.commands.explain_cohort import ExplainCohortRequest, run_explain_cohort
     from pyadx.commands.heatmaps import make_job
     from pyadx.commands.tasks import Workers
+    from pyadx.data.cohort import CohortReading
 
     # Workers may have another working directory.
     job = make_job(method, Path(os.path.abspath(model)))
@@ -45,6 +64,13 @@ def explain_cohort(
             Workers(engine, workers, ray_address, gpus, cpus),
             device,
             not quiet,
+            CohortReading(
+                None if images is None else os.path.abspath(images),
+                group_column,
+                derivative,
+                space,
+                sessions,
+            ),
         )
     )
     if not quiet:

@@ -5,14 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
-from pyadx.cli.app import CohortPath, Device, Quiet, app
+from pyadx.cli.app import CohortPath, Derivative, Device, GroupColumn, Images, Quiet, Space, app
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the run.")]
 Model = Annotated[str, typer.Option(help="vggnet, resnet, resnet-gap or resnet-shallow-gap.")]
 Classes = Annotated[str, typer.Option(help="Classes in the order of the outputs.")]
-Images = Annotated[Path | None, typer.Option(help="ADNI: folder of the images; default: the table's.")]
-GroupColumn = Annotated[str | None, typer.Option(help="BIDS: column with the diagnosis.")]
-Derivative = Annotated[str | None, typer.Option(help="BIDS: take scans from derivatives/NAME.")]
 SkipUnreadable = Annotated[bool, typer.Option("--skip-unreadable", help="Leave unreadable scans out.")]
 SetAside = Annotated[
     str | None, typer.Option(help="Subjects that are never touched; default AD=5,NC=3; or none.")
@@ -65,6 +62,7 @@ def train(
     images: Images = None,
     group_column: GroupColumn = None,
     derivative: Derivative = None,
+    space: Space = None,
     skip_unreadable: SkipUnreadable = False,
     set_aside: SetAside = None,
     split: SplitFile = None,
@@ -94,10 +92,10 @@ def train(
 
     request = _request(
         cohort, out, architecture=model, classes=classes, images=images, group_column=group_column,
-        derivative=derivative, skip_unreadable=skip_unreadable, set_aside=set_aside, split_file=split,
-        splits=1, folds=folds, seed=seed, protocol=protocol, epochs=epochs, batch_size=batch_size,
-        learning_rate=learning_rate, flip=flip, shift=shift, shape=shape, spacing=spacing,
-        intensity=intensity, shuffle_labels=shuffle_labels, device=device, devices=devices,
+        derivative=derivative, space=space, skip_unreadable=skip_unreadable, set_aside=set_aside,
+        split_file=split, splits=1, folds=folds, seed=seed, protocol=protocol, epochs=epochs,
+        batch_size=batch_size, learning_rate=learning_rate, flip=flip, shift=shift, shape=shape,
+        spacing=spacing, intensity=intensity, shuffle_labels=shuffle_labels, device=device, devices=devices,
         precision=precision, tensorboard=tensorboard, resume=resume, overwrite=overwrite, quiet=quiet,
     )  # fmt: skip
     result = run_train(request, whole, round_name)
@@ -129,6 +127,7 @@ def crossval(
     images: Images = None,
     group_column: GroupColumn = None,
     derivative: Derivative = None,
+    space: Space = None,
     skip_unreadable: SkipUnreadable = False,
     set_aside: SetAside = None,
     split: SplitFile = None,
@@ -154,11 +153,11 @@ def crossval(
 
     request = _request(
         cohort, out, architecture=model, classes=classes, images=images, group_column=group_column,
-        derivative=derivative, skip_unreadable=skip_unreadable, set_aside=set_aside, split_file=split,
-        splits=splits, folds=folds, seed=seed, protocol=protocol, epochs=epochs, batch_size=batch_size,
-        learning_rate=learning_rate, flip=flip, shift=shift, shape=shape, spacing=spacing,
-        intensity=intensity, shuffle_labels=shuffle_labels, device=device, precision=precision,
-        resume=resume, overwrite=overwrite, quiet=quiet,
+        derivative=derivative, space=space, skip_unreadable=skip_unreadable, set_aside=set_aside,
+        split_file=split, splits=splits, folds=folds, seed=seed, protocol=protocol, epochs=epochs,
+        batch_size=batch_size, learning_rate=learning_rate, flip=flip, shift=shift, shape=shape,
+        spacing=spacing, intensity=intensity, shuffle_labels=shuffle_labels, device=device,
+        precision=precision, resume=resume, overwrite=overwrite, quiet=quiet,
     )  # fmt: skip
     result = run_crossval(request, parallel, ray_address, workers, keep_models)
     if not quiet:

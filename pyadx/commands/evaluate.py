@@ -1,7 +1,7 @@
 """``pyadx evaluate``: all methods of a trained network against all regions, on scans it never saw."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,12 @@ from pyadx import models
 from pyadx.commands.devices import pick_device
 from pyadx.commands.faithful import Faithful, faithfulness_of, write_faithfulness
 from pyadx.commands.heatmaps import HeatmapJob, heatmap_of, make_job
+from pyadx.commands.runs import reading_of, run_of, warn_of_other_reading
 from pyadx.commands.train import checkpoint_file
 from pyadx.commands.training import run_facts
-from pyadx.data.cohort import ScanRecord, read_cohort
+from pyadx.data.cohort import CohortReading, ScanRecord, read_cohort
 from pyadx.data.cohort.splits import load_plan
-from pyadx.data.derivatives import check_subjects, start_derivatives
+from pyadx.data.derivatives import check_scans, start_derivatives
 from pyadx.data.phantom import planted_file
 from pyadx.data.regions import find_labels, read_labels, regions_on_scan
 from pyadx.data.scans import Scan, read_scan
@@ -44,7 +45,8 @@ class EvaluateRequest:
     """Everything that decides an evaluation.
 
     ``run`` is the folder of a training, or a checkpoint; ``heatmaps`` the derivative data set that heatmaps
-    are kept in, by default one in ``out``.
+    are kept in, by default one in ``out``; ``reading`` holds the options by which the cohort is
+    read otherwise than by the run.
     """
 
     run: Path
@@ -59,6 +61,7 @@ class EvaluateRequest:
     faithfulness: bool = False
     device: str = "auto"
     progress: bool = True
+    reading: Mapping[str, str | Path | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +82,7 @@ class Evaluation:
     markdown: str
     warnings: list[str]
     costs: list[Cost]
+    files: dict[str, Path]  # of the first scan, by method
 
 
 def run_evaluate(request: EvaluateRequest) -> Evaluation:
@@ -103,7 +107,8 @@ def run_evaluate(request: EvaluateRequest) -> Evaluation:
     source = request.cohort or (Path(note["cohort"]) if note else None)
     if source is None:
         raise ValueError(f"{request.run}: is a checkpoint; name the cohort with --cohort")
-    records = _chosen(request, source, card.class_names)
+    reading = _reading(request, source, note or run_of(checkpoint))
+    records = _chosen(request, source, card.class_names, reading)
     subjects = [read_subject(record, source, request.regions, request.inside) for record in records]
     evaluation = evaluate_jobs(
         jobs,
@@ -135,7 +140,7 @@ def evaluate_jobs(
     """Make (or find) the heatmap of every scan by every method, and score them."""
     root = root or out / "derivatives" / "pyadx"
     for job in jobs:
-        check_subjects(root, (subject.record.subject for subject in subjects), job.description)
+        check_scans(root, [subject.record for subject in subjects], job.description)
     start_derivatives(root, source)
     out.mkdir(parents=True, exist_ok=True)
     board, warnings = Scoreboard(), []
@@ -143,13 +148,12 @@ def evaluate_jobs(
     faithful: list[Faithful] = []
     first: dict[str, np.ndarray] = {}
     about: dict[str, dict[str, Any]] = {}
+    files: dict[str, Path] = {}
     with progress_bar("heatmaps", len(jobs) * len(subjects), progress) as advance:
         for job in jobs:
             for subject in subjects:
                 name = subject.record.subject
-                heat, facts = heatmap_of(
-                    job, root, name, subject.record.path, target, device, progress=False
-                )
+                heat, facts, path = heatmap_of(job, root, subject.record, target, device, progress=False)
                 board.add(job.name, name, heat, subject.regions, subject.inside)
                 sidecars.append((job.name, facts))
                 if facts["scan"]["seen_in_training"]:
@@ -159,14 +163,14 @@ def evaluate_jobs(
                 if faithfulness:
                     faithful.append(faithfulness_of(job, name, subject.scan, heat, target, device))
                 if subject is subjects[0]:
-                    first[job.name], about[job.name] = heat, facts
+                    first[job.name], about[job.name], files[job.name] = heat, facts, path
                 advance(1)
     if faithful:
         write_faithfulness(out / "faithfulness.csv", faithful)
     _draw_first(out, subjects[0], first, about)
     spent = costs(sidecars)
     write_costs(out / "costs.csv", spent)
-    return Evaluation(board, "", sorted(set(warnings)), spent)
+    return Evaluation(board, "", sorted(set(warnings)), spent, files)
 
 
 def write_evaluation(board: Scoreboard, out: Path, title: str) -> str:
@@ -219,8 +223,20 @@ def _jobs(request: EvaluateRequest, checkpoint: Path, architecture: str) -> list
     return [make_job(name, checkpoint) for name in names]
 
 
-def _chosen(request: EvaluateRequest, source: Path, class_names: tuple[str, ...]) -> list[ScanRecord]:
-    by_subject = {record.subject: record for record in read_cohort(source, class_names).scans}
+def _reading(request: EvaluateRequest, source: Path, note: dict[str, Any] | None) -> CohortReading:
+    """Read the run's own cohort as the run did, unless told otherwise; say so if images are others."""
+    trained = reading_of(note)
+    own = note is not None and source.resolve() == Path(note["cohort"]).resolve()
+    reading = ((trained if own else None) or CohortReading()).changed(**request.reading)
+    warn_of_other_reading(trained, reading, source)
+    return reading
+
+
+def _chosen(
+    request: EvaluateRequest, source: Path, class_names: tuple[str, ...], reading: CohortReading
+) -> list[ScanRecord]:
+    cohort = read_cohort(source, class_names, **asdict(reading))
+    by_subject = {record.subject: record for record in cohort.scans}
     if request.subjects is not None:
         text = request.subjects
         if Path(text).is_file():
@@ -233,7 +249,10 @@ def _chosen(request: EvaluateRequest, source: Path, class_names: tuple[str, ...]
             raise ValueError(f"{request.run}: set no subjects aside; name some with --subjects")
     unknown = [name for name in names if name not in by_subject]
     if unknown or not names:
-        what = f"has no subject {unknown[0]}" if unknown else "--subjects names none"
+        why = {e.subject: f" (left out: {e.reason})" for e in cohort.excluded}
+        what = (
+            f"has no subject {unknown[0]}{why.get(unknown[0], '')}" if unknown else "--subjects names none"
+        )
         raise ValueError(f"{source}: {what}")
     # The first one is drawn: a patient, where there is one.
     order = {name: place for place, name in enumerate(reversed(class_names))}

@@ -3,8 +3,9 @@
 import hashlib
 import json
 import time
+import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from pyadx.commands.devices import pick_device
@@ -12,9 +13,11 @@ from pyadx.commands.heatmaps import HeatmapJob, heatmap_of
 from pyadx.commands.manifest import Entry, Manifest, file_sha256
 from pyadx.commands.memory import return_freed_memory
 from pyadx.commands.networks import network
+from pyadx.commands.runs import reading_of, run_of, warn_of_other_reading
 from pyadx.commands.tasks import Workers, check_workers, run_tasks
-from pyadx.data.cohort import ScanRecord, read_cohort
-from pyadx.data.derivatives import check_subjects, derivative_file, start_derivatives
+from pyadx.data.cohort import Cohort, CohortReading, ScanRecord, read_cohort
+from pyadx.data.cohort.records import class_of
+from pyadx.data.derivatives import check_scans, start_derivatives
 from pyadx.inference.batching import is_out_of_memory
 from pyadx.inference.progress import progress_bar
 from pyadx.inference.score import class_index
@@ -22,7 +25,10 @@ from pyadx.inference.score import class_index
 
 @dataclass(frozen=True)
 class ExplainCohortRequest:
-    """Everything that decides the heatmaps of a cohort."""
+    """Everything that decides the heatmaps of a cohort.
+
+    ``reading`` says how the cohort is read; scans of every group are explained.
+    """
 
     cohort: Path
     job: HeatmapJob
@@ -31,6 +37,7 @@ class ExplainCohortRequest:
     workers: Workers
     device: str = "auto"
     progress: bool = True
+    reading: CohortReading = field(default_factory=CohortReading)
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,8 @@ class Task:
 def run_explain_cohort(request: ExplainCohortRequest) -> CohortResult:
     """Explain every scan that is not done yet; a scan that cannot be explained is noted, the others go on.
 
-    Writes a BIDS derivative data set and ``manifest.jsonl`` into the folder.
+    Writes a BIDS derivative data set, ``manifest.jsonl`` and ``excluded.csv`` (what was left out, and why)
+    into the folder.
 
     Raises
     ------
@@ -73,9 +81,11 @@ def run_explain_cohort(request: ExplainCohortRequest) -> CohortResult:
     net = network(request.job.model)
     names = net.card.class_names
     class_index(request.target, len(names), names)
-    cohort = read_cohort(request.cohort, names)
-    check_subjects(request.out, (scan.subject for scan in cohort.scans), spec.description)
+    warn_of_other_reading(reading_of(run_of(request.job.model)), request.reading, request.cohort)
+    cohort = _cohort(request, names)
+    check_scans(request.out, cohort.scans, spec.description)
     start_derivatives(request.out, request.cohort if request.cohort.is_dir() else request.cohort.parent)
+    _tell_left_out(request, cohort)
     asked = _request_hash(request, net.sha256)
     manifest = Manifest(request.out / "manifest.jsonl")
     started = time.perf_counter()
@@ -86,7 +96,7 @@ def run_explain_cohort(request: ExplainCohortRequest) -> CohortResult:
     def tasks() -> Iterator[Task]:
         nonlocal before
         for record in cohort.scans:
-            if manifest.is_done(record.subject, asked):
+            if manifest.is_done(record, asked):
                 before += 1
                 advance(1)
                 continue
@@ -97,7 +107,7 @@ def run_explain_cohort(request: ExplainCohortRequest) -> CohortResult:
             entry = result
             if not isinstance(entry, Entry):
                 reason = f"its worker was lost time and again ({result})"
-                entry = Entry(task.record.subject, str(task.record.path), asked, "failed", reason)
+                entry = replace(_entry(task), reason=reason)
             manifest.add(entry)
             if entry.status == "done":
                 done += 1
@@ -113,9 +123,7 @@ def explain_one(task: Task) -> Entry:
     record = task.record
     failure = ""
     try:
-        _, facts = heatmap_of(
-            task.job, task.root, record.subject, record.path, task.target, task.device, progress=False
-        )
+        _, facts, path = heatmap_of(task.job, task.root, record, task.target, task.device, progress=False)
     except (ValueError, TypeError, MemoryError) as error:
         failure = str(error) or type(error).__name__
     except RuntimeError as error:
@@ -125,11 +133,44 @@ def explain_one(task: Task) -> Entry:
             raise ValueError(f"{task.job.model}: has changed since this run began; start it again")
     return_freed_memory()
     seconds = round(time.perf_counter() - started, 4)
-    what = (record.subject, str(record.path), task.request)
     if failure:
-        return Entry(*what, "failed", " ".join(failure.split()), seconds)
-    path = derivative_file(task.root, record.subject, task.job.description)
-    return Entry(*what, "done", "", seconds, str(path.relative_to(task.root)), file_sha256(path))
+        return replace(_entry(task), reason=" ".join(failure.split()), seconds=seconds)
+    file, digest = str(path.relative_to(task.root)), file_sha256(path)
+    return replace(_entry(task), status="done", seconds=seconds, file=file, sha256=digest)
+
+
+def _entry(task: Task) -> Entry:
+    """Return what the manifest says of a scan that could not be explained."""
+    record = task.record
+    return Entry(
+        record.subject,
+        str(record.path),
+        task.request,
+        "failed",
+        entities=record.entities,
+        label=record.label,
+    )
+
+
+def _cohort(request: ExplainCohortRequest, class_names: tuple[str, ...]) -> Cohort:
+    """Read scans of every group; labels that stand for a class of the network get its name."""
+    cohort = read_cohort(request.cohort, None, **asdict(request.reading))
+    scans = [replace(scan, label=class_of(scan.label, class_names) or scan.label) for scan in cohort.scans]
+    return replace(cohort, scans=tuple(scans))
+
+
+def _tell_left_out(request: ExplainCohortRequest, cohort: Cohort) -> None:
+    path = request.out / "excluded.csv"
+    cohort.write_excluded(path)
+    if cohort.excluded:
+        reasons = [f"{count} x {reason}" for reason, count in cohort.reasons().items()]
+        more = f", and {len(reasons) - 3} other reasons" if len(reasons) > 3 else ""
+        warnings.warn(
+            f"{len(cohort.excluded)} scans or subjects are left out ({', '.join(reasons[:3])}{more}); all "
+            f"are listed in {path}",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def _request_hash(request: ExplainCohortRequest, model: str) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from pyadx.commands.explain import ExplainRequest, run_explain
 from pyadx.commands.networks import explainer, network
+from pyadx.data.cohort import ScanRecord
 from pyadx.data.derivatives import derivative_file
 from pyadx.data.heatmaps import scores_path, sidecar_path
 from pyadx.data.inputs import voxel_hash
@@ -67,9 +68,9 @@ def make_job(method: str, model: Path) -> HeatmapJob:
 
 
 def heatmap_of(
-    job: HeatmapJob, root: Path, subject: str, scan: Path, target: str, device: str, progress: bool
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """Return a heatmap and its sidecar, from the derivatives if it is there and of this very request.
+    job: HeatmapJob, root: Path, record: ScanRecord, target: str, device: str, progress: bool
+) -> tuple[np.ndarray, dict[str, Any], Path]:
+    """Return a heatmap, its sidecar and its file, which is kept if it is there and of this very request.
 
     Parameters
     ----------
@@ -77,10 +78,8 @@ def heatmap_of(
         Network, method, options.
     root : Path
         Derivative data set.
-    subject : str
-        Id.
-    scan : Path
-        Scan file.
+    record : ScanRecord
+        The scan, and whose it is.
     target : str
         Class.
     device : str
@@ -88,10 +87,12 @@ def heatmap_of(
     progress : bool
         Show bars.
     """
-    out = derivative_file(root, subject, job.description)
-    kept = _kept(job, out, scan, target)
-    if kept is not None:
-        return kept
+    out = derivative_file(root, record.subject, job.description, record.entities)
+    # Earlier versions left the session and other entities out of the name.
+    for there in dict.fromkeys((out, derivative_file(root, record.subject, job.description))):
+        kept = _kept(job, there, record.path, target)
+        if kept is not None:
+            return *kept, there
     out.parent.mkdir(parents=True, exist_ok=True)
     for path in (out, sidecar_path(out)):
         remove_partial(path)
@@ -99,7 +100,7 @@ def heatmap_of(
     begun = scores_path(out).exists()
     explanation = run_explain(
         ExplainRequest(
-            scan=scan,
+            scan=record.path,
             model=job.model,
             out=out,
             method=job.method,
@@ -110,7 +111,7 @@ def heatmap_of(
             progress=progress,
         )
     )
-    return explanation.heatmap, explanation.sidecar
+    return explanation.heatmap, explanation.sidecar, out
 
 
 def _kept(job: HeatmapJob, out: Path, scan: Path, target: str) -> tuple[np.ndarray, dict[str, Any]] | None:

@@ -6,6 +6,8 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pyadx.data.cohort import ScanRecord
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -29,6 +31,10 @@ class Entry:
         The heatmap, relative to the manifest's folder.
     sha256 : str
         Of that file.
+    entities : str
+        What tells the scan from others of its subject, such as ``ses-M00_run-2``.
+    label : str
+        Its group, where the cohort's tables say it.
     """
 
     subject: str
@@ -39,6 +45,13 @@ class Entry:
     seconds: float = 0.0
     file: str = ""
     sha256: str = ""
+    entities: str = ""
+    label: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What it is about: a scan and a request."""
+        return self.subject, self.entities, self.request
 
 
 class Manifest:
@@ -52,14 +65,14 @@ class Manifest:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.entries: dict[tuple[str, str], Entry] = {}
+        self.entries: dict[tuple[str, str, str], Entry] = {}
         text = path.read_bytes() if path.is_file() else b""
         for line in text.split(b"\n"):
             try:
                 entry = Entry(**json.loads(line))
             except (ValueError, TypeError):
                 continue
-            self.entries[entry.subject, entry.request] = entry
+            self.entries[entry.key] = entry
         self._end = b"" if not text or text.endswith(b"\n") else b"\n"
 
     def add(self, entry: Entry) -> None:
@@ -69,12 +82,13 @@ class Manifest:
             file.flush()
             os.fsync(file.fileno())
         self._end = b""
-        self.entries[entry.subject, entry.request] = entry
+        self.entries[entry.key] = entry
 
-    def is_done(self, subject: str, request: str) -> bool:
-        """Whether the heatmap is there, answers this request, and is the file that was written."""
-        entry = self.entries.get((subject, request))
-        if entry is None or entry.status != "done":
+    def is_done(self, scan: ScanRecord, request: str) -> bool:
+        """Whether the scan's heatmap is there, answers this request, and is the file that was written."""
+        entry = self.entries.get((scan.subject, scan.entities, request))
+        # Another file under the same id is another image.
+        if entry is None or entry.status != "done" or entry.scan != str(scan.path):
             return False
         try:
             return file_sha256(self.path.parent / entry.file) == entry.sha256

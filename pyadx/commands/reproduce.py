@@ -15,7 +15,6 @@ from pyadx.commands.train import checkpoint_file
 from pyadx.commands.training import TrainingRequest, parse_set_aside
 from pyadx.cores import usable_cores
 from pyadx.data.cohort import Cohort, SplitPlan, plan_splits, read_cohort
-from pyadx.data.derivatives import derivative_file
 from pyadx.data.phantom import is_synthetic
 from pyadx.data.regions import find_labels
 from pyadx.evaluation.costs import costs_markdown
@@ -100,11 +99,10 @@ def run_reproduce(request: ReproduceRequest) -> Path:
     title = f"{kind} {source.name}: {len(subjects)} scans set aside, inside the brain"
     localization = write_evaluation(evaluation.board, request.out, title)
     first = subjects[0].record
-    root = request.out / "derivatives" / "pyadx"
     run_report(
         ReportRequest(
             first.path,
-            [derivative_file(root, first.subject, job.description) for job in jobs],
+            [evaluation.files[job.name] for job in jobs],
             request.out / "page.html",
             find_labels(source, first.subject, request.regions),
             f"{kind}: {first.subject} ({first.label})",

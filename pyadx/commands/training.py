@@ -1,6 +1,5 @@
 """What ``pyadx train`` and ``pyadx crossval`` share: cohort, splits, recipe, and the run's folder."""
 
-import csv
 import json
 import os
 import shutil
@@ -11,7 +10,7 @@ from typing import Any
 
 from pyadx import models
 from pyadx.commands.devices import pick_device
-from pyadx.data.cohort import Cohort, SplitPlan, load_plan, plan_splits, read_cohort
+from pyadx.data.cohort import Cohort, CohortReading, SplitPlan, load_plan, plan_splits, read_cohort
 from pyadx.data.cohort.splits import PAPER_SET_ASIDE
 from pyadx.data.inputs import PreparedScans, prepare_scans
 from pyadx.files import holds_results, replacing
@@ -38,6 +37,7 @@ class TrainingRequest:
     images: Path | None = None
     group_column: str | None = None
     derivative: str | None = None
+    space: str | None = None
     skip_unreadable: bool = False
     splits: int = 5
     folds: int = 5
@@ -57,6 +57,12 @@ class TrainingRequest:
     resume: bool = False
     overwrite: bool = False
     progress: bool = True
+
+    @property
+    def reading(self) -> CohortReading:
+        """How the cohort is read."""
+        images = None if self.images is None else str(self.images)
+        return CohortReading(images, self.group_column, self.derivative, self.space)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,13 +90,7 @@ def set_up(request: TrainingRequest) -> Setup:
     hardware = _hardware(request)
     names = recipe.card.class_names
     aside = parse_set_aside(request.set_aside, names)
-    cohort = read_cohort(
-        request.cohort,
-        names,
-        images=request.images,
-        group_column=request.group_column,
-        derivative=request.derivative,
-    )
+    cohort = read_cohort(request.cohort, names, **asdict(request.reading))
     if request.split_file is not None:
         plan = load_plan(request.split_file, cohort.labels)
     else:
@@ -204,6 +204,7 @@ def _facts(request: TrainingRequest, recipe: Recipe, plan: SplitPlan) -> dict[st
     """Return what must be the same when a run is resumed."""
     return {
         "cohort": str(request.cohort),
+        "reading": request.reading.facts(),
         "model": asdict(recipe.card),
         "protocol": asdict(recipe.protocol),
         "seed": recipe.seed,
@@ -221,10 +222,7 @@ def _make_folder(request: TrainingRequest, recipe: Recipe, plan: SplitPlan, coho
     folder.mkdir(exist_ok=True)
     if any(folder.iterdir()):
         _check_existing(request, note, facts, plan)
-    with replacing(folder / "excluded.csv") as (partial,), partial.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["subject", "scan", "reason"])
-        writer.writerows([e.subject, e.scan_id, e.reason] for e in cohort.excluded)
+    cohort.write_excluded(folder / "excluded.csv")
     plan.save(folder / "splits.json")
     with replacing(note) as (partial,):
         partial.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
@@ -247,6 +245,8 @@ def _check_existing(request: TrainingRequest, note: Path, facts: dict[str, Any],
         before = load_plan(folder / "splits.json")
     except ValueError as error:
         raise ValueError(f"{note}: is damaged ({error}); use --overwrite to start again") from None
+    # Earlier versions did not write down how the cohort was read.
+    found.setdefault("reading", facts["reading"])
     different = sorted(key for key in facts if found.get(key) != facts[key])
     if before != plan:
         different.append("split")

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
+from pyadx.data.cohort.records import ScanRecord
 from pyadx.files import holds_results, replacing
 
 _LONGEST_NAME = 200  # of the 255 bytes that file systems allow; a temporary name beside it is longer
 
 
-def derivative_file(root: Path, subject: str, description: str) -> Path:
-    """Return where a heatmap stands: ``sub-01/anat/sub-01_desc-gradcam_heatmap.nii.gz``.
+def derivative_file(root: Path, subject: str, description: str, entities: str = "") -> Path:
+    """Return where a heatmap stands: ``sub-01/ses-1/anat/sub-01_ses-1_run-2_desc-gradcam_heatmap.nii.gz``.
 
     Parameters
     ----------
@@ -23,48 +24,60 @@ def derivative_file(root: Path, subject: str, description: str) -> Path:
         falls out.
     description : str
         Of the heatmap; likewise reduced to letters and digits.
+    entities : str
+        What tells the scan from others of its subject, such as ``ses-1_run-2``; a session is a folder, too.
 
     Raises
     ------
     ValueError
-        If nothing remains of one of them.
+        If nothing remains of the subject or the description.
     """
     label, desc = (
         re.sub(r"[^A-Za-z0-9]", "", text) for text in (subject.removeprefix("sub-"), description)
     )
     if not label or not desc:
         raise ValueError(f"subject {subject!r} and description {description!r} need letters or digits")
-    return root / f"sub-{label}" / "anat" / f"sub-{label}_desc-{desc}_heatmap.nii.gz"
+    parts = entities.split("_") if entities else []
+    sessions = [part for part in parts if part.startswith("ses-")]
+    name = "_".join([f"sub-{label}", *parts, f"desc-{desc}", "heatmap.nii.gz"])
+    return root.joinpath(f"sub-{label}", *sessions, "anat", name)
 
 
-def check_subjects(root: Path, subjects: Iterable[str], description: str) -> None:
-    """Check that every subject has a file of its own.
+def check_scans(root: Path, scans: Iterable[ScanRecord], description: str) -> None:
+    """Check that every scan has a file of its own.
 
     Parameters
     ----------
     root : Path
         The derivative data set.
-    subjects : iterable of str
-        Ids.
+    scans : iterable of ScanRecord
+        Of a cohort.
     description : str
         Of the heatmaps.
 
     Raises
     ------
     ValueError
-        If two ids differ only in what BIDS does not allow in a label, or an id is too long for a file.
+        If two ids differ only in what BIDS does not allow in a label, two scans of a subject would share a
+        file, or an id is too long for a file.
     """
-    owners: dict[Path, str] = {}
-    for subject in subjects:
-        path = derivative_file(root, subject, description)
+    owners: dict[Path, ScanRecord] = {}
+    for scan in scans:
+        path = derivative_file(root, scan.subject, description, scan.entities)
         if len(path.name) > _LONGEST_NAME:
-            raise ValueError(f"subject {subject[:40]}...: the id is too long for a file name")
-        other = owners.setdefault(path, subject)
-        if other != subject:
+            raise ValueError(f"subject {scan.subject[:40]}...: the id is too long for a file name")
+        other = owners.setdefault(path, scan)
+        if other is scan:
+            continue
+        if other.subject != scan.subject:
             raise ValueError(
-                f"subjects {other!r} and {subject!r} come to the same BIDS label "
-                f"{path.parents[1].name!r}; rename one of them"
+                f"subjects {other.subject!r} and {scan.subject!r} come to the same BIDS label "
+                f"{path.relative_to(root).parts[0]!r}; rename one of them"
             )
+        raise ValueError(
+            f"{other.path} and {scan.path}: both heatmaps would be {path.name}; rename one of the scans, "
+            "or explain one scan per subject (--sessions earliest)"
+        )
 
 
 def start_derivatives(root: Path, source: Path | None = None) -> None:

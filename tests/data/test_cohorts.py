@@ -225,3 +225,70 @@ def test_bad_bids_tables_are_told(bids):
     table.write_text(table.read_text() + "sub-01\tAD\n")
     with pytest.raises(ValueError, match="sub-01 stands there twice"):
         read_cohort(bids)
+
+
+def test_files_that_macos_leaves_beside_images_are_passed_over(adni):
+    for image in list(adni.rglob("*.nii")):
+        image.with_name(f"._{image.name}").write_bytes(b"no image")
+    assert all(not scan.path.name.startswith(".") for scan in read_cohort(adni).scans)
+
+
+def test_an_image_named_after_its_id_goes_before_others_and_several_are_told(adni):
+    (image,) = adni.rglob("*_I100.nii")
+    image.with_name("A_mask.nii").write_bytes(b"")
+    assert {scan.path for scan in read_cohort(adni).scans} >= {image}
+    image.with_name("ADNI_other_I100.nii").write_bytes(b"")
+    with pytest.warns(UserWarning, match="1 image ids have several files, of which the first is taken"):
+        assert {scan.path for scan in read_cohort(adni).scans} >= {image}
+
+
+def test_adni_columns_in_capitals_and_other_tables_in_the_folder_do_no_harm(adni):
+    table = adni / "collection.csv"
+    before = chosen(read_cohort(adni))
+    table.write_text(table.read_text().replace("Image Data ID", "IMAGE DATA ID"))
+    table.rename(adni / "collection.CSV")
+    (adni / "notes.csv").write_bytes(b"M\xfcller\n")
+    assert chosen(read_cohort(adni)) == before
+
+
+def test_adni_and_plain_tables_take_another_column_and_every_scan(adni, tmp_path_factory):
+    cohort = read_cohort(adni, None, sessions="all")
+    assert [scan.scan_id for scan in cohort.scans] == ["I100", "I300", "I200", "I201", "I400", "I501"]
+    assert cohort.scans[0].entities == "acq-I100"
+    with pytest.raises(ValueError, match="no usable scan of NC and AD; groups found: F"):
+        read_cohort(adni, group_column="Sex")
+    table = plain_cohort(tmp_path_factory.mktemp("plain"), 2)
+    text = table.read_text().replace("label", "dx")
+    table.write_text(text)
+    assert read_cohort(table, group_column="dx").counts() == {"NC": 2, "AD": 2}
+    assert {scan.label for scan in read_cohort(table, None).scans} == {""}
+
+
+def plain_dates(root, *dates):
+    table = plain_cohort(root, 2)
+    rows = ["path,subject,label,date", *(f"scans/s0{i}.nii.gz,s,NC,{d}" for i, d in enumerate(dates))]
+    table.write_text("\n".join([*rows, "scans/s03.nii.gz,t,AD,"]) + "\n")
+    return table
+
+
+def test_times_of_plain_tables_count_within_a_day(tmp_path):
+    table = plain_dates(tmp_path, "2010-01-01T10:00:00", "2010-01-01T09:00:00")
+    assert chosen(read_cohort(table))["s"] == ("NC", "scans/s01.nii.gz")
+    table = plain_dates(tmp_path, "2010-01-01 at noon")
+    with pytest.raises(ValueError, match=r"cohort\.csv: line 2: date '2010-01-01 at noon' is not a date"):
+        read_cohort(table)
+
+
+def test_scans_of_plain_tables_without_dates_are_told(tmp_path):
+    with pytest.warns(
+        UserWarning, match="1 of 2 subjects have several scans without dates; the first by name"
+    ):
+        cohort = read_cohort(plain_dates(tmp_path, "", "n/a"))
+    assert reasons(cohort) == [
+        ("s", "scans/s01.nii.gz", "without dates another scan of its subject was taken")
+    ]
+    with pytest.warns(UserWarning, match="1 of 2 subjects have scans with and without a date"):
+        cohort = read_cohort(plain_dates(tmp_path, "", "2010-01-01"))
+    assert reasons(cohort) == [
+        ("s", "scans/s00.nii.gz", "without a date, unlike another scan of its subject")
+    ]

@@ -83,6 +83,8 @@ def test_a_split_file_that_leaks_or_is_about_others_is_refused(change, words, tm
         ({"folds": 6}, "6 folds need 6 subjects of every class; AD has 5"),
         ({"set_aside": {"AD": 9}}, "cannot set 9 subjects of AD aside: there are 5"),
         ({"set_aside": {"AD": 2}}, "AD has 3 that are not set aside"),
+        ({"set_aside": {"AD": 2}}, "set nobody aside with --set-aside none"),
+        ({"set_aside": {"AD": 9}}, "or --set-aside none"),
         ({"folds": 1}, "2 folds at least"),
     ],
 )

@@ -49,6 +49,14 @@ def main():
     row = b"I1,002_S_0001,AD,F,70,1,MRI,Spatially Normalized,Processed,10/27/2006,NiFTI\n"
     put("cohort", "adni", b"\x01" + columns + row)
     put("cohort", "bids", b"\x02participant_id\tgroup\nsub-01\tAD\nsub-02\tNC\n")
+    quotes = b'participant_id\tgroup\tnote\nsub-1\tAD\t"big head\nsub-2\tNC\t5" coil\n'
+    put("cohort", "quotes", b"\x02" + quotes)
+    put("cohort", "ragged", b"\x02participant_id\tgroup\nsub-1\n\nsub-2\tNC\tx\n")
+    put("cohort", "swallowed", b'\x00path,subject,label,note\na.nii,s1,AD,"big\nb.nii,s2,NC,5"\n')
+    put("cohort", "quoted", b'\x05"path"\t"subject"\t"label"\n"a.nii"\t"s\\"1"\t"AD"\n')
+    days = b"session_id\tacq_time\tdiagnosis\nses-1\t15/12/2010\tCN\nses-10\t2010-12-15T10:00:00.5Z\tAD\n"
+    put("cohort", "sessions", b"\x03" + days)
+    put("cohort", "scans", b"\x04filename\tacq_time\nses-1/anat/sub-1_ses-1_T1w.nii\t2010-12-15 10:00\n")
     plan = plan_splits({f"s{i}": "AD" if i % 2 else "NC" for i in range(8)}, 1, 2, 0, {})
     plan.save(scratch / "splits.json")
     put("splits", "splits.json", (scratch / "splits.json").read_bytes())

@@ -6,6 +6,7 @@ a crash of the process included, is a finding.
 
 import os
 import tempfile
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ FOLDER = Path(tempfile.mkdtemp(prefix="pyadx-fuzz-", dir=_BASE))
 
 def _read(name, data, reader):
     path = FOLDER / name
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     try:
         return reader(path)
@@ -56,20 +58,42 @@ def lasagne(data):
 
 
 def cohort(data):
-    """The first byte chooses the layout."""
+    """The first byte chooses the layout, or which table of a BIDS data set it is."""
     from pyadx.data.cohort import read_cohort
 
     if not data:
         return
-    kind, text = data[0] % 3, data[1:]
-    if kind == 0:
-        _read("cohort.csv", text, read_cohort)
-    elif kind == 1:
-        _read("adni.csv", text, read_cohort)
-    else:
-        bids = FOLDER / "bids"
-        bids.mkdir(exist_ok=True)
-        _read("bids/participants.tsv", text, lambda path: read_cohort(path.parent))
+    kind, text = data[0] % 6, data[1:]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if kind == 0:
+            _read("cohort.csv", text, read_cohort)
+        elif kind == 1:
+            _read("adni.csv", text, read_cohort)
+        elif kind == 2:
+            _read("bids/participants.tsv", text, lambda path: read_cohort(_bids("bids")))
+        elif kind == 5:
+            _read("cohort.tsv", text, read_cohort)
+        else:
+            root = _bids("tables")
+            people = "participant_id\nsub-1\nsub-2\n" if kind == 3 else "participant_id\tgroup\nsub-1\tNC\n"
+            (root / "participants.tsv").write_text(people)
+            (root / "sub-1/sub-1_sessions.tsv").unlink(missing_ok=True)
+            (root / "sub-1/sub-1_scans.tsv").unlink(missing_ok=True)
+            name = f"sub-1_{'sessions' if kind == 3 else 'scans'}.tsv"
+            _read(f"tables/sub-1/{name}", text, lambda path: read_cohort(root))
+            _read(f"tables/sub-1/{name}", text, lambda path: read_cohort(root, None, sessions="all"))
+
+
+def _bids(name):
+    """A BIDS data set of three scans, of which nobody reads more than the names."""
+    root = FOLDER / name
+    for scan in ("sub-1/ses-1", "sub-1/ses-10", "sub-2"):
+        folder = root / scan / "anat"
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+            (folder / f"{scan.replace('/', '_')}_T1w.nii").touch()
+    return root
 
 
 def splits(data):

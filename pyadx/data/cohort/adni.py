@@ -2,76 +2,92 @@
 
 import re
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 
-from pyadx.data.cohort.records import Cohort, Exclusion, ScanRecord, select
-from pyadx.data.cohort.tables import needed_column, read_table
+from pyadx.data.cohort.dates import adni_date
+from pyadx.data.cohort.reading import CohortReading
+from pyadx.data.cohort.records import Cohort, Exclusion, ScanRecord
+from pyadx.data.cohort.selection import select
+from pyadx.data.cohort.tables import Row, needed_cell, read_table, warn
 from pyadx.data.file_kinds import scan_suffix
 
 SERIES = "Spatially Normalized, Masked and N3 corrected T1 image"
 ID_COLUMN = "Image Data ID"
-_DATES = ("%m/%d/%Y", "%Y-%m-%d", "%m/%d/%y")
 
 
-def read_adni(table: Path, class_names: Sequence[str], images: Path | None = None) -> Cohort:
+def read_adni(table: Path, class_names: Sequence[str] | None, reading: CohortReading) -> Cohort:
     """Read an ADNI download.
 
     Parameters
     ----------
     table : Path
         The archive's CSV: Image Data ID, Subject, Group, Description, Acq Date and others.
-    class_names : sequence of str
-        The classes to take; ADNI's ``CN`` is ``NC`` here.
-    images : Path, optional
-        Folder that holds ``<Subject>/<Description>/<datetime>/<I...>/*.nii``, at any depth; the table's own
-        folder by default.
+    class_names : sequence of str, optional
+        The classes to take; ADNI's ``CN`` is ``NC`` here. Without them the scans of every group.
+    reading : CohortReading
+        ``images``: folder that holds ``<Subject>/<Description>/<datetime>/<I...>/*.nii``, at any depth; the
+        table's own folder by default. ``group_column``: another column than Group.
 
     Returns
     -------
     Cohort
-        The earliest scan of each subject among the series "spatially normalized, masked and N3 corrected"
-        (paper section 3.1).
+        The earliest scan of each subject (or all) among the series "spatially normalized, masked and N3
+        corrected" (paper section 3.1).
 
     Raises
     ------
     ValueError
         If a column is missing, a date is unreadable, or a class has no scans.
     """
-    columns, rows = read_table(table)
-    identity, subject, group, description, acquired = (
-        needed_column(table, columns, name)
-        for name in (ID_COLUMN, "Subject", "Group", "Description", "Acq Date")
+    found = read_table(table)
+    identity, subject, description, acquired = (
+        found.needed(name) for name in (ID_COLUMN, "Subject", "Description", "Acq Date")
     )
-    files = _files_by_id(images or table.parent)
+    named = reading.group_column or "Group"
+    needed = class_names is not None or reading.group_column is not None
+    group = found.needed(named) if needed else found.optional(named)
+    files = _files_by_id(table.parent if reading.images is None else Path(reading.images))
     candidates, excluded = [], []
-    for number, row in enumerate(rows, start=2):
-        image = _normal_id(row.get(identity, ""))
-        who = row.get(subject, "")
-        if not image or not who:
-            raise ValueError(f"{table}: line {number} has no {ID_COLUMN if not image else 'Subject'}")
-        if _plain(SERIES) not in _plain(row.get(description, "")):
+    for row in found.rows:
+        image = _normal_id(needed_cell(row, identity, ID_COLUMN))
+        who = needed_cell(row, subject, "Subject")
+        if _plain(SERIES) not in _plain(row[description]):
             excluded.append(Exclusion(who, image, "another series"))
         elif image not in files:
             excluded.append(Exclusion(who, image, "no image file"))
         else:
-            date = _iso_date(table, number, row.get(acquired, ""))
-            candidates.append(ScanRecord(files[image], who, row.get(group, ""), image, date))
-    return select(table, class_names, candidates, excluded)
+            # Only where a subject may have several scans do names of files have to tell them apart.
+            entities = f"acq-{image}" if reading.sessions == "all" else ""
+            date = _iso_date(row, acquired)
+            candidates.append(ScanRecord(files[image], who, row[group], image, date, entities=entities))
+    return select(table, class_names, candidates, excluded, reading)
 
 
 def _files_by_id(folder: Path) -> dict[str, Path]:
+    """Return the image file of every id: the one named after it, or else one in a folder of that name."""
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder of images")
-    found: dict[str, Path] = {}
+    named: dict[str, Path] = {}
+    beside: dict[str, Path] = {}
+    several: dict[str, tuple[Path, Path]] = {}
     for file in sorted(folder.rglob("*")):
-        if not scan_suffix(file) or not file.is_file():
+        # Names that begin with a dot are no images: macOS leaves such files beside every real one.
+        suffix = scan_suffix(file)
+        if not suffix or file.name.startswith(".") or not file.is_file():
             continue
-        named = re.search(r"_(I\d+)\.[^_]*$", file.name)
-        identity = named[1] if named else file.parent.name
-        if re.fullmatch(r"I\d+", identity):
-            found.setdefault(identity, file)
-    return found
+        own = re.search(r"_(I\d+)\.[^_]*$", file.name, re.IGNORECASE)
+        identity = own[1].upper() if own else file.parent.name
+        if not re.fullmatch(r"I\d+", identity):
+            continue
+        first = (named if own else beside).setdefault(identity, file)
+        if own and first.name[: -len(scan_suffix(first))] != file.name[: -len(suffix)]:
+            several.setdefault(identity, (first, file))
+    if several:
+        one, other = next(iter(several.values()))
+        warn(
+            f"{len(several)} image ids have several files, of which the first is taken: {one}, not {other}"
+        )
+    return beside | named
 
 
 def _normal_id(text: str) -> str:
@@ -83,10 +99,8 @@ def _plain(text: str) -> str:
     return re.sub(r"[^a-z0-9]", "", text.casefold())
 
 
-def _iso_date(table: Path, number: int, text: str) -> str:
-    for pattern in _DATES:
-        try:
-            return datetime.strptime(text, pattern).date().isoformat()
-        except ValueError:
-            continue
-    raise ValueError(f"{table}: line {number}: Acq Date {text!r} is not a date such as 10/27/2006")
+def _iso_date(row: Row, acquired: int) -> str:
+    found = adni_date(row[acquired])
+    if found is None:
+        raise ValueError(f"{row.place}: Acq Date {row[acquired]!r} is not a date such as 10/27/2006")
+    return found

@@ -1,107 +1,182 @@
 """Cohorts as BIDS data sets: participants.tsv and ``sub-*/[ses-*/]anat/*_T1w`` files."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from pyadx.data.cohort.records import Cohort, Exclusion, ScanRecord, select
-from pyadx.data.cohort.tables import needed_column, optional_column, read_table
+from pyadx.data.cohort.bids_names import T1wFile, t1w_files, t1w_stem
+from pyadx.data.cohort.bids_spaces import choose_variants
+from pyadx.data.cohort.bids_tables import (
+    Participants,
+    SubjectTables,
+    group_names,
+    read_participants,
+    read_subject_tables,
+)
+from pyadx.data.cohort.reading import CohortReading
+from pyadx.data.cohort.records import Cohort, Exclusion, ScanRecord
+from pyadx.data.cohort.selection import select
+from pyadx.data.cohort.tables import warn
 
-_GROUP_COLUMNS = ("group", "diagnosis", "dx", "label", "research_group")
-_ENDINGS = ("_T1w.nii.gz", "_T1w.nii", "_T1w.mgz")
 
-
-def read_bids(
-    folder: Path,
-    class_names: Sequence[str],
-    group_column: str | None = None,
-    derivative: str | None = None,
-) -> Cohort:
+def read_bids(folder: Path, class_names: Sequence[str] | None, reading: CohortReading) -> Cohort:
     """Read a BIDS data set.
 
     Parameters
     ----------
     folder : Path
-        Holds ``participants.tsv`` and ``sub-*`` folders.
-    class_names : sequence of str
-        The classes to take.
-    group_column : str, optional
-        Column of ``participants.tsv`` with the diagnosis; by default ``group``, ``diagnosis``, ``dx``,
-        ``label`` or ``research_group``.
-    derivative : str, optional
-        Take the T1w scans from ``derivatives/<derivative>`` (for example preprocessed ones).
+        Holds ``sub-*`` folders, and ``participants.tsv`` where the diagnoses stand in it.
+    class_names : sequence of str, optional
+        The classes to take; without them the scans of every group.
+    reading : CohortReading
+        ``group_column``: by default ``group``, ``diagnosis``, ``dx``, ``label`` or ``research_group``,
+        looked up in ``participants.tsv`` and, where that has none, in ``sub-*_sessions.tsv`` (a diagnosis
+        per session, as Clinica writes it). ``derivative``: the scans are in ``derivatives/<derivative>``.
+        ``space``: see `CohortReading`.
 
     Returns
     -------
     Cohort
-        The earliest session of each subject: by ``acq_time`` of ``*_sessions.tsv`` or ``*_scans.tsv`` where
-        there is one, by the session's name otherwise.
+        The earliest session of each subject, or all scans: by ``acq_time`` of ``*_scans.tsv`` or
+        ``*_sessions.tsv`` (of the derivative and of the raw data) where there is one, by the session's name
+        otherwise, in natural order.
 
     Raises
     ------
     ValueError
-        If a table or column is missing, a participant is listed twice, or a class has no scans.
+        If a table, column or date cannot be read, a participant is listed twice, scans lie in several
+        spaces and none was chosen, or a class has no scans.
     """
-    table = folder / "participants.tsv"
-    columns, rows = read_table(table)
-    who = needed_column(table, columns, "participant_id")
-    group = needed_column(table, columns, *([group_column] if group_column else _GROUP_COLUMNS))
-    images = folder if derivative is None else folder / "derivatives" / derivative
+    images = folder if reading.derivative is None else folder / "derivatives" / reading.derivative
+    people = read_participants(folder, reading.group_column)
     if not images.is_dir():
         raise ValueError(f"{images}: no such folder")
-    labels: dict[str, str] = {}
-    for row in rows:
-        name = row.get(who, "")
-        name = name if name.startswith("sub-") else f"sub-{name}"
-        if name in labels:
-            raise ValueError(f"{table}: {name} stands there twice")
-        labels[name] = row.get(group, "")
     # Only folders that were listed are opened: an id of the table may be no name of a folder at all.
-    folders = {p.name for p in images.glob("sub-*") if p.is_dir()}
-    candidates, excluded = [], []
-    for name, label in labels.items():
-        found = _scans_of(images / name, label) if name in folders else []
-        if not found:
+    folders = _subject_folders(images)
+    raw = folders if images == folder else _subject_folders(folder)
+    names = list(people.labels) if people is not None else sorted(folders | raw)
+    excluded = [Exclusion(n, "", "not in participants.tsv") for n in sorted(folders - set(names))]
+    subjects, files = {}, {}
+    for name in names:
+        files[name] = t1w_files(images / name) if name in folders else []
+        if not files[name]:
             excluded.append(Exclusion(name, "", "no T1w scan"))
-        candidates.extend(found)
-    for extra in sorted(folders - set(labels)):
-        excluded.append(Exclusion(extra, "", "not in participants.tsv"))
-    return select(folder, class_names, candidates, excluded)
+        roots = [images / name] if name in folders else []
+        roots += [folder / name] if images != folder and name in raw else []
+        subjects[name] = Subject(name, [read_subject_tables(r, reading.group_column) for r in roots])
+    _check_groups(folder, people, subjects, class_names, reading)
+    if images == folder:
+        excluded += _rows_without_file(subjects, files)
+    chosen, others = choose_variants(images, files, reading)
+    excluded += others
+    candidates = _records(images, people, subjects, chosen)
+    return select(folder, class_names, candidates, excluded, reading)
 
 
-def _scans_of(root: Path, label: str) -> list[ScanRecord]:
-    """Return the T1w scans in the folder of a subject."""
-    name = root.name
-    dates = _dates(root, name)
-    found = []
-    for anat in (root / "anat", *sorted(root.glob("ses-*/anat"))):
-        session = "" if anat.parent == root else anat.parent.name
-        for file in sorted(anat.glob(f"{name}_*")):
-            if not file.name.endswith(_ENDINGS):
+@dataclass(frozen=True)
+class Subject:
+    """A subject's own tables: those beside the scans first, then those of the raw data."""
+
+    name: str
+    tables: list[SubjectTables] = field(default_factory=list)
+
+    def date(self, file: T1wFile, decides: bool, doubtful: list[str]) -> str:
+        """Return when a scan was taken; a date that cannot be read is refused if it decides anything."""
+        for tables in self.tables:
+            moment = tables.when(file, self.name)
+            if moment is None:
                 continue
-            inside = str(file.relative_to(root))
-            # A session without a date sorts by its name, after those with one.
-            date = dates.get(inside) or dates.get(session) or session
-            found.append(ScanRecord(file, name, label, str(file.relative_to(root.parent)), date))
-    return found
+            try:
+                return moment.iso()
+            except ValueError as error:
+                if decides:
+                    raise
+                doubtful.append(str(error))
+                return ""
+        return ""
+
+    def group(self, session: str) -> tuple[str, str]:
+        """Return the diagnosis of a session, or why there is none."""
+        having = [tables for tables in self.tables if tables.has_groups]
+        for tables in having:
+            if session in tables.sessions:
+                return tables.sessions[session][1], ""
+        if not having:
+            return "", "no diagnosis: there is no sessions.tsv with it"
+        return "", f"no diagnosis: {session or 'a scan without a session'} is not in sessions.tsv"
 
 
-def _dates(root: Path, name: str) -> dict[str, str]:
-    """Return acquisition times by session, and by file within the subject's folder."""
-    dates = {}
-    sessions = root / f"{name}_sessions.tsv"
-    tables = [(sessions, "session_id", root)] if sessions.is_file() else []
-    tables += [(t, "filename", t.parent) for t in sorted(root.rglob("*_scans.tsv"))]
-    for table, key, base in tables:
-        columns, rows = read_table(table)
-        what = needed_column(table, columns, key)
-        when = optional_column(columns, "acq_time")
-        if when is None:
-            continue
-        for row in rows:
-            if row.get(when, "n/a") in ("", "n/a"):
-                continue
-            entry = row.get(what, "")
-            if key == "filename":
-                entry = str((base / entry).relative_to(root))
-            dates[entry] = row[when]
-    return dates
+def _subject_folders(folder: Path) -> set[str]:
+    return {path.name for path in folder.glob("sub-*") if path.is_dir()}
+
+
+def _check_groups(
+    folder: Path,
+    people: Participants | None,
+    subjects: Mapping[str, Subject],
+    class_names: Sequence[str] | None,
+    reading: CohortReading,
+) -> None:
+    """Refuse a data set in which no table has the diagnosis, if it is needed or was asked for."""
+    if people is not None and people.has_groups:
+        return
+    if any(tables.has_groups for subject in subjects.values() for tables in subject.tables):
+        return
+    if class_names is None and reading.group_column is None:
+        return
+    what = f"no column {' or '.join(group_names(reading.group_column))}"
+    if people is None:
+        raise ValueError(
+            f"{folder}: holds no participants.tsv, and no sub-*_sessions.tsv there has {what[3:]}"
+        )
+    raise ValueError(
+        f"{people.path}: has {what}; its columns are {', '.join(people.columns)}; nor does it stand in any "
+        "sub-*_sessions.tsv"
+    )
+
+
+def _rows_without_file(
+    subjects: Mapping[str, Subject], files: Mapping[str, Sequence[T1wFile]]
+) -> list[Exclusion]:
+    """Return the T1w scans that scans.tsv lists and that are not there; sessions without a row are told."""
+    missing, places, unlisted = [], [], []
+    for name, subject in subjects.items():
+        there = {(t1w_stem(file.path) or "").casefold() for file in files[name]}
+        for tables in subject.tables:
+            for stem, (row, entry) in tables.listed.items():
+                if stem not in there:
+                    missing.append(Exclusion(name, entry, "listed in scans.tsv, but there is no such file"))
+                    places.append(f"{row.place}: {entry}")
+            if tables.sessions:
+                unlisted += [
+                    f"{name}: {f.session}" for f in files[name] if f.session not in tables.sessions
+                ]
+    if places:
+        warn(f"{len(places)} T1w scans that scans.tsv lists are not there, such as {places[0]}")
+    if unlisted:
+        warn(f"{len(unlisted)} T1w scans are of sessions that sessions.tsv does not list ({unlisted[0]})")
+    return missing
+
+
+def _records(
+    images: Path,
+    people: Participants | None,
+    subjects: Mapping[str, Subject],
+    chosen: Mapping[str, Sequence[T1wFile]],
+) -> list[ScanRecord]:
+    records = []
+    doubtful: list[str] = []
+    for name, files in chosen.items():
+        for file in files:
+            label = people.labels.get(name) if people is not None else None
+            reason = ""
+            if label is None:
+                label, reason = subjects[name].group(file.session)
+            date = subjects[name].date(file, len(files) > 1, doubtful)
+            inside = str(file.path.relative_to(images))
+            records.append(
+                ScanRecord(file.path, name, label, inside, date, file.session, file.label, reason)
+            )
+    if doubtful:
+        warn(f"{len(doubtful)} dates are passed over, since they decide nothing: {doubtful[0]}")
+    return records

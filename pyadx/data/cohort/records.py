@@ -1,9 +1,12 @@
 """What a cohort is: labelled scans of subjects, and everything that was left out, with the reason."""
 
+import csv
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from pyadx.files import replacing
 
 # Other names of the two classes, as ADNI, OASIS and BIDS tables write them; compared without case.
 _ALIASES = {
@@ -23,11 +26,17 @@ class ScanRecord:
     subject : str
         Subject id.
     label : str
-        Name of the class.
+        Name of the class; where every scan is taken, what the table says, which may be nothing.
     scan_id : str
         Image id (ADNI), or path within the data set.
     date : str
-        ISO date of the scan, or what sorts like one; empty if unknown.
+        ISO date or time of the scan; empty if unknown.
+    session : str
+        BIDS: the session, such as ``ses-M00``; empty where the data set has none.
+    entities : str
+        What tells it from other scans of its subject in names of files: ``ses-M00_acq-fast_run-2``.
+    unlabelled : str
+        Why there is no label, where the reason is known.
     """
 
     path: Path
@@ -35,6 +44,9 @@ class ScanRecord:
     label: str
     scan_id: str
     date: str = ""
+    session: str = ""
+    entities: str = ""
+    unlabelled: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,16 +60,16 @@ class Exclusion:
 
 @dataclass(frozen=True)
 class Cohort:
-    """One scan of each subject, of two classes or more.
+    """Scans of subjects: one of each, of two classes or more, unless all scans were asked for.
 
     Attributes
     ----------
     root : Path
         Where it was read from.
     class_names : tuple of str
-        In the order of a network's outputs.
+        In the order of a network's outputs; empty where every group was asked for.
     scans : tuple of ScanRecord
-        One per subject, sorted by subject.
+        Sorted by subject.
     excluded : tuple of Exclusion
         All that was found and not taken.
     """
@@ -69,7 +81,7 @@ class Cohort:
 
     @property
     def labels(self) -> dict[str, str]:
-        """Return the class of every subject."""
+        """Return the class of every subject; of several scans that of the last one."""
         return {scan.subject: scan.label for scan in self.scans}
 
     def counts(self) -> dict[str, int]:
@@ -80,6 +92,13 @@ class Cohort:
     def reasons(self) -> dict[str, int]:
         """Return how many scans were excluded for which reason."""
         return dict(Counter(exclusion.reason for exclusion in self.excluded).most_common())
+
+    def write_excluded(self, path: Path) -> None:
+        """Write what was left out, and why, as a CSV with the columns subject, scan and reason."""
+        with replacing(path) as (partial,), partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["subject", "scan", "reason"])
+            writer.writerows([e.subject, e.scan_id, e.reason] for e in self.excluded)
 
     def only(self, subjects: Iterable[str]) -> "Cohort":
         """Return the part of the cohort that has these subjects."""
@@ -96,57 +115,3 @@ def class_of(label: str, class_names: Sequence[str]) -> str | None:
             return name
     alias = _ALIASES.get(text.casefold())
     return alias if alias in class_names else None
-
-
-def select(
-    root: Path,
-    class_names: Sequence[str],
-    candidates: Iterable[ScanRecord],
-    excluded: Iterable[Exclusion],
-) -> Cohort:
-    """Take the earliest scan of each subject, and of these the ones of the classes asked for.
-
-    Parameters
-    ----------
-    root : Path
-        Where the cohort was read from, for messages.
-    class_names : sequence of str
-        The classes, in the order of a network's outputs.
-    candidates : iterable of ScanRecord
-        All usable scans. Labels are as the table has them.
-    excluded : iterable of Exclusion
-        What was left out before.
-
-    Raises
-    ------
-    ValueError
-        If a class is left without subjects, naming the labels that were found.
-    """
-    left_out = list(excluded)
-    taken: dict[str, ScanRecord] = {}
-    # Undated scans come last; ids break ties, shorter (older) numbers first.
-    order = sorted(
-        candidates, key=lambda s: (s.subject, s.date == "", s.date, len(s.scan_id), s.scan_id, str(s.path))
-    )
-    for scan in order:
-        if scan.subject in taken:
-            left_out.append(Exclusion(scan.subject, scan.scan_id, "not the earliest scan of its subject"))
-        else:
-            taken[scan.subject] = scan
-    scans = []
-    for scan in taken.values():
-        name = class_of(scan.label, class_names)
-        if name is None:
-            left_out.append(Exclusion(scan.subject, scan.scan_id, f"group {scan.label or '(none)'}"))
-        else:
-            scans.append(ScanRecord(scan.path, scan.subject, name, scan.scan_id, scan.date))
-    cohort = Cohort(root, tuple(class_names), tuple(scans), tuple(left_out))
-    empty = [name for name, count in cohort.counts().items() if count == 0]
-    if empty:
-        groups = sorted({scan.label or "(none)" for scan in taken.values()})
-        reasons = "; ".join(f"{count} x {reason}" for reason, count in cohort.reasons().items())
-        raise ValueError(
-            f"{root}: no usable scan of {' and '.join(empty)}; groups found: {', '.join(groups) or 'none'}"
-            + (f"; left out: {reasons}" if reasons else "")
-        )
-    return cohort

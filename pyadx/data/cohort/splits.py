@@ -85,15 +85,21 @@ def plan_splits(
     for name, count in (set_aside or {}).items():
         members = subjects[classes == name]
         if count < 0 or count > len(members):
-            raise ValueError(f"cannot set {count} subjects of {name} aside: there are {len(members)}")
+            raise ValueError(
+                f"cannot set {count} subjects of {name} aside: there are {len(members)}; choose fewer, or "
+                "--set-aside none"
+            )
         aside += random.permutation(members)[:count].tolist()
     rest = np.flatnonzero(~np.isin(subjects, aside))
     for name in sorted(set(labels.values())):
         left = int((classes[rest] == name).sum())
         if left < folds:
+            way_out = (
+                " that are not set aside; set nobody aside with --set-aside none, or" if aside else ";"
+            )
             raise ValueError(
-                f"{folds} folds need {folds} subjects of every class; {name} has {left}"
-                + (" that are not set aside" if aside else "")
+                f"{folds} folds need {folds} subjects of every class; {name} has {left}{way_out} take "
+                "fewer --folds"
             )
     rounds = []
     for split in range(splits):

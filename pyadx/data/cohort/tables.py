@@ -1,75 +1,254 @@
-"""Reading comma- and tab-separated tables, with every defect told in one line."""
+"""Reading comma- and tab-separated tables, with every defect told by file and line."""
 
 import csv
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 _MAX_BYTES = 256 << 20
 
 
-def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+@dataclass(frozen=True)
+class Row:
+    """One row of a table.
+
+    Attributes
+    ----------
+    table : Path
+        The file.
+    line : int
+        Where the row begins in the file, counted from 1.
+    cells : tuple of str
+        Stripped, line breaks as spaces.
+    width : int
+        How many cells the header has.
+    """
+
+    table: Path
+    line: int
+    cells: tuple[str, ...]
+    width: int
+
+    def __getitem__(self, column: int | None) -> str:
+        """Return the cell in a column; without a column it is empty.
+
+        Raises
+        ------
+        ValueError
+            If the row has more or fewer cells than the header: nobody knows then which cell is which.
+        """
+        if len(self.cells) != self.width:
+            more = "more" if len(self.cells) > self.width else "fewer"
+            raise ValueError(
+                f"{self.place} has {len(self.cells)} cells, {more} than the {self.width} of the header"
+            )
+        return "" if column is None else self.cells[column]
+
+    @property
+    def place(self) -> str:
+        """File and line, as messages name them."""
+        return f"{self.table}: line {self.line}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with a header.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    columns : tuple of str
+        As the header has them.
+    rows : tuple of Row
+        Without those that are empty altogether.
+    """
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    def needed(self, *names: str) -> int:
+        """Return the place of the column that goes by one of ``names``, compared without case.
+
+        Raises
+        ------
+        ValueError
+            If it is not there (the message lists the columns that are), or stands there twice.
+        """
+        found = self.optional(*names)
+        if found is None:
+            there = ", ".join(self.columns)
+            raise ValueError(f"{self.path}: has no column {' or '.join(names)}; its columns are {there}")
+        return found
+
+    def optional(self, *names: str) -> int | None:
+        """Return the place of the column that goes by the first of ``names`` that is there, or ``None``.
+
+        Raises
+        ------
+        ValueError
+            If two columns have that name.
+        """
+        folded = [column.casefold() for column in self.columns]
+        for name in names:
+            count = folded.count(name.casefold())
+            if count > 1:
+                raise ValueError(f"{self.path}: has {count} columns {name}; rename all but one")
+            if count:
+                return folded.index(name.casefold())
+        return None
+
+
+def read_table(path: Path) -> Table:
     """Read a table with a header line.
 
     Parameters
     ----------
     path : Path
-        ``.csv``, or ``.tsv``; UTF-8, with or without a byte order mark.
-
-    Returns
-    -------
-    columns : list of str
-    rows : list of dict
-        Column to text, stripped, line breaks as spaces; missing cells are empty.
+        UTF-8, with or without a byte order mark. ``.tsv`` is split at tabs and knows no quoting, as BIDS
+        has it; if the header stands in quotes, though, cells that do lose them. Everything else is CSV.
 
     Raises
     ------
     ValueError
-        If the file is missing, too large, no text, or has no rows.
+        If the file is missing, too large, no text, or has no rows, or a quote of a CSV is not closed. A row
+        with more or fewer cells than the header is refused when one of its cells is read.
     """
+    table = _read(path, header_only=False)
+    if not table.columns or not table.rows:
+        raise ValueError(f"{path}: the table has no rows")
+    return table
+
+
+def read_header(path: Path) -> Table:
+    """Read the header alone: a table without rows.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, too large or no text.
+    """
+    return _read(path, header_only=True)
+
+
+def _read(path: Path, header_only: bool) -> Table:
     if not path.is_file():
         raise ValueError(f"{path}: no such table")
     if path.stat().st_size > _MAX_BYTES:
         raise ValueError(f"{path}: larger than {_MAX_BYTES >> 20} MiB, which no cohort table is")
+    split = _tabs if path.suffix.lower() == ".tsv" else _commas
+    columns: tuple[str, ...] = ()
+    rows = []
+    for line, raw in split(path, _lines(path)):
+        cells = tuple(_one_line(cell) for cell in raw)
+        if not any(cells):
+            continue
+        if not columns:
+            columns = cells
+            if header_only:
+                break
+            continue
+        rows.append(Row(path, line, cells, len(columns)))
+    return Table(path, columns, tuple(rows))
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a file with their ends."""
+    number = 0
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-            columns = [_one_line(name) for name in reader.fieldnames or ()]
-            rows = [
-                {
-                    _one_line(key or ""): _one_line(value)
-                    for key, value in row.items()
-                    if isinstance(value, str)
-                }
-                for row in reader
-            ]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: cannot be read as a table ({error})") from None
-    if not columns or not rows:
-        raise ValueError(f"{path}: the table has no rows")
-    return columns, rows
+            for number, line in enumerate(file, start=1):  # noqa: B007 (the message below needs it)
+                yield line
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path}: cannot be read as a table: after line {number} it is no UTF-8 text ({error.reason})"
+        ) from None
+
+
+def _tabs(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
+    """Split at tabs. R writes quotes around all text, the header first: then they are no part of it."""
+    quoted: bool | None = None
+    for number, line in enumerate(lines, start=1):
+        cells = line.rstrip("\r\n").split("\t")
+        if quoted is None and any(cell.strip() for cell in cells):
+            quoted = any(_in_quotes(cell) for cell in cells)
+        if quoted:
+            cells = [_without_quotes(cell) if _in_quotes(cell) else cell for cell in cells]
+        yield number, cells
+
+
+def _in_quotes(cell: str) -> bool:
+    return len(cell) > 1 and cell[0] == cell[-1] == '"'
+
+
+def _without_quotes(cell: str) -> str:
+    return cell[1:-1].replace('""', '"').replace('\\"', '"')
+
+
+def _commas(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
+    """Split a CSV; a quoted cell may hold commas and line breaks."""
+    taken: list[str] = []
+
+    def noted() -> Iterator[str]:
+        for line in lines:
+            taken.append(line)
+            yield line
+
+    reader = csv.reader(noted())
+    width = 0
+    while True:
+        first = reader.line_num + 1
+        taken.clear()
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise ValueError(f"{path}: line {first} cannot be read as a table ({error})") from None
+        width = width or len(cells)
+        if len(taken) > 1:
+            _check_quotes(path, first, taken, width)
+        yield first, cells
+
+
+def _check_quotes(path: Path, first: int, lines: Sequence[str], width: int) -> None:
+    """Check a row of several lines: a quote that is only a character must not swallow the rows after it."""
+    last = first + len(lines) - 1
+    try:
+        list(csv.reader(lines, strict=True))
+    except csv.Error:
+        raise ValueError(
+            f"{path}: line {first}: a quote opens there and is not closed before line {last}; "
+            'write "" for a quote that belongs to the text, and quotes around the cell'
+        ) from None
+    alike = [n for n, line in enumerate(lines[1:], first + 1) if line.count(",") == width - 1 > 0]
+    if alike:
+        warn(
+            f"{path}: line {first}: a quoted cell that opens there goes on to line {last}, and line "
+            f"{alike[0]} looks like a row of its own; if it is one, the quote in line {first} swallows it"
+        )
 
 
 def _one_line(cell: str) -> str:
     return " ".join(cell.splitlines()).strip()
 
 
-def needed_column(path: Path, columns: Sequence[str], *names: str) -> str:
-    """Return the column that goes by one of ``names``, compared without case.
+def needed_cell(row: Row, column: int, name: str) -> str:
+    """Return the text of a cell that must not be empty.
 
     Raises
     ------
     ValueError
-        If it is not there; the message lists the columns that are.
+        If it is; the message names file and line.
     """
-    found = optional_column(columns, *names)
-    if found is None:
-        raise ValueError(
-            f"{path}: has no column {' or '.join(names)}; its columns are {', '.join(columns)}"
-        )
-    return found
+    text = row[column]
+    if not text:
+        raise ValueError(f"{row.place} has no {name}")
+    return text
 
 
-def optional_column(columns: Sequence[str], *names: str) -> str | None:
-    """Return the column that goes by one of ``names``, compared without case, or ``None``."""
-    folded = {column.casefold(): column for column in columns}
-    return next((folded[name.casefold()] for name in names if name.casefold() in folded), None)
+def warn(text: str) -> None:
+    """Tell what is legal but suspicious about a table or a cohort."""
+    warnings.warn(text, UserWarning, stacklevel=2)
