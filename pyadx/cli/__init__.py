@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import warnings
 from typing import Any
 
 import typer
@@ -19,8 +20,15 @@ def main(arguments: list[str] | None = None) -> int:
     Wrong use and wrong input give one line on standard error and exit code 2; a failure of the machine
     (disk, memory) one line and 1; Ctrl-C 130.
     """
-    command: Any = typer.main.get_command(app)
     arguments = sys.argv[1:] if arguments is None else arguments
+    with warnings.catch_warnings():
+        quiet = {"-q", "--quiet"} & set(arguments)
+        setattr(warnings, "showwarning", _no_warning if quiet else _show_warning)  # noqa: B010
+        return _run(arguments)
+
+
+def _run(arguments: list[str]) -> int:
+    command: Any = typer.main.get_command(app)
     try:
         code = command.main(arguments or ["--help"], prog_name="pyadx", standalone_mode=False) or 0
         return _fail("interrupted", code) if code == _INTERRUPTED else code
@@ -44,6 +52,18 @@ def main(arguments: list[str] | None = None) -> int:
         if message is None or code is None:
             raise
         return _fail(message(), code)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *where: Any) -> None:
+    """Tell a warning of ours in one line; those of libraries as Python does."""
+    if category is UserWarning:
+        print(f"pyadx: warning: {' '.join(str(message).split())}", file=sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, where[0], where[1]), end="", file=sys.stderr)
+
+
+def _no_warning(message: Warning | str, category: type[Warning], *where: Any) -> None:
+    pass
 
 
 def _fail(message: str, code: int) -> int:

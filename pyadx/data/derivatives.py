@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import quote
 
 from pyadx.files import holds_results, replacing
 
@@ -99,6 +100,7 @@ def start_derivatives(root: Path, source: Path | None = None) -> None:
         "GeneratedBy": [{"Name": "pyadx", "Version": version("pyadx")}],
     }
     if source is not None:
-        facts["SourceDatasets"] = [{"URL": source.resolve().as_uri()}]
+        # Its name only: folders above it may name people, projects or machines.
+        facts["SourceDatasets"] = [{"URL": f"file:{quote(source.resolve().name)}"}]
     with replacing(note) as (partial,):
         partial.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

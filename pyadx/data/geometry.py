@@ -92,14 +92,12 @@ def scan_geometry(file: OpenedScan, orientation: str = "auto") -> Geometry:
         raise ValueError(f"orientation must be one of {', '.join(ORIENTATIONS)}, got {orientation!r}")
     image = file.image
     if isinstance(image.header, nib.Nifti1Header):
-        found = _nifti(image, file.block, orientation)
-    elif orientation != "auto":
+        return _nifti(image, file.block, orientation)
+    if orientation != "auto":
         raise ValueError(f"has no {orientation}; only NIfTI files do")
-    elif isinstance(image.header, nib.MGHImage.header_class):
-        found = _mgh(image, file.block)
-    else:
-        found = _analyze(image, file.has_matrix)
-    return _with_note(found, _shear(found.affine))
+    if isinstance(image.header, nib.MGHImage.header_class):
+        return _mgh(image, file.block)
+    return _analyze(image, file.has_matrix)
 
 
 def _nifti(image: Any, block: bytes, orientation: str) -> Geometry:
@@ -150,7 +148,7 @@ def _pick(sform: Form, qform: Form) -> Form | None:
     """Return the affine that NIfTI's rules and sound numbers leave, or ``None`` if no space is named."""
     coded = [form for form in (sform, qform) if form.code > 0]
     sound = [form for form in coded if spans_space(form.affine)]
-    return (sound or coded or [None])[0]
+    return next(iter(sound or coded), None)
 
 
 def _wanted(orientation: str, sform: Form, qform: Form) -> Form | None:
@@ -180,7 +178,11 @@ def _disagreement(
             how = "as asked" if orientation != "auto" else f"orientation={other.name!r} takes the other"
             return [f"{words}; the {used.name} is used ({how})"]
         return []
-    if used is sform and pixdim is not None and not np.allclose(_sizes(sform.affine), pixdim, rtol=_SAME_SIZE):
+    if (
+        used is sform
+        and pixdim is not None
+        and not np.allclose(_sizes(sform.affine), pixdim, rtol=_SAME_SIZE)
+    ):
         return [
             f"voxels are {_by(_sizes(sform.affine))} mm by its {sform.words} and {_by(pixdim)} mm by its "
             "pixdim; the sform is used; mend the header if pixdim is right"
@@ -194,7 +196,7 @@ def difference(one: Form, two: Form, shape: Sequence[int]) -> str | None:
     places = [corners @ form.affine[:3, :3].T + form.affine[:3, 3] for form in (one, two)]
     apart = float(np.linalg.norm(places[0] - places[1], axis=1).max())
     sizes = [_sizes(form.affine) for form in (one, two)]
-    same_size = np.allclose(*sizes, rtol=_SAME_SIZE, atol=0)
+    same_size = np.allclose(sizes[0], sizes[1], rtol=_SAME_SIZE, atol=0)
     if apart <= _SAME_MM and same_size:
         return None
     parts = []
@@ -232,8 +234,8 @@ def _analyze(image: Any, has_matrix: bool) -> Geometry:
     if has_matrix:
         return found
     note = (
-        f"is Analyze without orientation (no .mat file): read as {_axes(affine)}, {_by(_sizes(affine))} mm; "
-        "left and right may be exchanged"
+        f"is Analyze without orientation (no .mat file): read as {_axes(affine)}, "
+        f"{_by(_sizes(affine))} mm; left and right may be exchanged"
     )
     return _with_note(found, note)
 
@@ -248,9 +250,8 @@ def _with_note(found: Geometry, note: str | None) -> Geometry:
     return replace(found, notes=(*found.notes, note))
 
 
-def _shear(affine: np.ndarray) -> str | None:
-    if not spans_space(affine):
-        return None
+def shear_note(affine: np.ndarray) -> str | None:
+    """Say that the axes of an affine that spans space are not at right angles, if they are not."""
     axes = affine[:3, :3] / _sizes(affine)
     cosines = [abs(float(axes[:, a] @ axes[:, b])) for a, b in ((0, 1), (0, 2), (1, 2))]
     off = float(np.degrees(np.arcsin(min(1.0, max(cosines)))))

@@ -117,7 +117,7 @@ def _sibling(source: Path, suffix: str) -> Path | None:
     alike = sorted(file for file in found if file.stem.lower() == stem.lower())
     # Names that differ in capitals of the stem are other files, unless there is only that one.
     exact = [file for file in alike if file.stem == stem]
-    return (exact or alike or [None])[0]
+    return next(iter(exact or alike), None)
 
 
 def _ordinary(files: dict[str, Path]) -> bool:
@@ -131,8 +131,8 @@ def _ordinary(files: dict[str, Path]) -> bool:
 
 def _by_content(files: dict[str, Path], block: bytes, stack: ExitStack) -> Any:
     """Open files whose names do not say what they hold."""
-    from nibabel.fileholders import FileHolder
     from nibabel.filebasedimages import ImageFileError
+    from nibabel.fileholders import FileHolder
     from nibabel.imageclasses import all_image_classes
 
     suffix = scan_suffix(files["header"])

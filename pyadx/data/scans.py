@@ -4,7 +4,7 @@ import os
 import warnings
 import zlib
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from pyadx.data.file_kinds import SUFFIXES, scan_suffix
 from pyadx.data.flatness import refuse_flat
-from pyadx.data.geometry import Geometry, scan_geometry, spans_space
+from pyadx.data.geometry import Geometry, scan_geometry, shear_note, spans_space
 from pyadx.data.scan_files import OpenedScan, files_of, opened
 
 # gzip cannot shrink anything by more than this, so a larger claim in a header is false.
@@ -20,6 +20,7 @@ _GZIP_LIMIT = 1032
 _MAX_VOXELS = 1 << 31
 _PLAUSIBLE_MM = (0.1, 20.0)
 _MM = ("mm", "unknown")
+_SAME_PLACE = 1e-3  # of affines, mm
 _MOST_CHANNELS = 4  # a first axis this short, and shorter than the others, is one of channels
 
 
@@ -55,6 +56,14 @@ class Scan:
         """What is doubtful about its header, a line each, with figures."""
         return () if self.geometry is None else self.geometry.notes
 
+    def lies_on(self, other: "Scan") -> bool:
+        """Whether its voxels are those of another scan: the same shape, and one of its affines."""
+        affines = [self.affine]
+        if self.geometry is not None:
+            affines += [self.geometry.sform.affine, self.geometry.qform.affine]
+        placed = any(np.allclose(affine, other.affine, atol=_SAME_PLACE) for affine in affines)
+        return placed and self.data.shape == other.data.shape
+
 
 def read_scan(path: str | os.PathLike[str], *, orientation: str = "auto") -> Scan:
     """Read a 3D scan and check that a network can use it.
@@ -63,7 +72,8 @@ def read_scan(path: str | os.PathLike[str], *, orientation: str = "auto") -> Sca
     ----------
     path : path
         NIfTI-1 or NIfTI-2 (``.nii``, ``.nii.gz``), FreeSurfer (``.mgz``, ``.mgh``) or Analyze
-        (``.hdr`` / ``.img``), in capitals or not, compressed or not. A fourth axis of length one is dropped.
+        (``.hdr`` / ``.img``), in capitals or not, compressed or not. A fourth axis of length one is
+        dropped.
     orientation : {"auto", "sform", "qform"}
         Which affine of a NIfTI header holds. ``auto`` takes the sform if its code is above 0, the qform
         otherwise. Where the header is doubtful (the two disagree, no space is named, voxel sizes of 0) a
@@ -81,8 +91,14 @@ def read_scan(path: str | os.PathLike[str], *, orientation: str = "auto") -> Sca
         real numbers, is empty, constant, or holds NaN or infinity; if its affine or units are unusable.
         One line, beginning with the file.
     """
-    scan = read_volume(path, orientation=orientation)
+    scan = _read(Path(path), orientation)
     refuse_flat(scan.path, scan.data, "scan")
+    assert scan.geometry is not None
+    note = shear_note(scan.affine)
+    if note:
+        geometry = replace(scan.geometry, notes=(*scan.notes, note))
+        scan = replace(scan, geometry=geometry)
+    _warn(scan)
     return scan
 
 
@@ -94,7 +110,17 @@ def read_volume(path: str | os.PathLike[str], *, orientation: str = "auto") -> S
     ValueError
         As `read_scan`.
     """
-    source = Path(path)
+    scan = _read(Path(path), orientation)
+    _warn(scan)
+    return scan
+
+
+def _warn(scan: Scan) -> None:
+    for note in scan.notes:
+        warnings.warn(f"{scan.path}: {note}", UserWarning, stacklevel=3)
+
+
+def _read(source: Path, orientation: str) -> Scan:
     _check_file(source)
     with ExitStack() as stack:
         file = _open(source, stack)
@@ -110,8 +136,6 @@ def read_volume(path: str | os.PathLike[str], *, orientation: str = "auto") -> S
         if image.ndim > 3:
             image, data = image.slicer[(..., *(0,) * (image.ndim - 3))], data.reshape(data.shape[:3])
     _check_values(source, data)
-    for note in geometry.notes:
-        warnings.warn(f"{source}: {note}", UserWarning, stacklevel=3)
     return Scan(source, image, data, geometry)
 
 
@@ -176,8 +200,8 @@ def _several_volumes(shape: tuple[int, ...]) -> str:
         )
     index = ", ".join([*["0"] * channels, *(["...", *["0"] * rest] if rest else [])])
     return (
-        f"has shape {shape}: its first axis looks like channels, where NIfTI has space first; take the volume "
-        f"with image.dataobj[{index}] and save it with the affine of the scan that it was made from"
+        f"has shape {shape}: its first axis looks like channels, where NIfTI has space first; take the "
+        f"volume with image.dataobj[{index}] and save it with the affine of the scan that it was made from"
     )
 
 

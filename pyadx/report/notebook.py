@@ -2,7 +2,7 @@
 
 import html
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from pyadx.data.scans import Scan, read_scan
+from pyadx.data.scans import Scan, read_scan, read_volume
 from pyadx.report.page import PageHeatmap, html_page
 
 Volume = Scan | Tensor | np.ndarray | str | os.PathLike[str]
@@ -66,19 +66,30 @@ def show(
     Raises
     ------
     ValueError
-        If shapes differ, or a heatmap is not finite.
+        If shapes differ, a heatmap is not finite, or files of scan and heatmap lie in different places.
     """
     beneath = _scan(scan, spacing)
     several = heatmap if isinstance(heatmap, Mapping) else {"heatmap": heatmap}
-    rows = [PageHeatmap(name, _scan(values, spacing).data) for name, values in several.items()]
+    rows = []
+    for name, values in several.items():
+        heat = _scan(values, spacing, read_volume)
+        if _has_place(scan) and _has_place(values) and not heat.lies_on(beneath):
+            raise ValueError(f"{name}: does not lie on the scan's voxels (another shape or affine)")
+        rows.append(PageHeatmap(name, heat.data))
     return View(html_page(beneath, rows, title=title or beneath.path.name, panels=False), height)
 
 
-def _scan(volume: Volume, spacing: float | tuple[float, float, float]) -> Scan:
+def _has_place(volume: Volume) -> bool:
+    return isinstance(volume, Scan | str | os.PathLike)
+
+
+def _scan(
+    volume: Volume, spacing: float | tuple[float, float, float], read: Callable[..., Scan] = read_scan
+) -> Scan:
     if isinstance(volume, Scan):
         return volume
     if isinstance(volume, str | os.PathLike):
-        return read_scan(volume)
+        return read(volume)
     values: Any = (
         volume.detach().cpu().float().numpy() if isinstance(volume, Tensor) else np.asarray(volume)
     )
