@@ -124,7 +124,7 @@ def _ordinary(files: dict[str, Path]) -> bool:
     """Whether nibabel finds and opens the files by their names alone."""
     scans = (files["image"], files["header"])
     named = all(holds_gzip(file) == (scan_suffix(file) in COMPRESSED) for file in scans)
-    suffixes = [file.suffix for file in files.values()]
+    suffixes = [file.name[-len(scan_suffix(file) or file.suffix) :] for file in files.values()]
     alike = all(s.islower() for s in suffixes) or all(s.isupper() for s in suffixes)
     return named and alike and len({file.stem for file in files.values()}) == 1
 

@@ -83,7 +83,10 @@ def test_a_turn_and_a_shift_are_told_in_degrees_and_millimetres(tmp_path):
     shifted = RAS.copy()
     shifted[:3, 3] += (0, 3, 4)
     note = read_told(nifti(tmp_path / "shift.nii", RAS, shifted, (4, 1))).notes[0]
-    assert "sform (code 4, mni) and qform (code 1, scanner) disagree by up to 5.0 mm: centres 5.0 mm apart" in note
+    assert (
+        "sform (code 4, mni) and qform (code 1, scanner) disagree by up to 5.0 mm: centres 5.0 mm apart"
+        in note
+    )
 
 
 def test_no_space_named_is_told_and_read_as_before(tmp_path):
@@ -105,7 +108,9 @@ def test_a_singular_sform_gives_way_to_a_sound_qform(tmp_path, broken):
     assert scan.notes == (
         "its sform (code 1, scanner) is singular or broken; the qform (code 1, scanner) is used",
     )
-    with pytest.raises(ValueError, match=r"scan\.nii: its sform .* is singular or broken, so it cannot be used"):
+    with pytest.raises(
+        ValueError, match=r"scan\.nii: its sform .* is singular or broken, so it cannot be used"
+    ):
         read_scan(path, orientation="sform")
     write_heatmap(tmp_path / "heat.nii", scan.data, scan, {})
     heat = read_told(tmp_path / "heat.nii")
@@ -192,7 +197,9 @@ def test_affines_that_agree_up_to_rounding_are_not_told(data):
     matrix = nib.quaternions.quat2mat(quaternion / np.linalg.norm(quaternion))
     signs = np.diag(data.draw(st.tuples(*[st.sampled_from([-1.0, 1.0])] * 3)))
     sizes = np.diag(data.draw(st.tuples(*[st.floats(0.5, 2)] * 3)))
-    affine = nib.affines.from_matvec(matrix @ signs @ sizes, data.draw(st.tuples(*[st.floats(-150, 150)] * 3)))
+    affine = nib.affines.from_matvec(
+        matrix @ signs @ sizes, data.draw(st.tuples(*[st.floats(-150, 150)] * 3))
+    )
     image = nib.Nifti1Image(np.zeros((256, 1, 256), np.uint8), affine)
     image.dataobj[0, 0, 0] = 1
     image.set_sform(affine, 1)
