@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ def run_explain_cohort(request: ExplainCohortRequest) -> CohortResult:
             entry = result
             if not isinstance(entry, Entry):
                 reason = f"its worker was lost time and again ({result})"
-                entry = Entry(task.record.subject, str(task.record.path), asked, "failed", reason)
+                entry = Entry(task.record.subject, task.record.path.name, asked, "failed", reason)
             manifest.add(entry)
             if entry.status == "done":
                 done += 1
@@ -124,8 +125,10 @@ def explain_one(task: Task) -> Entry:
         if facts["model"]["sha256"] != task.network:
             raise ValueError(f"{task.job.model}: has changed since this run began; start it again")
     return_freed_memory()
+    # Names of files only: folders above them may name people, projects or machines.
+    failure = failure.replace(f"{record.path.parent}{os.sep}", "")
     seconds = round(time.perf_counter() - started, 4)
-    what = (record.subject, str(record.path), task.request)
+    what = (record.subject, record.path.name, task.request)
     if failure:
         return Entry(*what, "failed", " ".join(failure.split()), seconds)
     path = derivative_file(task.root, record.subject, task.job.description)

@@ -101,7 +101,7 @@ def small():
 def test_capitals_accents_and_spaces_in_names_are_read(name, tmp_path):
     folder = tmp_path / "Ünïts of été"
     folder.mkdir()
-    image, data = small()
+    _, data = small()
     kind = nib.MGHImage if "C.MG" in name else nib.Nifti1Image
     plain = folder / ("plain.mgh" if kind is nib.MGHImage else "plain.nii")
     nib.save(kind(data, AFFINE), plain)

@@ -69,8 +69,8 @@ def test_an_sform_of_half_the_voxel_size_is_told_with_both_sizes(tmp_path, kind)
     assert "voxels 1 x 1 x 1 and 2 x 2 x 2 mm" in scan.notes[0]
     alone = read_told(nifti(tmp_path / "alone.nii", small, RAS, (1, 0), kind=kind))
     assert alone.notes == (
-        "voxels are 1 x 1 x 1 mm by its sform (code 1, scanner) and 2 x 2 x 2 mm by its pixdim; the sform is "
-        "used; mend the header if pixdim is right",
+        "voxels are 1 x 1 x 1 mm by its sform (code 1, scanner) and 2 x 2 x 2 mm by its pixdim; the sform "
+        "is used; mend the header if pixdim is right",
     )
 
 
