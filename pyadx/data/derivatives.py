@@ -1,6 +1,7 @@
 """Heatmaps as a BIDS derivative data set: ``derivatives/pyadx``."""
 
 import json
+import os
 import re
 from collections.abc import Iterable
 from importlib.metadata import version
@@ -12,7 +13,7 @@ from pyadx.files import holds_results, replacing
 _LONGEST_NAME = 200  # of the 255 bytes that file systems allow; a temporary name beside it is longer
 
 
-def derivative_file(root: Path, subject: str, description: str) -> Path:
+def derivative_file(root: str | os.PathLike[str], subject: str, description: str) -> Path:
     """Return where a heatmap stands: ``sub-01/anat/sub-01_desc-gradcam_heatmap.nii.gz``.
 
     Parameters
@@ -35,10 +36,10 @@ def derivative_file(root: Path, subject: str, description: str) -> Path:
     )
     if not label or not desc:
         raise ValueError(f"subject {subject!r} and description {description!r} need letters or digits")
-    return root / f"sub-{label}" / "anat" / f"sub-{label}_desc-{desc}_heatmap.nii.gz"
+    return Path(root) / f"sub-{label}" / "anat" / f"sub-{label}_desc-{desc}_heatmap.nii.gz"
 
 
-def check_subjects(root: Path, subjects: Iterable[str], description: str) -> None:
+def check_subjects(root: str | os.PathLike[str], subjects: Iterable[str], description: str) -> None:
     """Check that every subject has a file of its own.
 
     Parameters
@@ -68,7 +69,7 @@ def check_subjects(root: Path, subjects: Iterable[str], description: str) -> Non
             )
 
 
-def start_derivatives(root: Path, source: Path | None = None) -> None:
+def start_derivatives(root: str | os.PathLike[str], source: str | os.PathLike[str] | None = None) -> None:
     """Make the data set's folder and its ``dataset_description.json``, unless they are there.
 
     Parameters
@@ -83,6 +84,7 @@ def start_derivatives(root: Path, source: Path | None = None) -> None:
     ValueError
         If the folder holds something else.
     """
+    root = Path(root)
     note = root / "dataset_description.json"
     if root.exists() and holds_results(root, note.name, "derivatives of pyadx"):
         try:
@@ -101,6 +103,6 @@ def start_derivatives(root: Path, source: Path | None = None) -> None:
     }
     if source is not None:
         # Its name only: folders above it may name people, projects or machines.
-        facts["SourceDatasets"] = [{"URL": f"file:{quote(source.resolve().name)}"}]
+        facts["SourceDatasets"] = [{"URL": f"file:{quote(Path(source).resolve().name)}"}]
     with replacing(note) as (partial,):
         partial.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
