@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import warnings
+from functools import partial
 from typing import Any
 
 import typer
@@ -23,7 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     with warnings.catch_warnings():
         quiet = {"-q", "--quiet"} & set(arguments)
-        setattr(warnings, "showwarning", _no_warning if quiet else _show_warning)  # noqa: B010
+        show = _no_warning if quiet else partial(_show_warning, set())
+        setattr(warnings, "showwarning", show)  # noqa: B010
         return _run(arguments)
 
 
@@ -54,10 +56,13 @@ def _run(arguments: list[str]) -> int:
         return _fail(message(), code)
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *where: Any) -> None:
-    """Tell a warning of ours in one line; those of libraries as Python does."""
+def _show_warning(told: set[str], message: Warning | str, category: type[Warning], *where: Any) -> None:
+    """Tell a warning of ours in one line, once; those of libraries as Python does."""
     if category is UserWarning:
-        print(f"pyadx: warning: {' '.join(str(message).split())}", file=sys.stderr)
+        text = " ".join(str(message).split())
+        if text not in told:
+            told.add(text)
+            print(f"pyadx: warning: {text}", file=sys.stderr)
     else:
         print(warnings.formatwarning(message, category, where[0], where[1]), end="", file=sys.stderr)
 

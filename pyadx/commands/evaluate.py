@@ -16,6 +16,7 @@ from pyadx.commands.training import run_facts
 from pyadx.data.cohort import ScanRecord, read_cohort
 from pyadx.data.cohort.splits import load_plan
 from pyadx.data.derivatives import check_subjects, start_derivatives
+from pyadx.data.flatness import flat_words
 from pyadx.data.phantom import planted_file
 from pyadx.data.regions import find_labels, read_labels, regions_on_scan
 from pyadx.data.scans import Scan, read_scan, read_volume
@@ -151,6 +152,8 @@ def evaluate_jobs(
                 )
                 board.add(job.name, name, heat, subject.regions, subject.inside)
                 sidecars.append((job.name, facts))
+                if words := flat_words(heat, "heatmap"):
+                    warnings.append(f"{job.name} of {name}: {words}")
                 if facts["scan"]["seen_in_training"]:
                     warnings.append(
                         f"{name} was among the scans that {facts['model']['file']} was trained on"

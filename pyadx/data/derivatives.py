@@ -103,6 +103,6 @@ def start_derivatives(root: str | os.PathLike[str], source: str | os.PathLike[st
     }
     if source is not None:
         # Its name only: folders above it may name people, projects or machines.
-        facts["SourceDatasets"] = [{"URL": f"file:{quote(Path(source).resolve().name)}"}]
+        facts["SourceDatasets"] = [{"URL": f"file:///{quote(Path(source).resolve().name)}"}]
     with replacing(note) as (partial,):
         partial.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

@@ -70,6 +70,7 @@ def regions_on_scan(
         If the two do not lie in the same space, a region has no voxel, or, where ``regions`` are
         FreeSurfer's, the label volume has another atlas's numbers.
     """
+    refuse_flat(labels.path, labels.data, "label volume")
     wanted = np.isin(labels.data, [number for numbers in regions.values() for number in numbers])
     if not wanted.any():
         raise ValueError(

@@ -153,7 +153,11 @@ def _check_file(source: Path) -> None:
 def _open(source: Path, stack: ExitStack) -> OpenedScan:
     files = files_of(source)
     try:
-        file = stack.enter_context(opened(files))
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", RuntimeWarning
+            )  # of numbers in headers, which are checked below
+            file = stack.enter_context(opened(files))
     except (EOFError, zlib.error) as error:
         raise ValueError(f"{source}: truncated or damaged ({_reason(error)})") from None
     except Exception as error:  # nibabel and the decompressors raise many kinds for damaged headers
