@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -60,13 +61,27 @@ def opened(files: dict[str, Path]) -> Iterator[OpenedScan]:
         If the file is damaged.
     """
     import nibabel as nib
-    from nibabel.imageglobals import LoggingOutputSuppressor
 
     block = _first_bytes(files["header"])
-    # nibabel logs what it mends; that is told by `pyadx.data.geometry`, with figures.
-    with ExitStack() as stack, LoggingOutputSuppressor():
+    with ExitStack() as stack, _nothing_logged():
         image = nib.load(files["header"]) if _ordinary(files) else _by_content(files, block, stack)
         yield OpenedScan(image, block, files["image"], holds_gzip(files["image"]), "mat" in files)
+
+
+@contextmanager
+def _nothing_logged() -> Iterator[None]:
+    """Keep nibabel from logging what it mends in a header; `pyadx.data.geometry` tells it with figures."""
+    from nibabel.imageglobals import logger
+
+    logger.addFilter(_drop)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_drop)
+
+
+def _drop(record: logging.LogRecord) -> bool:
+    return False
 
 
 def holds_gzip(path: Path) -> bool:

@@ -66,6 +66,19 @@ def test_a_doubtful_header_is_one_warning_line_and_stands_in_the_sidecar(argumen
     assert run(*arguments, "--overwrite", "-q") == (0, "", "")
 
 
+def test_what_nibabel_mends_is_told_once_in_our_words(folder, run):
+    save("scan.nii", brain())
+    content = bytearray(Path("scan.nii").read_bytes())
+    content[80:84] = bytes(4)  # pixdim[1]
+    Path("scan.nii").write_bytes(content)
+    code, _, err = run("explain", "scan.nii", *EXPLAIN[2:], "-o", "heat.nii.gz")
+    assert code == 0, err
+    told = [line for line in err.splitlines() if "pixdim" in line]
+    assert told == [
+        "pyadx: warning: scan.nii: its pixdim, the voxel size, is 0 x 2 x 2 mm; the sform says 2 x 2 x 2 mm"
+    ]
+
+
 def test_orientation_decides(doubtful, run):
     maps = {}
     for orientation in ("auto", "sform", "qform"):
