@@ -1,5 +1,6 @@
 """The headers of an ``.npz`` file, read and checked before any array is allocated."""
 
+import os
 import zipfile
 import zlib
 from pathlib import Path
@@ -13,7 +14,7 @@ _DEFLATE_LIMIT = 1032
 Headers = dict[str, tuple[tuple[int, ...], np.dtype]]
 
 
-def npz_headers(source: Path) -> Headers:
+def npz_headers(path: str | os.PathLike[str]) -> Headers:
     """Return shape and dtype of every array.
 
     Raises
@@ -22,6 +23,7 @@ def npz_headers(source: Path) -> Headers:
         If the file is missing, no ``.npz``, holds pickled objects, or a header declares more bytes than
         the file can hold.
     """
+    source = Path(path)
     if not source.is_file():
         raise ValueError(f"{source}: no such file")
     found: Headers = {}

@@ -4,6 +4,8 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +24,13 @@ def main(arguments: list[str] | None = None) -> int:
     Wrong use and wrong input give one line on standard error and exit code 2; a failure of the machine
     (disk, memory) one line and 1; Ctrl-C 130.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
     with warnings.catch_warnings():
-        _tell_warnings_in_a_line()
-        return _run(sys.argv[1:] if arguments is None else arguments)
-
-
-def _tell_warnings_in_a_line() -> None:
-    """Tell our own warnings as one line, each time; those of other packages as Python does."""
-    others = warnings.showwarning
-
-    def show(message: Any, category: type[Warning], filename: str, *more: Any, **kwargs: Any) -> None:
-        if category is UserWarning and str(Path(filename).resolve()).startswith(_PACKAGE):
-            print(f"pyadx: warning: {' '.join(str(message).split())}", file=sys.stderr)
-        else:
-            others(message, category, filename, *more, **kwargs)
-
-    warnings.filterwarnings("always", category=UserWarning, module=r"pyadx\.")
-    warnings.showwarning = show
+        quiet = bool({"-q", "--quiet"} & set(arguments))
+        # A function of ours in place of Python's, for the time of this call.
+        setattr(warnings, "showwarning", partial(_show_warning, set(), quiet, warnings.showwarning))  # noqa: B010
+        warnings.filterwarnings("always", category=UserWarning, module=r"pyadx\.")
+        return _run(arguments)
 
 
 def _run(arguments: list[str]) -> int:
@@ -66,6 +58,27 @@ def _run(arguments: list[str]) -> int:
         if message is None or code is None:
             raise
         return _fail(message(), code)
+
+
+def _show_warning(
+    told: set[str],
+    quiet: bool,
+    others: Callable[..., None],
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    *more: Any,
+    **kwargs: Any,
+) -> None:
+    """Tell a warning of ours in one line, once; those of libraries as Python does; none where quiet."""
+    text = " ".join(str(message).split())
+    if quiet:
+        return
+    if category is not UserWarning or not str(Path(filename).resolve()).startswith(_PACKAGE):
+        others(message, category, filename, *more, **kwargs)
+    elif text not in told:
+        told.add(text)
+        print(f"pyadx: warning: {text}", file=sys.stderr)
 
 
 def _fail(message: str, code: int) -> int:

@@ -13,6 +13,9 @@ app = typer.Typer(
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars and no messages.")]
+Orientation = Annotated[
+    str, typer.Option(help="Affine of a NIfTI scan that holds: auto (sform before qform), sform or qform.")
+]
 
 CohortPath = Annotated[
     Path, typer.Argument(help="BIDS folder, ADNI table or its folder, or a table.", metavar="COHORT")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pyadx.cli.app import Device, Method, Quiet, app
+from pyadx.cli.app import Device, Method, Orientation, Quiet, app
 
 
 @app.command()
@@ -18,6 +18,7 @@ def explain(
     target: Annotated[
         str | None, typer.Option(help="Class to explain, by name or index; default: the predicted one.")
     ] = None,
+    orientation: Orientation = "auto",
     device: Device = "auto",
     batch_size: Annotated[str, typer.Option(help="auto or a number.")] = "auto",
     figure: Annotated[Path | None, typer.Option(help="Also draw the heatmap into this PNG.")] = None,
@@ -42,6 +43,7 @@ def explain(
         overwrite,
         resume,
         not quiet,
+        orientation,
     )
     explanation = run_explain(request)
     if quiet:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pyadx.cli.app import Quiet, app
+from pyadx.cli.app import Orientation, Quiet, app
 
 
 @app.command()
@@ -17,12 +17,13 @@ def report(
         Path | None, typer.Option(help="Label volume with FreeSurfer's numbers, such as aseg.mgz.")
     ] = None,
     title: Annotated[str | None, typer.Option(help="Heading of the page.")] = None,
+    orientation: Orientation = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing page.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Put a scan and its heatmaps into one page that opens offline in any browser."""
     from pyadx.commands.report import ReportRequest, run_report
 
-    size = run_report(ReportRequest(scan, heatmaps, out, regions, title, overwrite))
+    size = run_report(ReportRequest(scan, heatmaps, out, regions, title, overwrite, orientation))
     if not quiet:
         print(f"{out}: {size / 1e6:.1f} MB")

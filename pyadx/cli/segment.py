@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pyadx.cli.app import Quiet, app
+from pyadx.cli.app import Orientation, Quiet, app
 
 
 @app.command()
@@ -31,6 +31,7 @@ def segment(
         Path | None, typer.Option(help="Also write the whole merge tree into this .npz.")
     ] = None,
     figure: Annotated[Path | None, typer.Option(help="Also draw the hierarchy into this PNG.")] = None,
+    orientation: Orientation = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -42,7 +43,7 @@ def segment(
         "max_regions": max_regions, "min_size": min_size,
     }  # fmt: skip
     _, facts = run_segment(
-        SegmentRequest(scan, out, options, mask, hierarchy, figure, overwrite, not quiet)
+        SegmentRequest(scan, out, options, mask, hierarchy, figure, overwrite, not quiet, orientation)
     )
     if not quiet:
         counts = " ".join(map(str, facts["regions_per_level"]))

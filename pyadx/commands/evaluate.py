@@ -17,9 +17,10 @@ from pyadx.commands.training import run_facts
 from pyadx.data.cohort import CohortReading, ScanRecord, read_cohort
 from pyadx.data.cohort.splits import load_plan
 from pyadx.data.derivatives import check_scans, start_derivatives
+from pyadx.data.flatness import flat_words
 from pyadx.data.phantom import planted_file
 from pyadx.data.regions import find_labels, read_labels, regions_on_scan
-from pyadx.data.scans import Scan, read_scan
+from pyadx.data.scans import Scan, read_scan, read_volume
 from pyadx.evaluation.costs import Cost, costs, write_costs
 from pyadx.evaluation.scoreboard import Scoreboard, scoreboard_markdown, write_scores
 from pyadx.files import check_writable_folder, replacing
@@ -156,6 +157,8 @@ def evaluate_jobs(
                 heat, facts, path = heatmap_of(job, root, subject.record, target, device, progress=False)
                 board.add(job.name, name, heat, subject.regions, subject.inside)
                 sidecars.append((job.name, facts))
+                if words := flat_words(heat, "heatmap"):
+                    warnings.append(f"{job.name} of {name}: {words}")
                 if facts["scan"]["seen_in_training"]:
                     warnings.append(
                         f"{name} was among the scans that {facts['model']['file']} was trained on"
@@ -200,8 +203,8 @@ def read_subject(record: ScanRecord, cohort: Path, regions: str, inside: str) ->
     masks = regions_on_scan(read_labels(find_labels(root, record.subject, regions)), scan)
     planted = planted_file(root, record.subject)
     if planted.is_file():
-        change = np.abs(read_scan(planted).data)
-        if change.shape == scan.data.shape:
+        change = np.abs(read_volume(planted).data)
+        if change.shape == scan.data.shape and change.any():
             masks |= {name: change > share * change.max() for name, share in _PLANTED.items()}
     within = scan.data != 0 if inside == "brain" else None
     return Subject(record, scan, masks, within)

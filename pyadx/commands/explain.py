@@ -10,10 +10,11 @@ import numpy as np
 
 from pyadx.commands.devices import pick_device, software
 from pyadx.commands.networks import Network, explainer, network
+from pyadx.data.flatness import flat_words
 from pyadx.data.grids import FittedScan, fit_to_grid, map_to_scan
 from pyadx.data.heatmaps import check_heatmap_path, scores_path, write_heatmap
 from pyadx.data.inputs import prepared_volume, voxel_hash
-from pyadx.data.scans import read_scan
+from pyadx.data.scans import Scan, read_scan
 from pyadx.explainers import Explainer, Explanation, parse_method
 from pyadx.files import check_output_file
 from pyadx.inference.score import class_index, probabilities
@@ -36,6 +37,7 @@ class ExplainRequest:
     overwrite: bool = False
     resume: bool = False
     progress: bool = True
+    orientation: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
     store = _score_store(request, explain, out)
 
     started = time.perf_counter()
-    scan = read_scan(request.scan)
+    scan = read_scan(request.scan, orientation=request.orientation)
     if out.exists() and out.samefile(scan.path):
         raise ValueError(f"{out}: is the scan itself; choose another name for the heatmap")
     fitted = fit_to_grid(scan, card.in_shape, card.preprocessing.spacing)
@@ -95,6 +97,8 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
         "note": "Research software, not a medical device."
         + ("" if card.trained else " The network is untrained: its weights are random."),
     }
+    if (words := flat_words(heatmap, "heatmap")) is not None:
+        sidecar["flat"] = words
     if request.figure is not None:
         row = f"{found.method}, {card.class_names[target]}"
         spacing = _spacing(fitted)
@@ -104,7 +108,10 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
     write_heatmap(out, on_scan, scan, sidecar)
     if store is not None:
         store.unlink()
-    return ExplainedScan(on_scan, sidecar, _warnings(fitted, card, sidecar["scan"]["seen_in_training"]))
+    doubts = _warnings(fitted, card, sidecar["scan"]["seen_in_training"])
+    if "flat" in sidecar:
+        doubts.append(f"the heatmap is flat: {sidecar['flat']}; try another score or --target")
+    return ExplainedScan(on_scan, sidecar, doubts)
 
 
 def _score_store(request: ExplainRequest, explain: Explainer, out: Path) -> Path | None:
@@ -158,6 +165,7 @@ def _provenance(request: ExplainRequest, net: Network, fitted: FittedScan) -> di
             "shape": list(fitted.scan.data.shape),
             "sha256": own,
             "seen_in_training": seen_in_training(own, card),
+            **orientation_facts(fitted.scan),
         },
         "grid": {
             "shape": list(card.in_shape),
@@ -167,6 +175,13 @@ def _provenance(request: ExplainRequest, net: Network, fitted: FittedScan) -> di
             "intensity": card.preprocessing.intensity,
         },
     }
+
+
+def orientation_facts(scan: Scan) -> dict[str, Any]:
+    """Say which affine of a scan's header was used, and what is doubtful about it."""
+    if scan.geometry is None:
+        return {}
+    return {"affine_from": scan.geometry.source, "header_notes": list(scan.notes)}
 
 
 def _batch_size(text: str) -> int | str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import time
 import warnings
 from collections.abc import Iterator
@@ -132,6 +133,8 @@ def explain_one(task: Task) -> Entry:
         if facts["model"]["sha256"] != task.network:
             raise ValueError(f"{task.job.model}: has changed since this run began; start it again")
     return_freed_memory()
+    # Names of files only: folders above them may name people, projects or machines.
+    failure = failure.replace(f"{record.path.parent}{os.sep}", "")
     seconds = round(time.perf_counter() - started, 4)
     if failure:
         return replace(_entry(task), reason=" ".join(failure.split()), seconds=seconds)
@@ -144,7 +147,7 @@ def _entry(task: Task) -> Entry:
     record = task.record
     return Entry(
         record.subject,
-        str(record.path),
+        record.path.name,
         task.request,
         "failed",
         entities=record.entities,

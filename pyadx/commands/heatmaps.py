@@ -13,7 +13,7 @@ from pyadx.data.cohort import ScanRecord
 from pyadx.data.derivatives import derivative_file
 from pyadx.data.heatmaps import scores_path, sidecar_path
 from pyadx.data.inputs import voxel_hash
-from pyadx.data.scans import read_scan
+from pyadx.data.scans import read_scan, read_volume
 from pyadx.explainers import MethodSpec, parse_method
 from pyadx.files import remove_partial
 
@@ -118,7 +118,7 @@ def _kept(job: HeatmapJob, out: Path, scan: Path, target: str) -> tuple[np.ndarr
     """Return an earlier heatmap if its sidecar says that it answers this request."""
     try:
         facts = json.loads(sidecar_path(out).read_text(encoding="utf-8"))
-        heat = read_scan(out)
+        heat = read_volume(out)  # a map of zeros is a finished map, too
         same = (
             facts["spelling"] == job.spec.canonical
             and target in facts["target"].values()

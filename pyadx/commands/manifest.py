@@ -88,7 +88,7 @@ class Manifest:
         """Whether the scan's heatmap is there, answers this request, and is the file that was written."""
         entry = self.entries.get((scan.subject, scan.entities, request))
         # Another file under the same id is another image.
-        if entry is None or entry.status != "done" or entry.scan != str(scan.path):
+        if entry is None or entry.status != "done" or entry.scan != scan.path.name:
             return False
         try:
             return file_sha256(self.path.parent / entry.file) == entry.sha256

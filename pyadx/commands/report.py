@@ -1,5 +1,6 @@
 """``pyadx report``: a scan and its heatmaps as one page that opens offline."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,15 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from pyadx.data.flatness import flat_words
 from pyadx.data.regions import labels_on_scan, read_labels, regions_on_scan
-from pyadx.data.scans import Scan, read_scan
+from pyadx.data.scans import Scan, read_scan, read_volume
 from pyadx.evaluation import PrecisionRecall, pooled_curves
 from pyadx.files import check_output_file
 from pyadx.report.page import PageHeatmap, html_page, save_page
 from pyadx.report.panels import check_figures_possible
 from pyadx.report.sidecars import read_facts
-
-_SAME_PLACE = 1e-3  # of affines, mm
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class ReportRequest:
     regions: Path | None = None
     title: str | None = None
     overwrite: bool = False
+    orientation: str = "auto"
 
 
 def run_report(request: ReportRequest) -> int:
@@ -44,7 +45,7 @@ def run_report(request: ReportRequest) -> int:
     check_output_file(request.out, overwrite=request.overwrite)
     if not request.heatmaps:
         raise ValueError("give at least one heatmap")
-    scan = read_scan(request.scan)
+    scan = read_scan(request.scan, orientation=request.orientation)
     heatmaps = named([(path, *_read_heatmap(path, scan)) for path in request.heatmaps])
     labels, curves = None, None
     if request.regions is not None:
@@ -64,6 +65,10 @@ def named(heatmaps: Sequence[tuple[Path, np.ndarray, dict[str, Any]]]) -> list[P
     found = []
     for (path, values, facts), name in zip(heatmaps, names, strict=True):
         unique = name if names.count(name) == 1 else f"{name} ({path.name})"
+        words = flat_words(values, "heatmap")
+        if words:  # shown all the same: that a map is empty is a result
+            warnings.warn(f"{path}: {words}", UserWarning, stacklevel=2)
+            unique += f" [flat: {words}]"
         found.append(PageHeatmap(unique, values, facts))
     return found
 
@@ -81,9 +86,8 @@ def _name(path: Path, facts: dict[str, Any]) -> str:
 
 
 def _read_heatmap(path: Path, scan: Scan) -> tuple[np.ndarray, dict[str, Any]]:
-    heat = read_scan(path)
-    same = heat.data.shape == scan.data.shape and np.allclose(heat.affine, scan.affine, atol=_SAME_PLACE)
-    if not same:
+    heat = read_volume(path)
+    if not heat.lies_on(scan):
         raise ValueError(
             f"{path}: does not lie on the voxels of {scan.path.name} (other shape or affine); "
             "a heatmap of pyadx explain does"

@@ -12,13 +12,16 @@ import numpy as np
 import torch
 
 from pyadx.commands.devices import software
-from pyadx.data.heatmaps import check_heatmap_path, sidecar_path
-from pyadx.data.scans import Scan, read_scan
+from pyadx.commands.explain import orientation_facts
+from pyadx.data.flatness import refuse_flat
+from pyadx.data.heatmaps import check_heatmap_path, image_on_scan, sidecar_path
+from pyadx.data.scans import Scan, read_scan, read_volume
 from pyadx.files import check_output_file, replacing
 from pyadx.report.hierarchies import save_hierarchy_panels
 from pyadx.report.panels import check_figures_possible
 from pyadx.segmentation import Hierarchy, ucm
 from pyadx.segmentation.options import check_options
+from pyadx.segmentation.storage import label_stack
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class SegmentRequest:
     figure: Path | None = None
     overwrite: bool = False
     progress: bool = True
+    orientation: str = "auto"
 
 
 def run_segment(request: SegmentRequest) -> tuple[Hierarchy, dict[str, Any]]:
@@ -54,7 +58,7 @@ def run_segment(request: SegmentRequest) -> tuple[Hierarchy, dict[str, Any]]:
         if request.hierarchy.suffix != ".npz":
             raise ValueError(f"{request.hierarchy}: a hierarchy is written as .npz")
         check_output_file(request.hierarchy, overwrite=request.overwrite)
-    scan = read_scan(request.scan)
+    scan = read_scan(request.scan, orientation=request.orientation)
     inputs = [scan.path] if request.mask is None else [scan.path, request.mask]
     if out.exists() and any(out.samefile(path) for path in inputs):
         raise ValueError(f"{out}: is an input itself; choose another name for the labels")
@@ -71,7 +75,12 @@ def run_segment(request: SegmentRequest) -> tuple[Hierarchy, dict[str, Any]]:
     facts = {
         "method": "3D ultrametric contour map",
         "parameters": request.options,
-        "scan": {"file": scan.path.name, "shape": list(scan.data.shape), "spacing_mm": list(spacing)},
+        "scan": {
+            "file": scan.path.name,
+            "shape": list(scan.data.shape),
+            "spacing_mm": list(spacing),
+            **orientation_facts(scan),
+        },
         "mask": None if request.mask is None else request.mask.name,
         "leaves": hierarchy.n_leaves,
         "regions_per_level": hierarchy.levels.tolist(),
@@ -88,17 +97,28 @@ def run_segment(request: SegmentRequest) -> tuple[Hierarchy, dict[str, Any]]:
         hierarchy.save(request.hierarchy)
     with replacing(sidecar_path(out)) as (partial,):
         partial.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        hierarchy.save_labels(out, scan.affine)
+        _save_labels(out, hierarchy, scan)
     return hierarchy, facts
 
 
 def _read_mask(path: Path, scan: Scan) -> np.ndarray:
-    mask = read_scan(path)
+    mask = read_volume(path)
+    refuse_flat(path, mask.data, "mask")
     if mask.data.shape != scan.data.shape:
         raise ValueError(f"{path}: has shape {mask.data.shape}, the scan {scan.data.shape}")
-    if not np.allclose(mask.affine, scan.affine, atol=1e-3):
+    if not mask.lies_on(scan):
         raise ValueError(f"{path}: lies elsewhere than the scan (another affine); resample it first")
     return mask.data
+
+
+def _save_labels(path: Path, hierarchy: Hierarchy, scan: Scan) -> None:
+    """Write the label volumes of all levels where the scan lies."""
+    import nibabel as nib
+
+    image = image_on_scan(label_stack(hierarchy), scan, "pyadx 3D ultrametric contour map")
+    image.header.set_intent("label")
+    with replacing(path) as (partial,):
+        nib.save(image, partial)
 
 
 def _draw(path: Path, scan: Scan, hierarchy: Hierarchy) -> None:

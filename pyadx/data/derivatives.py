@@ -1,10 +1,12 @@
 """Heatmaps as a BIDS derivative data set: ``derivatives/pyadx``."""
 
 import json
+import os
 import re
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import quote
 
 from pyadx.data.cohort.records import ScanRecord
 from pyadx.files import holds_results, replacing
@@ -12,7 +14,9 @@ from pyadx.files import holds_results, replacing
 _LONGEST_NAME = 200  # of the 255 bytes that file systems allow; a temporary name beside it is longer
 
 
-def derivative_file(root: Path, subject: str, description: str, entities: str = "") -> Path:
+def derivative_file(
+    root: str | os.PathLike[str], subject: str, description: str, entities: str = ""
+) -> Path:
     """Return where a heatmap stands: ``sub-01/ses-1/anat/sub-01_ses-1_run-2_desc-gradcam_heatmap.nii.gz``.
 
     Parameters
@@ -40,10 +44,10 @@ def derivative_file(root: Path, subject: str, description: str, entities: str = 
     parts = entities.split("_") if entities else []
     sessions = [part for part in parts if part.startswith("ses-")]
     name = "_".join([f"sub-{label}", *parts, f"desc-{desc}", "heatmap.nii.gz"])
-    return root.joinpath(f"sub-{label}", *sessions, "anat", name)
+    return Path(root).joinpath(f"sub-{label}", *sessions, "anat", name)
 
 
-def check_scans(root: Path, scans: Iterable[ScanRecord], description: str) -> None:
+def check_scans(root: str | os.PathLike[str], scans: Iterable[ScanRecord], description: str) -> None:
     """Check that every scan has a file of its own.
 
     Parameters
@@ -80,7 +84,7 @@ def check_scans(root: Path, scans: Iterable[ScanRecord], description: str) -> No
         )
 
 
-def start_derivatives(root: Path, source: Path | None = None) -> None:
+def start_derivatives(root: str | os.PathLike[str], source: str | os.PathLike[str] | None = None) -> None:
     """Make the data set's folder and its ``dataset_description.json``, unless they are there.
 
     Parameters
@@ -95,6 +99,7 @@ def start_derivatives(root: Path, source: Path | None = None) -> None:
     ValueError
         If the folder holds something else.
     """
+    root = Path(root)
     note = root / "dataset_description.json"
     if root.exists() and holds_results(root, note.name, "derivatives of pyadx"):
         try:
@@ -112,6 +117,7 @@ def start_derivatives(root: Path, source: Path | None = None) -> None:
         "GeneratedBy": [{"Name": "pyadx", "Version": version("pyadx")}],
     }
     if source is not None:
-        facts["SourceDatasets"] = [{"URL": source.resolve().as_uri()}]
+        # Its name only: folders above it may name people, projects or machines.
+        facts["SourceDatasets"] = [{"URL": f"file:///{quote(Path(source).resolve().name)}"}]
     with replacing(note) as (partial,):
         partial.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

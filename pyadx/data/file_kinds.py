@@ -1,10 +1,12 @@
-"""What kind of scan file a name says: one answer for readers, cohorts and commands."""
+"""What kind of scan file a name says: one answer for readers, writers, cohorts and commands."""
 
 import os
 from pathlib import PurePath
 
 # The longest first, so that `.nii.gz` is not taken for another kind.
 SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh", ".hdr", ".img")
+COMPRESSED = (".nii.gz", ".mgz")
+WRITTEN = (".nii.gz", ".nii")  # what heatmaps and labels are written as
 
 
 def scan_suffix(path: str | os.PathLike[str]) -> str:

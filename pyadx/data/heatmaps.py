@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from pyadx.data.file_kinds import WRITTEN, scan_suffix
+from pyadx.data.geometry import KNOWN_CODES
 from pyadx.data.scans import Scan
 from pyadx.files import check_output_file, replacing
-
-_SUFFIXES = (".nii.gz", ".nii")
 
 
 def check_heatmap_path(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -24,36 +24,73 @@ def check_heatmap_path(path: str | os.PathLike[str], *, overwrite: bool = False)
         written to, or the heatmap or its sidecar is already there and ``overwrite`` is false.
     """
     target = Path(path)
-    if not target.name.endswith(_SUFFIXES) or target.name in _SUFFIXES:
+    if scan_suffix(target) not in WRITTEN:
         raise ValueError(f"{target}: a heatmap is written as .nii.gz or .nii")
     for file in (target, sidecar_path(target)):
         check_output_file(file, overwrite=overwrite)
     return target
 
 
-def scores_path(out: Path) -> Path:
+def scores_path(out: str | os.PathLike[str]) -> Path:
     """Return where the finished scores of an occlusion run stand until its heatmap is written."""
-    return out.with_name(out.name + ".scores")
+    target = Path(out)
+    return target.with_name(target.name + ".scores")
 
 
-def sidecar_path(heatmap: Path) -> Path:
+def sidecar_path(heatmap: str | os.PathLike[str]) -> Path:
     """Return the path of a heatmap's JSON sidecar: the same name, ending in ``.json``."""
-    name = heatmap.name
-    for suffix in _SUFFIXES:
-        if name.endswith(suffix):
-            return heatmap.with_name(name[: -len(suffix)] + ".json")
-    return heatmap.with_suffix(".json")
+    target = Path(heatmap)
+    suffix = scan_suffix(target)
+    if suffix in WRITTEN:
+        return target.with_name(target.name[: -len(suffix)] + ".json")
+    return target.with_suffix(".json")
 
 
-def write_heatmap(path: Path, heatmap: np.ndarray, scan: Scan, sidecar: Mapping[str, Any]) -> None:
+def image_on_scan(values: np.ndarray, scan: Scan, description: str) -> Any:
+    """Return a NIfTI image of values on a scan's voxels.
+
+    Its header is a new one: only geometry, units and space codes come from the scan, since everything else
+    in a header (extensions, descriptions, names) may hold what is private.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        ``[I, J, K]`` or, several volumes, ``[I, J, K, N]`` in the scan's own axis order.
+    scan : Scan
+        Whose voxels they are.
+    description : str
+        At most 79 characters, for the header.
+    """
+    import nibabel as nib
+
+    header = nib.Nifti1Header()
+    header.set_data_shape(values.shape)
+    header.set_data_dtype(values.dtype)
+    forms = (None, None) if scan.geometry is None else (scan.geometry.sform, scan.geometry.qform)
+    for form, place, code in zip(forms, (header.set_sform, header.set_qform), (2, 0), strict=True):
+        if form is None:
+            place(scan.affine, code)
+        else:
+            place(form.affine, form.code if form.code in KNOWN_CODES else 2)
+    if scan.geometry is None or scan.geometry.units == "mm":
+        header.set_xyzt_units("mm")
+    header["descrip"] = description[:79].encode()
+    return nib.Nifti1Image(values, header.get_best_affine(), header)
+
+
+def write_heatmap(
+    path: str | os.PathLike[str], heatmap: np.ndarray, scan: Scan, sidecar: Mapping[str, Any]
+) -> None:
     """Write a heatmap as float32 NIfTI with the scan's shape, affine and orientation.
+
+    Nothing else of the scan's header is carried over: see `image_on_scan`.
 
     Image and sidecar are both written beside their targets first and then renamed, so an interrupted
     write leaves neither half-written.
 
     Parameters
     ----------
-    path : Path
+    path : path
         ``.nii`` or ``.nii.gz`` file.
     heatmap : numpy.ndarray
         Values in the scan's own axis order, of its shape.
@@ -71,20 +108,8 @@ def write_heatmap(path: Path, heatmap: np.ndarray, scan: Scan, sidecar: Mapping[
 
     if heatmap.shape != scan.data.shape:
         raise ValueError(f"the heatmap has shape {heatmap.shape}, the scan {scan.data.shape}")
-    header = None
-    if isinstance(scan.image.header, nib.Nifti1Header):
-        # Keeps units and the codes that say which space the affine leads to.
-        header = nib.Nifti1Header.from_header(scan.image.header)
-        header.set_data_dtype(np.float32)
-        header.set_slope_inter(1, 0)
-        header["cal_min"] = header["cal_max"] = 0
-    image = nib.Nifti1Image(heatmap.astype(np.float32), scan.affine, header)
-    image.header["descrip"] = f"pyadx {sidecar.get('method', 'heatmap')}"[:79].encode()
-    if header is None:
-        image.header.set_xyzt_units("mm")
-
+    image = image_on_scan(heatmap.astype(np.float32), scan, f"pyadx {sidecar.get('method', 'heatmap')}")
     text = json.dumps(sidecar, indent=2, ensure_ascii=False) + "\n"
-    note = sidecar_path(path)
-    with replacing(path, note) as (partial_image, partial_note):
+    with replacing(Path(path), sidecar_path(path)) as (partial_image, partial_note):
         nib.save(image, partial_image)
         partial_note.write_text(text, encoding="utf-8")

@@ -78,7 +78,7 @@ def prepare_scans(
     cohort: Cohort,
     card: ModelCard,
     *,
-    cache: Path | None = None,
+    cache: str | os.PathLike[str] | None = None,
     skip_unreadable: bool = False,
     advance: Callable[[int], None] = lambda count: None,
 ) -> PreparedScans:
@@ -90,7 +90,7 @@ def prepare_scans(
         Its scans may differ in shape, voxel size and orientation if the card states a voxel size.
     card : ModelCard
         Grid, voxel size and intensity scaling.
-    cache : Path, optional
+    cache : path, optional
         Folder for a memory-mapped copy, which is used again for the same files and grid. Without it the
         volumes stay in memory.
     skip_unreadable : bool
@@ -105,6 +105,7 @@ def prepare_scans(
         two subjects. All unreadable scans are named at once.
     """
     key = _cache_key(cohort, card)
+    cache = None if cache is None else Path(cache)
     if cache is not None and (kept := _from_cache(cache, key, cohort)) is not None:
         advance(len(cohort.scans))
         return kept

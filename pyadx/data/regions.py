@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pyadx.data.scans import Scan, read_scan
+from pyadx.data.flatness import refuse_flat
+from pyadx.data.freesurfer import refuse_other_atlas
+from pyadx.data.scans import Scan, read_volume
 
 # FreeSurferColorLUT. aseg: cerebral cortex 3, 42; lateral ventricle 4, 43 and its inferior horn 5, 44;
 # hippocampus 17, 53. aparc+aseg divides the cortex into 1000-1035 and 2000-2035, where 1004 and 2004 are
@@ -33,7 +35,7 @@ def read_labels(path: str | os.PathLike[str]) -> Scan:
     ValueError
         If it cannot be read, or holds values that are no labels.
     """
-    labels = read_scan(path)
+    labels = read_volume(path)
     if not np.array_equal(labels.data, np.rint(labels.data)) or labels.data.min() < 0:
         raise ValueError(
             f"{labels.path}: holds negative or broken numbers; expected a label volume or mask"
@@ -65,13 +67,17 @@ def regions_on_scan(
     Raises
     ------
     ValueError
-        If the two do not lie in the same space, or a region has no voxel.
+        If the two do not lie in the same space, a region has no voxel, or, where ``regions`` are
+        FreeSurfer's, the label volume has another atlas's numbers.
     """
+    refuse_flat(labels.path, labels.data, "label volume")
     wanted = np.isin(labels.data, [number for numbers in regions.values() for number in numbers])
     if not wanted.any():
         raise ValueError(
             f"{labels.path}: holds none of the regions {', '.join(regions)}; has it FreeSurfer's numbers?"
         )
+    if regions is REGIONS:
+        refuse_other_atlas(labels.path, labels.data, labels.affine, ", ".join(REGIONS))
     on_scan = labels_on_scan(labels, scan, wanted)
     masks = {name: np.isin(on_scan, list(numbers)) for name, numbers in regions.items()}
     empty = [name for name, mask in masks.items() if not mask.any()]
@@ -122,18 +128,19 @@ def read_mask(path: str | os.PathLike[str], scan: Scan) -> np.ndarray:
         If it cannot be read, does not lie in the scan's space, or is empty there.
     """
     mask = read_labels(path)
+    refuse_flat(mask.path, mask.data, "mask")
     found = labels_on_scan(mask, scan) > 0
     if not found.any():
         raise ValueError(f"{mask.path}: has no voxel on the grid of {scan.path.name}")
     return found
 
 
-def find_labels(cohort: Path, subject: str, kind: str) -> Path:
+def find_labels(cohort: str | os.PathLike[str], subject: str, kind: str) -> Path:
     """Find the label volume of a subject in a data set.
 
     Parameters
     ----------
-    cohort : Path
+    cohort : path
         Folder of the data set.
     subject : str
         Its id there.
@@ -158,7 +165,7 @@ def find_labels(cohort: Path, subject: str, kind: str) -> Path:
             "--regions must be aseg, aparc+aseg or a pattern below the data set with {subject}, "
             f"got {kind!r}"
         )
-    found = sorted({path for pattern in patterns for path in cohort.glob(pattern)})
+    found = sorted({path for pattern in patterns for path in Path(cohort).glob(pattern)})
     if len(found) != 1:
         what = "no label volume" if not found else f"{len(found)} label volumes ({found[0].name}, ...)"
         raise ValueError(f"{cohort}: {what} of {subject} at {' or '.join(patterns)}; give a pattern to one")
@@ -166,9 +173,8 @@ def find_labels(cohort: Path, subject: str, kind: str) -> Path:
 
 
 def _check_overlap(labels: Scan, scan: Scan, wanted: np.ndarray) -> None:
+    refuse_flat(labels.path, labels.data, "label volume")
     at = np.argwhere(wanted)
-    if len(at) == 0:
-        raise ValueError(f"{labels.path}: every voxel is 0; there is no region")
     to_scan = np.linalg.inv(scan.affine) @ labels.affine
     placed = at @ to_scan[:3, :3].T + to_scan[:3, 3]
     inside = ((placed >= -0.5) & (placed <= np.array(scan.data.shape) - 0.5)).all(1).mean()

@@ -3,19 +3,25 @@
 import os
 import warnings
 import zlib
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pyadx.data.file_kinds import SUFFIXES, scan_suffix
+from pyadx.data.flatness import refuse_flat
+from pyadx.data.geometry import Geometry, scan_geometry, shear_note, spans_space
+from pyadx.data.scan_files import OpenedScan, files_of, opened
 
 # gzip cannot shrink anything by more than this, so a larger claim in a header is false.
 _GZIP_LIMIT = 1032
 _MAX_VOXELS = 1 << 31
 _PLAUSIBLE_MM = (0.1, 20.0)
 _MM = ("mm", "unknown")
+_SAME_PLACE = 1e-3  # of affines, mm
+_MOST_CHANNELS = 4  # a first axis this short, and shorter than the others, is one of channels
 
 
 @dataclass(frozen=True)
@@ -27,34 +33,56 @@ class Scan:
     path : Path
         Where it was read from.
     image : nibabel.spatialimages.SpatialImage
-        Header and affine; three-dimensional.
+        Its header; three-dimensional.
     data : numpy.ndarray
         float32 ``[I, J, K]`` in the file's own axis order, scaled by the header's slope and intercept.
+    geometry : Geometry, optional
+        Where it lies and how that was decided; without it the image's own affine holds.
     """
 
     path: Path
     image: Any
     data: np.ndarray
+    geometry: Geometry | None = None
 
     @property
     def affine(self) -> np.ndarray:
         """Voxel-to-world matrix, 4x4, mm, RAS+ world."""
-        return np.asarray(self.image.affine, dtype=np.float64)
+        held = self.image.affine if self.geometry is None else self.geometry.affine
+        return np.asarray(held, dtype=np.float64)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is doubtful about its header, a line each, with figures."""
+        return () if self.geometry is None else self.geometry.notes
+
+    def lies_on(self, other: "Scan") -> bool:
+        """Whether its voxels are those of another scan: the same shape, and one of its affines."""
+        affines = [self.affine]
+        if self.geometry is not None:
+            affines += [self.geometry.sform.affine, self.geometry.qform.affine]
+        placed = any(np.allclose(affine, other.affine, atol=_SAME_PLACE) for affine in affines)
+        return placed and self.data.shape == other.data.shape
 
 
-def read_scan(path: str | os.PathLike[str]) -> Scan:
+def read_scan(path: str | os.PathLike[str], *, orientation: str = "auto") -> Scan:
     """Read a 3D scan and check that a network can use it.
 
     Parameters
     ----------
     path : path
         NIfTI-1 or NIfTI-2 (``.nii``, ``.nii.gz``), FreeSurfer (``.mgz``, ``.mgh``) or Analyze
-        (``.hdr`` / ``.img``). A fourth axis of length one is dropped.
+        (``.hdr`` / ``.img``), in capitals or not, compressed or not. A fourth axis of length one is
+        dropped.
+    orientation : {"auto", "sform", "qform"}
+        Which affine of a NIfTI header holds. ``auto`` takes the sform if its code is above 0, the qform
+        otherwise. Where the header is doubtful (the two disagree, no space is named, voxel sizes of 0) a
+        ``UserWarning`` says what was found and what is used; `Scan.notes` keeps it.
 
     Returns
     -------
     Scan
-        Image and float32 data.
+        Header, affine and float32 data.
 
     Raises
     ------
@@ -63,19 +91,55 @@ def read_scan(path: str | os.PathLike[str]) -> Scan:
         real numbers, is empty, constant, or holds NaN or infinity; if its affine or units are unusable.
         One line, beginning with the file.
     """
-    source = Path(path)
-    image = _open(source)
-    _check_header(source, image)
-    data = _read_data(source, image)
-    if image.ndim > 3:
-        image, data = image.slicer[(..., *(0,) * (image.ndim - 3))], data.reshape(data.shape[:3])
+    scan = _read(Path(path), orientation)
+    refuse_flat(scan.path, scan.data, "scan")
+    assert scan.geometry is not None
+    note = shear_note(scan.affine)
+    if note:
+        geometry = replace(scan.geometry, notes=(*scan.notes, note))
+        scan = replace(scan, geometry=geometry)
+    _warn(scan)
+    return scan
+
+
+def read_volume(path: str | os.PathLike[str], *, orientation: str = "auto") -> Scan:
+    """Read a heatmap, mask or label volume: as `read_scan`, but all voxels may be equal.
+
+    Raises
+    ------
+    ValueError
+        As `read_scan`.
+    """
+    scan = _read(Path(path), orientation)
+    _warn(scan)
+    return scan
+
+
+def _warn(scan: Scan) -> None:
+    for note in scan.notes:
+        warnings.warn(f"{scan.path}: {note}", UserWarning, stacklevel=3)
+
+
+def _read(source: Path, orientation: str) -> Scan:
+    _check_file(source)
+    with ExitStack() as stack:
+        file = _open(source, stack)
+        image = file.image
+        _check_header(source, file)
+        _check_units(source, image.header)
+        try:
+            geometry = scan_geometry(file, orientation)
+        except ValueError as error:
+            raise ValueError(f"{source}: {error}") from None
+        _check_affine(source, geometry.affine)
+        data = _read_data(source, image)
+        if image.ndim > 3:
+            image, data = image.slicer[(..., *(0,) * (image.ndim - 3))], data.reshape(data.shape[:3])
     _check_values(source, data)
-    return Scan(source, image, data)
+    return Scan(source, image, data, geometry)
 
 
-def _open(source: Path) -> Any:
-    import nibabel as nib
-
+def _check_file(source: Path) -> None:
     if not source.exists():
         raise ValueError(f"{source}: no such file")
     if source.is_dir():
@@ -84,50 +148,68 @@ def _open(source: Path) -> Any:
         raise ValueError(f"{source}: unknown kind of file; scans end in {', '.join(SUFFIXES)}")
     if source.stat().st_size == 0:
         raise ValueError(f"{source}: the file is empty (0 bytes)")
+
+
+def _open(source: Path, stack: ExitStack) -> OpenedScan:
+    files = files_of(source)
     try:
-        image: Any = nib.load(source)
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", RuntimeWarning
+            )  # of numbers in headers, which are checked below
+            file = stack.enter_context(opened(files))
     except (EOFError, zlib.error) as error:
         raise ValueError(f"{source}: truncated or damaged ({_reason(error)})") from None
     except Exception as error:  # nibabel and the decompressors raise many kinds for damaged headers
         raise ValueError(f"{source}: cannot be read as a scan ({_reason(error)})") from None
-    if not hasattr(image, "affine") or not hasattr(image, "dataobj"):
-        raise ValueError(f"{source}: is a {type(image).__name__}, not a volume")
-    return image
+    if not hasattr(file.image, "affine") or not hasattr(file.image, "dataobj"):
+        raise ValueError(f"{source}: is a {type(file.image).__name__}, not a volume")
+    return file
 
 
-def _check_header(source: Path, image: Any) -> None:
+def _check_header(source: Path, file: OpenedScan) -> None:
+    image = file.image
     shape = tuple(int(n) for n in image.shape)
     if len(shape) < 3:
         raise ValueError(f"{source}: has {len(shape)} axes {shape}, expected a 3D volume")
     if min(shape) < 1:
         raise ValueError(f"{source}: the volume is empty, shape {shape}")
-    if int(np.prod(shape[3:])) > 1:
-        raise ValueError(
-            f"{source}: is a series of volumes, shape {shape}; extract one 3D volume first "
-            "(for example nibabel's image.slicer[..., 0])"
-        )
+    if int(np.prod(shape[3:], dtype=object)) > 1:
+        raise ValueError(f"{source}: {_several_volumes(shape)}")
     voxels = int(np.prod(shape, dtype=object))
     dtype = image.get_data_dtype()
     if voxels > _MAX_VOXELS:
         raise ValueError(f"{source}: its header declares {voxels:,} voxels, more than {_MAX_VOXELS:,}")
     if dtype.fields is not None or dtype.kind not in "iuf":
         raise ValueError(f"{source}: voxels are {dtype}, expected real numbers (not RGB or complex)")
-    stored = Path(image.file_map["image"].filename or source)
-    if not stored.exists():
-        raise ValueError(f"{source}: its voxel file {stored.name} is missing")
-    limit = stored.stat().st_size
-    if stored.suffix in (".gz", ".mgz"):
-        limit *= _GZIP_LIMIT
+    limit = file.voxel_file.stat().st_size * (_GZIP_LIMIT if file.compressed else 1)
     if voxels * dtype.itemsize > limit:
         raise ValueError(
             f"{source}: truncated, its header declares {voxels * dtype.itemsize:,} bytes of voxels, more "
             "than the file can hold"
         )
-    _check_geometry(source, image)
 
 
-def _check_geometry(source: Path, image: Any) -> None:
-    header = image.header
+def _several_volumes(shape: tuple[int, ...]) -> str:
+    """Say how to take one volume out of an array of more than three axes."""
+    channels = 0
+    while len(shape) - channels > 3 and shape[channels] <= min(_MOST_CHANNELS, *shape[channels + 1 :][:3]):
+        channels += 1
+    rest = len(shape) - channels - 3
+    if not channels:
+        index = ", ".join(["...", *["0"] * rest])
+        return (
+            f"is a series of volumes, shape {shape}; extract one 3D volume first (for example nibabel's "
+            f"image.slicer[{index}])"
+        )
+    index = ", ".join([*["0"] * channels, *(["...", *["0"] * rest] if rest else [])])
+    return (
+        f"has shape {shape}: its first axis looks like channels, where NIfTI has space first; take the "
+        f"volume with image.dataobj[{index}] and save it with the affine of the scan that it was made from"
+    )
+
+
+def _check_units(source: Path, header: Any) -> None:
     if hasattr(header, "get_xyzt_units"):
         try:
             unit = header.get_xyzt_units()[0]
@@ -138,12 +220,14 @@ def _check_geometry(source: Path, image: Any) -> None:
                 f"{source}: its voxel sizes are in {unit}s, expected mm; mend the header with nibabel's "
                 "set_xyzt_units"
             )
-    affine = np.asarray(image.affine, dtype=np.float64)
+
+
+def _check_affine(source: Path, affine: np.ndarray) -> None:
     if not np.isfinite(affine).all():
         raise ValueError(f"{source}: its affine holds NaN or infinity")
-    sizes = np.linalg.norm(affine[:3, :3], axis=0)
-    if (sizes == 0).any() or abs(np.linalg.det(affine[:3, :3])) < 1e-3 * np.prod(sizes):
+    if not spans_space(affine):
         raise ValueError(f"{source}: its affine is singular; the axes do not span space")
+    sizes = np.linalg.norm(affine[:3, :3], axis=0)
     if sizes.min() < _PLAUSIBLE_MM[0] or sizes.max() > _PLAUSIBLE_MM[1]:
         text = " x ".join(f"{s:.4g}" for s in sizes)
         raise ValueError(
@@ -170,8 +254,6 @@ def _check_values(source: Path, data: np.ndarray) -> None:
             f"{source}: {bad:,} of {data.size:,} voxels are NaN or infinite; replace them "
             "(for example with numpy.nan_to_num) and save the scan again"
         )
-    if data.min() == data.max():
-        raise ValueError(f"{source}: every voxel is {data.flat[0]:g}; it holds nothing")
 
 
 def _reason(error: BaseException) -> str:

@@ -1,6 +1,7 @@
 """What heatmaps cost: evaluations of the network when done plainly, those that were done, and seconds."""
 
 import csv
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,9 +55,9 @@ def costs(facts: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Cost]:
     return [Cost(method, len(rows), *np.mean(rows, axis=0).tolist()) for method, rows in found.items()]
 
 
-def write_costs(path: Path, rows: Iterable[Cost]) -> None:
+def write_costs(path: str | os.PathLike[str], rows: Iterable[Cost]) -> None:
     """Write the costs as CSV."""
-    with replacing(path) as (partial,), partial.open("w", newline="", encoding="utf-8") as file:
+    with replacing(Path(path)) as (partial,), partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["method", "scans", "plain_forwards", "scored", "seconds"])
         writer.writerows(

@@ -1,6 +1,7 @@
 """All methods against all regions, on all scans: figures per scan, pooled curves, tables."""
 
 import csv
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -94,10 +95,10 @@ class Scoreboard:
         return [float(getattr(score, figure)) for score in chosen]
 
 
-def write_scores(path: Path, rows: Iterable[ScanScore]) -> None:
+def write_scores(path: str | os.PathLike[str], rows: Iterable[ScanScore]) -> None:
     """Write every figure of every scan as CSV."""
     names = list(RegionScore.__dataclass_fields__)
-    with replacing(path) as (partial,), partial.open("w", newline="", encoding="utf-8") as file:
+    with replacing(Path(path)) as (partial,), partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["method", "subject", "region", *names])
         for row in rows:

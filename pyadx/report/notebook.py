@@ -2,7 +2,7 @@
 
 import html
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from pyadx.data.scans import Scan, read_scan
+from pyadx.data.scans import Scan, read_scan, read_volume
 from pyadx.report.page import PageHeatmap, html_page
 from pyadx.report.sidecars import read_facts
 
@@ -76,15 +76,17 @@ def show(
     Raises
     ------
     ValueError
-        If shapes differ, or a heatmap is not finite.
+        If shapes differ, a heatmap is not finite, or files of scan and heatmap lie in different places.
     """
     beneath = _scan(scan, spacing)
     several = heatmap if isinstance(heatmap, Mapping) else {"heatmap": heatmap}
     given: dict[str, Any] = {"target": {"name": target}, "classes": list(classes)} if target else {}
-    rows = [
-        PageHeatmap(name, _scan(values, spacing).data, {**_facts(values), **given})
-        for name, values in several.items()
-    ]
+    rows = []
+    for name, values in several.items():
+        heat = _scan(values, spacing, read_volume)
+        if _has_place(scan) and _has_place(values) and not heat.lies_on(beneath):
+            raise ValueError(f"{name}: does not lie on the scan's voxels (another shape or affine)")
+        rows.append(PageHeatmap(name, heat.data, {**_facts(values), **given}))
     return View(html_page(beneath, rows, title=title or beneath.path.name, panels=False), height)
 
 
@@ -92,11 +94,17 @@ def _facts(volume: Volume) -> dict[str, Any]:
     return read_facts(Path(volume)) if isinstance(volume, str | os.PathLike) else {}
 
 
-def _scan(volume: Volume, spacing: float | tuple[float, float, float]) -> Scan:
+def _has_place(volume: Volume) -> bool:
+    return isinstance(volume, Scan | str | os.PathLike)
+
+
+def _scan(
+    volume: Volume, spacing: float | tuple[float, float, float], read: Callable[..., Scan] = read_scan
+) -> Scan:
     if isinstance(volume, Scan):
         return volume
     if isinstance(volume, str | os.PathLike):
-        return read_scan(volume)
+        return read(volume)
     values: Any = (
         volume.detach().cpu().float().numpy() if isinstance(volume, Tensor) else np.asarray(volume)
     )

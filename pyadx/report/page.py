@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from pyadx.data.freesurfer import refuse_other_atlas
 from pyadx.data.regions import REGIONS
 from pyadx.data.scans import Scan
 from pyadx.evaluation.curves import PrecisionRecall
@@ -162,6 +163,7 @@ def _regions(labels: np.ndarray, scan: Scan) -> dict[str, Any]:
     """Return the regions, numbered from 1 as the label colours of the viewer want them."""
     if labels.shape != scan.data.shape:
         raise ValueError(f"the label volume has shape {labels.shape}, the scan {scan.data.shape}")
+    refuse_other_atlas("the label volume", labels, scan.affine, ", ".join(REGIONS))
     numbered = np.zeros(labels.shape, np.uint8)
     for number, members in enumerate(REGIONS.values(), start=1):
         numbered[np.isin(labels, members)] = number

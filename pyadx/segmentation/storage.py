@@ -83,6 +83,12 @@ def load(path: str | os.PathLike[str]) -> "Hierarchy":
         raise ValueError(f"{source}: cannot be read as a hierarchy ({error})") from None
 
 
+def label_stack(hierarchy: "Hierarchy") -> np.ndarray:
+    """Return the label volumes of all levels, int16 or int32 ``[D, H, W, L]``, finest first."""
+    kind = np.int16 if int(hierarchy.levels.max()) < 2**15 else np.int32
+    return np.stack([hierarchy.labels(i).astype(kind) for i in range(len(hierarchy.levels))], -1)
+
+
 def save_labels(hierarchy: "Hierarchy", path: str | os.PathLike[str], affine: np.ndarray) -> None:
     """Write the label volumes of all levels as one NIfTI file ``[D, H, W, L]``, finest first.
 
@@ -103,11 +109,9 @@ def save_labels(hierarchy: "Hierarchy", path: str | os.PathLike[str], affine: np
     import nibabel as nib
 
     target = Path(path)
-    if not target.name.endswith((".nii", ".nii.gz")):
+    if not target.name.lower().endswith((".nii", ".nii.gz")):
         raise ValueError(f"{target}: label volumes are written as .nii.gz or .nii")
-    kind = np.int16 if int(hierarchy.levels.max()) < 2**15 else np.int32
-    stack = np.stack([hierarchy.labels(i).astype(kind) for i in range(len(hierarchy.levels))], -1)
-    image = nib.Nifti1Image(stack, affine)
+    image = nib.Nifti1Image(label_stack(hierarchy), affine)
     image.header.set_xyzt_units("mm")
     image.header.set_intent("label")
     with replacing(target) as (partial,):

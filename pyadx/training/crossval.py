@@ -1,6 +1,7 @@
 """Cross-validation: many rounds, each in a folder of its own, done once whatever happens in between."""
 
 import csv
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,7 @@ def finished(folder: Path, plan: SplitPlan) -> list[dict[str, Any]]:
 
 
 def run_rounds(
-    folder: Path,
+    folder: str | os.PathLike[str],
     plan: SplitPlan,
     scans: PreparedScans,
     recipe: Recipe,
@@ -56,6 +57,7 @@ def run_rounds(
 
     A round that was interrupted goes on after its last finished epoch.
     """
+    folder = Path(folder)
     for one in plan.rounds:
         own = round_folder(folder, one.name)
         if read_result(own) is not None:

@@ -1,5 +1,6 @@
 """The training loop: one network, one protocol, one split; every epoch can be the last before a crash."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -71,7 +72,7 @@ def train(
     *,
     fabric: Any,
     seed: int = 0,
-    folder: Path | None = None,
+    folder: str | os.PathLike[str] | None = None,
     facts: dict[str, Any] | None = None,
     on_batch: Callable[[int], None] = lambda scans: None,
     on_epoch: Callable[[list[Epoch]], None] = lambda epochs: None,
@@ -92,7 +93,7 @@ def train(
         Launched; decides device, precision and processes.
     seed : int
         Order of batches, dropout and augmentation follow from it.
-    folder : Path, optional
+    folder : path, optional
         Where the state is kept after every epoch. If there is one, training goes on from it, on the CPU to
         the same bits as if it had never stopped.
     facts : dict, optional
@@ -121,6 +122,7 @@ def train(
     belongs = {"seed": seed, "protocol": asdict(protocol), **(facts or {})}
     torch.manual_seed(int(np.random.SeedSequence([seed, 4, fabric.global_rank]).generate_state(1)[0]))
     progress = Progress([])
+    folder = None if folder is None else Path(folder)
     if folder is not None:
         progress = load_state(folder, model, optimizer, belongs) or progress
     epochs = [Epoch(**row) for row in progress.rows]

@@ -17,7 +17,7 @@ _RETRIES = 5
 
 
 def run_rounds_on_ray(
-    folder: Path,
+    folder: str | os.PathLike[str],
     plan: SplitPlan,
     scans: PreparedScans,
     recipe: Recipe,
@@ -47,6 +47,7 @@ def run_rounds_on_ray(
     ValueError
         If Ray is not installed.
     """
+    folder = Path(folder)
     check_ray("--parallel ray")
     gpus = torch.cuda.device_count() if hardware.accelerator in ("auto", "cuda", "gpu") else 0
     at_once = workers or gpus or max(1, (os.cpu_count() or 1) // 2)

@@ -92,7 +92,7 @@ def read_result(folder: Path) -> dict[str, Any] | None:
 
 
 def run_round(
-    folder: Path,
+    folder: str | os.PathLike[str],
     one: Round,
     scans: PreparedScans,
     recipe: Recipe,
@@ -107,7 +107,7 @@ def run_round(
 
     Parameters
     ----------
-    folder : Path
+    folder : path
         Gets ``log.csv``, ``model.safetensors``, ``result.json``, and ``last.pt`` until the round is done.
     one : Round
         Who trains and who tests.
@@ -127,6 +127,7 @@ def run_round(
     dict
         Plain data: metrics, and the probabilities of every test scan.
     """
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     fabric = hardware.fabric(_loggers(folder) if tensorboard else ())
     card = recipe.card

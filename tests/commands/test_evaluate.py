@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cohort_trees import labelled_cohort
+from torch import nn
 
 from pyadx import models
 from pyadx.commands.evaluate import Subject, evaluate_jobs
@@ -266,3 +267,35 @@ def test_ids_that_come_to_the_same_bids_label_are_told_before_any_heatmap(cohort
             [job], subjects, Path("out"), Path("blobs"), target="AD", device="cpu", progress=False
         )
     assert not Path("out").exists()
+
+
+def test_maps_of_zeros_are_scored_told_and_not_computed_again(cohort, run):
+    model = models.build("resnet-shallow-gap", (21, 22, 20), preprocessing=Preprocessing("max", 3.0))
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.zeros_(module.weight)
+    models.save(model, "net.safetensors")
+    code, _, err = evaluate(run, methods=["cam"])
+    assert code == 0, err
+    rows = list(csv.DictReader(Path("out/localization.csv").read_text().splitlines()))
+    for row in rows:  # a flat map finds a region as a random one does
+        assert float(row["average_precision"]) == pytest.approx(float(row["prevalence"]), rel=1e-4)
+    heatmaps = sorted(Path("out/derivatives/pyadx").rglob("*.nii.gz"))
+    assert len(heatmaps) == 2
+    assert not any(np.asarray(nib.load(path).dataobj).any() for path in heatmaps)
+    assert err.count("cam of sub-0") == 2
+    times = [path.stat().st_mtime_ns for path in heatmaps]
+    assert evaluate(run, "-q", methods=["cam"])[0] == 0
+    assert [path.stat().st_mtime_ns for path in heatmaps] == times
+
+
+def test_an_atlas_with_other_numbers_is_refused_before_any_heatmap(cohort, run):
+    for path in Path("blobs/derivatives").rglob("aseg.mgz"):
+        image = nib.load(path)
+        labels = np.random.default_rng(0).integers(1, 117, image.shape).astype(np.int32)  # as AAL
+        nib.save(nib.MGHImage(labels, image.affine), path)
+    code, _, err = evaluate(run)
+    assert code == 2
+    assert "does not look like FreeSurfer's aseg or aparc+aseg" in err
+    assert err.count("\n") == 1
+    assert not list(Path("out").rglob("*_heatmap.nii.gz"))

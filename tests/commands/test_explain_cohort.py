@@ -74,7 +74,7 @@ def test_every_scan_gets_a_heatmap_and_a_second_call_verifies_them(cohort, run):
 
 def test_a_second_method_in_the_same_folder_leaves_the_first_as_done(cohort, run):
     run(*COMMAND, "-o", "maps")
-    code, out, _ = run(*COMMAND[:-1], "gradcam:bn4", "-o", "maps")
+    code, out, _ = run(*COMMAND[:-1], "gradcam:layer=bn4", "-o", "maps")
     assert code == 0
     assert "8 scans explained" in out
     code, out, _ = run(*COMMAND, "-o", "maps")

@@ -1,5 +1,6 @@
 """Writes the corpus: a small valid input of every kind. ``python tests/fuzz/make_corpus.py``."""
 
+import gzip
 import io
 from pathlib import Path
 
@@ -16,6 +17,36 @@ CORPUS = Path(__file__).resolve().parent / "corpus"
 def put(target, name, data):
     (CORPUS / target).mkdir(parents=True, exist_ok=True)
     (CORPUS / target / name).write_bytes(data)
+
+
+def put_odd_headers(scan, affine, scratch):
+    """Write headers that say two things, or nothing, about where a scan lies, and files of another name."""
+    number = {suffix: i for i, suffix in enumerate(SUFFIXES)}
+    nii, packed, mgh, mgz = (bytes([number[suffix]]) for suffix in (".nii", ".nii.gz", ".mgh", ".mgz"))
+    image = nib.Nifti1Image(scan, affine)
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"Name: nobody"))
+    image.set_sform(affine, 1)
+    image.set_qform(affine @ np.diag([-1, 1, 1, 1]), 1)
+    plain = image.to_bytes()
+    put("volume", "two-forms.nii", nii + plain)
+    put("volume", "not-packed.nii.gz", packed + plain)
+    put("volume", "packed.nii", nii + gzip.compress(plain, mtime=0))
+    members = [gzip.compress(plain[at : at + 200], mtime=0) for at in range(0, len(plain), 200)]
+    put("volume", "members.nii.gz", packed + b"".join(members))
+    for name, fields in (("codes-0", ((252, 4),)), ("pixdim-0", ((80, 12),)), ("singular", ((280, 48),))):
+        content = bytearray(plain)
+        for at, length in fields:
+            content[at : at + length] = bytes(length)
+        put("volume", f"{name}.nii", nii + bytes(content))
+    big = nib.Nifti1Image(scan, affine, nib.Nifti1Header(endianness=">"))
+    put("volume", "big-endian.nii", nii + big.to_bytes())
+    channels = nib.Nifti1Image(np.stack([scan, scan]), affine)
+    put("volume", "channels-first.nii", nii + channels.to_bytes())
+    nib.save(nib.MGHImage(scan, affine), scratch / "odd.mgh")
+    content = bytearray((scratch / "odd.mgh").read_bytes())
+    content[28:30] = bytes(2)  # goodRASFlag
+    put("volume", "no-orientation.mgh", mgh + bytes(content))
+    put("volume", "not-packed.mgz", mgz + bytes(content))
 
 
 def main():
@@ -35,6 +66,7 @@ def main():
             path = scratch / f"scan{suffix}"
             nib.save(kind(scan, affine), path)
             put("volume", f"scan{suffix}", bytes([number]) + path.read_bytes())
+    put_odd_headers(scan, affine, scratch)
     tree = segmentation.ucm(np.random.default_rng(0).random((5, 6, 4), np.float32), min_size=1)
     tree.save(scratch / "tree.npz")
     put("hierarchy", "tree.npz", (scratch / "tree.npz").read_bytes())

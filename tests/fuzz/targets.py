@@ -33,7 +33,10 @@ def volume(data):
     from pyadx.data.scans import SUFFIXES, read_scan
 
     if data:
-        _read(f"scan{SUFFIXES[data[0] % len(SUFFIXES)]}", data[1:], read_scan)
+        with warnings.catch_warnings(record=True) as told:
+            _read(f"scan{SUFFIXES[data[0] % len(SUFFIXES)]}", data[1:], read_scan)
+        if any("\n" in str(one.message) for one in told if one.category is UserWarning):
+            raise AssertionError("a warning of more than one line")
 
 
 def hierarchy(data):

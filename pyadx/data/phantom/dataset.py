@@ -1,6 +1,7 @@
 """The synthetic cohort as a BIDS data set on disk."""
 
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
@@ -44,7 +45,7 @@ def cohort_grid() -> TemplateGrid:
 
 
 def write_phantom(
-    folder: Path,
+    folder: str | os.PathLike[str],
     subjects: int,
     seed: int,
     jobs: int = 1,
@@ -54,7 +55,7 @@ def write_phantom(
 
     Parameters
     ----------
-    folder : Path
+    folder : path
         Empty or new, or one that an earlier call for the same subjects and seed left unfinished: what is
         there is kept.
     subjects, seed : int
@@ -74,6 +75,7 @@ def write_phantom(
     ValueError
         If a number is out of range, nilearn is missing, or the folder holds something else.
     """
+    folder = Path(folder)
     check_phantom(folder, subjects, seed, jobs)
     people = draw_people(subjects, seed)
     mni152_anatomy()  # tells that nilearn is missing before anything is written
@@ -98,8 +100,9 @@ def write_phantom(
     return people
 
 
-def check_phantom(folder: Path, subjects: int, seed: int, jobs: int) -> None:
+def check_phantom(folder: str | os.PathLike[str], subjects: int, seed: int, jobs: int) -> None:
     """Raise ``ValueError`` if a synthetic cohort cannot be written like this."""
+    folder = Path(folder)
     if not 2 <= subjects <= 100_000:
         raise ValueError(f"subjects must be between 2 and 100,000, got {subjects}")
     if not 0 <= seed < 2**32:
@@ -117,10 +120,10 @@ def check_phantom(folder: Path, subjects: int, seed: int, jobs: int) -> None:
         raise ValueError(f"{folder}: holds another synthetic cohort ({recipe}); choose another folder")
 
 
-def is_synthetic(folder: Path) -> bool:
+def is_synthetic(folder: str | os.PathLike[str]) -> bool:
     """Whether a data set says of itself that it is a synthetic cohort of pyadx."""
     try:
-        facts = json.loads((folder / "dataset_description.json").read_text(encoding="utf-8"))
+        facts = json.loads((Path(folder) / "dataset_description.json").read_text(encoding="utf-8"))
         return "Recipe" in facts["GeneratedBy"][0]
     except (OSError, ValueError, KeyError, IndexError, TypeError):
         return False
@@ -148,9 +151,11 @@ def write_subject(folder: Path, person: Person) -> None:
     _save_json(_marker(folder, person), facts)
 
 
-def planted_file(folder: Path, name: str) -> Path:
+def planted_file(folder: str | os.PathLike[str], name: str) -> Path:
     """Return where a patient's map of the planted change is, ``derivatives`` of a synthetic cohort."""
-    return folder / "derivatives" / "phantom" / name / "anat" / f"{name}_desc-planted_logvolume.nii.gz"
+    return (
+        Path(folder) / "derivatives" / "phantom" / name / "anat" / f"{name}_desc-planted_logvolume.nii.gz"
+    )
 
 
 def _derived(folder: Path, person: Person) -> Path:
@@ -201,7 +206,7 @@ def _rows(people: Sequence[Person]) -> Iterator[str]:
         yield f"{person.name}\t{person.group}\t{person.age}\t{person.sex}\n"
 
 
-def save_synthetic(path: Path, data: np.ndarray) -> None:
+def save_synthetic(path: str | os.PathLike[str], data: np.ndarray) -> None:
     """Write a volume on `cohort_grid` as NIfTI: beside it first, then renamed."""
     import nibabel as nib
 
@@ -209,7 +214,7 @@ def save_synthetic(path: Path, data: np.ndarray) -> None:
     image.header.set_xyzt_units("mm")
     image.set_sform(cohort_grid().affine, code="mni")
     image.set_qform(cohort_grid().affine, code="mni")
-    with replacing(path) as (partial,):
+    with replacing(Path(path)) as (partial,):
         nib.save(image, partial)
 
 
