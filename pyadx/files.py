@@ -27,8 +27,7 @@ def replacing(*targets: Path) -> Iterator[list[Path]]:
     written. The temporary names keep the targets' suffixes, by which some writers choose the format.
     Inside `together` the renames wait for the end of the outer block.
     """
-    partial = [_temporary(target) for target in targets]
-    _own.update(path.absolute() for path in partial)
+    partial = [temporary_name(target) for target in targets]
     waiting = _waiting.get()
     kept = False
     try:
@@ -90,8 +89,7 @@ def _second_name(target: Path) -> Path | None:
     """Return another name of an existing file, so that a rename over it can be taken back."""
     if not target.is_file():
         return None
-    name = _temporary(target)
-    _own.add(name.absolute())
+    name = temporary_name(target)
     try:
         os.link(target, name, follow_symlinks=False)
     except OSError:  # a file system without hard links
@@ -107,9 +105,11 @@ def _discard(partial: list[Path]) -> None:
         _own.discard(written.absolute())
 
 
-def _temporary(target: Path) -> Path:
-    """Return a name beside a target that no other process on any host takes."""
-    return target.with_name(f"{_PREFIX}-{_here()}-{os.getpid()}-{secrets.token_hex(4)}-{target.name}")
+def temporary_name(target: Path) -> Path:
+    """Return a name beside a target that no other process on any host takes; see `remove_partial`."""
+    name = target.with_name(f"{_PREFIX}-{_here()}-{os.getpid()}-{secrets.token_hex(4)}-{target.name}")
+    _own.add(name.absolute())
+    return name
 
 
 def _here() -> str:

@@ -15,7 +15,7 @@ from pyadx.data.heatmaps import check_heatmap_path, scores_path, write_heatmap
 from pyadx.data.inputs import prepared_volume, voxel_hash
 from pyadx.data.scans import read_scan
 from pyadx.explainers import Explainer, Explanation, parse_method
-from pyadx.files import check_output_file
+from pyadx.files import check_output_file, together
 from pyadx.inference.score import class_index, probabilities
 from pyadx.models.card import ModelCard
 from pyadx.report.panels import check_figures_possible, save_panels
@@ -77,7 +77,9 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
     read_seconds = time.perf_counter() - started
 
     started = time.perf_counter()
-    storing = {} if store is None else {"store": store, "resume": request.resume}
+    storing = {}
+    if store is not None:
+        storing = {"store": store, "resume": request.resume, "overwrite": request.overwrite}
     found = explain.run(volume, target, **storing)
     heatmap = found.heatmap[0].cpu().numpy()
     explain_seconds = time.perf_counter() - started
@@ -95,12 +97,13 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
         "note": "Research software, not a medical device."
         + ("" if card.trained else " The network is untrained: its weights are random."),
     }
-    if request.figure is not None:
-        rows = {f"{found.method}, {card.class_names[target]}": heatmap}
-        save_panels(request.figure, fitted.data, rows, scan.path.name, _spacing(fitted))
-    write_heatmap(out, on_scan, scan, sidecar)
+    with together():
+        if request.figure is not None:
+            rows = {f"{found.method}, {card.class_names[target]}": heatmap}
+            save_panels(request.figure, fitted.data, rows, scan.path.name, _spacing(fitted))
+        write_heatmap(out, on_scan, scan, sidecar)
     if store is not None:
-        store.unlink()
+        store.unlink(missing_ok=True)
     return ExplainedScan(on_scan, sidecar, _warnings(fitted, card, sidecar["scan"]["seen_in_training"]))
 
 
@@ -113,9 +116,7 @@ def _score_store(request: ExplainRequest, explain: Explainer, out: Path) -> Path
             )
         return None
     store = scores_path(out)
-    if request.overwrite and not request.resume:
-        store.unlink(missing_ok=True)
-    if store.exists() and not request.resume:
+    if store.exists() and not (request.resume or request.overwrite):
         raise ValueError(
             f"{store}: holds the beginning of an earlier run; use --resume to go on with it, or "
             "--overwrite to start again"

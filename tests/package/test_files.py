@@ -141,7 +141,7 @@ def test_what_another_host_may_be_writing_stays_for_a_day(tmp_path, monkeypatch)
     target = tmp_path / "heat.nii.gz"
     with monkeypatch.context() as patch:
         patch.setattr(files, "_here", lambda: "0badcafe")
-        partial = files._temporary(target)
+        partial = files.temporary_name(target)
     partial.write_text("half")
     remove_partial(target)
     assert partial.is_file()
