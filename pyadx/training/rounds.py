@@ -49,6 +49,12 @@ class Hardware:
     devices: int = 1
     precision: str = "32-true"
 
+    def check(self, tensorboard: bool = False) -> None:
+        """Raise ``ValueError`` if `fabric` would, without launching anything."""
+        if tensorboard:
+            _tensorboard_logger()
+        self._fabric(())
+
     def fabric(self, loggers: Any = ()) -> Any:
         """Return a launched fabric.
 
@@ -57,6 +63,11 @@ class Hardware:
         ValueError
             If Lightning Fabric is not installed, or the hardware is not there.
         """
+        fabric = self._fabric(loggers)
+        fabric.launch()
+        return fabric
+
+    def _fabric(self, loggers: Any) -> Any:
         try:
             from lightning_fabric import Fabric
         except ImportError:
@@ -65,7 +76,7 @@ class Hardware:
             ) from None
         strategy = "ddp" if self.devices > 1 else "auto"
         try:
-            fabric = Fabric(
+            return Fabric(
                 accelerator=self.accelerator,
                 devices=self.devices,
                 precision=self.precision,  # type: ignore[arg-type]
@@ -74,8 +85,6 @@ class Hardware:
             )
         except (RuntimeError, ValueError) as error:
             raise ValueError(f"cannot train on {self.devices} x {self.accelerator}: {error}") from None
-        fabric.launch()
-        return fabric
 
 
 def result_file(folder: Path) -> Path:
@@ -232,9 +241,13 @@ def _write_log(path: Path, epochs: list[Epoch]) -> None:
 
 
 def _loggers(folder: Path) -> list[Any]:
+    return [_tensorboard_logger()(os.fspath(folder), name="tensorboard", version="")]
+
+
+def _tensorboard_logger() -> Any:
     try:
         import tensorboard  # noqa: F401
         from lightning_fabric.loggers import TensorBoardLogger
     except ImportError:
         raise ValueError("--tensorboard needs: pip install 'pyadx[train]'") from None
-    return [TensorBoardLogger(os.fspath(folder), name="tensorboard", version="")]
+    return TensorBoardLogger
