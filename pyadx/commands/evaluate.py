@@ -11,6 +11,7 @@ from pyadx import models
 from pyadx.commands.devices import pick_device
 from pyadx.commands.faithful import Faithful, faithfulness_of, write_faithfulness
 from pyadx.commands.heatmaps import HeatmapJob, heatmap_of, make_job
+from pyadx.commands.leakage import leakage
 from pyadx.commands.train import checkpoint_file
 from pyadx.commands.training import run_facts
 from pyadx.data.cohort import ScanRecord, read_cohort
@@ -151,10 +152,7 @@ def evaluate_jobs(
                 )
                 board.add(job.name, name, heat, subject.regions, subject.inside)
                 sidecars.append((job.name, facts))
-                if facts["scan"]["seen_in_training"]:
-                    warnings.append(
-                        f"{name} was among the scans that {facts['model']['file']} was trained on"
-                    )
+                warnings += leakage(job.model, name, facts)
                 if faithfulness:
                     faithful.append(faithfulness_of(job, name, subject.scan, heat, target, device))
                 if subject is subjects[0]:

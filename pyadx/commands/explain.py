@@ -18,12 +18,16 @@ from pyadx.explainers import Explainer, Explanation, parse_method
 from pyadx.files import check_output_file, together
 from pyadx.inference.score import class_index, probabilities
 from pyadx.models.card import ModelCard
+from pyadx.models.training_scans import seen_in_training
 from pyadx.report.panels import check_figures_possible, save_panels
 
 
 @dataclass(frozen=True)
 class ExplainRequest:
-    """Everything that decides a heatmap; ``method`` is spelled as `pyadx.explainer` reads it."""
+    """Everything that decides a heatmap; ``method`` is spelled as `pyadx.explainer` reads it.
+
+    ``subject`` says whose scan it is, for the check whether the network was trained on another one.
+    """
 
     scan: Path
     model: Path
@@ -36,6 +40,7 @@ class ExplainRequest:
     overwrite: bool = False
     resume: bool = False
     progress: bool = True
+    subject: str | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,7 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
         write_heatmap(out, on_scan, scan, sidecar)
     if store is not None:
         store.unlink(missing_ok=True)
-    return ExplainedScan(on_scan, sidecar, _warnings(fitted, card, sidecar["scan"]["seen_in_training"]))
+    return ExplainedScan(on_scan, sidecar, _warnings(fitted, card, sidecar))
 
 
 def _score_store(request: ExplainRequest, explain: Explainer, out: Path) -> Path | None:
@@ -144,18 +149,20 @@ def _method_facts(explain: Explainer, found: Explanation) -> dict[str, Any]:
 def _provenance(request: ExplainRequest, net: Network, fitted: FittedScan) -> dict[str, Any]:
     """Say which model and scan a heatmap is of, and how the scan was brought to the model."""
     own, card = voxel_hash(fitted.scan), net.card
+    seen = seen_in_training(card, own, request.subject)
     return {
         "model": {
             "file": request.model.name,
             "architecture": card.architecture,
-            "sha256": net.sha256,
+            "weights_sha256": net.sha256,
             "trained": card.trained,
         },
         "scan": {
             "file": request.scan.name,
             "shape": list(fitted.scan.data.shape),
-            "sha256": own,
-            "seen_in_training": seen_in_training(own, card),
+            "voxels_sha256": own,
+            "seen_in_training": seen.image,
+            **({} if request.subject is None else {"subject_seen_in_training": seen.subject}),
         },
         "grid": {
             "shape": list(card.in_shape),
@@ -195,23 +202,21 @@ def _spacing(fitted: FittedScan) -> tuple[float, float, float]:
     return float(x), float(y), float(z)
 
 
-def seen_in_training(own: str, card: ModelCard) -> bool:
-    """Whether the checkpoint was trained on the image of this hash, whatever its file is called."""
-    seen = card.provenance.get("training_scans", ())
-    return any(isinstance(entry, dict) and entry.get("sha256") == own for entry in seen)
-
-
-def _warnings(fitted: FittedScan, card: ModelCard, seen: bool) -> list[str]:
+def _warnings(fitted: FittedScan, card: ModelCard, facts: dict[str, Any]) -> list[str]:
     found = []
     if fitted.kept < 0.99:
         found.append(
             f"only {fitted.kept:.0%} of the scan's intensity lies on the network's grid "
             f"({'x'.join(map(str, card.in_shape))} voxels); crop or register the scan first"
         )
-    if seen:
+    if facts["scan"]["seen_in_training"]:
         found.append(
             f"{fitted.scan.path.name} was among the scans that the network was trained on: "
             "its prediction says nothing about unseen scans"
+        )
+    elif facts["scan"].get("subject_seen_in_training"):
+        found.append(
+            f"{fitted.scan.path.name}: the network was trained on another scan of a subject of this id"
         )
     if not card.trained:
         found.append("the network is untrained: the heatmap shows the method, not a disease")

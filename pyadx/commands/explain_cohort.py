@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyadx.commands.devices import pick_device
-from pyadx.commands.heatmaps import HeatmapJob, heatmap_of
+from pyadx.commands.heatmaps import HeatmapJob, hash_in, heatmap_of
 from pyadx.commands.manifest import Entry, Manifest, file_sha256
 from pyadx.commands.memory import return_freed_memory
 from pyadx.commands.networks import network
@@ -121,7 +121,7 @@ def explain_one(task: Task) -> Entry:
     except RuntimeError as error:
         failure = "out of memory" if is_out_of_memory(error) else f"{type(error).__name__}: {error}"
     else:
-        if facts["model"]["sha256"] != task.network:
+        if hash_in(facts["model"], "weights_sha256") != task.network:
             raise ValueError(f"{task.job.model}: has changed since this run began; start it again")
     return_freed_memory()
     seconds = round(time.perf_counter() - started, 4)

@@ -27,8 +27,8 @@ class Entry:
         Reading, explaining and writing.
     file : str
         The heatmap, relative to the manifest's folder.
-    sha256 : str
-        Of that file.
+    file_sha256 : str
+        Of that file, as ``sha256sum`` gives it.
     """
 
     subject: str
@@ -38,7 +38,7 @@ class Entry:
     reason: str = ""
     seconds: float = 0.0
     file: str = ""
-    sha256: str = ""
+    file_sha256: str = ""
 
 
 class Manifest:
@@ -56,7 +56,10 @@ class Manifest:
         text = path.read_bytes() if path.is_file() else b""
         for line in text.split(b"\n"):
             try:
-                entry = Entry(**json.loads(line))
+                facts = json.loads(line)
+                if "sha256" in facts:  # of an older version
+                    facts["file_sha256"] = facts.pop("sha256")
+                entry = Entry(**facts)
             except (ValueError, TypeError):
                 continue
             self.entries[entry.subject, entry.request] = entry
@@ -77,7 +80,7 @@ class Manifest:
         if entry is None or entry.status != "done":
             return False
         try:
-            return file_sha256(self.path.parent / entry.file) == entry.sha256
+            return file_sha256(self.path.parent / entry.file) == entry.file_sha256
         except OSError:
             return False
 

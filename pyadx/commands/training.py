@@ -54,6 +54,7 @@ class TrainingRequest:
     devices: int = 1
     precision: str = "32-true"
     tensorboard: bool = False
+    keep_ids: bool = False
     resume: bool = False
     overwrite: bool = False
     progress: bool = True
@@ -82,7 +83,9 @@ def set_up(request: TrainingRequest) -> Setup:
         If anything does not fit; nothing has been written then.
     """
     replaces = holds_results(request.out, _NOTE, "run of pyadx") and request.overwrite
-    recipe = Recipe(_card(request), _protocol(request), request.seed, request.shuffle_labels)
+    recipe = Recipe(
+        _card(request), _protocol(request), request.seed, request.shuffle_labels, request.keep_ids
+    )
     hardware = _hardware(request)
     hardware.check(request.tensorboard)
     names = recipe.card.class_names

@@ -81,6 +81,7 @@ class OcclusionReport:
         """Return counts, the engine, and what is approximate."""
         facts: dict[str, Any] = {**asdict(self), "approximate": self.approximate}
         if self.approximate:
+            facts["share_of_regions_scored"] = round(self.scored / self.regions, 6)
             facts["approximation"] = self.summary()
         return facts
 

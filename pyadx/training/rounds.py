@@ -15,6 +15,7 @@ from pyadx.data.cohort.splits import Round
 from pyadx.data.inputs import PreparedScans
 from pyadx.files import replacing
 from pyadx.models.card import ModelCard
+from pyadx.models.training_scans import training_record
 from pyadx.training.loop import Epoch, train
 from pyadx.training.protocols import Protocol
 
@@ -33,12 +34,15 @@ class Recipe:
         Of weights, order and dropout.
     shuffle_labels : bool
         A control: the training labels are shuffled, so that nothing can be learned.
+    keep_ids : bool
+        Let checkpoints carry ids and plain hashes of the training scans, not only salted hashes.
     """
 
     card: ModelCard
     protocol: Protocol
     seed: int = 0
     shuffle_labels: bool = False
+    keep_ids: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,7 @@ def run_round(
     recipe, hardware : Recipe, Hardware
         What to train, and where.
     keep_model : bool
-        Write the checkpoint. It carries ids and hashes of every scan it was trained on.
+        Write the checkpoint. It carries salted hashes of the scans it was trained on.
     tensorboard : bool
         Also log for TensorBoard.
     on_batch, on_epoch : callable
@@ -210,10 +214,13 @@ def _save_model(
     one: Round,
     last: Epoch,
 ) -> None:
-    seen = [
-        {"subject": scans.scans[i].subject, "scan": scans.scans[i].scan_id, "sha256": scans.hashes[i]}
-        for i in train_on
-    ]
+    used = [scans.scans[i] for i in train_on]
+    seen = training_record(
+        [scan.subject for scan in used],
+        [scan.scan_id for scan in used],
+        [scans.hashes[i] for i in train_on],
+        keep_ids=recipe.keep_ids,
+    )
     provenance = {
         "protocol": asdict(recipe.protocol),
         "seed": recipe.seed,
@@ -221,7 +228,7 @@ def _save_model(
         "round": one.name,
         "epochs": last.epoch,
         "test": {"auc": last.auc, "accuracy": last.accuracy, "scans": len(one.test)},
-        "training_scans": seen,
+        **seen,
     }
     model.to("cpu")
     models.save(model, path, trained=True, provenance=provenance)
