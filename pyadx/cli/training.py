@@ -36,7 +36,8 @@ ShuffleLabels = Annotated[
 Devices = Annotated[int, typer.Option(help="GPUs (or CPU processes) that share every batch.")]
 Precision = Annotated[str, typer.Option(help="32-true, 16-mixed or bf16-mixed.")]
 KeepIds = Annotated[
-    bool, typer.Option("--keep-ids", help="Checkpoints carry ids of the training scans, not salted hashes only.")
+    bool,
+    typer.Option("--keep-ids", help="Checkpoints carry ids of the training scans, not salted hashes only."),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start the run in the folder again.")]
@@ -102,7 +103,8 @@ def train(
         splits=1, folds=folds, seed=seed, protocol=protocol, epochs=epochs, batch_size=batch_size,
         learning_rate=learning_rate, flip=flip, shift=shift, shape=shape, spacing=spacing,
         intensity=intensity, shuffle_labels=shuffle_labels, device=device, devices=devices,
-        precision=precision, tensorboard=tensorboard, keep_ids=keep_ids, resume=resume, overwrite=overwrite, quiet=quiet,
+        precision=precision, tensorboard=tensorboard, keep_ids=keep_ids, resume=resume,
+        overwrite=overwrite, quiet=quiet,
     )  # fmt: skip
     result = run_train(request, whole, round_name)
     if not quiet and is_first_process():

@@ -22,7 +22,7 @@ from pyadx.data.regions import find_labels, read_labels, regions_on_scan
 from pyadx.data.scans import Scan, read_scan
 from pyadx.evaluation.costs import Cost, costs, write_costs
 from pyadx.evaluation.scoreboard import Scoreboard, scoreboard_markdown, write_scores
-from pyadx.files import check_writable_folder, replacing
+from pyadx.files import check_writable_folder, replacing, together
 from pyadx.inference.progress import progress_bar
 from pyadx.inference.score import class_index
 from pyadx.report.comparison import save_comparison
@@ -158,25 +158,27 @@ def evaluate_jobs(
                 if subject is subjects[0]:
                     first[job.name] = heat
                 advance(1)
-    if faithful:
-        write_faithfulness(out / "faithfulness.csv", faithful)
-    _draw_first(out, subjects[0], first)
     spent = costs(sidecars)
-    write_costs(out / "costs.csv", spent)
+    with together():
+        if faithful:
+            write_faithfulness(out / "faithfulness.csv", faithful)
+        _draw_first(out, subjects[0], first)
+        write_costs(out / "costs.csv", spent)
     return Evaluation(board, "", sorted(set(warnings)), spent)
 
 
 def write_evaluation(board: Scoreboard, out: Path, title: str) -> str:
     """Write tables and curves; return the Markdown."""
     curves = board.curves()
-    write_scores(out / "localization.csv", board.rows)
     text = f"# {title}\n\n" + scoreboard_markdown(board, curves)
-    with replacing(out / "localization.md") as (partial,):
-        partial.write_text(text, encoding="utf-8")
     shared = [region for region in board.regions if all(region in own for own in curves.values())]
     drawn = {method: {region: own[region] for region in shared} for method, own in curves.items()}
-    for kind in ("png", "pdf"):
-        save_precision_recall(out / f"precision-recall.{kind}", drawn, title)
+    with together():
+        write_scores(out / "localization.csv", board.rows)
+        with replacing(out / "localization.md") as (partial,):
+            partial.write_text(text, encoding="utf-8")
+        for kind in ("png", "pdf"):
+            save_precision_recall(out / f"precision-recall.{kind}", drawn, title)
     return text
 
 

@@ -1,5 +1,6 @@
 """``pyadx explain-cohort``: a heatmap of every scan of a cohort, on as many machines as there are."""
 
+import errno
 import hashlib
 import json
 import time
@@ -18,6 +19,9 @@ from pyadx.data.derivatives import check_subjects, derivative_file, start_deriva
 from pyadx.inference.batching import is_out_of_memory
 from pyadx.inference.progress import progress_bar
 from pyadx.inference.score import class_index
+from pyadx.training.ray_session import in_a_line
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ def run_explain_cohort(request: ExplainCohortRequest) -> CohortResult:
         for task, result in run_tasks(explain_one, tasks(), request.workers):
             entry = result
             if not isinstance(entry, Entry):
-                reason = f"its worker was lost time and again ({result})"
+                reason = f"its worker was lost time and again ({in_a_line(result)})"
                 entry = Entry(task.record.subject, str(task.record.path), asked, "failed", reason)
             manifest.add(entry)
             if entry.status == "done":
@@ -118,8 +122,10 @@ def explain_one(task: Task) -> Entry:
         )
     except (ValueError, TypeError, MemoryError) as error:
         failure = str(error) or type(error).__name__
-    except RuntimeError as error:
-        failure = "out of memory" if is_out_of_memory(error) else f"{type(error).__name__}: {error}"
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            raise  # every other scan would fail, too
+        failure = "out of memory" if is_out_of_memory(error) else in_a_line(error)
     else:
         if hash_in(facts["model"], "weights_sha256") != task.network:
             raise ValueError(f"{task.job.model}: has changed since this run began; start it again")

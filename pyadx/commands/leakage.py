@@ -26,4 +26,3 @@ def leakage(model: Path, subject: str, facts: dict[str, Any]) -> list[str]:
     if seen.subject:
         return [f"{model.name} was trained on another scan of {subject}, or of a subject with the same id"]
     return []
-

@@ -241,9 +241,7 @@ class Occlusion(Explainer):
             self._tracer = KeptTrace()
         path = None if store is None else Path(store)
         open_store = partial(ScoreStore, resume=resume, overwrite=overwrite)
-        made = [
-            self._one(scan, own, path, open_store) for scan, own in zip(volume, targets, strict=True)
-        ]
+        made = [self._one(scan, own, path, open_store) for scan, own in zip(volume, targets, strict=True)]
         heats, outputs, indices, reports = zip(*made, strict=True)
         return self._explanation(torch.stack(heats), torch.cat(outputs), torch.tensor(indices), reports)
 

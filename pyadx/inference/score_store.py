@@ -53,9 +53,7 @@ class ScoreStore:
         no such file, or another process is writing it.
     """
 
-    def __init__(
-        self, path: Path, facts: dict[str, Any], *, resume: bool, overwrite: bool = False
-    ) -> None:
+    def __init__(self, path: Path, facts: dict[str, Any], *, resume: bool, overwrite: bool = False) -> None:
         check_writable_folder(path)
         self.path = path
         self._found: list[Tensor] = []
@@ -121,7 +119,9 @@ class ScoreStore:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._file.close()
-            raise ValueError(f"{self.path}: another process is writing it; wait for it or stop it") from None
+            raise ValueError(
+                f"{self.path}: another process is writing it; wait for it or stop it"
+            ) from None
         except OSError:
             pass  # a file system without locks
 

@@ -107,7 +107,7 @@ def _salted(entries: Iterable[tuple[str, str]]) -> dict[str, Any]:
 
 
 def _record(provenance: dict[str, Any]) -> tuple[list[dict[str, Any]] | None, str | None]:
-    """Return the entries and the salt; ``None`` where the card, which anybody may have written, has none."""
+    """Return entries and salt; ``None`` where the card, which anybody may have written, has none."""
     entries, salt = provenance.get(_SCANS), provenance.get(_SALT)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         entries = None

@@ -51,9 +51,9 @@ def ray_results(
 ) -> Iterator[tuple[Any, Any | BaseException]]:
     """Yield every item with its result, or with the error that it ended with, as they are done.
 
-    An item whose task was lost (its worker, node, memory or object) is submitted again; what the task itself
-    raised is not. Ray's own tries, which have no end where memory runs out, are to be switched off with
-    ``max_retries=0``.
+    An item whose task was lost (its worker, node, memory or object) is submitted again; what the task
+    itself raised is not. Ray's own tries, which have no end where memory runs out, are to be switched off
+    with ``max_retries=0``.
 
     Parameters
     ----------

@@ -11,8 +11,10 @@ pytest.importorskip("lightning_fabric")
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
 
-SMALL = ["--model", "resnet-shallow-gap", "--shape", "16", "--spacing", "2.4", "--set-aside", "none", "--folds",
-         "2", "--epochs", "1", "-q"]  # fmt: skip
+SMALL = [
+    "--model", "resnet-shallow-gap", "--shape", "16", "--spacing", "2.4", "--set-aside", "none", "--folds", "2",
+    "--epochs", "1", "-q",
+]  # fmt: skip
 
 
 @pytest.fixture

@@ -63,7 +63,18 @@ def test_train_writes_a_checkpoint_and_explain_says_what_it_has_seen(cohort, run
 def test_whole_trains_on_everybody_but_those_set_aside(cohort, run):
     assert (
         run(
-            "train", cohort, "-o", "run", *SMALL, "--folds", "2", "--epochs", "1", "--whole", "--keep-ids", "-q"
+            "train",
+            cohort,
+            "-o",
+            "run",
+            *SMALL,
+            "--folds",
+            "2",
+            "--epochs",
+            "1",
+            "--whole",
+            "--keep-ids",
+            "-q",
         )[0]
         == 0
     )

@@ -12,8 +12,11 @@ from pyadx.commands import segment as segment_module
 pytest.importorskip("nibabel")
 pytest.importorskip("matplotlib")
 
-EXPLAIN = ["explain", "scan.nii.gz", "--model", "net.safetensors", "-o", "heat.nii.gz", "--method", "occlusion",
-           "--window", "9", "--stride", "9", "--figure", "heat.png", "-q"]  # fmt: skip
+EXPLAIN = [
+    "explain", "scan.nii.gz", "--model", "net.safetensors", "-o", "heat.nii.gz", "--figure", "heat.png", "-q",
+    "--method",
+]  # fmt: skip
+METHOD = "occlusion:window=9,stride=9"
 
 
 @pytest.fixture
@@ -35,17 +38,17 @@ def with_results_of_before(folder):
 @pytest.mark.parametrize(
     "mistake",
     [
-        ["--model", "nett.safetensors"],
-        ["--model", "scan.nii.gz"],
-        ["--device", "cuda:99"],
-        ["--window", "0"],
-        ["--layer", "bn4"],
-        ["--score", "likelihood"],
-        ["--target", "MCI"],
-        ["--batch-size", "some"],
-        ["--max-memory", "1K"],
-        ["--figure", "heat.jpg"],
-        ["--fill", "nan"],
+        [METHOD, "--model", "nett.safetensors"],
+        [METHOD, "--model", "scan.nii.gz"],
+        [METHOD, "--device", "cuda:99"],
+        ["occlusion:window=0"],
+        ["occlusion:layer=bn4"],
+        ["occlusion:score=likelihood"],
+        ["occlusion:window=9,stride=9,max_memory=1000"],
+        ["occlusion:fill=nan"],
+        [METHOD, "--target", "MCI"],
+        [METHOD, "--batch-size", "some"],
+        [METHOD, "--figure", "heat.jpg"],
     ],
     ids=" ".join,
 )
@@ -61,7 +64,7 @@ def test_a_mistyped_option_leaves_scores_heatmap_and_figure_as_they_were(folder,
 def test_a_scan_that_cannot_be_read_leaves_them_as_they_were(folder, run, scan):
     (folder / "broken.nii.gz").write_bytes(b"no scan")
     before = with_results_of_before(folder)
-    assert run(*EXPLAIN[:1], scan, *EXPLAIN[2:], "--overwrite")[0] == 2
+    assert run(*EXPLAIN[:1], scan, *EXPLAIN[2:], METHOD, "--overwrite")[0] == 2
     assert contents(folder) == before
 
 
@@ -73,13 +76,13 @@ def test_a_run_that_ends_before_its_first_scores_leaves_the_old_ones(folder, run
 
     before = with_results_of_before(folder)
     monkeypatch.setattr(IncrementalScorer, "_score_chunk", interrupted)
-    assert run(*EXPLAIN, "--engine", "incremental", "--overwrite")[0] == 130
+    assert run(*EXPLAIN, f"{METHOD},engine=incremental", "--overwrite")[0] == 130
     assert contents(folder) == before
 
 
 def test_overwriting_replaces_all_of_them(folder, run):
     with_results_of_before(folder)
-    code, _, err = run(*EXPLAIN, "--overwrite")
+    code, _, err = run(*EXPLAIN, METHOD, "--overwrite")
     assert code == 0, err
     assert (folder / "heat.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((folder / "heat.json").read_text())["method"] == "occlusion"
@@ -95,7 +98,7 @@ def test_an_output_that_cannot_be_written_leaves_all_of_explain_as_it_was(
     del before["heat.nii.gz.scores"]
     (folder / "heat.nii.gz.scores").unlink()
     fails(monkeypatch, explain_module, writer, after)
-    code, _, err = run(*EXPLAIN, "--overwrite")
+    code, _, err = run(*EXPLAIN, METHOD, "--overwrite")
     assert code == 1
     assert "No space left" in err
     scores = folder / "heat.nii.gz.scores"  # the work of hours: --resume goes on from here

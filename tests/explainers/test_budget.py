@@ -110,5 +110,7 @@ def test_a_slow_network_is_explained_within_its_budget(generator):
 
 def test_a_budget_that_is_too_short_is_told_with_its_figures(generator):
     scan = torch.rand(1, 1, 24, 24, 24, generator=generator, dtype=torch.float64)
-    with pytest.warns(UserWarning, match=r"the budget of 0\.01 s was too short: .* 27 of 13,824 regions took"):
+    with pytest.warns(
+        UserWarning, match=r"the budget of 0\.01 s was too short: .* 27 of 13,824 regions took"
+    ):
         Occlusion(slow(), 3, engine="full", budget_s=0.01)(scan, target=1)

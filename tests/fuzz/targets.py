@@ -46,7 +46,12 @@ def hierarchy(data):
 def checkpoint(data):
     from pyadx import models
 
-    _read("net.safetensors", data, models.load)
+    from pyadx.models.training_scans import seen_in_training, stripped
+
+    model = _read("net.safetensors", data, models.load)
+    if model is not None:
+        seen_in_training(model.card, "0" * 64, "sub-01")
+        stripped(model.card.provenance)
 
 
 def lasagne(data):

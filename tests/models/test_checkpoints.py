@@ -181,7 +181,9 @@ def test_the_advice_for_weights_without_a_card_works(wrapped, tmp_path, monkeypa
 
 def test_a_pickled_module_is_not_said_to_be_safe_to_load_otherwise(tmp_path):
     torch.save(torch.nn.Linear(1, 1), tmp_path / "net.pth")
-    with pytest.raises(ValueError, match=r"cannot be read as plain weights \(it holds a torch\.nn") as refused:
+    with pytest.raises(
+        ValueError, match=r"cannot be read as plain weights \(it holds a torch\.nn"
+    ) as refused:
         models.load(tmp_path / "net.pth")
     assert "weights_only" not in str(refused.value)
     assert "state_dict()" in str(refused.value)

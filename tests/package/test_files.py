@@ -35,11 +35,16 @@ def test_files_of_one_block_appear_at_its_end(tmp_path):
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_a_block_that_fails_changes_nothing(tmp_path, error):
     (tmp_path / "a").write_text("old")
-    with pytest.raises(error), together():
-        write(tmp_path / "a", "new")
+
+    def fails():
         with together():
-            write(tmp_path / "b", "new")
-        raise error
+            write(tmp_path / "a", "new")
+            with together():
+                write(tmp_path / "b", "new")
+            raise error
+
+    with pytest.raises(error):
+        fails()
     assert names(tmp_path) == ["a"]
     assert (tmp_path / "a").read_text() == "old"
     write(tmp_path / "a", "later")  # the block is over
@@ -53,10 +58,15 @@ def test_a_rename_that_fails_takes_the_earlier_ones_back(tmp_path, links, monkey
     (tmp_path / "link").symlink_to("a")
     if not links:
         monkeypatch.setattr(files.os, "link", lambda *a, **k: (_ for _ in ()).throw(OSError("no links")))
-    with pytest.raises(OSError), together():
-        for name in ("a", "b", "link", "c"):
-            write(tmp_path / name, "new")
-        (tmp_path / "c").mkdir()
+
+    def fails():
+        with together():
+            for name in ("a", "b", "link", "c"):
+                write(tmp_path / name, "new")
+            (tmp_path / "c").mkdir()
+
+    with pytest.raises(OSError):
+        fails()
     assert names(tmp_path) == ["a", "c", "link"]
     assert (tmp_path / "a").read_text() == "old"
     assert os.readlink(tmp_path / "link") == "a"
@@ -65,9 +75,14 @@ def test_a_rename_that_fails_takes_the_earlier_ones_back(tmp_path, links, monkey
 def test_several_targets_of_one_writer_are_renamed_all_or_none(tmp_path):
     (tmp_path / "a").write_text("old")
     (tmp_path / "b").mkdir()
-    with pytest.raises(OSError), replacing(tmp_path / "a", tmp_path / "b") as partial:
-        for path in partial:
-            path.write_text("new")
+
+    def fails():
+        with replacing(tmp_path / "a", tmp_path / "b") as partial:
+            for path in partial:
+                path.write_text("new")
+
+    with pytest.raises(OSError):
+        fails()
     assert names(tmp_path) == ["a", "b"]
     assert (tmp_path / "a").read_text() == "old"
 

@@ -70,7 +70,9 @@ def test_what_a_task_raises_is_given_at_once_and_as_it_was():
 
 def test_that_ray_itself_is_gone_is_told_in_a_line():
     fake = FakeRay({})
-    fake.wait = lambda *args, **kwargs: (_ for _ in ()).throw(ray.exceptions.RaySystemError("gone\nfor good"))
+    fake.wait = lambda *args, **kwargs: (_ for _ in ()).throw(
+        ray.exceptions.RaySystemError("gone\nfor good")
+    )
     with pytest.raises(OSError, match=r"can no longer be reached \(RaySystemError: .*gone for good"):
         list(ray_results(fake, fake.submit, "a", 1, tries=3))
 
