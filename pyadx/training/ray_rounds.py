@@ -71,8 +71,8 @@ def run_rounds_on_ray(
     if failed:
         first, error = failed[0]
         raise OSError(
-            f"{len(failed)} of {len(plan.rounds)} rounds failed, such as {first.name} ({in_a_line(error)}); the "
-            "others are finished, and --resume goes on with these"
+            f"{len(failed)} of {len(plan.rounds)} rounds failed, such as {first.name} ({in_a_line(error)}); "
+            "the others are finished, and --resume goes on with these"
         )
     return finished(folder, plan)
 

@@ -12,8 +12,8 @@ pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
 
 SMALL = [
-    "--model", "resnet-shallow-gap", "--shape", "16", "--spacing", "2.4", "--set-aside", "none", "--folds", "2",
-    "--epochs", "1", "-q",
+    "--model", "resnet-shallow-gap", "--shape", "16", "--spacing", "2.4", "--set-aside", "none", "--folds",
+    "2", "--epochs", "1", "-q",
 ]  # fmt: skip
 
 

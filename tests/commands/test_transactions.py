@@ -13,8 +13,8 @@ pytest.importorskip("nibabel")
 pytest.importorskip("matplotlib")
 
 EXPLAIN = [
-    "explain", "scan.nii.gz", "--model", "net.safetensors", "-o", "heat.nii.gz", "--figure", "heat.png", "-q",
-    "--method",
+    "explain", "scan.nii.gz", "--model", "net.safetensors", "-o", "heat.nii.gz", "--figure", "heat.png",
+    "-q", "--method",
 ]  # fmt: skip
 METHOD = "occlusion:window=9,stride=9"
 
