@@ -70,9 +70,10 @@ def run_rounds_on_ray(
                 on_round(result)
     if failed:
         first, error = failed[0]
+        reason = f"{first.name} ({in_a_line(error)})"
         raise OSError(
-            f"{len(failed)} of {len(plan.rounds)} rounds failed, such as {first.name} ({in_a_line(error)}); "
-            "the others are finished, and --resume goes on with these"
+            f"{len(failed)} of {len(plan.rounds)} rounds failed, such as {reason}; the others are "
+            "finished, and --resume goes on with these"
         )
     return finished(folder, plan)
 
