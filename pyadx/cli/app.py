@@ -11,6 +11,24 @@ app = typer.Typer(
     help="Visual explanations of 3D CNNs on brain MRI. Research software, not a medical device.",
 )
 
+
+def _version(asked: bool) -> None:
+    if asked:
+        from pyadx import __version__
+
+        print(f"pyadx {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Hold what belongs to no command."""
+
+
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars and no messages.")]
 Orientation = Annotated[

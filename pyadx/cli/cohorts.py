@@ -1,4 +1,4 @@
-"""``pyadx phantom`` and ``pyadx convert``."""
+"""``pyadx phantom``, ``pyadx convert`` and ``pyadx strip``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -48,3 +48,25 @@ def convert(
 
     fingerprint = run_convert(source, out, arch, classes, shape, spacing, flip_filters, overwrite)
     print(f"{arch}, weights {fingerprint[:16]}: {out}")
+
+
+@app.command()
+def strip(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of the network.", metavar="CKPT")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Checkpoint to write: .safetensors.")],
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Leave no salted hashes either: leakage can't be checked.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the checkpoint.")] = False,
+) -> None:
+    """Take ids and plain hashes of the training scans out of a checkpoint; its weights stay as they are."""
+    import json
+
+    from pyadx.commands.strip import run_strip
+
+    provenance = run_strip(checkpoint, out, remove, overwrite).provenance
+    scans = provenance.get("training_scans", ())
+    print(f"{out}: salted hashes of {len(scans)} training scans, no ids; what else its card says:")
+    for name, value in provenance.items():
+        if name not in ("training_scans", "training_salt"):
+            print(f"  {name}: {json.dumps(value, ensure_ascii=False)}")

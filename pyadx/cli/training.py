@@ -32,6 +32,10 @@ ShuffleLabels = Annotated[
 ]
 Devices = Annotated[int, typer.Option(help="GPUs (or CPU processes) that share every batch.")]
 Precision = Annotated[str, typer.Option(help="32-true, 16-mixed or bf16-mixed.")]
+KeepIds = Annotated[
+    bool,
+    typer.Option("--keep-ids", help="Checkpoints carry ids of the training scans, not salted hashes only."),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start the run in the folder again.")]
 
@@ -82,6 +86,7 @@ def train(
     devices: Devices = 1,
     precision: Precision = "32-true",
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also log for TensorBoard.")] = False,
+    keep_ids: KeepIds = False,
     resume: Resume = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -96,7 +101,8 @@ def train(
         split_file=split, splits=1, folds=folds, seed=seed, protocol=protocol, epochs=epochs,
         batch_size=batch_size, learning_rate=learning_rate, flip=flip, shift=shift, shape=shape,
         spacing=spacing, intensity=intensity, shuffle_labels=shuffle_labels, device=device, devices=devices,
-        precision=precision, tensorboard=tensorboard, resume=resume, overwrite=overwrite, quiet=quiet,
+        precision=precision, tensorboard=tensorboard, keep_ids=keep_ids, resume=resume,
+        overwrite=overwrite, quiet=quiet,
     )  # fmt: skip
     result = run_train(request, whole, round_name)
     if not quiet and is_first_process():
@@ -144,6 +150,7 @@ def crossval(
     shuffle_labels: ShuffleLabels = False,
     device: Device = "auto",
     precision: Precision = "32-true",
+    keep_ids: KeepIds = False,
     resume: Resume = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -157,7 +164,7 @@ def crossval(
         split_file=split, splits=splits, folds=folds, seed=seed, protocol=protocol, epochs=epochs,
         batch_size=batch_size, learning_rate=learning_rate, flip=flip, shift=shift, shape=shape,
         spacing=spacing, intensity=intensity, shuffle_labels=shuffle_labels, device=device,
-        precision=precision, resume=resume, overwrite=overwrite, quiet=quiet,
+        precision=precision, keep_ids=keep_ids, resume=resume, overwrite=overwrite, quiet=quiet,
     )  # fmt: skip
     result = run_crossval(request, parallel, ray_address, workers, keep_models)
     if not quiet:

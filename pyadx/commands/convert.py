@@ -1,9 +1,9 @@
 """``pyadx convert``: a published Lasagne checkpoint in, a safetensors checkpoint out."""
 
-import hashlib
 from pathlib import Path
 
 from pyadx import models
+from pyadx.commands.manifest import file_sha256
 from pyadx.commands.training import parse_shape
 from pyadx.files import check_output_file
 from pyadx.models.card import Preprocessing
@@ -33,7 +33,10 @@ def run_convert(
     names = tuple(part.strip() for part in classes.split(","))
     preprocessing = Preprocessing("max", spacing)
     model = read_lasagne(source, architecture, parse_shape(shape), names, preprocessing, flip_filters)
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()
-    provenance = {"converted_from": source.name, "sha256": digest, "flip_filters": flip_filters}
+    provenance = {
+        "converted_from": source.name,
+        "file_sha256": file_sha256(source),
+        "flip_filters": flip_filters,
+    }
     models.save(model, out, trained=True, provenance=provenance)
     return models.fingerprint(model)

@@ -7,6 +7,7 @@ from typing import Any
 from pyadx.commands.train import EpochMeter
 from pyadx.commands.training import Setup, TrainingRequest, set_up
 from pyadx.data.inputs import PreparedScans
+from pyadx.files import together
 from pyadx.inference.progress import progress_bar
 from pyadx.report.panels import check_figures_possible
 from pyadx.report.roc import save_roc
@@ -14,6 +15,7 @@ from pyadx.training.crossval import Summary, finished, run_rounds, summarise, wr
 from pyadx.training.loop import Epoch
 from pyadx.training.protocols import Protocol
 from pyadx.training.ray_rounds import run_rounds_on_ray
+from pyadx.training.ray_session import check_ray
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,11 @@ def run_crossval(
         raise ValueError(f"--parallel must be none or ray, got {parallel!r}")
     if parallel == "none" and (ray_address is not None or workers is not None):
         raise ValueError("--ray-address and --workers belong to --parallel ray")
+    if parallel == "ray":
+        check_ray("--parallel ray")
     check_figures_possible()
     setup = set_up(request)
-    done = finished(setup.folder, setup.plan)
+    done = [] if request.overwrite else finished(setup.folder, setup.plan)
     if len(done) < len(setup.plan.rounds):
         scans = setup.read()
         with ExitStack() as stack:
@@ -69,8 +73,9 @@ def run_crossval(
                 _run_here(stack, setup, scans, keep_models, request.progress)
     results = finished(setup.folder, setup.plan)
     title = _title(setup, request)
-    write_tables(setup.folder, results, title)
-    save_roc(setup.folder / "roc.png", results, title)
+    with together():
+        write_tables(setup.folder, results, title)
+        save_roc(setup.folder / "roc.png", results, title)
     return CrossvalResult(summarise(results), results, title, setup.recipe.protocol)
 
 

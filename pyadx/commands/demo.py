@@ -17,6 +17,12 @@ from pyadx.report.panels import check_figures_possible, save_panels
 # The networks were trained on people of the cohort with seed 0.
 _SEED = 2
 _PLANTED = "planted"
+_JOBS = {
+    "Grad-CAM, conv2b": ("gradcam:layer=conv2b,align=receptive_field", "vggnet"),
+    "CAM": ("cam:align=receptive_field", "resnet-shallow-gap"),
+    "occlusion, 7 voxels": ("occlusion:window=7,stride=3", "vggnet"),
+    "SA-3DUCM": ("sa3ducm", "vggnet"),
+}
 
 
 @dataclass(frozen=True)
@@ -33,35 +39,31 @@ class DemoResult:
 def run_demo(folder: Path, device: str = "auto", progress: bool = True) -> DemoResult:
     """Explain a synthetic patient with networks that never saw it: Grad-CAM, CAM, occlusion, SA-3DUCM.
 
-    Writes ``scan.nii.gz``, ``planted.nii.gz`` (where the disease is), four heatmaps with sidecars,
+    Writes ``planted.nii.gz`` (where the disease is), ``scan.nii.gz``, four heatmaps with sidecars,
     the label volumes of the hierarchy, ``hierarchy.png`` and ``demo.png`` into ``folder``, replacing
-    files of these names.
+    those of an earlier demo.
 
     Raises
     ------
     ValueError
-        If nilearn or Matplotlib is missing or the folder cannot be written to.
+        If nilearn or Matplotlib is missing, the folder cannot be written to, or it holds a file of one of
+        these names and no earlier demo.
     """
     check_figures_possible()
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder}: is a file, expected a folder for the results")
+    _refuse_files_of_others(folder)
     patient = _patient()
     scan = make_scan(patient, cohort_grid())
     assert scan.planted is not None
     folder.mkdir(parents=True, exist_ok=True)
     scan_file = folder / "scan.nii.gz"
     check_writable_folder(scan_file)
-    save_synthetic(scan_file, scan.t1)
+    # First what later calls know an earlier demo by.
     save_synthetic(folder / f"{_PLANTED}.nii.gz", scan.planted)
-
-    jobs = {
-        "Grad-CAM, conv2b": ("gradcam:layer=conv2b,align=receptive_field", "vggnet"),
-        "CAM": ("cam:align=receptive_field", "resnet-shallow-gap"),
-        "occlusion, 7 voxels": ("occlusion:window=7,stride=3", "vggnet"),
-        "SA-3DUCM": ("sa3ducm", "vggnet"),
-    }
+    save_synthetic(scan_file, scan.t1)
     explanations = {}
-    for name, (method, architecture) in jobs.items():
+    for name, (method, architecture) in _JOBS.items():
         request = ExplainRequest(
             scan=scan_file,
             model=demonstration_checkpoint(architecture),
@@ -83,6 +85,15 @@ def run_demo(folder: Path, device: str = "auto", progress: bool = True) -> DemoR
     figure = folder / "demo.png"
     _draw(figure, scan, explanations)
     return DemoResult(folder, figure, hierarchy, patient, explanations)
+
+
+def _refuse_files_of_others(folder: Path) -> None:
+    if (folder / f"{_PLANTED}.nii.gz").exists():
+        return
+    methods = [f"{method}{suffix}" for method, *_ in _JOBS.values() for suffix in (".nii.gz", ".json")]
+    for name in ("scan.nii.gz", *methods, "labels.nii.gz", "labels.json", "hierarchy.png", "demo.png"):
+        if (folder / name).exists():
+            raise ValueError(f"{folder / name}: exists already and is of no demo; choose another folder")
 
 
 def _patient() -> Person:

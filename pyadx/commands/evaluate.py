@@ -11,6 +11,7 @@ from pyadx import models
 from pyadx.commands.devices import pick_device
 from pyadx.commands.faithful import Faithful, faithfulness_of, write_faithfulness
 from pyadx.commands.heatmaps import HeatmapJob, heatmap_of, make_job
+from pyadx.commands.leakage import leakage
 from pyadx.commands.runs import reading_of, run_of, warn_of_other_reading
 from pyadx.commands.train import checkpoint_file
 from pyadx.commands.training import run_facts
@@ -23,7 +24,7 @@ from pyadx.data.regions import find_labels, read_labels, regions_on_scan
 from pyadx.data.scans import Scan, read_scan, read_volume
 from pyadx.evaluation.costs import Cost, costs, write_costs
 from pyadx.evaluation.scoreboard import Scoreboard, scoreboard_markdown, write_scores
-from pyadx.files import check_writable_folder, replacing
+from pyadx.files import check_writable_folder, replacing, together
 from pyadx.inference.progress import progress_bar
 from pyadx.inference.score import class_index
 from pyadx.report.comparison import save_comparison
@@ -159,34 +160,33 @@ def evaluate_jobs(
                 sidecars.append((job.name, facts))
                 if words := flat_words(heat, "heatmap"):
                     warnings.append(f"{job.name} of {name}: {words}")
-                if facts["scan"]["seen_in_training"]:
-                    warnings.append(
-                        f"{name} was among the scans that {facts['model']['file']} was trained on"
-                    )
+                warnings += leakage(job.model, name, facts)
                 if faithfulness:
                     faithful.append(faithfulness_of(job, name, subject.scan, heat, target, device))
                 if subject is subjects[0]:
                     first[job.name], about[job.name], files[job.name] = heat, facts, path
                 advance(1)
-    if faithful:
-        write_faithfulness(out / "faithfulness.csv", faithful)
-    _draw_first(out, subjects[0], first, about)
     spent = costs(sidecars)
-    write_costs(out / "costs.csv", spent)
+    with together():
+        if faithful:
+            write_faithfulness(out / "faithfulness.csv", faithful)
+        _draw_first(out, subjects[0], first, about)
+        write_costs(out / "costs.csv", spent)
     return Evaluation(board, "", sorted(set(warnings)), spent, files)
 
 
 def write_evaluation(board: Scoreboard, out: Path, title: str) -> str:
     """Write tables and curves; return the Markdown."""
     curves = board.curves()
-    write_scores(out / "localization.csv", board.rows)
     text = f"# {title}\n\n" + scoreboard_markdown(board, curves)
-    with replacing(out / "localization.md") as (partial,):
-        partial.write_text(text, encoding="utf-8")
     shared = [region for region in board.regions if all(region in own for own in curves.values())]
     drawn = {method: {region: own[region] for region in shared} for method, own in curves.items()}
-    for kind in ("png", "pdf"):
-        save_precision_recall(out / f"precision-recall.{kind}", drawn, title)
+    with together():
+        write_scores(out / "localization.csv", board.rows)
+        with replacing(out / "localization.md") as (partial,):
+            partial.write_text(text, encoding="utf-8")
+        for kind in ("png", "pdf"):
+            save_precision_recall(out / f"precision-recall.{kind}", drawn, title)
     return text
 
 

@@ -16,15 +16,19 @@ from pyadx.data.heatmaps import check_heatmap_path, scores_path, write_heatmap
 from pyadx.data.inputs import prepared_volume, voxel_hash
 from pyadx.data.scans import Scan, read_scan
 from pyadx.explainers import Explainer, Explanation, parse_method
-from pyadx.files import check_output_file
+from pyadx.files import check_output_file, together
 from pyadx.inference.score import class_index, probabilities
 from pyadx.models.card import ModelCard
+from pyadx.models.training_scans import seen_in_training
 from pyadx.report.panels import check_figures_possible, save_panels
 
 
 @dataclass(frozen=True)
 class ExplainRequest:
-    """Everything that decides a heatmap; ``method`` is spelled as `pyadx.explainer` reads it."""
+    """Everything that decides a heatmap; ``method`` is spelled as `pyadx.explainer` reads it.
+
+    ``subject`` says whose scan it is, for the check whether the network was trained on another one.
+    """
 
     scan: Path
     model: Path
@@ -38,6 +42,7 @@ class ExplainRequest:
     resume: bool = False
     progress: bool = True
     orientation: str = "auto"
+    subject: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,9 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
     read_seconds = time.perf_counter() - started
 
     started = time.perf_counter()
-    storing = {} if store is None else {"store": store, "resume": request.resume}
+    storing = {}
+    if store is not None:
+        storing = {"store": store, "resume": request.resume, "overwrite": request.overwrite}
     found = explain.run(volume, target, **storing)
     heatmap = found.heatmap[0].cpu().numpy()
     explain_seconds = time.perf_counter() - started
@@ -99,19 +106,17 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
     }
     if (words := flat_words(heatmap, "heatmap")) is not None:
         sidecar["flat"] = words
-    if request.figure is not None:
-        row = f"{found.method}, {card.class_names[target]}"
-        spacing = _spacing(fitted)
-        save_panels(
-            request.figure, fitted.data, {row: heatmap}, scan.path.name, spacing, facts={row: sidecar}
-        )
-    write_heatmap(out, on_scan, scan, sidecar)
+    with together():
+        if request.figure is not None:
+            row = f"{found.method}, {card.class_names[target]}"
+            spacing = _spacing(fitted)
+            save_panels(
+                request.figure, fitted.data, {row: heatmap}, scan.path.name, spacing, facts={row: sidecar}
+            )
+        write_heatmap(out, on_scan, scan, sidecar)
     if store is not None:
-        store.unlink()
-    doubts = _warnings(fitted, card, sidecar["scan"]["seen_in_training"])
-    if "flat" in sidecar:
-        doubts.append(f"the heatmap is flat: {sidecar['flat']}; try another score or --target")
-    return ExplainedScan(on_scan, sidecar, doubts)
+        store.unlink(missing_ok=True)
+    return ExplainedScan(on_scan, sidecar, _warnings(fitted, card, sidecar))
 
 
 def _score_store(request: ExplainRequest, explain: Explainer, out: Path) -> Path | None:
@@ -123,9 +128,7 @@ def _score_store(request: ExplainRequest, explain: Explainer, out: Path) -> Path
             )
         return None
     store = scores_path(out)
-    if request.overwrite and not request.resume:
-        store.unlink(missing_ok=True)
-    if store.exists() and not request.resume:
+    if store.exists() and not (request.resume or request.overwrite):
         raise ValueError(
             f"{store}: holds the beginning of an earlier run; use --resume to go on with it, or "
             "--overwrite to start again"
@@ -153,18 +156,20 @@ def _method_facts(explain: Explainer, found: Explanation) -> dict[str, Any]:
 def _provenance(request: ExplainRequest, net: Network, fitted: FittedScan) -> dict[str, Any]:
     """Say which model and scan a heatmap is of, and how the scan was brought to the model."""
     own, card = voxel_hash(fitted.scan), net.card
+    seen = seen_in_training(card, own, request.subject)
     return {
         "model": {
             "file": request.model.name,
             "architecture": card.architecture,
-            "sha256": net.sha256,
+            "weights_sha256": net.sha256,
             "trained": card.trained,
         },
         "scan": {
             "file": request.scan.name,
             "shape": list(fitted.scan.data.shape),
-            "sha256": own,
-            "seen_in_training": seen_in_training(own, card),
+            "voxels_sha256": own,
+            "seen_in_training": seen.image,
+            **({} if request.subject is None else {"subject_seen_in_training": seen.subject}),
             **orientation_facts(fitted.scan),
         },
         "grid": {
@@ -212,24 +217,24 @@ def _spacing(fitted: FittedScan) -> tuple[float, float, float]:
     return float(x), float(y), float(z)
 
 
-def seen_in_training(own: str, card: ModelCard) -> bool:
-    """Whether the checkpoint was trained on the image of this hash, whatever its file is called."""
-    seen = card.provenance.get("training_scans", ())
-    return any(isinstance(entry, dict) and entry.get("sha256") == own for entry in seen)
-
-
-def _warnings(fitted: FittedScan, card: ModelCard, seen: bool) -> list[str]:
+def _warnings(fitted: FittedScan, card: ModelCard, facts: dict[str, Any]) -> list[str]:
     found = []
     if fitted.kept < 0.99:
         found.append(
             f"only {fitted.kept:.0%} of the scan's intensity lies on the network's grid "
             f"({'x'.join(map(str, card.in_shape))} voxels); crop or register the scan first"
         )
-    if seen:
+    if facts["scan"]["seen_in_training"]:
         found.append(
             f"{fitted.scan.path.name} was among the scans that the network was trained on: "
             "its prediction says nothing about unseen scans"
         )
+    elif facts["scan"].get("subject_seen_in_training"):
+        found.append(
+            f"{fitted.scan.path.name}: the network was trained on another scan of a subject of this id"
+        )
     if not card.trained:
         found.append("the network is untrained: the heatmap shows the method, not a disease")
+    if "flat" in facts:
+        found.append(f"the heatmap is flat: {facts['flat']}; try another score or --target")
     return found

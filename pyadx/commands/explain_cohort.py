@@ -1,5 +1,6 @@
 """``pyadx explain-cohort``: a heatmap of every scan of a cohort, on as many machines as there are."""
 
+import errno
 import hashlib
 import json
 import os
@@ -10,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from pyadx.commands.devices import pick_device
-from pyadx.commands.heatmaps import HeatmapJob, heatmap_of
+from pyadx.commands.heatmaps import HeatmapJob, hash_in, heatmap_of
 from pyadx.commands.manifest import Entry, Manifest, file_sha256
 from pyadx.commands.memory import return_freed_memory
 from pyadx.commands.networks import network
@@ -22,6 +23,9 @@ from pyadx.data.derivatives import check_scans, start_derivatives
 from pyadx.inference.batching import is_out_of_memory
 from pyadx.inference.progress import progress_bar
 from pyadx.inference.score import class_index
+from pyadx.training.ray_session import in_a_line
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ def run_explain_cohort(request: ExplainCohortRequest) -> CohortResult:
         for task, result in run_tasks(explain_one, tasks(), request.workers):
             entry = result
             if not isinstance(entry, Entry):
-                reason = f"its worker was lost time and again ({result})"
+                reason = f"its worker was lost time and again ({in_a_line(result)})"
                 entry = replace(_entry(task), reason=reason)
             manifest.add(entry)
             if entry.status == "done":
@@ -127,10 +131,12 @@ def explain_one(task: Task) -> Entry:
         _, facts, path = heatmap_of(task.job, task.root, record, task.target, task.device, progress=False)
     except (ValueError, TypeError, MemoryError) as error:
         failure = str(error) or type(error).__name__
-    except RuntimeError as error:
-        failure = "out of memory" if is_out_of_memory(error) else f"{type(error).__name__}: {error}"
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            raise  # every other scan would fail, too
+        failure = "out of memory" if is_out_of_memory(error) else in_a_line(error)
     else:
-        if facts["model"]["sha256"] != task.network:
+        if hash_in(facts["model"], "weights_sha256") != task.network:
             raise ValueError(f"{task.job.model}: has changed since this run began; start it again")
     return_freed_memory()
     # Names of files only: folders above them may name people, projects or machines.
@@ -139,7 +145,7 @@ def explain_one(task: Task) -> Entry:
     if failure:
         return replace(_entry(task), reason=" ".join(failure.split()), seconds=seconds)
     file, digest = str(path.relative_to(task.root)), file_sha256(path)
-    return replace(_entry(task), status="done", seconds=seconds, file=file, sha256=digest)
+    return replace(_entry(task), status="done", seconds=seconds, file=file, file_sha256=digest)
 
 
 def _entry(task: Task) -> Entry:

@@ -109,6 +109,7 @@ def heatmap_of(
             overwrite=True,
             resume=begun,
             progress=progress,
+            subject=record.subject,
         )
     )
     return explanation.heatmap, explanation.sidecar, out
@@ -122,9 +123,14 @@ def _kept(job: HeatmapJob, out: Path, scan: Path, target: str) -> tuple[np.ndarr
         same = (
             facts["spelling"] == job.spec.canonical
             and target in facts["target"].values()
-            and facts["model"]["sha256"] == network(job.model).sha256
-            and facts["scan"]["sha256"] == voxel_hash(read_scan(scan))
+            and hash_in(facts["model"], "weights_sha256") == network(job.model).sha256
+            and hash_in(facts["scan"], "voxels_sha256") == voxel_hash(read_scan(scan))
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return (heat.data, facts) if same else None
+
+
+def hash_in(facts: dict[str, Any], name: str) -> str:
+    """Return a hash from a sidecar; older sidecars do not say what was hashed."""
+    return facts[name] if name in facts else facts["sha256"]

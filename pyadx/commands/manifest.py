@@ -29,8 +29,8 @@ class Entry:
         Reading, explaining and writing.
     file : str
         The heatmap, relative to the manifest's folder.
-    sha256 : str
-        Of that file.
+    file_sha256 : str
+        Of that file, as ``sha256sum`` gives it.
     entities : str
         What tells the scan from others of its subject, such as ``ses-M00_run-2``.
     label : str
@@ -44,7 +44,7 @@ class Entry:
     reason: str = ""
     seconds: float = 0.0
     file: str = ""
-    sha256: str = ""
+    file_sha256: str = ""
     entities: str = ""
     label: str = ""
 
@@ -69,7 +69,10 @@ class Manifest:
         text = path.read_bytes() if path.is_file() else b""
         for line in text.split(b"\n"):
             try:
-                entry = Entry(**json.loads(line))
+                facts = json.loads(line)
+                if "sha256" in facts:  # of an older version
+                    facts["file_sha256"] = facts.pop("sha256")
+                entry = Entry(**facts)
             except (ValueError, TypeError):
                 continue
             self.entries[entry.key] = entry
@@ -91,7 +94,7 @@ class Manifest:
         if entry is None or entry.status != "done" or entry.scan != scan.path.name:
             return False
         try:
-            return file_sha256(self.path.parent / entry.file) == entry.sha256
+            return file_sha256(self.path.parent / entry.file) == entry.file_sha256
         except OSError:
             return False
 

@@ -16,7 +16,7 @@ from pyadx.commands.explain import orientation_facts
 from pyadx.data.flatness import refuse_flat
 from pyadx.data.heatmaps import check_heatmap_path, image_on_scan, sidecar_path
 from pyadx.data.scans import Scan, read_scan, read_volume
-from pyadx.files import check_output_file, replacing
+from pyadx.files import check_output_file, replacing, together
 from pyadx.report.hierarchies import save_hierarchy_panels
 from pyadx.report.panels import check_figures_possible
 from pyadx.segmentation import Hierarchy, ucm
@@ -91,13 +91,14 @@ def run_segment(request: SegmentRequest) -> tuple[Hierarchy, dict[str, Any]]:
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "note": "Research software, not a medical device.",
     }
-    if request.figure is not None:
-        _draw(request.figure, scan, hierarchy)
-    if request.hierarchy is not None:
-        hierarchy.save(request.hierarchy)
-    with replacing(sidecar_path(out)) as (partial,):
-        partial.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    with together():
+        if request.figure is not None:
+            _draw(request.figure, scan, hierarchy)
+        if request.hierarchy is not None:
+            hierarchy.save(request.hierarchy)
         _save_labels(out, hierarchy, scan)
+        with replacing(sidecar_path(out)) as (partial,):
+            partial.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return hierarchy, facts
 
 

@@ -9,7 +9,7 @@ from multiprocessing import get_context
 from typing import Any
 
 from pyadx.segmentation.threads import thread_count
-from pyadx.training.ray_session import check_ray, ray_session
+from pyadx.training.ray_session import check_ray, is_of_ray, ray_results, ray_session
 
 ENGINES = ("local", "ray")
 _TRIES = 3  # of a task whose worker was lost
@@ -147,25 +147,13 @@ def _start(threads: int) -> None:
 def _on_ray(
     work: Callable[[Any], Any], items: Iterator[Any], workers: Workers
 ) -> Iterator[tuple[Any, Any | BaseException]]:
-    from ray.exceptions import RayTaskError, WorkerCrashedError
-
     def remote(item: Any) -> Any:
         _start(workers.threads)
         return work(item)
 
     with ray_session(workers.address, workers.count * workers.threads) as ray:
-        task = ray.remote(num_cpus=workers.threads, num_gpus=workers.gpus, max_retries=_TRIES - 1)(remote)
-        open_: dict[Any, Any] = {}
-        while True:
-            for item in islice(items, _IN_FLIGHT * workers.count - len(open_)):
-                open_[task.remote(item)] = item
-            if not open_:
-                return
-            (done, *_), _ = ray.wait(list(open_), num_returns=1)
-            item = open_.pop(done)
-            try:
-                yield item, ray.get(done)
-            except RayTaskError as error:
-                raise error.as_instanceof_cause() from None
-            except WorkerCrashedError as error:
-                yield item, error
+        task = ray.remote(num_cpus=workers.threads, num_gpus=workers.gpus, max_retries=0)(remote)
+        for item, result in ray_results(ray, task.remote, items, _IN_FLIGHT * workers.count, _TRIES):
+            if isinstance(result, Exception) and not is_of_ray(result):
+                raise result
+            yield item, result

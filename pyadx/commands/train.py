@@ -38,7 +38,7 @@ def run_train(
     if whole and round_name is not None:
         raise ValueError("--whole and --round exclude each other")
     setup = set_up(request)
-    if (done := read_result(setup.folder)) is not None:
+    if not request.overwrite and (done := read_result(setup.folder)) is not None:
         return done
     one = pick_round(setup, whole, round_name)
     scans = setup.read()

@@ -13,7 +13,7 @@ from pyadx.commands.devices import pick_device
 from pyadx.data.cohort import Cohort, CohortReading, SplitPlan, load_plan, plan_splits, read_cohort
 from pyadx.data.cohort.splits import PAPER_SET_ASIDE
 from pyadx.data.inputs import PreparedScans, prepare_scans
-from pyadx.files import holds_results, replacing
+from pyadx.files import holds_results, replacing, together
 from pyadx.inference.progress import progress_bar
 from pyadx.models.card import Intensity, ModelCard, Preprocessing
 from pyadx.training.protocols import Protocol, changed, paper_protocol, read_protocol
@@ -54,6 +54,7 @@ class TrainingRequest:
     devices: int = 1
     precision: str = "32-true"
     tensorboard: bool = False
+    keep_ids: bool = False
     resume: bool = False
     overwrite: bool = False
     progress: bool = True
@@ -80,14 +81,19 @@ class Setup:
 def set_up(request: TrainingRequest) -> Setup:
     """Check a request, read the cohort's tables, draw or read the splits, and make the run's folder.
 
+    A run that is to be overwritten stays until the scans, too, have been read.
+
     Raises
     ------
     ValueError
         If anything does not fit; nothing has been written then.
     """
-    holds_results(request.out, _NOTE, "run of pyadx")
-    recipe = Recipe(_card(request), _protocol(request), request.seed, request.shuffle_labels)
+    replaces = holds_results(request.out, _NOTE, "run of pyadx") and request.overwrite
+    recipe = Recipe(
+        _card(request), _protocol(request), request.seed, request.shuffle_labels, request.keep_ids
+    )
     hardware = _hardware(request)
+    hardware.check(request.tensorboard)
     names = recipe.card.class_names
     aside = parse_set_aside(request.set_aside, names)
     cohort = read_cohort(request.cohort, names, **asdict(request.reading))
@@ -95,20 +101,24 @@ def set_up(request: TrainingRequest) -> Setup:
         plan = load_plan(request.split_file, cohort.labels)
     else:
         plan = plan_splits(cohort.labels, request.splits, request.folds, request.seed, aside)
-    _make_folder(request, recipe, plan, cohort)
     # Whoever was set aside is never even read.
     used = cohort.only(name for one in plan.rounds for name in (*one.train, *one.test))
     cache = None if _fits_into_memory(used, recipe.card) else request.out / "cache"
+    if not replaces:
+        _make_folder(request, recipe, plan, cohort, cache)
 
     def read() -> PreparedScans:
         with progress_bar("reading", len(used.scans), request.progress) as advance:
-            return prepare_scans(
+            scans = prepare_scans(
                 used,
                 recipe.card,
                 cache=cache,
                 skip_unreadable=request.skip_unreadable,
                 advance=advance,
             )
+        if replaces:
+            _make_folder(request, recipe, plan, cohort, cache)
+        return scans
 
     return Setup(request.out, cohort, plan, recipe, hardware, read)
 
@@ -213,7 +223,9 @@ def _facts(request: TrainingRequest, recipe: Recipe, plan: SplitPlan) -> dict[st
     }
 
 
-def _make_folder(request: TrainingRequest, recipe: Recipe, plan: SplitPlan, cohort: Cohort) -> None:
+def _make_folder(
+    request: TrainingRequest, recipe: Recipe, plan: SplitPlan, cohort: Cohort, cache: Path | None
+) -> None:
     folder = request.out
     if not is_first_process():
         return
@@ -221,17 +233,21 @@ def _make_folder(request: TrainingRequest, recipe: Recipe, plan: SplitPlan, coho
     facts = json.loads(json.dumps(_facts(request, recipe, plan)))
     folder.mkdir(exist_ok=True)
     if any(folder.iterdir()):
-        _check_existing(request, note, facts, plan)
-    cohort.write_excluded(folder / "excluded.csv")
-    plan.save(folder / "splits.json")
-    with replacing(note) as (partial,):
-        partial.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        _check_existing(request, note, facts, plan, cache)
+    with together():
+        cohort.write_excluded(folder / "excluded.csv")
+        plan.save(folder / "splits.json")
+        with replacing(note) as (partial,):
+            partial.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
-def _check_existing(request: TrainingRequest, note: Path, facts: dict[str, Any], plan: SplitPlan) -> None:
+def _check_existing(
+    request: TrainingRequest, note: Path, facts: dict[str, Any], plan: SplitPlan, cache: Path | None
+) -> None:
     folder = request.out
     if request.overwrite:
-        for name in ("rounds", "cache", "tensorboard"):
+        # A cache that is used now holds the scans of this very request.
+        for name in ("rounds", "tensorboard", *(() if cache else ("cache",))):
             shutil.rmtree(folder / name, ignore_errors=True)
         for name in ("last.pt", "result.json", "model.safetensors", "log.csv"):
             (folder / name).unlink(missing_ok=True)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from pyadx.data.scans import Scan, read_scan
 from pyadx.files import replacing
 from pyadx.models.card import ModelCard
 
+_PAIRS = (".hdr", ".img")
 _LEAST_KEPT = 0.9  # of a scan's intensity on the grid; less is no scan of that grid
 
 
@@ -91,8 +93,8 @@ def prepare_scans(
     card : ModelCard
         Grid, voxel size and intensity scaling.
     cache : path, optional
-        Folder for a memory-mapped copy, which is used again for the same files and grid. Without it the
-        volumes stay in memory.
+        Folder for a memory-mapped copy, which is used again for the same files and grid, and refused
+        like the files themselves. Without it the volumes stay in memory.
     skip_unreadable : bool
         Leave out what cannot be read, and list it, instead of stopping.
     advance : callable
@@ -107,24 +109,30 @@ def prepare_scans(
     key = _cache_key(cohort, card)
     cache = None if cache is None else Path(cache)
     if cache is not None and (kept := _from_cache(cache, key, cohort)) is not None:
+        if not skip_unreadable:
+            _refuse_unreadable(kept.unreadable, len(cohort.scans))
         advance(len(cohort.scans))
         return kept
     shape = (len(cohort.scans), *card.in_shape)
     if cache is None:
         return _read_into(np.empty(shape, np.float32), cohort, card, skip_unreadable, advance)
     cache.mkdir(parents=True, exist_ok=True)
-    with replacing(cache / "volumes.npy") as (partial,):
-        memory = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float32, shape=shape)
-        made = _read_into(memory, cohort, card, skip_unreadable, advance)
-        memory.flush()
-    facts = {
-        "key": key,
-        "subjects": [scan.subject for scan in made.scans],
-        "hashes": made.hashes,
-        "unreadable": [(e.subject, e.scan_id, e.reason) for e in made.unreadable],
-    }
-    with replacing(cache / "volumes.json") as (partial,):
-        partial.write_text(json.dumps(facts), encoding="utf-8")
+    try:
+        with replacing(cache / "volumes.npy", cache / "volumes.json") as (partial, note):
+            memory = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float32, shape=shape)
+            made = _read_into(memory, cohort, card, skip_unreadable, advance)
+            memory.flush()
+            facts = {
+                "key": key,
+                "subjects": [scan.subject for scan in made.scans],
+                "hashes": made.hashes,
+                "unreadable": [(e.subject, e.scan_id, e.reason) for e in made.unreadable],
+            }
+            note.write_text(json.dumps(facts), encoding="utf-8")
+    except BaseException:
+        with suppress(OSError):  # other files are in it
+            cache.rmdir()
+        raise
     again = _from_cache(cache, key, cohort)
     assert again is not None
     return again
@@ -160,19 +168,25 @@ def _read_into(
         scans.append(record)
         hashes.append(voxel_hash(scan))
         advance(1)
-    if unreadable and not skip_unreadable:
-        reasons = "; ".join(e.reason.removeprefix("unreadable: ") for e in unreadable[:5])
-        more = f" and {len(unreadable) - 5} more" if len(unreadable) > 5 else ""
-        raise ValueError(
-            f"{len(unreadable)} of {len(cohort.scans)} scans cannot be read: {reasons}{more}; "
-            "mend them, or leave them out with --skip-unreadable"
-        )
+    if not skip_unreadable:
+        _refuse_unreadable(unreadable, len(cohort.scans))
     if len(sizes) > 1:
         (one, first), (two, second) = list(sizes.items())[:2]
         raise ValueError(f"voxel sizes differ: {first} has {one} mm, {second} {two} mm; give a spacing")
     _refuse_duplicates(scans, hashes)
     labels = _class_indices(cohort, scans)
     return PreparedScans(volumes[: len(scans)], tuple(scans), labels, tuple(hashes), tuple(unreadable))
+
+
+def _refuse_unreadable(unreadable: Sequence[Exclusion], count: int) -> None:
+    if not unreadable:
+        return
+    reasons = "; ".join(e.reason.removeprefix("unreadable: ") for e in unreadable[:5])
+    more = f" and {len(unreadable) - 5} more" if len(unreadable) > 5 else ""
+    raise ValueError(
+        f"{len(unreadable)} of {count} scans cannot be read: {reasons}{more}; "
+        "mend them, or leave them out with --skip-unreadable"
+    )
 
 
 def _class_indices(cohort: Cohort, scans: Sequence[ScanRecord]) -> np.ndarray:
@@ -194,9 +208,23 @@ def _refuse_duplicates(scans: Sequence[ScanRecord], hashes: Sequence[str]) -> No
 def _cache_key(cohort: Cohort, card: ModelCard) -> str:
     facts: list[Any] = [card.in_shape, card.preprocessing.spacing, card.preprocessing.intensity]
     for scan in cohort.scans:
-        status = os.stat(scan.path) if scan.path.exists() else None
-        facts.append((str(scan.path), scan.subject, status and (status.st_size, status.st_mtime_ns)))
+        facts.append((str(scan.path), scan.subject, [_version(path) for path in _files_of(scan.path)]))
     return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+def _files_of(scan: Path) -> list[Path]:
+    """Return the files that a scan is read from: header and voxels may have one each."""
+    if scan.suffix.lower() not in _PAIRS:
+        return [scan]
+    return [scan.with_suffix(suffix) for suffix in (*_PAIRS, *map(str.upper, _PAIRS))]
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def _from_cache(cache: Path, key: str, cohort: Cohort) -> PreparedScans | None:

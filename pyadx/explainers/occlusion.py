@@ -1,7 +1,10 @@
 """The paper's baseline: sensitivity to an occluding box around every voxel (section 3.3)."""
 
-from collections.abc import Sequence
+import time
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,12 +53,18 @@ class OcclusionReport:
         Distinct regions among them that change a voxel; the other windows cost nothing.
     scored : int
         Regions that were scored; fewer than ``regions`` if the map is approximate.
+    seconds : float
+        What it took: tracing, caching, scoring and painting.
+    budget_s : float, optional
+        What it was allowed to take.
     """
 
     engine: str
     windows: int
     regions: int
     scored: int
+    seconds: float = 0.0
+    budget_s: float | None = None
 
     @property
     def approximate(self) -> bool:
@@ -76,6 +85,7 @@ class OcclusionReport:
         """Return counts, the engine, and what is approximate."""
         facts: dict[str, Any] = {**asdict(self), "approximate": self.approximate}
         if self.approximate:
+            facts["share_of_regions_scored"] = round(self.scored / self.regions, 6)
             facts["approximation"] = self.summary()
         return facts
 
@@ -136,7 +146,9 @@ class Occlusion(Explainer):
         Bytes that the incremental engine's cache and batches may take.
     budget_s : float, optional
         Seconds per scan for an approximate map: coarse windows first, finer ones where the map moves
-        most (`pyadx.explainers.coarse_to_fine`). The report says how many windows were scored.
+        most (`pyadx.explainers.coarse_to_fine`). Tracing, caching and the first forward count; if these
+        and 27 windows of a coarse grid take longer, a warning says so. The report says how many windows
+        were scored and how long it took.
     keep_trace : bool
         Trace the model at the first call only. Set it for many calls with a model that does not change in
         between; weights, hooks or code that changed later would not be seen.
@@ -200,6 +212,7 @@ class Occlusion(Explainer):
         *,
         store: str | Path | None = None,
         resume: bool = False,
+        overwrite: bool = False,
     ) -> Explanation:
         """Explain one scan or a batch of scans.
 
@@ -215,7 +228,10 @@ class Occlusion(Explainer):
             A file that finished scores of a single scan go into. After a crash it lets the same call,
             with ``resume``, go on where it was and give the same bytes. Delete it once the map is safe.
         resume : bool
-            Whether to go on with an existing ``store``; without it an existing one is an error.
+            Whether to go on with an existing ``store``.
+        overwrite : bool
+            Without ``resume``: whether to replace an existing ``store``, as soon as the first scores are
+            on the disk. With neither an existing one is an error.
 
         Returns
         -------
@@ -235,16 +251,23 @@ class Occlusion(Explainer):
             self._tracer = KeptTrace()
         path = None if store is None else Path(store)
         watch = self._run.watch()
+        open_store = partial(ScoreStore, resume=resume, overwrite=overwrite)
         made = [
-            self._one(scan, own, watch, path, resume) for scan, own in zip(volume, targets, strict=True)
+            self._one(scan, own, watch, path, open_store) for scan, own in zip(volume, targets, strict=True)
         ]
         watch.warn()
         heats, outputs, indices, reports = zip(*made, strict=True)
         return self._explanation(torch.stack(heats), torch.cat(outputs), torch.tensor(indices), reports)
 
     def _one(
-        self, scan: Tensor, target: Target, watch: OutputWatch, store: Path | None, resume: bool
+        self,
+        scan: Tensor,
+        target: Target,
+        watch: OutputWatch,
+        store: Path | None,
+        open_store: Callable[..., ScoreStore],
     ) -> tuple[Tensor, Tensor, int, OcclusionReport]:
+        started = time.monotonic()
         watch.next_scans()
         grid = WindowGrid(tuple(scan.shape[1:]), self.window, self.stride)
         boxes = grid.boxes()
@@ -268,12 +291,26 @@ class Occlusion(Explainer):
         engine = "incremental" if isinstance(scorer, IncrementalScorer) else "full"
         scored = len(regions.boxes)
         if self.budget_s is not None:
-            scores, scored = coarse_to_fine(scorer, grid, regions, self.budget_s)
+            scores, scored = coarse_to_fine(scorer, grid, regions, self.budget_s, started=started)
         elif store is None:
             scores = regions.spread(scorer.score_regions(regions))
         else:
             facts = {"engine": engine, "precision": self.precision, **run_facts(scorer, regions)}
-            with ScoreStore(store, facts, resume=resume) as kept:
+            with open_store(store, facts) as kept:
                 scores = regions.spread(scorer.score_regions(regions, kept))
-        report = OcclusionReport(engine, len(boxes), len(regions.boxes), scored)
-        return grid.paint(scores).to(scan.device), scorer.outputs, scorer.target, report
+        heat = grid.paint(scores).to(scan.device)
+        seconds = time.monotonic() - started
+        report = OcclusionReport(
+            engine, len(boxes), len(regions.boxes), scored, round(seconds, 4), self.budget_s
+        )
+        if self.budget_s is not None and seconds > self.budget_s:
+            warnings.warn(over_budget(report), stacklevel=3)
+        return heat, scorer.outputs, scorer.target, report
+
+
+def over_budget(report: OcclusionReport) -> str:
+    """Say by how much a budget was missed, for a warning."""
+    return (
+        f"the budget of {report.budget_s:g} s was too short: preparing the network and scoring "
+        f"{report.scored:,} of {report.regions:,} regions took {report.seconds:.1f} s"
+    )

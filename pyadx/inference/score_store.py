@@ -3,8 +3,10 @@
 Layout: one line of JSON that says what is being scored, then records of one chunk each: the count of
 scores (int32), their CRC-32 (uint32), and the scores (float64), little-endian. Every record is flushed
 to the disk before the next chunk is scored; a record that was cut off is dropped when the file is opened.
+A new file has a temporary name until its first chunk is on the disk; only then does it replace an old one.
 """
 
+import fcntl
 import json
 import os
 import zlib
@@ -16,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyadx.files import check_writable_folder
+from pyadx.files import check_writable_folder, temporary_name
 
 _MOST_HEADER = 1 << 16
 _HEAD = np.dtype([("count", "<i4"), ("crc", "<u4")])
@@ -34,7 +36,10 @@ class ScoreStore:
         What decides the scores, as JSON: model, scan, regions, versions. A file that was written for
         other facts is refused.
     resume : bool
-        Whether to go on with an existing file; otherwise it must not exist.
+        Whether to go on with an existing file.
+    overwrite : bool
+        Without ``resume``: whether to start again although there is a file, which stays until the first
+        new chunk is on the disk. With neither it must not exist.
 
     Attributes
     ----------
@@ -44,28 +49,37 @@ class ScoreStore:
     Raises
     ------
     ValueError
-        If the file exists and ``resume`` is false, was written for other facts, or is no such file.
+        If the file exists and both ``resume`` and ``overwrite`` are false, was written for other facts, is
+        no such file, or another process is writing it.
     """
 
-    def __init__(self, path: Path, facts: dict[str, Any], *, resume: bool) -> None:
+    def __init__(self, path: Path, facts: dict[str, Any], *, resume: bool, overwrite: bool = False) -> None:
         check_writable_folder(path)
         self.path = path
         self._found: list[Tensor] = []
         header = (json.dumps({"pyadx scores": 1, **facts}, sort_keys=True) + "\n").encode()
         if len(header) > _MOST_HEADER:
             raise ValueError("the facts of a score store are too long")
-        if path.exists() and not resume:
+        if path.exists() and not (resume or overwrite):
             raise ValueError(
                 f"{path}: holds the beginning of an earlier run; use --resume to go on with it, or "
                 "delete it to start again"
             )
-        if path.exists() and path.stat().st_size > 0:
-            length = self._read(header)
+        self._temporary: Path | None = None
+        if resume and path.exists() and path.stat().st_size > 0:
             self._file: BinaryIO = path.open("r+b")
+            self._lock()
+            try:
+                length = self._read(header)
+            except ValueError:
+                self._file.close()
+                raise
             self._file.truncate(length)
             self._file.seek(length)
         else:
-            self._file = path.open("wb")
+            self._temporary = temporary_name(path)
+            self._file = self._temporary.open("wb")
+            self._lock()
             self._write(header)
 
     @property
@@ -82,6 +96,9 @@ class ScoreStore:
         values = scores.detach().double().cpu().numpy().astype(_SCORE)
         data = values.tobytes()
         self._write(np.array((len(values), zlib.crc32(data)), _HEAD).tobytes() + data)
+        if self._temporary is not None:
+            os.replace(self._temporary, self.path)
+            self._temporary = None
         self._found.append(torch.from_numpy(values.astype(np.float64)))
 
     def __enter__(self) -> "ScoreStore":
@@ -91,8 +108,22 @@ class ScoreStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
-        if not self.chunks:
+        if self._temporary is not None:
+            self._temporary.unlink(missing_ok=True)
+        elif not self.chunks:
             self.path.unlink(missing_ok=True)  # nothing worth going on with
+
+    def _lock(self) -> None:
+        """Refuse a file that a living process, on any host that locks reach, has open."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise ValueError(
+                f"{self.path}: another process is writing it; wait for it or stop it"
+            ) from None
+        except OSError:
+            pass  # a file system without locks
 
     def _write(self, data: bytes) -> None:
         self._file.write(data)

@@ -7,7 +7,9 @@ memory is taken, and pickled checkpoints are read with ``weights_only=True`` onl
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+import pickle
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,16 +48,25 @@ def save(
     ValueError
         If the model carries no card or the name does not end in ``.safetensors``.
     """
-    from safetensors.torch import save_file
-
-    target = Path(path)
-    if target.suffix != ".safetensors":
-        raise ValueError(f"a checkpoint is written as .safetensors, got {target.name!r}")
+    target = _safetensors_name(path)
     card = getattr(model, "card", None)
     if not isinstance(card, ModelCard):
         raise ValueError("only networks built or loaded by pyadx.models can be saved")
-    metadata = {_CARD_KEY: json.dumps(replace(card, **card_changes).to_dict())}
     state = {name: _stored(tensor, dtype) for name, tensor in model.state_dict().items()}
+    _write(target, state, replace(card, **card_changes))
+
+
+def _safetensors_name(path: str | os.PathLike[str]) -> Path:
+    target = Path(path)
+    if target.suffix != ".safetensors":
+        raise ValueError(f"a checkpoint is written as .safetensors, got {target.name!r}")
+    return target
+
+
+def _write(target: Path, state: dict[str, Tensor], card: ModelCard) -> None:
+    from safetensors.torch import save_file
+
+    metadata = {_CARD_KEY: json.dumps(card.to_dict())}
     with replacing(target) as (partial,):
         save_file(state, partial, metadata=metadata)
 
@@ -81,23 +92,38 @@ def load(path: str | os.PathLike[str]) -> nn.Module:
         If the file is missing, damaged, not a checkpoint of this package, or does not fit the
         architecture that it names. One line, beginning with the file.
     """
-    source = Path(path)
-    if not source.is_file():
-        raise ValueError(f"{source}: no such checkpoint file")
-    if source.suffix == ".safetensors":
-        card, model, state = _read_safetensors(source)
-    elif source.suffix in _PICKLES:
-        card, model, state = _read_pickle(source)
-    else:
-        raise ValueError(
-            f"{source}: a checkpoint ends in .safetensors (or {', '.join(_PICKLES)}), "
-            f"not {source.suffix or 'without a suffix'}"
-        )
+    card, model, state = _read(Path(path))
     widened = {name: t.float() if t.dtype in _HALVES else t for name, t in state.items()}
     model.load_state_dict(widened, assign=True)
     for parameter in model.parameters():
         parameter.requires_grad_(True)
     return attach_card(model, card).eval()
+
+
+def copy_with_card(
+    source: str | os.PathLike[str], target: str | os.PathLike[str], change: Callable[[ModelCard], ModelCard]
+) -> ModelCard:
+    """Write a checkpoint's weights, as they are stored, with another card; return that.
+
+    Parameters
+    ----------
+    source : path
+        What `load` reads.
+    target : path
+        File to write, ending in ``.safetensors``; may be the source.
+    change : callable
+        Given the card.
+
+    Raises
+    ------
+    ValueError
+        As `load` and `save`.
+    """
+    target = _safetensors_name(target)
+    card, _, state = _read(Path(source))
+    changed = change(card)
+    _write(target, {name: tensor.contiguous() for name, tensor in state.items()}, changed)
+    return changed
 
 
 def fingerprint(model: nn.Module) -> str:
@@ -142,6 +168,19 @@ def _fitting_model(source: Path, card: ModelCard, shapes: Mapping[str, tuple[int
     return model
 
 
+def _read(source: Path) -> Contents:
+    if not source.is_file():
+        raise ValueError(f"{source}: no such checkpoint file")
+    if source.suffix == ".safetensors":
+        return _read_safetensors(source)
+    if source.suffix in _PICKLES:
+        return _read_pickle(source)
+    raise ValueError(
+        f"{source}: a checkpoint ends in .safetensors (or {', '.join(_PICKLES)}), "
+        f"not {source.suffix or 'without a suffix'}"
+    )
+
+
 def _read_card(source: Path, data: object) -> ModelCard:
     try:
         return ModelCard.from_dict(data)
@@ -171,16 +210,45 @@ def _read_safetensors(source: Path) -> Contents:
         raise ValueError(f"{source}: damaged or not a safetensors file ({error})") from None
 
 
+def _advice(source: Path, names: Iterable[Any] | None, key: str) -> str:
+    """Say how to make a checkpoint of weights: code that can be run as it stands, on one line."""
+    known = None if names is None else _architecture_of(set(names))
+    target = str(source.with_suffix(".safetensors"))
+    return (
+        f"weights of a network of pyadx become a checkpoint by: from pyadx import models; import torch; "
+        f"m = models.build({known or 'vggnet'!r}, in_shape=(110, 110, 110), class_names=('NC', 'AD')); "
+        f"m.load_state_dict(torch.load({str(source)!r}){key}); models.save(m, {target!r}, trained=True) # "
+        "with your own grid and classes. Any other network is explained from Python: pyadx.GradCAM(model)"
+    )
+
+
+def _architecture_of(names: set[Any]) -> str | None:
+    for architecture, network in ARCHITECTURES.items():
+        with torch.device("meta"):
+            if set(network(in_shape=(110, 110, 110), num_classes=2).state_dict()) == names:
+                return architecture
+    return None
+
+
 def _read_pickle(source: Path) -> Contents:
     try:
         data = torch.load(source, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises many kinds for a damaged or unsafe file
+    except pickle.UnpicklingError as error:
+        # Torch's own words advise to read it without this safety.
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        what = f"it holds a {found[1]}, which could run code" if found else "it is no file of torch.save"
+        raise ValueError(
+            f"{source}: cannot be read as plain weights ({what}); save the model's state_dict(), then: "
+            + _advice(source, None, "")
+        ) from None
+    except Exception as error:  # torch.load raises many kinds for a damaged file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{source}: cannot be read as plain weights ({reason})") from None
     if not isinstance(data, dict) or not {"card", "state_dict"} <= set(data):
+        inner = isinstance(data, dict) and isinstance(data.get("state_dict"), dict)
+        names = data["state_dict"] if inner else data if isinstance(data, dict) else None
         raise ValueError(
-            f"{source}: expected a dictionary with 'card' and 'state_dict'; "
-            "build the network and use pyadx.models.save to make a checkpoint"
+            f"{source}: holds no model card; " + _advice(source, names, "['state_dict']" if inner else "")
         )
     state = data["state_dict"]
     if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):

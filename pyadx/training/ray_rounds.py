@@ -10,10 +10,10 @@ import torch
 from pyadx.data.cohort.splits import Round, SplitPlan
 from pyadx.data.inputs import PreparedScans
 from pyadx.training.crossval import finished, round_folder
-from pyadx.training.ray_session import check_ray, ray_session
+from pyadx.training.ray_session import check_ray, in_a_line, ray_results, ray_session
 from pyadx.training.rounds import Hardware, Recipe, read_result, run_round
 
-_RETRIES = 5
+_TRIES = 6  # of a round whose worker was lost
 
 
 def run_rounds_on_ray(
@@ -31,7 +31,7 @@ def run_rounds_on_ray(
     """Run the rounds that are not finished as tasks of Ray; return all results.
 
     A round whose worker is lost runs again and goes on after its last finished epoch, so ``folder`` must be
-    one that all workers see.
+    one that all workers see. A round that fails does not end the others.
 
     Parameters
     ----------
@@ -46,6 +46,8 @@ def run_rounds_on_ray(
     ------
     ValueError
         If Ray is not installed.
+    OSError
+        If rounds failed, once all others are finished.
     """
     folder = Path(folder)
     check_ray("--parallel ray")
@@ -54,23 +56,26 @@ def run_rounds_on_ray(
     threads = max(1, (os.cpu_count() or 1) // at_once)
     with ray_session(address, at_once) as ray:
         shared = ray.put(scans)
-        task = ray.remote(max_retries=_RETRIES, num_cpus=1, num_gpus=min(1, gpus))(_work)
-        open_ = [
-            task.remote(
-                round_folder(folder, one.name).resolve(),
-                one,
-                shared,
-                recipe,
-                hardware,
-                threads,
-                keep_models,
-            )
-            for one in plan.rounds
-            if read_result(round_folder(folder, one.name)) is None
-        ]
-        while open_:
-            done, open_ = ray.wait(open_, num_returns=1)
-            on_round(ray.get(done[0]))
+        task = ray.remote(max_retries=0, num_cpus=1, num_gpus=min(1, gpus))(_work)
+
+        def submit(one: Round) -> Any:
+            own = round_folder(folder, one.name).resolve()
+            return task.remote(own, one, shared, recipe, hardware, threads, keep_models)
+
+        todo = [one for one in plan.rounds if read_result(round_folder(folder, one.name)) is None]
+        failed: list[tuple[Round, BaseException]] = []
+        for one, result in ray_results(ray, submit, todo, len(todo), _TRIES):
+            if isinstance(result, BaseException):
+                failed.append((one, result))
+            else:
+                on_round(result)
+    if failed:
+        first, error = failed[0]
+        reason = f"{first.name} ({in_a_line(error)})"
+        raise OSError(
+            f"{len(failed)} of {len(plan.rounds)} rounds failed, such as {reason}; the others are "
+            "finished, and --resume goes on with these"
+        )
     return finished(folder, plan)
 
 

@@ -15,6 +15,7 @@ from pyadx.data.cohort.splits import Round
 from pyadx.data.inputs import PreparedScans
 from pyadx.files import replacing
 from pyadx.models.card import ModelCard
+from pyadx.models.training_scans import training_record
 from pyadx.training.loop import Epoch, train
 from pyadx.training.protocols import Protocol
 
@@ -33,12 +34,15 @@ class Recipe:
         Of weights, order and dropout.
     shuffle_labels : bool
         A control: the training labels are shuffled, so that nothing can be learned.
+    keep_ids : bool
+        Let checkpoints carry ids and plain hashes of the training scans, not only salted hashes.
     """
 
     card: ModelCard
     protocol: Protocol
     seed: int = 0
     shuffle_labels: bool = False
+    keep_ids: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,12 @@ class Hardware:
     devices: int = 1
     precision: str = "32-true"
 
+    def check(self, tensorboard: bool = False) -> None:
+        """Raise ``ValueError`` if `fabric` would, without launching anything."""
+        if tensorboard:
+            _tensorboard_logger()
+        self._fabric(())
+
     def fabric(self, loggers: Any = ()) -> Any:
         """Return a launched fabric.
 
@@ -57,6 +67,11 @@ class Hardware:
         ValueError
             If Lightning Fabric is not installed, or the hardware is not there.
         """
+        fabric = self._fabric(loggers)
+        fabric.launch()
+        return fabric
+
+    def _fabric(self, loggers: Any) -> Any:
         try:
             from lightning_fabric import Fabric
         except ImportError:
@@ -65,7 +80,7 @@ class Hardware:
             ) from None
         strategy = "ddp" if self.devices > 1 else "auto"
         try:
-            fabric = Fabric(
+            return Fabric(
                 accelerator=self.accelerator,
                 devices=self.devices,
                 precision=self.precision,  # type: ignore[arg-type]
@@ -74,8 +89,6 @@ class Hardware:
             )
         except (RuntimeError, ValueError) as error:
             raise ValueError(f"cannot train on {self.devices} x {self.accelerator}: {error}") from None
-        fabric.launch()
-        return fabric
 
 
 def result_file(folder: Path) -> Path:
@@ -116,7 +129,7 @@ def run_round(
     recipe, hardware : Recipe, Hardware
         What to train, and where.
     keep_model : bool
-        Write the checkpoint. It carries ids and hashes of every scan it was trained on.
+        Write the checkpoint. It carries salted hashes of the scans it was trained on.
     tensorboard : bool
         Also log for TensorBoard.
     on_batch, on_epoch : callable
@@ -202,10 +215,13 @@ def _save_model(
     one: Round,
     last: Epoch,
 ) -> None:
-    seen = [
-        {"subject": scans.scans[i].subject, "scan": scans.scans[i].scan_id, "sha256": scans.hashes[i]}
-        for i in train_on
-    ]
+    used = [scans.scans[i] for i in train_on]
+    seen = training_record(
+        [scan.subject for scan in used],
+        [scan.scan_id for scan in used],
+        [scans.hashes[i] for i in train_on],
+        keep_ids=recipe.keep_ids,
+    )
     provenance = {
         "protocol": asdict(recipe.protocol),
         "seed": recipe.seed,
@@ -213,7 +229,7 @@ def _save_model(
         "round": one.name,
         "epochs": last.epoch,
         "test": {"auc": last.auc, "accuracy": last.accuracy, "scans": len(one.test)},
-        "training_scans": seen,
+        **seen,
     }
     model.to("cpu")
     models.save(model, path, trained=True, provenance=provenance)
@@ -233,9 +249,13 @@ def _write_log(path: Path, epochs: list[Epoch]) -> None:
 
 
 def _loggers(folder: Path) -> list[Any]:
+    return [_tensorboard_logger()(os.fspath(folder), name="tensorboard", version="")]
+
+
+def _tensorboard_logger() -> Any:
     try:
         import tensorboard  # noqa: F401
         from lightning_fabric.loggers import TensorBoardLogger
     except ImportError:
         raise ValueError("--tensorboard needs: pip install 'pyadx[train]'") from None
-    return [TensorBoardLogger(os.fspath(folder), name="tensorboard", version="")]
+    return TensorBoardLogger

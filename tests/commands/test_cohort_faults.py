@@ -185,3 +185,50 @@ def test_ids_that_would_share_a_file_are_told_before_any_work(cohort):
     assert refused.returncode == 2
     assert "too long" in refused.stderr
     assert not Path("maps").exists()
+
+
+def test_whatever_a_scan_raises_is_noted_and_the_others_go_on(cohort, monkeypatch, run):
+    from pyadx.commands import explain_cohort
+
+    heatmap_of = explain_cohort.heatmap_of
+    errors = {
+        "s03": KeyError("no such\nkey"),
+        "s04": PermissionError(13, "Permission denied"),
+        "s05": IndexError(),
+    }
+
+    def sometimes(job, root, *what, **options):
+        subject = getattr(what[0], "subject", what[0])
+        if subject in errors:
+            raise errors[subject]
+        return heatmap_of(job, root, *what, **options)
+
+    monkeypatch.setattr(explain_cohort, "heatmap_of", sometimes)
+    code, _, err = run(*COMMAND[3:], "maps")
+    assert code == 1
+    assert "3 scans failed" in err
+    entries = [json.loads(line) for line in Path("maps/manifest.jsonl").read_text().splitlines()]
+    reasons = {e["subject"]: e["reason"] for e in entries if e["status"] == "failed"}
+    assert set(reasons) == set(errors)
+    assert reasons["s03"] == "KeyError: 'no such\\nkey'"
+    assert "Permission denied" in reasons["s04"]
+    assert reasons["s05"] == "IndexError"
+    assert len(files("maps")) == SCANS - 3
+
+
+def test_a_manifest_of_an_older_version_is_read(tmp_path):
+    from pyadx.commands.manifest import Manifest, file_sha256
+
+    (tmp_path / "heat.nii.gz").write_bytes(b"heat")
+    digest = file_sha256(tmp_path / "heat.nii.gz")
+    line = {
+        "subject": "s1",
+        "scan": "a",
+        "request": "r",
+        "status": "done",
+        "file": "heat.nii.gz",
+        "sha256": digest,
+    }
+    (tmp_path / "manifest.jsonl").write_text(json.dumps(line) + "\n")
+    (entry,) = Manifest(tmp_path / "manifest.jsonl").entries.values()
+    assert entry.file_sha256 == digest

@@ -40,7 +40,7 @@ def test_scan_in_heatmap_and_sidecar_out(method, here, run):
     facts = json.loads((here / "heat.json").read_text())
     assert facts["method"] == method
     assert facts["target"] == {"index": 1, "name": "AD"}
-    assert facts["model"]["sha256"] == models.fingerprint(models.load(f"{name}.safetensors"))
+    assert facts["model"]["weights_sha256"] == models.fingerprint(models.load(f"{name}.safetensors"))
     assert facts["model"]["trained"] is False
     assert facts["software"]["pyadx"] == pyadx.__version__
     assert facts["seconds"]["explain"] > 0

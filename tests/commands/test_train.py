@@ -41,9 +41,11 @@ def test_train_writes_a_checkpoint_and_explain_says_what_it_has_seen(cohort, run
     assert card.trained
     assert card.in_shape == (16, 16, 16)
     assert card.preprocessing.spacing == 2.4
-    trained = {entry["subject"] for entry in card.provenance["training_scans"]}
     plan = json.loads((folder / "splits.json").read_text())
-    assert trained == set(plan["rounds"][0]["train"])
+    trained = set(plan["rounds"][0]["train"])
+    assert len(card.provenance["training_scans"]) == len(trained)
+    whole = (folder / "model.safetensors").read_bytes()
+    assert not [name for name in (*trained, *plan["set_aside"]) if f'"{name}'.encode() in whole]
     assert len(plan["set_aside"]) == 2
     assert not trained & set(plan["set_aside"])
     assert list((folder / "tensorboard").glob("events*"))
@@ -60,12 +62,29 @@ def test_train_writes_a_checkpoint_and_explain_says_what_it_has_seen(cohort, run
 
 def test_whole_trains_on_everybody_but_those_set_aside(cohort, run):
     assert (
-        run("train", cohort, "-o", "run", *SMALL, "--folds", "2", "--epochs", "1", "--whole", "-q")[0] == 0
+        run(
+            "train",
+            cohort,
+            "-o",
+            "run",
+            *SMALL,
+            "--folds",
+            "2",
+            "--epochs",
+            "1",
+            "--whole",
+            "--keep-ids",
+            "-q",
+        )[0]
+        == 0
     )
     result = json.loads(Path("run/result.json").read_text())
     assert result["test"] == []
     card = models.load("run/model.safetensors").card
     assert len(card.provenance["training_scans"]) == 8
+    aside = json.loads(Path("run/splits.json").read_text())["set_aside"]
+    trained = {entry["subject"] for entry in card.provenance["training_scans"]}
+    assert trained == {f"s{number:02}" for number in range(10)} - set(aside)
 
 
 def test_crossval_writes_tables_and_a_roc_plot(cohort, run):

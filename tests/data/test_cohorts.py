@@ -1,5 +1,6 @@
 """What is selected from the layouts that people have, and why the rest is not."""
 
+import numpy as np
 import pytest
 from cohort_trees import adni_image, adni_row, different_brain, plain_cohort, save, write_table
 
@@ -175,6 +176,42 @@ def test_a_memory_mapped_cache_gives_the_same_and_notices_changes(tmp_path):
     changed = prepare_scans(cohort, card(), cache=tmp_path / "cache")
     assert changed.hashes[0] != memory.hashes[0]
     assert (changed.volumes[0] != memory.volumes[0]).any()
+
+
+def test_a_strict_run_after_a_lenient_one_refuses_as_it_would_without_a_cache(tmp_path):
+    table = plain_cohort(tmp_path, 3)
+    for number in (1, 4):
+        (tmp_path / f"scans/s{number:02}.nii.gz").write_bytes(b"no scan")
+    cohort, cache = read_cohort(table), tmp_path / "cache"
+    with pytest.raises(ValueError) as without:
+        prepare_scans(cohort, card())
+    with pytest.raises(ValueError, match="2 of 6 scans cannot be read"):
+        prepare_scans(cohort, card(), cache=cache)
+    assert not cache.exists()  # nothing that was not asked for
+    lenient = prepare_scans(cohort, card(), cache=cache, skip_unreadable=True)
+    assert len(lenient.scans) == 4
+    with pytest.raises(ValueError) as strict:
+        prepare_scans(cohort, card(), cache=cache)
+    assert str(strict.value) == str(without.value)
+    again = prepare_scans(cohort, card(), cache=cache, skip_unreadable=True)
+    assert again.unreadable == lenient.unreadable
+    save(tmp_path / "scans/s01.nii.gz", different_brain(41))
+    save(tmp_path / "scans/s04.nii.gz", different_brain(42))
+    assert len(prepare_scans(cohort, card(), cache=cache).scans) == 6  # mended
+
+
+def test_a_cache_notices_that_one_file_of_a_pair_changed(tmp_path):
+    table = plain_cohort(tmp_path, 2)
+    image = nib.load(tmp_path / "scans/s00.nii.gz")
+    pair = tmp_path / "scans/s00.hdr"
+    nib.save(nib.Nifti1Pair(image.get_fdata(dtype="f4"), image.affine), pair)
+    table.write_text(table.read_text().replace("s00.nii.gz", "s00.hdr"))
+    cohort = read_cohort(table)
+    first = prepare_scans(cohort, card(), cache=tmp_path / "cache")
+    voxels = pair.with_suffix(".img")
+    voxels.write_bytes((np.frombuffer(voxels.read_bytes(), "<f4") * 2).tobytes())  # the header stays
+    again = prepare_scans(cohort, card(), cache=tmp_path / "cache")
+    assert again.hashes[0] != first.hashes[0]
 
 
 def bad(change):

@@ -10,6 +10,7 @@ import numpy as np
 from pyadx import models, segmentation
 from pyadx.data.cohort.splits import plan_splits
 from pyadx.data.scans import SUFFIXES
+from pyadx.models.training_scans import training_record
 
 CORPUS = Path(__file__).resolve().parent / "corpus"
 
@@ -73,6 +74,15 @@ def main():
     # A checkpoint's header, with weights cut off: the header is what can lie.
     models.save(models.build("resnet-shallow-gap", (16, 16, 16), seed=0), scratch / "net.safetensors")
     put("checkpoint", "net.safetensors", (scratch / "net.safetensors").read_bytes()[:20_000])
+    # The record of the training scans, salted and as older versions wrote it.
+    for name, record in (
+        ("salted", training_record(["s1"], ["I1"], ["0" * 64])),
+        ("with-ids", {"training_scans": [{"subject": "s1", "scan": "I1", "sha256": "0" * 64}]}),
+    ):
+        small = models.build("resnet-shallow-gap", (16, 16, 16), seed=0)
+        path = scratch / f"{name}.safetensors"
+        models.save(small, path, trained=True, provenance=record)
+        put("checkpoint", path.name, path.read_bytes()[:20_000])
     file = io.BytesIO()
     np.savez_compressed(file, *(np.zeros((2, 1, 3, 3, 3), np.float32), np.zeros(2, np.float32)))
     put("lasagne", "two.npz", file.getvalue())

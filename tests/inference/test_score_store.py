@@ -73,3 +73,33 @@ def test_a_run_that_finished_nothing_leaves_no_file(tmp_path):
 def test_a_missing_folder_is_told(tmp_path):
     with pytest.raises(ValueError, match="no such folder"):
         ScoreStore(tmp_path / "no" / "s", FACTS, resume=False)
+
+
+def test_an_old_file_stays_until_the_first_new_chunk_is_on_the_disk(tmp_path):
+    path = tmp_path / "s"
+    before = written(path)
+    facts = {**FACTS, "target": 2}
+    with pytest.raises(KeyboardInterrupt), ScoreStore(path, facts, resume=False, overwrite=True):
+        raise KeyboardInterrupt
+    assert path.read_bytes() == before
+    with ScoreStore(path, facts, resume=False, overwrite=True) as store:
+        assert path.read_bytes() == before
+        store.append(torch.ones(3))
+        assert path.read_bytes() != before
+    assert [p.name for p in tmp_path.iterdir()] == ["s"]
+    with ScoreStore(path, facts, resume=True) as store:
+        assert torch.equal(store.read(0), torch.ones(3, dtype=torch.float64))
+
+
+def test_a_file_that_another_run_is_writing_is_refused(tmp_path):
+    """Such as a task that was given up as lost, and its second try."""
+    path = tmp_path / "s"
+    with ScoreStore(path, FACTS, resume=False) as store:
+        store.append(torch.ones(3))
+        before = path.read_bytes()
+        with pytest.raises(ValueError, match="another process is writing it"):
+            ScoreStore(path, FACTS, resume=True)
+        store.append(torch.ones(3))
+    assert path.read_bytes().startswith(before)
+    with ScoreStore(path, FACTS, resume=True) as store:
+        assert store.chunks == 2

@@ -159,3 +159,32 @@ def test_only_safetensors_are_written_and_only_with_a_card(model, tmp_path):
         models.save(model, tmp_path / "net.pt")
     with pytest.raises(ValueError, match=r"pyadx\.models"):
         models.save(torch.nn.Linear(1, 1), tmp_path / "net.safetensors")
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_the_advice_for_weights_without_a_card_works(wrapped, tmp_path, monkeypatch):
+    """It is code: it is run here as it stands."""
+    monkeypatch.chdir(tmp_path)
+    model = models.build("resnet-gap", seed=3)
+    weights = model.state_dict()
+    torch.save({"epoch": 3, "state_dict": weights} if wrapped else weights, "it's mine.pth")
+    with pytest.raises(ValueError, match="holds no model card") as refused:
+        models.load("it's mine.pth")
+    assert "\n" not in str(refused.value)
+    code = str(refused.value).partition("become a checkpoint by: ")[2].partition(" # ")[0]
+    assert "'resnet-gap'" in code  # recognised by the names of its weights
+    exec(code, {})
+    loaded = models.load("it's mine.safetensors")
+    assert models.fingerprint(loaded) == models.fingerprint(model)
+    assert loaded.card.trained
+
+
+def test_a_pickled_module_is_not_said_to_be_safe_to_load_otherwise(tmp_path):
+    torch.save(torch.nn.Linear(1, 1), tmp_path / "net.pth")
+    with pytest.raises(
+        ValueError, match=r"cannot be read as plain weights \(it holds a torch\.nn"
+    ) as refused:
+        models.load(tmp_path / "net.pth")
+    assert "weights_only" not in str(refused.value)
+    assert "state_dict()" in str(refused.value)
+    assert "\n" not in str(refused.value)

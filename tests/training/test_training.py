@@ -11,6 +11,7 @@ import torch
 from pyadx import models
 from pyadx.data.cohort import plan_splits
 from pyadx.data.cohort.splits import Round
+from pyadx.models.training_scans import Seen, seen_in_training
 from pyadx.training import Hardware, run_round, run_rounds, summarise, train
 from pyadx.training.crossval import round_folder
 
@@ -24,7 +25,7 @@ def halves(scans):
 
 def test_a_round_leaves_a_checkpoint_that_knows_its_scans(scans, recipe, hardware, tmp_path):
     one = halves(scans)
-    result = run_round(tmp_path, one, scans, recipe, hardware)
+    result = run_round(tmp_path, one, scans, replace(recipe, keep_ids=True), hardware)
     assert json.loads((tmp_path / "result.json").read_text()) == result
     rows = list(csv.DictReader((tmp_path / "log.csv").open()))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
@@ -34,11 +35,24 @@ def test_a_round_leaves_a_checkpoint_that_knows_its_scans(scans, recipe, hardwar
     assert card.trained
     seen = card.provenance["training_scans"]
     assert [entry["subject"] for entry in seen] == list(one.train)
-    assert [entry["sha256"] for entry in seen] == list(scans.hashes[:8])
+    assert [entry["voxels_sha256"] for entry in seen] == list(scans.hashes[:8])
     assert not (tmp_path / "last.pt").exists()
     with torch.no_grad():
         outputs = model(torch.from_numpy(scans.volumes[8:])[:, None]).double().softmax(1).numpy()
     assert np.allclose(outputs, [test["probabilities"] for test in result["test"]], atol=1e-5)
+
+
+def test_a_checkpoint_carries_no_id_and_no_plain_hash_unless_asked_for(scans, recipe, hardware, tmp_path):
+    one = halves(scans)
+    run_round(tmp_path, one, scans, recipe, hardware)
+    data = (tmp_path / "model.safetensors").read_bytes()
+    for scan, own in zip(scans.scans, scans.hashes, strict=True):
+        assert f'"{scan.subject}' not in data.decode("latin-1")
+        assert own.encode() not in data
+    card = models.load(tmp_path / "model.safetensors").card
+    for scan, own in zip(scans.scans, scans.hashes, strict=True):
+        trained_on = scan.subject in one.train
+        assert seen_in_training(card, own, scan.subject) == Seen(trained_on, trained_on)
 
 
 def test_the_first_step_equals_a_slow_one(scans, recipe, hardware):
