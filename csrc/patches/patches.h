@@ -18,9 +18,9 @@
 
 namespace pyadx {
 
-// What follows does as whole maps do with NaN and infinity, too: a comparison with NaN is false, and
-// all of them are written so that NaN is what is left. Selections instead of branches keep the loops
-// vectorised.
+// What follows does as whole maps do with NaN and infinity, too: a comparison with NaN is false,
+// and all of them are written so that NaN is what is left. Selections instead of branches keep the
+// loops vectorised.
 
 // How far a ReLU's output moves when its input moves from `before` by `change`; free of
 // cancellation wherever the ReLU stays open.

@@ -109,9 +109,8 @@ struct MaxPool {
     }
     const T* map = static_cast<const T*>(a.before.data) + e.channel;
     T most = -static_cast<T>(INFINITY);
-    over_window(cell, [&](const Cell& in) {
-      most = larger(most, map[a.before.index(in, p.channels)]);
-    });
+    over_window(cell,
+                [&](const Cell& in) { most = larger(most, map[a.before.index(in, p.channels)]); });
     T change = -static_cast<T>(INFINITY);
     over_window(cell, [&](const Cell& in) {
       T moved = below(map[a.before.index(in, p.channels)], most);

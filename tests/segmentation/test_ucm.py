@@ -232,7 +232,7 @@ def test_bad_options_are_told(options, words):
 
 @pytest.mark.parametrize("units", [256, 4096])
 def test_altitudes_do_not_depend_on_the_whole_numbers_that_faces_are_weighed_in(units, monkeypatch):
-    """Spacings of powers of two, so that areas are whole in any unit; cosines are rounded to a part of it."""
+    """Areas are whole in any unit, as spacings are powers of two; cosines are rounded to a part of it."""
     options = {"cue": "chi2", "linkage": "boundary", "min_size": 0, "spacing": (2.0, 1.0, 1.0)}
     expected = ucm(blobs(), **options)
     monkeypatch.setattr("pyadx.segmentation.pipeline._FACE_UNITS", units)

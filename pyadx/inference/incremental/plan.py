@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor, fx
@@ -41,6 +42,24 @@ class Plan:
     def kept(self) -> set[fx.Node]:
         """Nodes whose values in the unperturbed scan are needed."""
         return {node for step in self.steps for node in step.before} | set(self.frontier)
+
+
+class Scores(NamedTuple):
+    """What one batch gave.
+
+    Attributes
+    ----------
+    outputs : Tensor
+        ``[B, classes]``.
+    change : bool
+        Whether they are changes of the class scores, or the class scores themselves.
+    doubtful : Tensor
+        bool ``[B]``: regions that have to be scored by whole forwards.
+    """
+
+    outputs: Tensor
+    change: bool
+    doubtful: Tensor
 
 
 def rounded_sides(boxes: np.ndarray, size: Sequence[int]) -> np.ndarray:

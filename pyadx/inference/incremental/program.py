@@ -1,7 +1,6 @@
 """A traced model, ready to score boxes of one scan: caches, steps, and the plain rest."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from pyadx.inference.incremental.interpreter import Interpreter, needed_for
 from pyadx.inference.incremental.lowering import Lowering
 from pyadx.inference.incremental.plan import (
     Plan,
+    Scores,
     bytes_per_region,
     centred,
     node_bytes,
@@ -24,24 +24,6 @@ from pyadx.inference.incremental.trace import Trace
 from pyadx.inference.incremental.workspace import Workspace, WorkspaceFullError
 from pyadx.inference.regions import Segments
 from pyadx.ops import patches
-
-
-class Scores(NamedTuple):
-    """What one batch gave.
-
-    Attributes
-    ----------
-    outputs : Tensor
-        ``[B, classes]``.
-    change : bool
-        Whether they are changes of the class scores, or the class scores themselves.
-    doubtful : Tensor
-        bool ``[B]``: regions that have to be scored by whole forwards.
-    """
-
-    outputs: Tensor
-    change: bool
-    doubtful: Tensor
 
 
 class Program:
