@@ -33,6 +33,7 @@ def region_graph(
     cosine: Sequence[Sequence[int]],
     threads: int,
     progress: Listener = None,
+    unit: int = 0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...
 def merge_regions(
     pairs: np.ndarray,

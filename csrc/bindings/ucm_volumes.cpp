@@ -99,15 +99,16 @@ py::tuple watershed(const Array<uint16_t>& relief, const Array<uint8_t>& mask, i
 py::tuple region_graph(const Array<uint16_t>& relief, const Array<int32_t>& labels,
                        const std::array<int64_t, 3>& area, const py::object& direction,
                        const std::vector<std::vector<int64_t>>& cosine, int threads,
-                       py::object progress) {
+                       py::object progress, int64_t unit) {
   check_same_shape(relief, labels);
-  ucm::FaceWeights faces{{area[0], area[1], area[2]}, nullptr, {}};
+  ucm::FaceWeights faces{{area[0], area[1], area[2]}, nullptr, {}, unit};
   Array<uint8_t> directions;
   if (!direction.is_none()) {
     directions = py::cast<Array<uint8_t>>(direction);
     check_same_shape(relief, directions);
     faces.direction = directions.data();
     if (cosine.size() != 3) throw py::value_error("expected the cosines of three axes");
+    if (unit < 1 || unit > 1 << 20) throw py::value_error("expected the unit of the cosines");
     for (size_t axis = 0; axis < 3; ++axis) {
       faces.cosine[axis] = cosine[axis];
       if (cosine[axis].size() < 256) throw py::value_error("expected 256 cosines per axis");
@@ -176,7 +177,7 @@ void define_volume_functions(py::module_& module) {
              arg("threads"), arg("progress") = py::none());
   module.def("region_graph", &region_graph, arg("relief").noconvert(), arg("labels").noconvert(),
              arg("area"), arg("direction"), arg("cosine"), arg("threads"),
-             arg("progress") = py::none());
+             arg("progress") = py::none(), arg("unit") = 0);
 }
 
 }  // namespace pyadx::bindings

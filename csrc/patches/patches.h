@@ -18,13 +18,29 @@
 
 namespace pyadx {
 
+// What follows does as whole maps do with NaN and infinity, too: a comparison with NaN is false,
+// and all of them are written so that NaN is what is left. Selections instead of branches keep the
+// loops vectorised.
+
 // How far a ReLU's output moves when its input moves from `before` by `change`; free of
 // cancellation wherever the ReLU stays open.
 template <typename T>
 PYADX_HOST_DEVICE inline T relu_change(T before, T change) {
-  if (before > T(0)) return change > -before ? change : -before;
-  const T after = before + change;
-  return after > T(0) ? after : T(0);
+  const T moved = change + (before > T(0) ? T(0) : before);
+  const T lowest = before > T(0) ? -before : T(0);
+  return moved < lowest ? lowest : moved;
+}
+
+// The larger one; NaN if either is NaN.
+template <typename T>
+PYADX_HOST_DEVICE inline T larger(T most, T value) {
+  return value != value ? value : (value > most ? value : most);
+}
+
+// How far a value lies below the largest of its window: zero for the largest, infinite or not.
+template <typename T>
+PYADX_HOST_DEVICE inline T below(T value, T most) {
+  return value == most ? T(0) : value - most;
 }
 
 struct Cell {

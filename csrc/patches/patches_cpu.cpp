@@ -103,10 +103,13 @@ void relu_plane(const PatchReluArgs& a, int64_t b, int64_t plane) {
   }
 }
 
-// One cell of the pooled map; `most` is scratch for the maxima before the change.
+// One cell of the pooled map; `scratch` holds zeros, and behind them room for the maxima before the
+// change.
 template <typename T>
-void pool_cell(const PatchMaxPoolArgs& a, int64_t b, const Cell& o, T* most, T* out) {
+void pool_cell(const PatchMaxPoolArgs& a, int64_t b, const Cell& o, T* scratch, T* out) {
   const int64_t channels = a.patches.channels;
+  const T* still = scratch;
+  T* most = scratch + channels;
   const T lowest = -std::numeric_limits<T>::infinity();
   std::fill_n(most, channels, lowest);
   std::fill_n(out, channels, lowest);
@@ -121,15 +124,16 @@ void pool_cell(const PatchMaxPoolArgs& a, int64_t b, const Cell& o, T* most, T* 
           if (!a.before.holds(in)) continue;
           const T* before = map + a.before.index(in, channels);
           if (pass == 0) {
-            for (int64_t c = 0; c < channels; ++c) most[c] = std::max(most[c], before[c]);
-          } else if (a.patches.holds(b, in)) {
-            const T* patch = static_cast<const T*>(a.patches.data) + a.patches.index(b, in);
-            // Relative to the old maximum, so that small changes of large values keep their digits.
-            for (int64_t c = 0; c < channels; ++c) {
-              out[c] = std::max(out[c], (before[c] - most[c]) + patch[c]);
-            }
-          } else {
-            for (int64_t c = 0; c < channels; ++c) out[c] = std::max(out[c], before[c] - most[c]);
+            for (int64_t c = 0; c < channels; ++c) most[c] = larger(most[c], before[c]);
+            continue;
+          }
+          const T* moved = still;
+          if (a.patches.holds(b, in)) {
+            moved = static_cast<const T*>(a.patches.data) + a.patches.index(b, in);
+          }
+          // Relative to the old maximum, so that small changes of large values keep their digits.
+          for (int64_t c = 0; c < channels; ++c) {
+            out[c] = larger(out[c], below(before[c], most[c]) + moved[c]);
           }
         }
       }
@@ -140,7 +144,7 @@ void pool_cell(const PatchMaxPoolArgs& a, int64_t b, const Cell& o, T* most, T* 
 }
 
 template <typename T>
-void pool_plane(const PatchMaxPoolArgs& a, int64_t b, int64_t plane, T* most) {
+void pool_plane(const PatchMaxPoolArgs& a, int64_t b, int64_t plane, T* scratch) {
   const int32_t* box = a.out_boxes + 6 * b;
   const int64_t channels = a.patches.channels, length = a.out_size[2] * channels;
   T* out = static_cast<T*>(a.out) + (b * a.out_size[0] + plane) * a.out_size[1] * length;
@@ -148,7 +152,7 @@ void pool_plane(const PatchMaxPoolArgs& a, int64_t b, int64_t plane, T* most) {
     const int64_t z = box[0] + plane, y = box[1] + row;
     const int64_t cells = z < box[3] && y < box[4] ? std::max(0, box[5] - box[2]) : 0;
     for (int64_t x = 0; x < cells; ++x) {
-      pool_cell(a, b, {z, y, box[2] + x}, most, out + x * channels);
+      pool_cell(a, b, {z, y, box[2] + x}, scratch, out + x * channels);
     }
     std::fill(out + cells * channels, out + length, T(0));
   }
@@ -241,9 +245,9 @@ static void max_pool_all(const PatchMaxPoolArgs& a, const ParallelFor& parallel)
   const int64_t window = a.kernel[0] * a.kernel[1] * a.kernel[2];
   parallel(a.batch * a.out_size[0], planes_per_thread(cells * window * a.patches.channels),
            [&](int64_t begin, int64_t end) {
-             std::vector<T> most(static_cast<size_t>(a.patches.channels));
+             std::vector<T> scratch(static_cast<size_t>(2 * a.patches.channels), T(0));
              for (int64_t item = begin; item < end; ++item) {
-               pool_plane<T>(a, item / a.out_size[0], item % a.out_size[0], most.data());
+               pool_plane<T>(a, item / a.out_size[0], item % a.out_size[0], scratch.data());
              }
            });
 }

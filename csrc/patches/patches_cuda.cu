@@ -109,17 +109,15 @@ struct MaxPool {
     }
     const T* map = static_cast<const T*>(a.before.data) + e.channel;
     T most = -static_cast<T>(INFINITY);
-    over_window(cell, [&](const Cell& in) {
-      const T before = map[a.before.index(in, p.channels)];
-      most = before > most ? before : most;
-    });
+    over_window(cell,
+                [&](const Cell& in) { most = larger(most, map[a.before.index(in, p.channels)]); });
     T change = -static_cast<T>(INFINITY);
     over_window(cell, [&](const Cell& in) {
-      T moved = map[a.before.index(in, p.channels)] - most;
+      T moved = below(map[a.before.index(in, p.channels)], most);
       if (p.holds(e.b, in)) {
         moved += static_cast<const T*>(p.data)[p.index(e.b, in) + e.channel];
       }
-      change = moved > change ? moved : change;
+      change = larger(change, moved);
     });
     *out = a.rectify ? relu_change(most, change) : change;
   }

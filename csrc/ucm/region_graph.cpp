@@ -73,7 +73,7 @@ class Scan {
     const std::vector<int64_t>& cosine = faces_.cosine[axis];
     const int64_t sum =
         relief_[p] * cosine[faces_.direction[p]] + relief_[q] * cosine[faces_.direction[q]];
-    found.add(labels_[p], labels_[q], area * sum, 2048 * area);
+    found.add(labels_[p], labels_[q], area * sum, 2 * faces_.unit * area);
   }
 
   const uint16_t* relief_;

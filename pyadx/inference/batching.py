@@ -42,7 +42,7 @@ def in_batches(
     device: torch.device,
     run: Callable[[int, int], None],
     advance: Callable[[int], None] = lambda count: None,
-) -> None:
+) -> int:
     """Call ``run(start, stop)`` over ``range(items)``, with smaller batches where memory runs out.
 
     Parameters
@@ -57,6 +57,12 @@ def in_batches(
         Does one batch. It is called again for the same items after it ran out of memory.
     advance : callable
         Told how many items are done, for progress bars.
+
+    Returns
+    -------
+    int
+        The largest batch that is worth trying next: smaller than at first where memory ran out. Whoever
+        walks again begins with it, so that nothing fails twice.
 
     Raises
     ------
@@ -81,3 +87,4 @@ def in_batches(
         if device.type == "cuda":
             torch.cuda.empty_cache()
         warnings.warn(f"out of memory: going on with batches of {size}", stacklevel=2)
+    return size

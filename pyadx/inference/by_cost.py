@@ -1,24 +1,22 @@
 """Scoring regions of very different sizes: each with the engine that is cheaper for it."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pyadx.inference.engine import LEAST_GAIN, Engine
 from pyadx.inference.errors import UntraceableError
 from pyadx.inference.full import FullScorer
+from pyadx.inference.incremental.boxes import by_size
 from pyadx.inference.incremental.scorer import IncrementalScorer, Precision
 from pyadx.inference.incremental.trace import Trace, trace
 from pyadx.inference.progress import progress_bar
 from pyadx.inference.regions import Regions
 from pyadx.inference.scorer import Scorer
 from pyadx.inference.segments import distinct_segments
-
-_SIZE_STEP = 4.0  # regions whose boxes differ by less share a plan
 
 
 class SegmentScorer:
@@ -97,7 +95,7 @@ class SegmentScorer:
         regions = distinct_segments(scorer.volume, labels, intervals, scorer.fill)
         scores = torch.zeros(len(regions.boxes), dtype=scorer.outputs.dtype, device=scorer.volume.device)
         with progress_bar("occlusion", len(regions.boxes), self._progress) as advance:
-            for members in _by_size(regions.boxes):
+            for members in by_size(regions.boxes):
                 part = regions.part(members)
                 chosen = self._choose(part)
                 if isinstance(chosen, FullScorer):
@@ -111,7 +109,7 @@ class SegmentScorer:
     def _choose(self, regions: Regions) -> Scorer:
         if self._fast is None:
             return self._full()
-        if self._engine == "auto" and self._fast.plan(regions.boxes).gain < LEAST_GAIN:
+        if self._engine == "auto" and self._fast.gain(regions.boxes) < LEAST_GAIN:
             return self._full()
         return self._fast
 
@@ -119,15 +117,3 @@ class SegmentScorer:
         if self._slow is None:
             self._slow = FullScorer(*self._arguments, **self._options)
         return self._slow
-
-
-def _by_size(boxes: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the regions by the size of their boxes, the smallest first, int64 ``[n]`` each."""
-    extents = boxes[:, 3:] - boxes[:, :3]
-    sizes = extents.prod(1, dtype=np.int64)
-    order = np.lexsort((*extents.T, sizes))
-    start = 0
-    while start < len(order):
-        stop = int(np.searchsorted(sizes[order], sizes[order[start]] * _SIZE_STEP, "left"))
-        yield order[start:stop]
-        start = stop

@@ -81,7 +81,7 @@ def scorer_for(
             )
         else:
             regions = incremental.regions(boxes)
-            if engine == "incremental" or incremental.plan(regions.boxes).gain >= LEAST_GAIN:
+            if engine == "incremental" or incremental.gain(regions.boxes) >= LEAST_GAIN:
                 return incremental, regions
     full = FullScorer(model, volume, target, **options)
     return full, full.regions(boxes)

@@ -21,20 +21,17 @@ class FullScorer(Scorer):
     _buffer: Tensor | None = None
 
     def _score_chunk(self, regions: Regions, advance: Callable[[int], None]) -> Tensor:
-        boxes, segments = torch.from_numpy(regions.boxes), regions.segments
-        changes = self._outputs.new_empty(len(boxes))
+        changes = self._outputs.new_empty(len(regions.boxes))
 
         def run(start: int, stop: int) -> None:
             batch = self._batch(stop - start)
-            if segments is None:
-                ops.occlude_boxes(self.volume, boxes[start:stop], self.fill, out=batch)
-            else:
-                intervals = torch.from_numpy(segments.intervals[start:stop])
-                ops.occlude_labels(self.volume, segments.labels, intervals, self.fill, out=batch)
-            outputs = check_outputs(self._forward(_channels_last(batch)), stop - start, self.output_kind)
-            changes[start:stop] = self._change(outputs)
+            scans = filled(self.volume, regions, self.fill, start, batch)
+            changes[start:stop] = self._change(
+                check_outputs(self._forward(scans), stop - start, self.output_kind)
+            )
 
-        in_batches(len(boxes), self.batch_size, self.volume.device, run, advance)
+        # What did not fit once is not tried again, in this chunk or the next.
+        self.batch_size = in_batches(len(changes), self.batch_size, self.volume.device, run, advance)
         return changes
 
     def _batch(self, size: int) -> Tensor:
@@ -43,6 +40,36 @@ class FullScorer(Scorer):
             self._buffer = None
             self._buffer = self.volume.new_empty((size, *self.volume.shape))
         return self._buffer[:size]
+
+
+def filled(volume: Tensor, regions: Regions, fill: Tensor, start: int, out: Tensor | None = None) -> Tensor:
+    """Return copies of a scan with one region filled in each, as the model is given them.
+
+    Parameters
+    ----------
+    volume, fill : Tensor
+        The scan ``[C, D, H, W]``, and what regions are filled with.
+    regions : Regions
+        What is filled.
+    start : int
+        Which region comes first.
+    out : Tensor, optional
+        ``[B, C, D, H, W]``, written: a region after another; without it a single copy is made.
+
+    Returns
+    -------
+    Tensor
+        ``[B, C, D, H, W]``.
+    """
+    batch = volume.new_empty((1, *volume.shape)) if out is None else out
+    chosen = slice(start, start + len(batch))
+    segments = regions.segments
+    if segments is None:
+        ops.occlude_boxes(volume, torch.from_numpy(regions.boxes[chosen]), fill, out=batch)
+    else:
+        intervals = torch.from_numpy(segments.intervals[chosen])
+        ops.occlude_labels(volume, segments.labels, intervals, fill, out=batch)
+    return _channels_last(batch)
 
 
 def _channels_last(batch: Tensor) -> Tensor:

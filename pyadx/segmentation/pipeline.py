@@ -156,7 +156,14 @@ def _merged(
     areas, cosines = _faces(prepared.spacing, cue if linkage == "boundary" else None)
     direction = cue.direction if cosines else None
     pairs, sums, weights = _ucm.region_graph(
-        relief, regions, areas, direction, cosines, threads, _listener(progress, "region graph")
+        relief,
+        regions,
+        areas,
+        direction,
+        cosines,
+        threads,
+        _listener(progress, "region graph"),
+        unit=_FACE_UNITS,
     )
     inside = regions >= 0
     labels = regions[inside]

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from patch_inputs import CONVOLUTIONS, POOLS, SIZE, new_out, random_boxes, random_patches
 from reference import patches as reference
 
 from pyadx.inference.incremental import boxes as bx
 from pyadx.ops import patches
 
 DTYPES = [torch.float32, torch.float64]
-SIZE = (9, 8, 11)
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-12}
 
 pytestmark = pytest.mark.usefixtures("poisoned_memory")
@@ -16,33 +16,6 @@ pytestmark = pytest.mark.usefixtures("poisoned_memory")
 @pytest.fixture(params=DTYPES, ids=str)
 def dtype(request):
     return request.param
-
-
-def random_boxes(generator, count, size=SIZE):
-    """Boxes inside a map: one empty, one as large as the map, one at each end, the rest random."""
-    low = torch.stack([torch.randint(0, n, (count,), generator=generator) for n in size], 1)
-    high = torch.stack(
-        [torch.minimum(low[:, a] + torch.randint(1, 6, (count,), generator=generator), torch.tensor(n))
-         for a, n in enumerate(size)], 1
-    )  # fmt: skip
-    boxes = torch.cat([low, high], 1)
-    boxes[0] = 0
-    if count > 3:
-        boxes[1] = torch.tensor([0, 0, 0, *size])
-        boxes[2] = torch.tensor([0, 0, 0, 1, 1, 1])
-        boxes[3] = torch.tensor([*(n - 2 for n in size), *size])
-    return boxes.int()
-
-
-def random_patches(generator, boxes, channels, dtype, size=SIZE):
-    """Changes inside boxes, zero beyond them, in slots one cell larger than needed."""
-    slot = [n + 1 for n in bx.largest(boxes.numpy())]
-    maps = torch.randn(len(boxes), *size, channels, generator=generator, dtype=dtype)
-    return reference.cut(maps, boxes, slot)
-
-
-def new_out(device, dtype, count, slot, channels):
-    return torch.empty(count, *slot, channels, dtype=dtype, device=device)
 
 
 def assert_close(actual, expected, dtype):
@@ -94,14 +67,6 @@ def test_relu_keeps_the_digits_of_small_changes_of_large_values():
     assert patches.max_pool(change, boxes, before, *args).item() == change.item()
 
 
-POOLS = [
-    ((2, 2, 2), (2, 2, 2), (0, 0, 0), (1, 1, 1)),
-    ((3, 3, 3), (2, 2, 2), (1, 1, 1), (1, 1, 1)),
-    ((2, 3, 1), (1, 2, 3), (1, 0, 0), (1, 1, 1)),
-    ((2, 2, 2), (3, 3, 3), (0, 0, 0), (2, 1, 3)),
-]
-
-
 @pytest.mark.parametrize("rectify", [False, True])
 @pytest.mark.parametrize("window", POOLS, ids=str)
 def test_max_pool_moves_as_whole_maps_do(window, rectify, dtype, device, generator):
@@ -149,23 +114,6 @@ def test_total_sums_boxes(dtype, device, generator):
     out = torch.empty(6, 7, dtype=dtype, device=device)
     patches.total(changes.to(device), boxes.to(device), out)
     assert_close(out, changes.double().sum((1, 2, 3)), dtype)
-
-
-CONVOLUTIONS = [
-    # channels, outputs, kernel, stride, padding, dilation, groups
-    (1, 8, (3, 3, 3), (1, 1, 1), (0, 0, 0), (1, 1, 1), 1),
-    (8, 8, (3, 3, 3), (1, 1, 1), (1, 1, 1), (1, 1, 1), 1),
-    (5, 17, (3, 3, 3), (1, 1, 1), (1, 1, 1), (1, 1, 1), 1),
-    (4, 40, (3, 3, 3), (1, 1, 1), (2, 2, 2), (1, 1, 1), 1),
-    (3, 64, (3, 3, 3), (2, 2, 2), (1, 1, 1), (1, 1, 1), 1),
-    (6, 32, (1, 1, 1), (1, 1, 1), (0, 0, 0), (1, 1, 1), 1),
-    (6, 5, (1, 1, 1), (2, 2, 2), (0, 0, 0), (1, 1, 1), 1),
-    (2, 16, (7, 7, 7), (2, 2, 2), (3, 3, 3), (1, 1, 1), 1),
-    (3, 9, (3, 3, 3), (1, 1, 1), (2, 2, 2), (2, 2, 2), 1),
-    (6, 12, (3, 1, 3), (1, 2, 1), (1, 0, 1), (1, 1, 1), 3),
-    (6, 6, (3, 3, 3), (1, 1, 1), (1, 1, 1), (1, 1, 1), 6),
-    (4, 33, (2, 5, 3), (1, 1, 1), (0, 3, 2), (1, 1, 1), 1),
-]
 
 
 @pytest.mark.parametrize("rectified", [False, True])

@@ -126,6 +126,21 @@ def test_region_graph_equals_a_loop_over_faces(threads):
     assert pairs.tolist() == sorted(pairs.tolist())
 
 
+@pytest.mark.parametrize("unit", [1, 7, 1024, 5000])
+def test_oriented_faces_are_weighed_in_the_unit_of_their_cosines(unit):
+    random = np.random.default_rng(5)
+    relief = random.integers(0, 65536, (9, 6, 7)).astype(np.uint16)
+    labels = random.integers(-1, 9, relief.shape).astype(np.int32)
+    direction = random.integers(0, 3, relief.shape).astype(np.uint8)
+    given = (relief, labels, [1, 1, 1], direction, [[unit] * 256] * 3, 1)
+    pairs, sums, weights = _ucm.region_graph(*given, unit=unit)
+    found = {tuple(p): (s / unit, w / unit) for p, s, w in zip(pairs.tolist(), sums, weights, strict=True)}
+    assert found == reference.region_graph(relief, labels)
+    for wrong in ({}, {"unit": 0}, {"unit": -1}):
+        with pytest.raises(ValueError, match="unit of the cosines"):
+            _ucm.region_graph(*given, **wrong)
+
+
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (2.0, 1.0, 1.5)])
 def test_chi_square_equals_histograms_of_half_balls(spacing):
     random = np.random.default_rng(6)

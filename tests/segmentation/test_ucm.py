@@ -228,3 +228,14 @@ def test_bad_volumes_are_told(change, words):
 def test_bad_options_are_told(options, words):
     with pytest.raises(ValueError, match=words):
         ucm(blobs((6, 7, 8)), **options)
+
+
+@pytest.mark.parametrize("units", [256, 4096])
+def test_altitudes_do_not_depend_on_the_whole_numbers_that_faces_are_weighed_in(units, monkeypatch):
+    """Areas are whole in any unit, as spacings are powers of two; cosines are rounded to a part of it."""
+    options = {"cue": "chi2", "linkage": "boundary", "min_size": 0, "spacing": (2.0, 1.0, 1.0)}
+    expected = ucm(blobs(), **options)
+    monkeypatch.setattr("pyadx.segmentation.pipeline._FACE_UNITS", units)
+    found = ucm(blobs(), **options)
+    assert np.allclose(np.sort(found.altitude), np.sort(expected.altitude), atol=5e-3)
+    assert found.altitude.max() > 0.05

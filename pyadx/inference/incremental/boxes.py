@@ -1,11 +1,13 @@
 """How boxes of changed cells grow from map to map: int32 ``[N, 6]``, half-open, empty ones all zero."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 Triple = tuple[int, int, int]
+
+_SIZE_STEP = 4.0  # boxes whose numbers of cells differ by less go together
 
 
 class Window(NamedTuple):
@@ -36,6 +38,19 @@ def largest(boxes: np.ndarray) -> Triple:
     """Return the size of a slot that holds any of the boxes; at least one cell."""
     z, y, x = extents(boxes).max(0, initial=1).tolist()
     return z, y, x
+
+
+def by_size(boxes: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the places of boxes of about one size, the smallest first, int64 ``[n]`` each."""
+    sides = extents(boxes)
+    sizes = sides.prod(1, dtype=np.int64)
+    order = np.lexsort((*sides.T, sizes))
+    start = 0
+    while start < len(order):
+        stop = int(np.searchsorted(sizes[order], sizes[order[start]] * _SIZE_STEP, "left"))
+        stop = max(stop, start + 1)  # boxes without cells, too
+        yield order[start:stop]
+        start = stop
 
 
 def clipped(boxes: np.ndarray, size: Sequence[int]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Convolution of patches: our own kernel on the CPU, the vendor's library elsewhere."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import prod
 
 import numpy as np
 import torch
@@ -67,11 +68,15 @@ class Convolution(Step):
 
     def work(self, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> Work:
         """Every changed cell meets every tap once, apart from strides."""
-        met = min(
-            float(bx.cells(boxes[0]).mean()) / float(np.prod(self.window.stride)), float(np.prod(self.size))
-        )
+        met = np.minimum(bx.cells(boxes[0]) / float(np.prod(self.window.stride)), float(np.prod(self.size)))
         own = super().work(boxes, out_boxes)
         return Work(2.0 * met * self.weight.numel(), own.bytes)
+
+    def scratch(self, slots: Mapping[fx.Node, bx.Triple]) -> int:
+        """Return the size of the frames that the library convolves, and of its results."""
+        out, channels = slots[self.output], int(self.inputs[0].meta["val"].shape[1])
+        library = prod(bx.frame_size(out, self.window)) * channels + prod(out) * self.channels
+        return 0 if self.own else library
 
     def run(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> Patch:
         """Convolve one batch of patches."""

@@ -37,10 +37,10 @@ def plain_seconds(node: fx.Node) -> float:
     return flops / _FLOPS + 2 * size * value.element_size() / _BYTES + _STEP
 
 
-def step_seconds(step: Step, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> float:
-    """Predict the time of one step per region."""
+def step_seconds(step: Step, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> np.ndarray:
+    """Predict the time of one step for every region, float64 ``[R]``."""
     work = step.work(boxes, out_boxes)
-    return work.flops / _FLOPS + work.bytes / _CACHED_BYTES + _STEP
+    return np.asarray(work.flops / _FLOPS + work.bytes / _CACHED_BYTES + _STEP)
 
 
 def scatter_seconds(node: fx.Node) -> float:
@@ -50,41 +50,39 @@ def scatter_seconds(node: fx.Node) -> float:
     return 2 * size * value.element_size() / _BYTES
 
 
+def rest_seconds(plain: Sequence[fx.Node], frontier: Sequence[fx.Node]) -> float:
+    """Predict the time, per region, of what is left for whole maps."""
+    return sum(map(plain_seconds, plain)) + sum(map(scatter_seconds, frontier))
+
+
 def best_stop(
-    steps: Sequence[Step],
-    boxes: Mapping[fx.Node, np.ndarray],
-    plain: Sequence[Sequence[fx.Node]],
-    frontier: Sequence[Sequence[fx.Node]],
-) -> tuple[int, float]:
-    """Choose after how many steps whole maps are cheaper than boxes.
+    steps: Sequence[Step], boxes: Mapping[fx.Node, np.ndarray], rest: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose, region by region, after how many steps whole maps are cheaper than boxes.
 
     Parameters
     ----------
     steps : sequence of Step
         In order.
     boxes : mapping
-        Boxes of every local node for some typical regions.
-    plain, frontier : sequence
-        For every stop from 0 to ``len(steps)``: the operations that are left for whole maps, and the
-        nodes whose changes are scattered into whole maps for them.
+        Boxes of every local node, ``[R, 6]`` each.
+    rest : sequence of float
+        For every stop from 0 to ``len(steps)``: the seconds of what is left for whole maps, and of
+        scattering changes into them.
 
     Returns
     -------
-    stop : int
-        Number of steps to take.
-    gain : float
-        Predicted time of a whole forward over that of the choice.
+    stops : ndarray
+        int64 ``[R]``: number of steps to take.
+    gains : ndarray
+        float64 ``[R]``: predicted time of a whole forward over that of the choice.
     """
-    spent, best = 0.0, (0, np.inf)
-    times: list[float] = []
-    seconds = {node: plain_seconds(node) for node in plain[0]}
-    for stop in range(len(steps) + 1):
-        if stop > 0:
-            step = steps[stop - 1]
-            own = boxes.get(step.output, np.zeros((1, 6), np.int32))
-            spent += step_seconds(step, [boxes[n] for n in step.inputs if n in boxes], own)
-        rest = sum(seconds[node] for node in plain[stop]) + sum(map(scatter_seconds, frontier[stop]))
-        times.append(spent + rest)
-        if times[-1] <= best[1]:
-            best = (stop, times[-1])
-    return best[0], times[0] / best[1]
+    regions = len(next(iter(boxes.values())))
+    spent = np.zeros(regions)
+    stops, best = np.zeros(regions, np.int64), np.full(regions, rest[0])
+    for stop, step in enumerate(steps, start=1):
+        own = boxes.get(step.output, np.zeros((regions, 6), np.int32))
+        spent = spent + step_seconds(step, [boxes[n] for n in step.inputs if n in boxes], own)
+        better = spent + rest[stop] <= best
+        stops[better], best[better] = stop, (spent + rest[stop])[better]
+    return stops, rest[0] / best

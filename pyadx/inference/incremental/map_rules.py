@@ -1,7 +1,7 @@
 """How operations on maps become steps: convolution, normalisation, pooling, sums, concatenation."""
 
 import operator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +9,7 @@ from torch import Tensor, fx
 
 from pyadx.inference.incremental import boxes as bx
 from pyadx.inference.incremental.convolution import Convolution
+from pyadx.inference.incremental.lowered import Lowered
 from pyadx.inference.incremental.map_steps import (
     AveragePool,
     Concatenate,
@@ -22,10 +23,6 @@ from pyadx.inference.incremental.map_steps import (
 from pyadx.inference.incremental.steps import map_size
 from pyadx.inference.incremental.trace import aten, functional, triple, with_defaults
 
-if TYPE_CHECKING:
-    from pyadx.inference.incremental.lowering import Lowering
-
-
 BATCH_NORMS = {  # where weight, bias, mean, variance and epsilon stand among the arguments
     aten._native_batch_norm_legit_no_training.default: (1, 2, 3, 4, 6),
     aten.batch_norm.default: (1, 2, 3, 4, 7),
@@ -33,7 +30,7 @@ BATCH_NORMS = {  # where weight, bias, mean, variance and epsilon stand among th
 RELUS = {aten.relu.default}
 
 
-def normalised(low: "Lowering", node: fx.Node) -> tuple[fx.Node, Tensor] | None:
+def normalised(low: Lowered, node: fx.Node) -> tuple[fx.Node, Tensor] | None:
     """Return a batch norm's result and its factor per channel."""
     places = BATCH_NORMS[functional(node.target)]
     weight, bias, mean, variance = (low.constant(node.args[i]) for i in places[:4])
@@ -55,7 +52,7 @@ def normalised(low: "Lowering", node: fx.Node) -> tuple[fx.Node, Tensor] | None:
     return result, scale.to(mean.dtype)
 
 
-def batch_norm(low: "Lowering", node: fx.Node, source: fx.Node) -> None:
+def batch_norm(low: Lowered, node: fx.Node, source: fx.Node) -> None:
     """Lower a batch norm, together with the ReLU that follows it if nothing else reads it."""
     found = normalised(low, node)
     if found is None:
@@ -68,7 +65,7 @@ def batch_norm(low: "Lowering", node: fx.Node, source: fx.Node) -> None:
         low.add(Scale(result, source, scale), result)
 
 
-def convolution(low: "Lowering", node: fx.Node, source: fx.Node) -> None:
+def convolution(low: Lowered, node: fx.Node, source: fx.Node) -> None:
     """Lower a convolution, together with the batch norm and the ReLU that follow it."""
     weight = low.constant(node.args[1])
     arguments = dict(zip(("stride", "padding", "dilation", "groups"), node.args[3:7], strict=False))
@@ -97,13 +94,13 @@ def convolution(low: "Lowering", node: fx.Node, source: fx.Node) -> None:
     low.add(Convolution(last, source, weight, window, groups, rectified), *fused)
 
 
-def pools(low: "Lowering", relu: fx.Node) -> bool:
+def pools(low: Lowered, relu: fx.Node) -> bool:
     """Whether a ReLU goes into a max pooling and nowhere else, which then takes it over."""
     user = low.only_user(relu)
     return user is not None and functional(user.target) is aten.max_pool3d.default
 
 
-def relu(low: "Lowering", node: fx.Node, source: fx.Node) -> None:
+def relu(low: Lowered, node: fx.Node, source: fx.Node) -> None:
     """Lower a ReLU, or a max pooling with the ReLU before it."""
     if pools(low, node):
         user = low.only_user(node)
@@ -115,19 +112,19 @@ def relu(low: "Lowering", node: fx.Node, source: fx.Node) -> None:
         low.add(Relu(node, source, source))
 
 
-def max_pool(low: "Lowering", node: fx.Node, source: fx.Node) -> None:
+def max_pool(low: Lowered, node: fx.Node, source: fx.Node) -> None:
     """Lower a max pooling on its own."""
     add_max_pool(low, node, source, rectify=False)
 
 
-def add_max_pool(low: "Lowering", node: fx.Node, source: fx.Node, *, rectify: bool) -> None:
+def add_max_pool(low: Lowered, node: fx.Node, source: fx.Node, *, rectify: bool) -> None:
     """Take a max pooling, with or without a ReLU before it."""
     kernel, stride, padding, dilation, _ = with_defaults(node.args[1:], [None, [], 0, 1, False])
     window = bx.Window(triple(kernel), triple(stride or kernel), triple(padding), triple(dilation))
     low.add(MaxPool(node, source, source, window, rectify))
 
 
-def average_pool(low: "Lowering", node: fx.Node, source: fx.Node) -> None:
+def average_pool(low: Lowered, node: fx.Node, source: fx.Node) -> None:
     """Lower an average pooling, padded and counted as the network has it."""
     kernel, stride, padding, ceil, include, divisor = with_defaults(
         node.args[1:], [None, [], 0, False, True, None]
@@ -144,21 +141,21 @@ def average_pool(low: "Lowering", node: fx.Node, source: fx.Node) -> None:
     low.add(AveragePool(node, source, window, share.contiguous()))
 
 
-def adaptive_average_pool(low: "Lowering", node: fx.Node, source: fx.Node) -> None:
+def adaptive_average_pool(low: Lowered, node: fx.Node, source: fx.Node) -> None:
     """Lower global average pooling."""
     sizes: Any = node.args[1]
     if triple(sizes) == (1, 1, 1):
         low.add(GlobalAverage(node, source, node.meta["val"].shape[1:]))
 
 
-def mean(low: "Lowering", node: fx.Node, source: fx.Node) -> None:
+def mean(low: Lowered, node: fx.Node, source: fx.Node) -> None:
     """Lower global average pooling, written as a mean."""
     axes: Any = node.args[1]
     if sorted(axis % 5 for axis in axes or ()) == [2, 3, 4] and len(node.args) < 4:
         low.add(GlobalAverage(node, source, node.meta["val"].shape[1:]))
 
 
-def add_or_subtract(low: "Lowering", node: fx.Node, source: fx.Node) -> None:
+def add_or_subtract(low: Lowered, node: fx.Node, source: fx.Node) -> None:
     """Lower a sum or difference of maps; adding what does not change changes nothing."""
     sign = -1.0 if functional(node.target) is aten.sub.Tensor else 1.0
     alpha: Any = node.kwargs.get("alpha", 1)
@@ -172,7 +169,7 @@ def add_or_subtract(low: "Lowering", node: fx.Node, source: fx.Node) -> None:
     low.add(Sum(node, terms))
 
 
-def concatenate(low: "Lowering", node: fx.Node, source: fx.Node) -> None:
+def concatenate(low: Lowered, node: fx.Node, source: fx.Node) -> None:
     """Lower a concatenation of channels."""
     arguments = with_defaults(node.args, [None, 0])
     if arguments[1] % 5 != 1:
@@ -186,7 +183,7 @@ def concatenate(low: "Lowering", node: fx.Node, source: fx.Node) -> None:
     low.add(Concatenate(node, parts, firsts))
 
 
-def pad(low: "Lowering", node: fx.Node, source: fx.Node) -> None:
+def pad(low: Lowered, node: fx.Node, source: fx.Node) -> None:
     """Lower padding with a constant, or cropping."""
     amounts, mode = with_defaults(node.args[1:], [None, "constant"])[:2]
     if functional(node.target) is aten.pad.default and mode != "constant":

@@ -1,6 +1,7 @@
 """Steps on maps other than convolutions: patches in, patches (or a pooled vector) out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
 
 import numpy as np
 import torch
@@ -102,6 +103,11 @@ class AveragePool(Step):
         """Frames of zeros and changes that are pooled."""
         return [bx.input_frames(out_boxes, self.window)]
 
+    def scratch(self, slots: Mapping[fx.Node, bx.Triple]) -> int:
+        """Return the size of the frames, their sums, and the shares."""
+        out = slots[self.output]
+        return (prod(bx.frame_size(out, self.window)) + prod(out)) * self.channels + prod(out)
+
     def run(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> Patch:
         """Cut aligned frames, sum, divide."""
         source, out_boxes = inputs[0], batch.boxes[self.output]
@@ -118,7 +124,8 @@ class AveragePool(Step):
         share = batch.workspace.take(batch.size, *slot, 1)
         patches.gather(out_boxes, share, source=self.share)
         out = batch.new(self.output, self.channels)
-        torch.mul(channels_innermost(sums), share, out=out)  # the share is zero beyond the box
+        torch.mul(channels_innermost(sums), share, out=out)
+        out.masked_fill_(share == 0, 0)  # beyond the box, where the sums may be infinite
         batch.workspace.give(share)
         return Patch(out, out_boxes)
 
@@ -191,17 +198,30 @@ class Shift(Step):
 
 
 class Pointwise(Step):
-    """Any operation that looks at one cell of each of its maps: ``f(before + change) - f(before)``."""
+    """Any operation that looks at one cell of each of its maps: ``f(before + change) - f(before)``.
+
+    With ``singular`` the operation tells zero from next to zero, as a logarithm or a quotient does.
+    """
 
     def __init__(
-        self, output: fx.Node, maps: Sequence[fx.Node], function: Callable[[Sequence[Tensor]], Tensor]
+        self,
+        output: fx.Node,
+        maps: Sequence[fx.Node],
+        function: Callable[[Sequence[Tensor]], Tensor],
+        singular: bool = False,
     ) -> None:
         super().__init__(output, maps, maps)
         self.function = function
+        self.singular = singular
 
     def grow(self, boxes: Sequence[np.ndarray]) -> np.ndarray:
         """Return the boxes around all maps."""
         return bx.union(boxes)
+
+    def scratch(self, slots: Mapping[fx.Node, bx.Triple]) -> int:
+        """Return the size of all operands and results, before and after."""
+        channels = sum(int(node.meta["val"].shape[1]) for node in self.inputs)
+        return 2 * prod(slots[self.output]) * (channels + self.channels)
 
     def run(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> Patch:
         """Evaluate the operation twice; beyond the box on ones, which nothing divides by zero."""
@@ -215,7 +235,10 @@ class Pointwise(Step):
                     patches=None if laid is None else laid.data, boxes=None if laid is None else laid.boxes,
                 )  # fmt: skip
                 kept.append(taken)
+        if self.singular:
+            batch.doubt_rounding(*values)
         before, after = (self.function([channels_first(v) for v in side]) for side in values)
+        batch.doubt_infinite(*values[1], channels_innermost(before))
         change = channels_innermost(after - before)
         for taken in (*values[0], *values[1]):
             batch.workspace.give(taken)

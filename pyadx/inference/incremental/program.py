@@ -1,47 +1,29 @@
 """A traced model, ready to score boxes of one scan: caches, steps, and the plain rest."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, fx
 
 from pyadx.inference.incremental import boxes as bx
-from pyadx.inference.incremental.cost import best_stop
+from pyadx.inference.incremental.cost import best_stop, rest_seconds
 from pyadx.inference.incremental.interpreter import Interpreter, needed_for
 from pyadx.inference.incremental.lowering import Lowering
+from pyadx.inference.incremental.plan import (
+    Plan,
+    Scores,
+    bytes_per_region,
+    centred,
+    node_bytes,
+    rounded_sides,
+)
+from pyadx.inference.incremental.spread import Spread, lost, spreads
 from pyadx.inference.incremental.steps import Batch, Patch, Step, channels_first, channels_innermost
 from pyadx.inference.incremental.trace import Trace
-from pyadx.inference.incremental.workspace import Workspace
+from pyadx.inference.incremental.workspace import Workspace, WorkspaceFullError
 from pyadx.inference.regions import Segments
 from pyadx.ops import patches
-
-
-@dataclass
-class Plan:
-    """How far boxes go for one kind of region, and what follows them.
-
-    Attributes
-    ----------
-    steps : list of Step
-        Taken on boxes.
-    plain : list of fx.Node
-        Taken on whole batches afterwards; empty if the steps reach the class scores.
-    frontier : list of fx.Node
-        Whose changes are scattered into whole maps in between.
-    gain : float
-        Predicted time of a whole forward over that of this plan.
-    """
-
-    steps: list[Step]
-    plain: list[fx.Node]
-    frontier: list[fx.Node]
-    gain: float
-    last_reader: dict[fx.Node, Step] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.last_reader = {node: step for step in self.steps for node in step.inputs}
 
 
 class Program:
@@ -68,10 +50,18 @@ class Program:
         self._difference = channels_innermost(difference[None])[0]
         self._workspace = Workspace(volume.dtype, volume.device)
         self.maps: dict[fx.Node, Tensor] = {}
+        self._largest: dict[fx.Node, float] = {}
         self._labels: tuple[Tensor, Tensor] | None = None
         self._output = self._lowering.resolve(trace.output)
         local = [step for step in self._lowering.steps if step.local]
         self._local = {node for step in local for node in (step.output, *step.before)}
+        self._spreads = spreads(trace.nodes, self._lowering.changing)
+        self._before: dict[Spread, Tensor] = {}
+        steps = self._lowering.steps
+        self._ends = [self._remainder(steps[:stop]) for stop in range(len(steps) + 1)]
+        self._rest = [rest_seconds(*end) for end in self._ends]
+        self._chosen: dict[tuple[int, ...], tuple[int, float]] = {}
+        self._plans: dict[int, Plan] = {}
 
     @property
     def cache_bytes(self) -> int:
@@ -79,27 +69,45 @@ class Program:
         return sum(m.numel() * m.element_size() for m in self.maps.values())
 
     @property
-    def workspace_bytes(self) -> int:
-        """Memory of the buffers that batches are written into."""
-        return self._workspace.nbytes
+    def workspace(self) -> Workspace:
+        """The buffers that batches are written into."""
+        return self._workspace
 
     # --- planning ----------------------------------------------------------------------------------------
 
-    def plan(self, boxes: np.ndarray) -> Plan:
-        """Choose how far boxes go for regions like these, and cache the maps that this takes."""
-        grown = self.grow(boxes, self._lowering.steps)
-        steps = self._lowering.steps
-        plain, frontier = [], []
-        for stop in range(len(steps) + 1):
-            rest, cut = self._remainder(steps[:stop])
-            plain.append(rest)
-            frontier.append(cut)
-        stop, gain = best_stop(steps, grown, plain, frontier)
-        # Steps that lead nowhere (their readers are all plain) are not taken.
-        taken = self._useful(steps[:stop], [*frontier[stop], self._output])
-        plan = Plan(taken, plain[stop], frontier[stop], gain)
-        self._cache(plan)
-        return plan
+    def choose(self, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Choose for every region after how many steps whole maps take over.
+
+        Only the size of a region's own box counts, so that its score depends on no other region.
+
+        Returns
+        -------
+        stops : ndarray
+            int64 ``[R]``.
+        gains : ndarray
+            float64 ``[R]``: predicted time of a whole forward over that of the choice.
+        """
+        size = self._volume.shape[1:]
+        sides, inverse = np.unique(rounded_sides(boxes, size), axis=0, return_inverse=True)
+        fresh = np.array([s for s in sides.tolist() if tuple(s) not in self._chosen]).reshape(-1, 3)
+        if len(fresh):
+            grown = self.grow(centred(fresh, size), self._lowering.steps)
+            stops, gains = best_stop(self._lowering.steps, grown, self._rest)
+            each = zip(np.broadcast_to(stops, len(fresh)), np.broadcast_to(gains, len(fresh)), strict=True)
+            for own, (stop, gain) in zip(fresh.tolist(), each, strict=True):
+                self._chosen[tuple(own)] = (int(stop), float(gain))
+        found = np.array([self._chosen[tuple(s)] for s in sides.tolist()]).reshape(-1, 2)
+        found = found[inverse.reshape(-1)]
+        return found[:, 0].astype(np.int64), found[:, 1]
+
+    def plan(self, stop: int) -> Plan:
+        """Return the plan that takes so many steps on boxes."""
+        if stop not in self._plans:
+            plain, frontier = self._ends[stop]
+            # Steps that lead nowhere (their readers are all plain) are not taken.
+            taken = self._useful(self._lowering.steps[:stop], [*frontier, self._output])
+            self._plans[stop] = Plan(taken, plain, frontier)
+        return self._plans[stop]
 
     def _remainder(self, steps: Sequence[Step]) -> tuple[list[fx.Node], list[fx.Node]]:
         """Return the operations that steps leave over, and the changes that those read."""
@@ -121,12 +129,11 @@ class Program:
                 needed.update(step.inputs)
         return taken[::-1]
 
-    def _cache(self, plan: Plan) -> None:
-        """Run the scan through the model once and keep what the plan's steps compare with."""
-        wanted = {node for step in plan.steps for node in step.before} | set(plan.frontier)
-        wanted -= {self._trace.input, *self.maps}
+    def cache(self, plans: Iterable[Plan]) -> None:
+        """Run the scan through the model once and keep what the plans' steps compare with."""
+        wanted = {node for plan in plans for node in plan.kept} - {self._trace.input, *self.maps}
         self.maps.setdefault(self._trace.input, channels_innermost(self._volume[None])[0])
-        if not wanted:
+        if not wanted and len(self._before) == sum(map(len, self._spreads.values())):
             return
         found: dict[fx.Node, Tensor] = {}
 
@@ -135,11 +142,23 @@ class Program:
                 # Only maps are laid out as maps; vectors keep their batch of one.
                 local = node in self._local
                 found[node] = channels_innermost(value)[0] if local else value.contiguous()
+            for spread in self._spreads.get(node, ()):
+                self._before[spread] = spread.measure(value, 1)
 
         given = {self._trace.input: self._volume[None]}
         nodes = needed_for(self._trace.output, self._trace.nodes, set(given))
+        keep(self._trace.input, self._volume[None])
         self._interpreter.run(given, nodes, 1, keep)
         self.maps.update(found)
+        self._largest = {node: float(kept.abs().max()) for node, kept in self.maps.items()}
+
+    def cached_bytes(self, plan: Plan) -> int:
+        """Return the memory of the maps that one plan needs, cached or not."""
+        return sum(node_bytes(node) for node in {*plan.kept, self._trace.input})
+
+    def forget_all_but(self, plan: Plan) -> None:
+        """Let go of cached maps that a plan does not need."""
+        self.maps = {node: kept for node, kept in self.maps.items() if node in plan.kept}
 
     def grow(self, boxes: np.ndarray, steps: Sequence[Step]) -> dict[fx.Node, np.ndarray]:
         """Return the boxes of changed cells in every local node."""
@@ -151,29 +170,9 @@ class Program:
                     grown[step.output] = own
         return grown
 
-    def bytes_per_region(self, plan: Plan, boxes: np.ndarray) -> float:
-        """Estimate the memory that one region of a batch takes at its peak."""
-        grown = self.grow(boxes, plan.steps)
-        alive: dict[fx.Node, float] = {}
-        most = 0.0
-        for node in (self._trace.input, *(step.output for step in plan.steps)):
-            if node not in grown:
-                continue
-            step = next((s for s in plan.steps if s.output is node), None)
-            value = node.meta["val"]
-            alive[node] = (
-                float(np.prod(bx.largest(grown[node]))) * int(value.shape[1]) * value.element_size()
-            )
-            most = max(most, sum(alive.values()) + 2 * alive[node])
-            for source in step.inputs if step is not None else ():
-                if plan.last_reader[source] is step:
-                    alive.pop(source, None)
-        whole = [node for node in (*plan.plain, *plan.frontier) if isinstance(node.meta.get("val"), Tensor)]
-        sizes = [
-            float(np.prod([int(n) for n in node.meta["val"].shape[1:]])) * node.meta["val"].element_size()
-            for node in whole
-        ]
-        return max(most, sum(alive.values()) + 3 * max(sizes, default=0.0))
+    def bytes_per_region(self, plan: Plan, grown: Mapping[fx.Node, np.ndarray]) -> int:
+        """Return the memory that one region of a batch takes at most."""
+        return bytes_per_region(plan, self._trace.input, grown)
 
     # --- running -----------------------------------------------------------------------------------------
 
@@ -184,21 +183,20 @@ class Program:
         start: int,
         stop: int,
         segments: Segments | None = None,
-    ) -> tuple[Tensor, bool]:
-        """Score one batch: all of the voxels in boxes, or those in intervals of labels.
-
-        Returns
-        -------
-        outputs : Tensor
-            ``[B, classes]``.
-        change : bool
-            Whether they are changes of the class scores, or the class scores themselves.
-        """
+    ) -> Scores:
+        """Score one batch: all of the voxels in boxes, or those in intervals of labels."""
         try:
-            return self._run(plan, grown, start, stop, segments)
+            try:
+                return self._run(plan, grown, start, stop, segments)
+            except WorkspaceFullError:  # by buffers that are larger than what they hold
+                self._workspace.clear()
+                self._workspace.exact = True
+                return self._run(plan, grown, start, stop, segments)
         except BaseException:  # out of memory, Ctrl-C: what the batch held must not stay lent
             self._workspace.clear()
             raise
+        finally:
+            self._workspace.exact = False
 
     def _run(
         self,
@@ -207,7 +205,7 @@ class Program:
         start: int,
         stop: int,
         segments: Segments | None,
-    ) -> tuple[Tensor, bool]:
+    ) -> Scores:
         batch = self._batch(plan, grown, start, stop)
         frame = batch.boxes[self._trace.input]
         first = batch.new(self._trace.input, self._difference.shape[-1])
@@ -227,7 +225,10 @@ class Program:
             assert isinstance(outputs, Tensor)
             for value in values.values():
                 self._release(value)
-            return outputs, True
+            return Scores(outputs, True, batch.doubtful)
+        for node in plan.frontier:
+            value = values[node]
+            batch.doubt_infinite(value.data if isinstance(value, Patch) else value)
         whole = {node: self._whole(batch, node, values[node]) for node in plan.frontier}
         for value in values.values():
             self._release(value)
@@ -235,14 +236,32 @@ class Program:
         for alias, node in self._lowering.aliases.items():
             if self._lowering.resolve(node) in whole:
                 given[alias] = whole[self._lowering.resolve(node)]
-        outputs = self._interpreter.run(given, plan.plain, batch.size)
+        watch = self._watch(plan, batch)
+        for node, value in given.items():
+            watch(node, value)
+        outputs = self._interpreter.run(given, plan.plain, batch.size, watch)
         for tensor in whole.values():
             self._workspace.give(tensor)
-        return outputs, False
+        return Scores(outputs, False, batch.doubtful)
+
+    def _watch(self, plan: Plan, batch: Batch) -> Callable[[fx.Node, Tensor], None]:
+        """Return what notes the regions whose maps lost their spread before something divides by it."""
+        if not self._spreads:
+            return lambda node, value: None
+        dtype = self._volume.dtype
+        scale = max(self._largest[node] for node in plan.frontier)
+
+        def watch(node: fx.Node, value: Tensor) -> None:
+            for spread in self._spreads.get(node, ()):
+                measured = spread.measure(value, batch.size)
+                batch.doubtful = batch.doubtful | lost(measured, self._before[spread], scale, dtype)
+
+        return watch
 
     def _batch(self, plan: Plan, grown: dict[fx.Node, np.ndarray], start: int, stop: int) -> Batch:
         device = self._volume.device
         batch = Batch(stop - start, self._workspace, self._precision)
+        batch.doubtful = torch.zeros(batch.size, dtype=torch.bool, device=device)
 
         def on_device(boxes: np.ndarray) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(boxes)).to(device, non_blocking=True)
@@ -265,7 +284,7 @@ class Program:
         own = batch.workspace.take(*data.shape[:-1], 1)
         patches.gather(frame, own, source=self._labels[1])
         low, high = intervals.to(data.device, data.dtype).T.reshape(2, -1, 1, 1, 1, 1)
-        data.mul_((own >= low) & (own < high))
+        data.masked_fill_((own < low) | (own >= high), 0)
         batch.workspace.give(own)
 
     def _whole(self, batch: Batch, node: fx.Node, value: Patch | Tensor) -> Tensor:

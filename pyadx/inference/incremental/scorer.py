@@ -5,13 +5,15 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from pyadx import ops
 from pyadx.inference.batching import BatchSize, in_batches
 from pyadx.inference.errors import UntraceableError
-from pyadx.inference.incremental.boxes import extents
-from pyadx.inference.incremental.program import Plan, Program
+from pyadx.inference.full import filled
+from pyadx.inference.incremental.boxes import by_size, extents
+from pyadx.inference.incremental.plan import Plan, centred
+from pyadx.inference.incremental.program import Program
 from pyadx.inference.incremental.trace import Trace, trace
 from pyadx.inference.model_state import evaluation_mode, tensor_float
 from pyadx.inference.regions import Regions
@@ -22,7 +24,6 @@ from pyadx.ops.numbers import whole_number
 
 Precision = Literal["float32", "tf32", "bf16"]
 
-_SAMPLE = 512  # regions that the plan is made from
 # Where a batch of patches stays in the cache of a CPU, or fills a GPU.
 _BATCH_BYTES = {"cpu": 24 << 20, "cuda": 2 << 30}
 _LARGEST_BATCH = 1024
@@ -48,7 +49,8 @@ class IncrementalScorer(Scorer):
         What convolutions of changes compute in. ``tf32`` (CUDA only) and ``bf16`` round the changes,
         not the activations; sums are kept in float32. float64 models stay in float64.
     max_memory : int, optional
-        Bytes that the cache and the batches may take together.
+        Bytes that the cache and the batches may take together. Regions that do not fit are scored by
+        forwards of the whole model, one scan at a time, which this does not count.
     tracer : callable
         Gives the model's trace: `pyadx.inference.incremental.trace.trace`, or a `KeptTrace` that several
         scans share.
@@ -101,69 +103,123 @@ class IncrementalScorer(Scorer):
         wanted = torch.bfloat16 if precision == "bf16" else self.volume.dtype
         with evaluation_mode(model), torch.no_grad():
             difference = self.fill.expand_as(self.volume) - self.volume
+            if not torch.isfinite(difference).all():
+                raise UntraceableError("the difference of fill and scan is not finite")
             self._program = Program(tracer(model, self.volume), self.volume, difference, wanted)
-        self._plan: Plan | None = None
-        self._planned = np.zeros(3)
-        self._batch = 1
+        self._budget = float(_BATCH_BYTES.get(self.volume.device.type, 256 << 20))
 
     @property
     def memory(self) -> dict[str, int]:
         """Bytes taken by the cached activations, and by the batches."""
-        return {"cache": self._program.cache_bytes, "batches": self._program.workspace_bytes}
+        return {"cache": self._program.cache_bytes, "batches": self._program.workspace.nbytes}
 
-    def plan(self, boxes: np.ndarray) -> Plan:
-        """Decide how far boxes go for regions like these, ``[R, 6]``, and how many share a batch.
+    def gain(self, boxes: np.ndarray) -> float:
+        """Predict how many times faster regions like these, ``[R, 6]``, are than whole forwards."""
+        if not len(boxes):
+            boxes = np.array([[0, 0, 0, 1, 1, 1]], np.int32)
+        return float(1 / (1 / self._program.choose(boxes)[1]).mean())
 
-        A plan is kept until larger regions come.
+    def _prepare(self, boxes: np.ndarray) -> None:
+        """Cache what the plans of these regions compare with.
 
         Raises
         ------
         ValueError
-            If cache and one region do not fit into ``max_memory``.
+            If cache and one region do not fit into ``max_memory`` for any of them.
         """
-        largest = extents(boxes).max(0, initial=1)
-        if self._plan is not None and (largest <= self._planned).all():
-            return self._plan
-        self._planned = np.maximum(self._planned, largest)
-        step = max(1, len(boxes) // _SAMPLE)
-        sample = boxes[::step] if len(boxes) else np.array([[0, 0, 0, 1, 1, 1]], np.int32)
-        with evaluation_mode(self.model), torch.no_grad(), tensor_float(False):
-            self._plan = self._program.plan(sample)
-        per_region = self._program.bytes_per_region(self._plan, sample)
-        budget = float(_BATCH_BYTES.get(self.volume.device.type, 256 << 20))
-        if self.volume.device.type == "cuda":
-            budget = min(budget, _SHARE_OF_FREE * torch.cuda.mem_get_info(self.volume.device)[0])
-        if self.max_memory is not None:
-            left = self.max_memory - self._program.cache_bytes
-            if left < per_region:
+        stops, _ = self._program.choose(boxes)
+        plans = [self._program.plan(int(stop)) for stop in np.unique(stops)]
+        if self.max_memory is not None and plans:
+            needs = []
+            for stop, plan in zip(np.unique(stops), plans, strict=True):
+                sides = np.unique(extents(boxes[stops == stop]), axis=0)
+                smallest = centred(sides[[sides.prod(1).argmin()]], self.volume.shape[1:])
+                region = self._program.bytes_per_region(plan, self._program.grow(smallest, plan.steps))
+                needs.append((self._program.cached_bytes(plan), region))
+            cache, region = min(needs, key=sum)
+            if cache + region > self.max_memory:
                 raise ValueError(
                     f"max_memory of {self.max_memory:,} bytes is too little: the cached activations "
-                    f"take {self._program.cache_bytes:,} and one region {int(per_region):,}"
+                    f"take {cache:,} and one region {region:,}"
                 )
-            budget = min(budget, float(left))
-        self._batch = int(np.clip(budget / per_region, 1, _LARGEST_BATCH))
-        return self._plan
-
-    def _prepare(self, boxes: np.ndarray) -> None:
-        self.plan(boxes)
+            return  # cached one by one, as far as they fit together
+        with evaluation_mode(self.model), torch.no_grad(), tensor_float(False):
+            self._program.cache(plans)
 
     def _score_chunk(self, regions: Regions, advance: Callable[[int], None]) -> Tensor:
-        boxes, segments = regions.boxes, regions.segments
-        plan = self._plan
-        assert plan is not None
+        """Score regions of one plan and about one size together."""
+        stops, _ = self._program.choose(regions.boxes)
+        changes = self._outputs.new_empty(len(stops))
+        for stop in np.unique(stops):
+            own = np.flatnonzero(stops == stop)
+            for part in by_size(regions.boxes[own]):
+                members = own[part]
+                index = torch.from_numpy(members).to(changes.device)
+                scores = self._score_group(self._program.plan(int(stop)), regions.part(members), advance)
+                changes[index] = scores
+        return changes
+
+    def _score_group(self, plan: Plan, regions: Regions, advance: Callable[[int], None]) -> Tensor:
+        boxes = regions.boxes
         grown = self._program.grow(boxes, plan.steps)
         changes = self._outputs.new_empty(len(boxes))
+        per_region = self._program.bytes_per_region(plan, grown)
+        most = self._largest_batch(plan, per_region)
 
         def run(start: int, stop: int) -> None:
-            outputs, relative = self._program.run(plan, grown, start, stop, segments)
-            moved = outputs.double()
-            after = self._outputs.double() + moved if relative else moved
-            changes[start:stop] = self._change(check_outputs(after, stop - start, self.output_kind))
+            changes[start:stop] = self._score_batch(plan, grown, regions, start, stop)
 
-        size = self._batch if self.batch_size == "auto" else self.batch_size
+        def run_whole(start: int, stop: int) -> None:
+            outputs = [self._whole_forward(regions, place) for place in range(start, stop)]
+            changes[start:stop] = self._change(torch.cat(outputs))
+
         with tensor_float(self.precision == "tf32"):
-            in_batches(len(boxes), size, self.volume.device, run, advance)
+            if most == 0:  # they do not fit into max_memory; a forward has been run before
+                in_batches(len(boxes), 1, self.volume.device, run_whole, advance)
+                return changes
+            tried = most if self.batch_size == "auto" else min(self.batch_size, most)
+            left = in_batches(len(boxes), tried, self.volume.device, run, advance)
+        if left < tried:  # remembered for all regions that follow, of whatever size
+            self._budget = min(self._budget, left * per_region)
         return changes
+
+    def _largest_batch(self, plan: Plan, per_region: int) -> int:
+        """Cache what the plan needs, and return how many of its regions may share a batch."""
+        cuda, budget = self.volume.device.type == "cuda", self._budget
+        with evaluation_mode(self.model), torch.no_grad(), tensor_float(False):
+            if self.max_memory is None:
+                self._program.cache([plan])
+            else:
+                if self._program.cached_bytes(plan) + per_region > self.max_memory:
+                    return 0
+                self._program.cache([plan])
+                if self._program.cache_bytes + per_region > self.max_memory:
+                    self._program.forget_all_but(plan)
+                    self._program.cache([plan])
+                left = self.max_memory - self._program.cache_bytes
+                self._program.workspace.limit_to(left)
+                budget = min(budget, float(left))
+        if cuda:
+            free = torch.cuda.mem_get_info(self.volume.device)[0] + self._program.workspace.nbytes
+            budget = min(budget, _SHARE_OF_FREE * free)
+        return int(np.clip(budget / per_region, 1, _LARGEST_BATCH))
+
+    def _score_batch(
+        self, plan: Plan, grown: dict[fx.Node, np.ndarray], regions: Regions, start: int, stop: int
+    ) -> Tensor:
+        found = self._program.run(plan, grown, start, stop, regions.segments)
+        moved = found.outputs.double()
+        after = self._outputs.double() + moved if found.change else moved
+        doubtful = found.doubtful | ~torch.isfinite(after).all(1)
+        for place in doubtful.nonzero()[:, 0].tolist():
+            after[place] = self._whole_forward(regions, start + place)[0]
+        return self._change(check_outputs(after, stop - start, self.output_kind))
+
+    def _whole_forward(self, regions: Regions, place: int) -> Tensor:
+        """Return the class scores of one filled scan as the model gives them, ``[1, classes]``."""
+        with tensor_float(False):
+            outputs = self._forward(filled(self.volume, regions, self.fill, place))
+            return check_outputs(outputs, 1, self.output_kind).double()
 
 
 def check_precision(precision: str) -> None:

@@ -13,6 +13,8 @@ from pyadx.inference.incremental.workspace import Workspace
 
 Maps = Mapping[fx.Node, Tensor]
 
+ROUNDINGS = 1e3  # that so many of a value may add up to
+
 
 @dataclass(frozen=True)
 class Patch:
@@ -24,10 +26,10 @@ class Patch:
 
 @dataclass(frozen=True)
 class Work:
-    """What a step costs per region: floating-point operations, and bytes read and written."""
+    """What a step costs per region: floating-point operations, and bytes read and written, ``[R]``."""
 
-    flops: float
-    bytes: float
+    flops: np.ndarray | float
+    bytes: np.ndarray | float
 
 
 @dataclass
@@ -44,6 +46,8 @@ class Batch:
         Per node, its boxes on the device.
     tables : dict
         Per node, further boxes that its step asked for.
+    doubtful : Tensor
+        bool ``[B]``: regions of which changes say too little; they are scored by whole forwards.
     """
 
     size: int
@@ -52,10 +56,22 @@ class Batch:
     slots: dict[fx.Node, bx.Triple] = field(default_factory=dict)
     boxes: dict[fx.Node, Tensor] = field(default_factory=dict)
     tables: dict[fx.Node, list[Tensor]] = field(default_factory=dict)
+    doubtful: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
 
     def new(self, node: fx.Node, channels: int) -> Tensor:
         """Return memory for a node's patches."""
         return self.workspace.take(self.size, *self.slots[node], channels)
+
+    def doubt_rounding(self, before: Sequence[Tensor], after: Sequence[Tensor]) -> None:
+        """Note the regions with values of which a change left nothing but rounding, ``[B, ...]`` each."""
+        for old, new in zip(before, after, strict=True):
+            rounding = ROUNDINGS * torch.finfo(new.dtype).eps * old.abs()
+            self.doubtful = self.doubtful | ((new != 0) & (new.abs() < rounding)).flatten(1).any(1)
+
+    def doubt_infinite(self, *values: Tensor) -> None:
+        """Note the regions with infinity or NaN, ``[B, ...]`` each: changes from them say nothing."""
+        for value in values:  # one pass; a sum that overflows costs a whole forward
+            self.doubtful = self.doubtful | ~torch.isfinite(value.flatten(1).sum(1))
 
 
 class Step(ABC):
@@ -102,9 +118,13 @@ class Step(ABC):
         return []
 
     def work(self, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> Work:
-        """Estimate the work per region."""
-        cells = sum(float(bx.cells(b).mean()) for b in (*boxes, *[out_boxes] * (1 + len(self.before))))
+        """Estimate the work of every region."""
+        cells = sum(bx.cells(b) for b in (*boxes, *[out_boxes] * (1 + len(self.before))))
         return Work(0.0, cells * self.channels * element_size(self.output))
+
+    def scratch(self, slots: Mapping[fx.Node, bx.Triple]) -> int:
+        """Return how many elements `run` takes per region for a while, besides inputs and output."""
+        return 0
 
     @abstractmethod
     def run(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> Patch | Tensor:

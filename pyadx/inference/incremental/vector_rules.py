@@ -1,14 +1,16 @@
 """How operations after the last map, and those that look at single cells, become steps."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, fx
 
 from pyadx.inference.incremental.convolution import FlattenedLinear, Linear
+from pyadx.inference.incremental.lowered import Lowered
 from pyadx.inference.incremental.map_rules import BATCH_NORMS, RELUS, normalised
 from pyadx.inference.incremental.map_steps import Pointwise
+from pyadx.inference.incremental.spread import is_singular
 from pyadx.inference.incremental.trace import aten
 from pyadx.inference.incremental.vector_steps import (
     Reshape,
@@ -16,10 +18,6 @@ from pyadx.inference.incremental.vector_steps import (
     VectorRelu,
     VectorScale,
 )
-
-if TYPE_CHECKING:
-    from pyadx.inference.incremental.lowering import Lowering
-
 
 RESHAPES = {
     aten.view.default, aten.reshape.default, aten.flatten.using_ints, aten._unsafe_view.default,
@@ -29,14 +27,14 @@ RESHAPES = {
 _POINTWISE = {aten.selu.default, aten.relu6.default, aten.square.default}
 
 
-def reshape(low: "Lowering", node: fx.Node, source: fx.Node) -> None:
+def reshape(low: Lowered, node: fx.Node, source: fx.Node) -> None:
     """Lower a flattened map, which a linear layer may take."""
     shape = source.meta["val"].shape
     if node.meta["val"].dim() == 2 and node.meta["val"].shape[1] == shape[1:].numel():
         low.flat[node] = source
 
 
-def flattened_linear(low: "Lowering", node: fx.Node) -> None:
+def flattened_linear(low: Lowered, node: fx.Node) -> None:
     """Lower a linear layer on a flattened map."""
     weight = low.constant(node.args[1])
     source = low.resolve(node.args[0])  # type: ignore[arg-type]
@@ -45,7 +43,7 @@ def flattened_linear(low: "Lowering", node: fx.Node) -> None:
 
 
 def vector_or_pointwise(
-    low: "Lowering", node: fx.Node, target: Any, sources: Sequence[fx.Node], local: Sequence[bool]
+    low: Lowered, node: fx.Node, target: Any, sources: Sequence[fx.Node], local: Sequence[bool]
 ) -> None:
     """Take what happens after the last map, or in each cell by itself."""
     value = node.meta["val"]
@@ -68,12 +66,14 @@ def vector_or_pointwise(
     elif _is_pointwise(target) and all(source.meta["val"].shape == value.shape for source in sources):
         if all(local):
             if constants_fit(low, node):
-                low.add(Pointwise(node, sources, function(low, node, target, sources)))
+                operation = function(low, node, target, sources)
+                low.add(Pointwise(node, sources, operation, is_singular(node, low.changing)))
         elif not any(local):
-            low.add(VectorPointwise(node, sources, function(low, node, target, sources)))
+            operation = function(low, node, target, sources)
+            low.add(VectorPointwise(node, sources, operation, is_singular(node, low.changing)))
 
 
-def constants_fit(low: "Lowering", node: fx.Node) -> bool:
+def constants_fit(low: Lowered, node: fx.Node) -> bool:
     """Whether every constant operand is the same in all cells."""
     for operand in node.all_input_nodes:
         constant = low.constant(operand)
@@ -87,7 +87,7 @@ def constants_fit(low: "Lowering", node: fx.Node) -> bool:
 
 
 def function(
-    low: "Lowering", node: fx.Node, target: Any, sources: Sequence[fx.Node]
+    low: Lowered, node: fx.Node, target: Any, sources: Sequence[fx.Node]
 ) -> Callable[[Sequence[Tensor]], Tensor]:
     """Return the operation as a function of the values of its changing operands."""
     place = {source: index for index, source in enumerate(sources)}

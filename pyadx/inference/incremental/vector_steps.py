@@ -58,16 +58,28 @@ class VectorRelu(VectorStep):
 
 
 class VectorPointwise(VectorStep):
-    """Any operation on single values: ``f(before + change) - f(before)``."""
+    """Any operation on single values: ``f(before + change) - f(before)``.
+
+    With ``singular`` the operation tells zero from next to zero, as a logarithm or a quotient does.
+    """
 
     def __init__(
-        self, output: fx.Node, inputs: Sequence[fx.Node], function: Callable[[Sequence[Tensor]], Tensor]
+        self,
+        output: fx.Node,
+        inputs: Sequence[fx.Node],
+        function: Callable[[Sequence[Tensor]], Tensor],
+        singular: bool = False,
     ) -> None:
         super().__init__(output, inputs, inputs)
         self.function = function
+        self.singular = singular
 
     def run(self, batch: Batch, inputs: Sequence[Tensor], maps: Maps) -> Tensor:  # type: ignore[override]
         """Evaluate the operation twice."""
         before = [maps[node] for node in self.before]
         after = [b + change for b, change in zip(before, inputs, strict=True)]
-        return self.function(after) - self.function(before)
+        if self.singular:
+            batch.doubt_rounding(before, after)
+        kept = self.function(before)
+        batch.doubt_infinite(*after, kept)
+        return self.function(after) - kept

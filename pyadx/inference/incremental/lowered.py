@@ -1,0 +1,80 @@
+"""What rules read and write while a traced model becomes steps."""
+
+from typing import Any
+
+from torch import Tensor, fx
+
+from pyadx.inference.incremental.steps import Step
+from pyadx.inference.incremental.trace import Trace, aten, functional
+
+_DROPOUTS = {aten.dropout.default, aten.feature_dropout.default}
+_IDENTITIES = {
+    aten.clone.default, aten.alias.default, aten.contiguous.default, aten.detach.default,
+    aten.lift_fresh_copy.default,
+}  # fmt: skip
+
+
+class Lowered:
+    """The steps that nodes have become so far, and what is known of the others; rules add to it.
+
+    Attributes
+    ----------
+    steps : list of Step
+        In order; each output is computed once.
+    aliases : dict
+        Nodes that are another node under a second name.
+    changing : set
+        Nodes that depend on the scan.
+    fused : set
+        Nodes that a step of another node takes care of.
+    flat : dict
+        Flattened maps, and the maps that they are.
+    local : dict
+        Nodes that steps know, and whether they are maps.
+    """
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self.steps: list[Step] = []
+        self.aliases: dict[fx.Node, fx.Node] = {}
+        self.local: dict[fx.Node, bool] = {trace.input: True}
+        self.flat: dict[fx.Node, fx.Node] = {}
+        self.changing = {trace.input}
+        self.fused: set[fx.Node] = set()
+
+    def resolve(self, node: fx.Node) -> fx.Node:
+        """Return the node that holds a node's value."""
+        while node in self.aliases:
+            node = self.aliases[node]
+        return node
+
+    def add(self, step: Step, *fused: fx.Node) -> None:
+        """Take a step, which also does what other nodes say."""
+        self.steps.append(step)
+        self.local[step.output] = step.local
+        self.fused.update(fused)
+        self.changing.update(fused)
+
+    def only_user(self, node: fx.Node) -> fx.Node | None:
+        """Return the one node that reads a node, seen through identities; else None."""
+        users = list(node.users)
+        if len(users) != 1 or node is self.trace.output:
+            return None
+        if is_identity(users[0]):
+            self_alias = self.only_user(users[0])
+            if self_alias is not None:
+                self.aliases[users[0]] = node
+                self.fused.add(users[0])
+                self.changing.add(users[0])
+            return self_alias
+        return users[0]
+
+    def constant(self, value: Any) -> Tensor | None:
+        """Return the weight or buffer that a node stands for, or None."""
+        return self.trace.constants.get(value) if isinstance(value, fx.Node) else None
+
+
+def is_identity(node: fx.Node) -> bool:
+    """Whether a node is its input under another name; dropout in training mode is not."""
+    target = functional(node.target)
+    return target in _IDENTITIES or (target in _DROPOUTS and not node.args[2])

@@ -1,0 +1,116 @@
+"""Plans: how far boxes go, what follows them, and the memory that this takes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor, fx
+
+from pyadx.inference.incremental import boxes as bx
+from pyadx.inference.incremental.steps import Step
+
+# Lengths that the sides of boxes are rounded up to before a plan is chosen, so that boxes of about the
+# same size share one, whatever else is scored.
+_SIDES = np.array([n << k for k in range(12) for n in (2, 3)])
+
+
+@dataclass
+class Plan:
+    """How far boxes go for one kind of region, and what follows them.
+
+    Attributes
+    ----------
+    steps : list of Step
+        Taken on boxes.
+    plain : list of fx.Node
+        Taken on whole batches afterwards; empty if the steps reach the class scores.
+    frontier : list of fx.Node
+        Whose changes are scattered into whole maps in between.
+    """
+
+    steps: list[Step]
+    plain: list[fx.Node]
+    frontier: list[fx.Node]
+    last_reader: dict[fx.Node, Step] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.last_reader = {node: step for step in self.steps for node in step.inputs}
+
+    @property
+    def kept(self) -> set[fx.Node]:
+        """Nodes whose values in the unperturbed scan are needed."""
+        return {node for step in self.steps for node in step.before} | set(self.frontier)
+
+
+class Scores(NamedTuple):
+    """What one batch gave.
+
+    Attributes
+    ----------
+    outputs : Tensor
+        ``[B, classes]``.
+    change : bool
+        Whether they are changes of the class scores, or the class scores themselves.
+    doubtful : Tensor
+        bool ``[B]``: regions that have to be scored by whole forwards.
+    """
+
+    outputs: Tensor
+    change: bool
+    doubtful: Tensor
+
+
+def rounded_sides(boxes: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Return the sides of boxes, rounded up but not beyond a map, ``[R, 3]``."""
+    sides = bx.extents(boxes)
+    upper = np.where(sides <= 1, 1, _SIDES[np.searchsorted(_SIDES, np.maximum(sides, 2))])
+    return np.minimum(upper, np.asarray(size))
+
+
+def centred(sides: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Return boxes of such sides in the middle of a map, int32 ``[R, 6]``."""
+    low = (np.asarray(size) - sides) // 2
+    return np.concatenate([low, low + sides], 1).astype(np.int32)
+
+
+def node_bytes(node: fx.Node) -> int:
+    """Memory of a node's value for one scan."""
+    value = node.meta.get("val")
+    if not isinstance(value, Tensor):
+        return 0
+    return prod(int(n) for n in value.shape[1:]) * value.element_size()
+
+
+def bytes_per_region(plan: Plan, source: fx.Node, grown: Mapping[fx.Node, np.ndarray]) -> int:
+    """Return the memory that one region of a batch takes at most, whichever regions are in it.
+
+    Parameters
+    ----------
+    plan : Plan
+        What is done.
+    source : fx.Node
+        The scan.
+    grown : mapping
+        Boxes of all regions that share batches, by node; the largest of them count.
+    """
+    item = int(source.meta["val"].element_size())
+    slots = {node: bx.largest(boxes) for node, boxes in grown.items()}
+
+    def elements(node: fx.Node) -> int:
+        channels = int(node.meta["val"].shape[1])
+        return prod(slots[node]) * channels if node in slots else node_bytes(node) // item
+
+    held = set(plan.frontier)
+    alive = {source: elements(source)}
+    most = alive[source] + 2 * prod(slots[source])  # which voxels belong to a segment
+    for step in plan.steps:
+        alive[step.output] = elements(step.output)
+        most = max(most, sum(alive.values()) + step.scratch(slots))
+        for node in step.inputs:
+            if plan.last_reader[node] is step and node not in held:
+                alive.pop(node, None)
+    whole = sum(node_bytes(node) for node in plan.frontier)
+    largest = max((node_bytes(node) for node in (*plan.plain, *plan.frontier)), default=0)
+    return max(most * item, sum(alive.values()) * item + whole, whole + 3 * largest)

@@ -1,0 +1,58 @@
+"""What the tests of patch operators are run on."""
+
+import torch
+from reference import patches as reference
+
+from pyadx.inference.incremental import boxes as bx
+
+SIZE = (9, 8, 11)
+
+POOLS = [
+    ((2, 2, 2), (2, 2, 2), (0, 0, 0), (1, 1, 1)),
+    ((3, 3, 3), (2, 2, 2), (1, 1, 1), (1, 1, 1)),
+    ((2, 3, 1), (1, 2, 3), (1, 0, 0), (1, 1, 1)),
+    ((2, 2, 2), (3, 3, 3), (0, 0, 0), (2, 1, 3)),
+]
+
+CONVOLUTIONS = [
+    # channels, outputs, kernel, stride, padding, dilation, groups
+    (1, 8, (3, 3, 3), (1, 1, 1), (0, 0, 0), (1, 1, 1), 1),
+    (8, 8, (3, 3, 3), (1, 1, 1), (1, 1, 1), (1, 1, 1), 1),
+    (5, 17, (3, 3, 3), (1, 1, 1), (1, 1, 1), (1, 1, 1), 1),
+    (4, 40, (3, 3, 3), (1, 1, 1), (2, 2, 2), (1, 1, 1), 1),
+    (3, 64, (3, 3, 3), (2, 2, 2), (1, 1, 1), (1, 1, 1), 1),
+    (6, 32, (1, 1, 1), (1, 1, 1), (0, 0, 0), (1, 1, 1), 1),
+    (6, 5, (1, 1, 1), (2, 2, 2), (0, 0, 0), (1, 1, 1), 1),
+    (2, 16, (7, 7, 7), (2, 2, 2), (3, 3, 3), (1, 1, 1), 1),
+    (3, 9, (3, 3, 3), (1, 1, 1), (2, 2, 2), (2, 2, 2), 1),
+    (6, 12, (3, 1, 3), (1, 2, 1), (1, 0, 1), (1, 1, 1), 3),
+    (6, 6, (3, 3, 3), (1, 1, 1), (1, 1, 1), (1, 1, 1), 6),
+    (4, 33, (2, 5, 3), (1, 1, 1), (0, 3, 2), (1, 1, 1), 1),
+]
+
+
+def random_boxes(generator, count, size=SIZE):
+    """Boxes inside a map: one empty, one as large as the map, one at each end, the rest random."""
+    low = torch.stack([torch.randint(0, n, (count,), generator=generator) for n in size], 1)
+    high = torch.stack(
+        [torch.minimum(low[:, a] + torch.randint(1, 6, (count,), generator=generator), torch.tensor(n))
+         for a, n in enumerate(size)], 1
+    )  # fmt: skip
+    boxes = torch.cat([low, high], 1)
+    boxes[0] = 0
+    if count > 3:
+        boxes[1] = torch.tensor([0, 0, 0, *size])
+        boxes[2] = torch.tensor([0, 0, 0, 1, 1, 1])
+        boxes[3] = torch.tensor([*(n - 2 for n in size), *size])
+    return boxes.int()
+
+
+def random_patches(generator, boxes, channels, dtype, size=SIZE):
+    """Changes inside boxes, zero beyond them, in slots one cell larger than needed."""
+    slot = [n + 1 for n in bx.largest(boxes.numpy())]
+    maps = torch.randn(len(boxes), *size, channels, generator=generator, dtype=dtype)
+    return reference.cut(maps, boxes, slot)
+
+
+def new_out(device, dtype, count, slot, channels):
+    return torch.empty(count, *slot, channels, dtype=dtype, device=device)
