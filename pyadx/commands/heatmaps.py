@@ -97,7 +97,8 @@ def heatmap_of(
     for path in (out, sidecar_path(out)):
         remove_partial(path)
     # Scores that an interrupted call left are those of this very request, or refused.
-    begun = scores_path(out).exists()
+    resumable = explainer(job.model, "cpu", job.method).resumable
+    begun = resumable and scores_path(out).exists()
     explanation = run_explain(
         ExplainRequest(
             scan=record.path,

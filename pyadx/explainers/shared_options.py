@@ -9,7 +9,7 @@ from pyadx import ops
 from pyadx.explainers.option_kinds import BYTES, SWITCH, Kind, choice, number, optional
 from pyadx.explainers.options import Align
 from pyadx.explainers.registry import Option
-from pyadx.inference.engine import Engine
+from pyadx.inference.engines import Engine
 from pyadx.inference.incremental.scorer import Precision
 from pyadx.inference.score import Outputs, Score
 from pyadx.ops.arrays import plain_array

@@ -1,16 +1,17 @@
 """The paper's SA-3DUCM: sensitivity to occluding every segment of a hierarchy (section 3.3)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pyadx.explainers.base import Explainer, Explanation
+from pyadx.explainers.base import Explanation
 from pyadx.explainers.option_kinds import choice, number, optional, whole
-from pyadx.explainers.options import RunOptions, plain_fill
+from pyadx.explainers.perturbation import Perturbation, Store
 from pyadx.explainers.registry import Option, method
 from pyadx.explainers.segments import Aggregate, group_mask, hierarchies_per_scan, paint
 from pyadx.explainers.shared_options import (
@@ -24,12 +25,9 @@ from pyadx.explainers.shared_options import (
 )
 from pyadx.explainers.volumes import check_volume
 from pyadx.inference.batching import BatchSize
-from pyadx.inference.by_cost import SegmentScorer
-from pyadx.inference.engine import check_engine
-from pyadx.inference.incremental.scorer import check_max_memory, check_precision
-from pyadx.inference.incremental.trace import KeptTrace
-from pyadx.inference.score import Target, resolve_target, targets_per_scan
-from pyadx.inference.watch import OutputWatch
+from pyadx.inference.engines import RegionScorer
+from pyadx.inference.score import Target
+from pyadx.inference.segments import distinct_segments
 from pyadx.ops.numbers import real_number, whole_number
 from pyadx.segmentation import PRESETS, Hierarchy, ucm
 from pyadx.segmentation.options import CueKind, Linkage, check_options
@@ -104,7 +102,7 @@ class SupervoxelReport:
         }
     },
 )  # fmt: skip
-class SupervoxelOcclusion(Explainer):
+class SupervoxelOcclusion(Perturbation):
     """SA-3DUCM: occlude every segment of every level of a hierarchical segmentation.
 
     ``H(v) = 1/L sum_l |p(V) - p(V with the segment of level l that holds v filled)|`` over the L levels.
@@ -112,39 +110,14 @@ class SupervoxelOcclusion(Explainer):
 
     Parameters
     ----------
-    model : torch.nn.Module
-        Maps ``[B, C, D, H, W]`` to class scores before softmax ``[B, classes]``. It is run in
-        evaluation mode and left as it was found.
-    fill : float, sequence of float, array or Tensor
-        What segments are filled with, as in `pyadx.Occlusion`; 0 in the paper.
     aggregate : {"mean", "max"}
         Over the levels: the mean (the paper), or the change that is largest in absolute value.
-    signed : bool
-        Average ``p(V) - p(filled)``, positive where a segment speaks for the class, and not its absolute
-        value.
-    engine : {"auto", "incremental", "full"}
-        ``auto`` chooses segment by segment what the cost model predicts to be faster.
-    score : {"probability", "logit"}
-        What is followed: the softmax probability of the class (the paper), or its score before
-        softmax.
-    outputs : {"logits", "probabilities", "log_probabilities"}
-        What the model returns: class scores before softmax, or what a sigmoid, softmax or log-softmax at
-        its end made of them. A call warns where that looks wrong, or a probability cannot move.
-    batch_size : int or "auto"
-        Segments per batch; halved when memory runs out.
-    progress : bool
-        Show a progress bar with the time left.
-    precision : {"float32", "tf32", "bf16"}
-        What the incremental engine's convolutions compute in.
-    max_memory : int, optional
-        Bytes that the incremental engine's cache and batches may take.
     max_levels, max_regions, preset, cue, linkage, min_size, smoothing
         How scans that come without a hierarchy are segmented, as in `pyadx.segmentation.ucm`.
     spacing : float or sequence of float, optional
         Voxel size in mm for that segmentation.
-    keep_trace : bool
-        Trace the model at the first call only. Set it for many calls with a model that does not change in
-        between; weights, hooks or code that changed later would not be seen.
+    model, fill, signed, score, outputs, engine, precision, max_memory, batch_size, progress, keep_trace
+        As in `pyadx.explainers.perturbation.Perturbation`.
 
     Raises
     ------
@@ -187,22 +160,29 @@ class SupervoxelOcclusion(Explainer):
         spacing: float | Sequence[float] | None = None,
         keep_trace: bool = False,
     ) -> None:
-        check_engine(engine)
-        check_precision(precision)
         if aggregate not in get_args(Aggregate):
             raise ValueError(
                 f"aggregate must be one of {', '.join(get_args(Aggregate))}, got {aggregate!r}"
             )
+        super().__init__(
+            model,
+            fill=fill,
+            signed=signed,
+            score=score,
+            outputs=outputs,
+            engine=engine,
+            precision=precision,
+            max_memory=max_memory,
+            batch_size=batch_size,
+            progress=progress,
+            keep_trace=keep_trace,
+        )
         self._segmentation: dict[str, Any] = {
             "max_levels": max_levels, "max_regions": max_regions, "preset": preset, "cue": cue,
             "linkage": linkage, "min_size": min_size, "smoothing": smoothing, "spacing": spacing,
         }  # fmt: skip
         check_options(**self._segmentation)
-        self._run = RunOptions(score, outputs, batch_size, progress)
-        self.model = model
-        self.fill = plain_fill(fill)
         self.aggregate: Aggregate = aggregate
-        self.signed = signed
         self.max_levels = whole_number(max_levels)
         self.max_regions = whole_number(max_regions)
         self.preset = preset
@@ -210,13 +190,11 @@ class SupervoxelOcclusion(Explainer):
         self.linkage = linkage
         self.min_size = None if min_size is None else whole_number(min_size)
         self.smoothing = None if smoothing is None else real_number(smoothing)
-        self.engine = engine
-        self.score = score
-        self.outputs = outputs
-        self.precision = precision
-        self.max_memory = check_max_memory(max_memory)
-        self.keep_trace = keep_trace
-        self._tracer = KeptTrace()
+
+    @property
+    def resumable(self) -> bool:
+        """Scores of segments are kept as those of windows are."""
+        return True
 
     def run(
         self,
@@ -225,6 +203,10 @@ class SupervoxelOcclusion(Explainer):
         hierarchy: Hierarchy | Sequence[Hierarchy] | None = None,
         *,
         groups: Groups | None = None,
+        mask: Any = None,
+        store: str | Path | None = None,
+        resume: bool = False,
+        overwrite: bool = False,
     ) -> Explanation:
         """Explain one scan or a batch of scans.
 
@@ -243,6 +225,11 @@ class SupervoxelOcclusion(Explainer):
             Name to what is occluded jointly besides: a mask ``[D, H, W]``, such as all cortex, or leaves
             of the hierarchy as intervals ``[(lo, hi), ...]``. Their scores are in the reports; the map
             does not contain them.
+        mask : array or Tensor, optional
+            Region of interest ``[D, H, W]``, for all scans, or ``[B, D, H, W]``. Only its voxels are
+            segmented, or only the parts of given segments inside it are filled; the map is 0 elsewhere.
+        store, resume, overwrite
+            As in `pyadx.Occlusion.run`.
 
         Returns
         -------
@@ -255,53 +242,49 @@ class SupervoxelOcclusion(Explainer):
             If the volume, target, fill, a hierarchy or a group does not fit.
         """
         volume = check_volume(volume, self.model)
-        targets = targets_per_scan(target, volume.shape[0])
-        hierarchies = hierarchies_per_scan(hierarchy, volume)
-        if not self.keep_trace:
-            self._tracer = KeptTrace()
-        watch = self._run.watch()
-        made = [
-            self._one(scan, own, tree, groups or {}, watch)
-            for scan, own, tree in zip(volume, targets, hierarchies, strict=True)
-        ]
-        watch.warn()
-        heats, outputs, reports = zip(*made, strict=True)
-        scores = torch.cat(outputs)
-        indices = resolve_target(targets, scores, self.model)
-        return self._explanation(torch.stack(heats), scores, indices, reports)
+        trees = hierarchies_per_scan(hierarchy, volume)
+        if store is not None and volume.shape[0] != 1:
+            raise ValueError("a store holds the scores of one scan: no batches")
+        kept = Store(None if store is None else Path(store), resume, overwrite)
+
+        def explain(
+            place: int, scan: Tensor, make: Callable[[], RegionScorer], inside: np.ndarray | None
+        ) -> tuple[Tensor, RegionScorer, SupervoxelReport]:
+            return self._one(scan, make, trees[place], groups or {}, inside, kept)
+
+        return self._over_scans(volume, target, mask, explain)
 
     def _one(
         self,
         scan: Tensor,
-        target: Target,
-        hierarchy: Hierarchy | None,
+        make: Callable[[], RegionScorer],
+        tree: Hierarchy | None,
         groups: Groups,
-        watch: OutputWatch,
-    ) -> tuple[Tensor, Tensor, SupervoxelReport]:
-        watch.next_scans()
-        tree = ucm(scan[0].float(), **self._segmentation) if hierarchy is None else hierarchy
+        inside: np.ndarray | None,
+        store: Store,
+    ) -> tuple[Tensor, RegionScorer, SupervoxelReport]:
+        if tree is None:
+            own = None if inside is None else inside & (scan[0] != 0).cpu().numpy()
+            tree = ucm(scan[0].float(), own, **self._segmentation)
         masks = {name: group_mask(name, group, tree) for name, group in groups.items()}
-        scorer = SegmentScorer(
-            self.engine,
-            self.model,
-            scan,
-            target,
-            precision=self.precision,
-            max_memory=self.max_memory,
-            tracer=self._tracer,
-            progress=self._run.progress,
-            fill=self.fill,
-            score=self._run.score,
-            outputs=self._run.outputs,
-            batch_size=self._run.batch_size,
-            signed=self.signed,
-            watch=watch,
+        scorer = make()
+        leaves = tree.leaves if inside is None else np.where(inside, tree.leaves, 0)
+        regions = distinct_segments(scorer.volume, leaves, tree.regions, scorer.fill)
+        scores = self._scores(scorer, regions, store).double().cpu().numpy()
+        fast = int(scorer.incremental(regions.boxes).sum())
+        report = SupervoxelReport(
+            levels=len(tree.levels),
+            pairs=int(tree.levels_per_region.sum()),
+            nodes=len(tree.regions),
+            skipped=len(tree.regions) - len(regions.boxes),
+            incremental=fast,
+            full=len(regions.boxes) - fast,
+            groups={name: self._jointly(scorer, group) for name, group in masks.items()},
         )
-        regions = tree.regions
-        scores = scorer.score(tree.leaves, regions).double().cpu().numpy()
-        scored = scorer.incremental + scorer.full
-        counts = (len(tree.levels), int(tree.levels_per_region.sum()), len(regions), len(regions) - scored)
-        engines = (scorer.incremental, scorer.full)
-        jointly = {name: float(scorer.score(mask, [(1, 2)])[0]) for name, mask in masks.items()}
         heat = torch.from_numpy(paint(tree, scores, self.aggregate)).to(scan.device)
-        return heat, scorer.outputs, SupervoxelReport(*counts, *engines, jointly)
+        return heat, scorer, report
+
+    def _jointly(self, scorer: RegionScorer, group: np.ndarray) -> float:
+        """Return the score of all voxels of a group, filled together."""
+        regions = distinct_segments(scorer.volume, group, [(1, 2)], scorer.fill)
+        return float(self._scores(scorer, regions, Store())[0])

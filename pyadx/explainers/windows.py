@@ -8,7 +8,9 @@ length covers one voxel more before its centre than after it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -67,6 +69,32 @@ class WindowGrid:
         window = torch.tensor(self.window)
         first = centres.reshape(-1, 3) - window // 2
         return torch.cat([first, first + window], 1)
+
+    def painting(self, inside: np.ndarray | None) -> np.ndarray:
+        """Return which windows the voxels of a mask are painted from.
+
+        Parameters
+        ----------
+        inside : ndarray, optional
+            bool ``[D, H, W]``; all voxels without it.
+
+        Returns
+        -------
+        ndarray
+            bool ``[N]`` in the order of `boxes`.
+        """
+        if inside is None:
+            return np.ones(int(np.prod(self.counts)), bool)
+        near = []
+        for voxels, count, offset, stride in zip(
+            np.nonzero(inside), self.counts, self.offsets, self.stride, strict=True
+        ):
+            place = (voxels - offset) / stride
+            near.append([np.floor(place).clip(0, count - 1), np.ceil(place).clip(0, count - 1)])
+        chosen = np.zeros(self.counts, bool)
+        for z, y, x in product(*near):
+            chosen[z.astype(int), y.astype(int), x.astype(int)] = True
+        return chosen.reshape(-1)
 
     def paint(self, scores: Tensor) -> Tensor:
         """Spread one score per window over the voxels.

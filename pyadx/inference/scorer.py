@@ -1,8 +1,10 @@
 """What all scorers share: the scan, what is filled in, the class that is followed."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import torch
@@ -29,6 +31,9 @@ from pyadx.inference.score_store import ScoreStore
 from pyadx.inference.sharding import is_shared, score_shared
 from pyadx.inference.volumes import volume_tensor
 from pyadx.inference.watch import OutputWatch
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 CHUNK = 1024  # regions that are scored, stored and resumed together
 
@@ -121,6 +126,19 @@ class Scorer(ABC):
         self.target = int(self._target)
         self._before = {kind: class_score(self._logits, self._target, kind) for kind in get_args(Score)}
         self.reference = float(self._before[score])
+        self._shared = dict(vars(self))
+
+    @classmethod
+    def beside(cls, other: Scorer) -> Self:
+        """Return a scorer of another one's scan, without a forward pass of its own."""
+        made = cls.__new__(cls)
+        made.share(other)
+        return made
+
+    def share(self, other: Scorer) -> None:
+        """Take over another scorer's scan, class, options, and what the model said of the scan."""
+        vars(self).update(other._shared)
+        self._shared = other._shared
 
     @property
     def outputs(self) -> Tensor:

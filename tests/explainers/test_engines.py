@@ -50,7 +50,7 @@ def test_a_model_that_cannot_be_traced_gets_the_right_map_and_one_warning_that_n
     with pytest.warns(RuntimeWarning) as caught:
         actual = Occlusion(model, 3, 2)(scan, target=1)
     (warning,) = caught
-    assert "one full forward per window" in str(warning.message)
+    assert "one full forward per region" in str(warning.message)
     assert "test_engines.py" in str(warning.message)
     assert "if x.sum() > 1e9" in str(warning.message)
     assert torch.equal(actual, Occlusion(model, 3, 2, engine="full")(scan, target=1))

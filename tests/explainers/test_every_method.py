@@ -3,6 +3,8 @@
 The networks are small and in float64, so that what should be equal is equal to rounding.
 """
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -266,3 +268,24 @@ def test_the_result_does_not_share_memory_with_the_scan(spelling, model, scans):
     copy = heat.clone()
     scans.zero_()
     assert torch.equal(heat, copy)
+
+
+def test_a_mask_restricts_the_map_and_the_work(spelling, model, scans):
+    explain = pyadx.explainer(spelling, model)
+    if "mask" not in inspect.signature(explain.run).parameters:
+        pytest.skip("the method fills no regions")
+    inside = torch.zeros(SHAPE, dtype=torch.bool)
+    inside[2:6, 3:6, 4:9] = True
+    whole, part = explain.run(scans[:1], target=1), explain.run(scans[:1], target=1, mask=inside)
+    assert (part.heatmap[0][~inside] == 0).all()
+    assert part.heatmap[0][inside].abs().max() > 0
+    assert 0 < part.reports[0].evaluated <= whole.reports[0].evaluated
+    if spelling.startswith("occlusion"):
+        assert part.reports[0].evaluated < whole.reports[0].evaluated / 4
+        assert torch.equal(part.heatmap[0][inside], whole.heatmap[0][inside])
+    # One mask for all scans, or one per scan; arrays of whatever type.
+    both = explain(scans[:2], target=1, mask=np.stack([inside, inside]).astype(np.uint8))
+    assert torch.equal(both[:1], part.heatmap)
+    for bad, words in ((inside[1:], "mask has shape"), (inside & False, "mask holds no voxel")):
+        with pytest.raises(ValueError, match=words):
+            explain(scans[:1], target=1, mask=bad)

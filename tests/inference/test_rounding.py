@@ -259,14 +259,16 @@ def test_infinity_that_the_network_itself_makes_finite_again_is_no_reason_to_ref
 
 
 def test_segments_leave_the_voxels_outside_them_alone_however_large_the_fill(generator):
-    from pyadx.inference.by_cost import SegmentScorer
+    from pyadx.inference.engines import RegionScorer
+    from pyadx.inference.segments import distinct_segments
 
     network = randomised(Net(2, nn.Conv3d(1, 2, 3), nn.Tanh())).eval()
     volume = torch.rand(1, 8, 8, 8, generator=generator)
     labels = torch.zeros(8, 8, 8, dtype=torch.int64)
     labels[2:5, 2:6, 3:5], labels[3, 3, 3] = 1, 2
-    scores = [
-        SegmentScorer(engine, network, volume, 1, fill=3e38, score="logit").score(labels, [(1, 2), (1, 3)])
-        for engine in ("incremental", "full")
-    ]
+    scores = []
+    for engine in ("incremental", "full"):
+        scorer = RegionScorer(engine, network, volume, 1, fill=3e38, score="logit")
+        regions = distinct_segments(volume, labels, [(1, 2), (1, 3)], scorer.fill)
+        scores.append(regions.spread(scorer.score_regions(regions)))
     assert torch.allclose(*scores, rtol=1e-4, atol=1e-6)

@@ -117,7 +117,11 @@ class IncrementalScorer(Scorer):
         """Predict how many times faster regions like these, ``[R, 6]``, are than whole forwards."""
         if not len(boxes):
             boxes = np.array([[0, 0, 0, 1, 1, 1]], np.int32)
-        return float(1 / (1 / self._program.choose(boxes)[1]).mean())
+        return float(1 / (1 / self.gains(boxes)).mean())
+
+    def gains(self, boxes: np.ndarray) -> np.ndarray:
+        """Predict for every region, ``[R, 6]``, how many times faster it is than a whole forward."""
+        return self._program.choose(boxes)[1]
 
     def _prepare(self, boxes: np.ndarray) -> None:
         """Cache what the plans of these regions compare with.

@@ -11,7 +11,7 @@ from pyadx.inference.scorer import CHUNK, Scorer
 from pyadx.ops.patches import instruction_set
 
 
-def run_facts(scorer: Scorer, regions: Regions) -> dict[str, Any]:
+def scoring_facts(scorer: Scorer, regions: Regions) -> dict[str, Any]:
     """Return hashes of model, scan and regions, and the versions that scores depend on.
 
     Parameters
@@ -33,7 +33,7 @@ def run_facts(scorer: Scorer, regions: Regions) -> dict[str, Any]:
         "model": weights.hexdigest()[:16],
         "scan": _digest(scorer.volume).hex()[:16],
         "fill": _digest(scorer.fill).hex()[:16],
-        "regions": hashlib.sha256(regions.boxes.tobytes()).hexdigest()[:16],
+        "regions": _regions_digest(regions),
         "chunk": CHUNK,
         "target": scorer.target,
         "score": scorer.score_kind,
@@ -42,6 +42,13 @@ def run_facts(scorer: Scorer, regions: Regions) -> dict[str, Any]:
         "torch": torch.__version__,
         "kernels": instruction_set(),
     }
+
+
+def _regions_digest(regions: Regions) -> str:
+    digest = hashlib.sha256(regions.boxes.tobytes())
+    if regions.segments is not None:
+        digest.update(_digest(regions.segments.labels) + regions.segments.intervals.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _digest(tensor: Tensor) -> bytes:

@@ -1,0 +1,203 @@
+"""Filling regions of a scan and following the class score: what occlusion methods share."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pyadx import ops
+from pyadx.explainers.base import Explainer, Explanation, Report
+from pyadx.explainers.options import RunOptions, plain_fill
+from pyadx.inference.batching import BatchSize
+from pyadx.inference.engines import Engine, RegionScorer, check_engine
+from pyadx.inference.incremental.scorer import Precision, check_max_memory, check_precision
+from pyadx.inference.incremental.trace import KeptTrace
+from pyadx.inference.regions import Regions
+from pyadx.inference.score import Outputs, Score, Target, targets_per_scan
+from pyadx.inference.score_store import ScoreStore
+from pyadx.inference.scoring_facts import scoring_facts
+from pyadx.ops.arrays import plain_array
+
+
+@dataclass(frozen=True)
+class Store:
+    """A file for finished scores of one scan, and what to do with one that is there.
+
+    Attributes
+    ----------
+    path : Path, optional
+        The file; without it nothing is kept.
+    resume : bool
+        Go on with an existing file.
+    overwrite : bool
+        Replace an existing file, as soon as the first new scores are on the disk.
+    """
+
+    path: Path | None = None
+    resume: bool = False
+    overwrite: bool = False
+
+
+# Takes a scan's place in its batch, the scan [C, D, H, W], what makes its scorer, and the mask or None; gives
+# the map [D, H, W], the scorer and the report.
+ExplainOne = Callable[
+    [int, Tensor, Callable[[], RegionScorer], np.ndarray | None], tuple[Tensor, RegionScorer, Report]
+]
+
+
+class Perturbation(Explainer):
+    """Scores regions of scans. Subclasses say which regions, and how their scores are painted.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Maps ``[B, C, D, H, W]`` to class scores before softmax ``[B, classes]``. It is run in
+        evaluation mode and left as it was found.
+    fill : float, sequence of float, or Tensor
+        What regions are filled with: a number (0, the background of a masked scan, in the paper), one
+        number per channel, or a volume ``[D, H, W]`` or ``[C, D, H, W]`` to copy from.
+    signed : bool
+        Give ``p(V) - p(filled)``, positive where a region speaks for the class, and not its absolute value.
+    score : {"probability", "logit"}
+        What is followed: the softmax probability of the class (the paper), or its score before softmax.
+    outputs : {"logits", "probabilities", "log_probabilities"}
+        What the model returns: class scores before softmax, or what a sigmoid, softmax or log-softmax at
+        its end made of them. A call warns where that looks wrong, or a probability cannot move.
+    engine : {"auto", "incremental", "full"}
+        ``full`` runs the whole model once per region. ``incremental`` recomputes only what a region
+        changes, with the same result up to rounding (`pyadx.inference.IncrementalScorer`). ``auto``
+        chooses region by region what is predicted to be faster.
+    precision : {"float32", "tf32", "bf16"}
+        What the incremental engine's convolutions compute in.
+    max_memory : int, optional
+        Bytes that the incremental engine's cache and batches may take.
+    batch_size : int or "auto"
+        Regions per batch; halved when memory runs out.
+    progress : bool
+        Show a progress bar with the time left.
+    keep_trace : bool
+        Trace the model at the first call only. Set it for many calls with a model that does not change in
+        between; weights, hooks or code that changed later would not be seen.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of range.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        fill: ops.Fill,
+        signed: bool,
+        score: Score,
+        outputs: Outputs,
+        engine: Engine,
+        precision: Precision,
+        max_memory: int | None,
+        batch_size: BatchSize,
+        progress: bool,
+        keep_trace: bool,
+    ) -> None:
+        check_engine(engine)
+        check_precision(precision)
+        self._run = RunOptions(score, outputs, batch_size, progress)
+        self.model = model
+        self.fill = plain_fill(fill)
+        self.signed = signed
+        self.score = score
+        self.outputs = outputs
+        self.engine: Engine = engine
+        self.precision: Precision = precision
+        self.max_memory = check_max_memory(max_memory)
+        self.keep_trace = keep_trace
+        self._tracer = KeptTrace()
+
+    def _over_scans(self, volume: Tensor, target: Target, mask: Any, explain: ExplainOne) -> Explanation:
+        """Explain a checked batch ``[B, C, D, H, W]``, scan by scan."""
+        targets = targets_per_scan(target, volume.shape[0])
+        masks = masks_per_scan(mask, volume)
+        if not self.keep_trace:
+            self._tracer = KeptTrace()
+        watch = self._run.watch()
+        heats: list[Tensor] = []
+        scorers: list[RegionScorer] = []
+        reports: list[Report] = []
+        for place, (scan, own, inside) in enumerate(zip(volume, targets, masks, strict=True)):
+            watch.next_scans()
+
+            def scorer(scan: Tensor = scan, own: Target = own) -> RegionScorer:
+                return RegionScorer(
+                    self.engine,
+                    self.model,
+                    scan,
+                    own,
+                    precision=self.precision,
+                    max_memory=self.max_memory,
+                    tracer=self._tracer,
+                    fill=self.fill,
+                    signed=self.signed,
+                    score=self._run.score,
+                    outputs=self._run.outputs,
+                    batch_size=self._run.batch_size,
+                    progress=self._run.progress,
+                    watch=watch,
+                )
+
+            heat, used, report = explain(place, scan, scorer, inside)
+            if inside is not None:
+                heat = torch.where(torch.from_numpy(inside).to(heat.device), heat, 0.0)
+            heats.append(heat)
+            scorers.append(used)
+            reports.append(report)
+        watch.warn()
+        indices = torch.tensor([used.target for used in scorers])
+        outputs = torch.cat([used.outputs for used in scorers])
+        return self._explanation(torch.stack(heats), outputs, indices, tuple(reports))
+
+    def _scores(self, scorer: RegionScorer, regions: Regions, store: Store) -> Tensor:
+        """Score regions, and keep what is finished if there is a file for it."""
+        if store.path is None:
+            return regions.spread(scorer.score_regions(regions))
+        facts = {
+            "engine": scorer.engine_name(regions.boxes),
+            "precision": self.precision,
+            **scoring_facts(scorer, regions),
+        }
+        with ScoreStore(store.path, facts, resume=store.resume, overwrite=store.overwrite) as kept:
+            return regions.spread(scorer.score_regions(regions, kept))
+
+
+def masks_per_scan(mask: Any, volume: Tensor) -> Sequence[np.ndarray | None]:
+    """Return a bool mask ``[D, H, W]``, or None, for each scan of a batch.
+
+    Parameters
+    ----------
+    mask : array or Tensor, optional
+        ``[D, H, W]`` for all scans, or ``[B, D, H, W]``; voxels other than 0 belong to the region of
+        interest.
+    volume : Tensor
+        ``[B, C, D, H, W]``.
+
+    Raises
+    ------
+    ValueError
+        If the shape does not fit, or no voxel belongs to it.
+    """
+    scans, shape = volume.shape[0], tuple(volume.shape[2:])
+    if mask is None:
+        return [None] * scans
+    given = plain_array("mask", mask)
+    inside = given != 0
+    if inside.shape == shape:
+        inside = np.broadcast_to(inside, (scans, *shape))
+    if inside.shape != (scans, *shape):
+        raise ValueError(f"mask has shape {given.shape}, the scans {shape}; give one mask, or one per scan")
+    if not inside.any((1, 2, 3)).all():
+        raise ValueError("mask holds no voxel: nothing is left to explain")
+    return list(inside)

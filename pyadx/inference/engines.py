@@ -1,0 +1,117 @@
+"""Which engine scores a region: the incremental one where it can and pays, full forwards otherwise."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pyadx.inference.errors import UntraceableError
+from pyadx.inference.full import FullScorer
+from pyadx.inference.incremental.scorer import IncrementalScorer, Precision
+from pyadx.inference.incremental.trace import Trace, trace
+from pyadx.inference.regions import Regions
+from pyadx.inference.scorer import Scorer
+
+Engine = Literal["auto", "incremental", "full"]
+
+LEAST_GAIN = 1.1  # predicted; below that boxes are not worth the trouble
+
+
+def check_engine(engine: str) -> None:
+    """Raise ``ValueError`` unless ``engine`` is a known kind."""
+    if engine not in get_args(Engine):
+        raise ValueError(f"engine must be one of {', '.join(get_args(Engine))}, got {engine!r}")
+
+
+class RegionScorer(Scorer):
+    """Scores regions of one scan, each with the engine that is predicted to be cheaper for it.
+
+    The choice depends on a region's own size alone, so that its score depends on no other region.
+
+    Parameters
+    ----------
+    engine : {"auto", "incremental", "full"}
+        ``auto`` decides region by region; the others do not. Where ``auto`` meets a model that cannot be
+        traced it warns, naming the operation, and runs full forwards.
+    model, volume, target, precision, max_memory, tracer, options
+        As `pyadx.inference.IncrementalScorer` takes them.
+
+    Raises
+    ------
+    UntraceableError
+        If ``engine`` is ``incremental`` and the model cannot be traced.
+    TypeError, ValueError
+        As `pyadx.inference.IncrementalScorer`.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        model: nn.Module,
+        volume: Tensor,
+        target: Any,
+        *,
+        precision: Precision = "float32",
+        max_memory: int | None = None,
+        tracer: Callable[[nn.Module, Tensor], Trace] = trace,
+        **options: Any,
+    ) -> None:
+        check_engine(engine)
+        self.engine = engine
+        self._fast: IncrementalScorer | None = None
+        if engine != "full":
+            try:
+                self._fast = IncrementalScorer(
+                    model,
+                    volume,
+                    target,
+                    precision=precision,
+                    max_memory=max_memory,
+                    tracer=tracer,
+                    **options,
+                )
+            except UntraceableError as error:
+                if engine == "incremental":
+                    raise
+                warnings.warn(
+                    f"occlusion runs one full forward per region: {error}", RuntimeWarning, stacklevel=3
+                )
+        if self._fast is None:
+            self._slow = FullScorer(model, volume, target, **options)
+            self.share(self._slow)
+        else:
+            self._slow = FullScorer.beside(self._fast)
+            self.share(self._fast)
+
+    def incremental(self, boxes: np.ndarray) -> np.ndarray:
+        """Return for every region, ``[R, 6]``, whether the incremental engine scores it, bool ``[R]``."""
+        if self._fast is None:
+            return np.zeros(len(boxes), bool)
+        if self.engine == "incremental":
+            return np.ones(len(boxes), bool)
+        return self._fast.gains(boxes) >= LEAST_GAIN
+
+    def engine_name(self, boxes: np.ndarray) -> str:
+        """Return ``incremental``, ``full`` or ``both``: what scores these regions."""
+        fast = self.incremental(boxes)
+        if fast.all() and self._fast is not None:
+            return "incremental"
+        return "both" if fast.any() else "full"
+
+    def _prepare(self, boxes: np.ndarray) -> None:
+        fast = self.incremental(boxes)
+        if self._fast is not None and fast.any():
+            self._fast._prepare(boxes[fast])
+
+    def _score_chunk(self, regions: Regions, advance: Callable[[int], None]) -> Tensor:
+        changes = self._outputs.new_empty(len(regions.boxes))
+        fast = self.incremental(regions.boxes)
+        for engine, chosen in ((self._fast, fast), (self._slow, ~fast)):
+            if engine is not None and chosen.any():
+                members = np.flatnonzero(chosen)
+                index = torch.from_numpy(members).to(changes.device)
+                changes[index] = engine._score_chunk(regions.part(members), advance)
+        return changes
