@@ -18,6 +18,9 @@ def explain(
     target: Annotated[
         str | None, typer.Option(help="Class to explain, by name or index; default: the predicted one.")
     ] = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="Region of interest on the scan; only there regions are filled.")
+    ] = None,
     orientation: Orientation = "auto",
     device: Device = "auto",
     batch_size: Annotated[str, typer.Option(help="auto or a number.")] = "auto",
@@ -44,6 +47,7 @@ def explain(
         resume,
         not quiet,
         orientation,
+        mask=mask,
     )
     explanation = run_explain(request)
     if quiet:

@@ -1,8 +1,9 @@
 """``pyadx explain``: one scan and one checkpoint in, one heatmap out."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pyadx.data.flatness import flat_words
 from pyadx.data.grids import FittedScan, fit_to_grid, map_to_scan
 from pyadx.data.heatmaps import check_heatmap_path, scores_path, write_heatmap
 from pyadx.data.inputs import prepared_volume, voxel_hash
+from pyadx.data.regions import read_mask
 from pyadx.data.scans import Scan, read_scan
 from pyadx.explainers import Explainer, Explanation, parse_method
 from pyadx.files import check_output_file, together
@@ -43,6 +45,7 @@ class ExplainRequest:
     progress: bool = True
     orientation: str = "auto"
     subject: str | None = None
+    mask: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
     target = _target_index(request.target, card.class_names)
     explain = explainer(request.model, device, request.method, batch_size, request.progress)
     store = _score_store(request, explain, out)
+    if request.mask is not None and "mask" not in signature(explain.run).parameters:
+        raise ValueError(f"--mask has no meaning for {explain.spec.canonical}, which fills no regions")
 
     started = time.perf_counter()
     scan = read_scan(request.scan, orientation=request.orientation)
@@ -84,10 +89,12 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
     read_seconds = time.perf_counter() - started
 
     started = time.perf_counter()
-    storing = {}
+    more: dict[str, Any] = {}
     if store is not None:
-        storing = {"store": store, "resume": request.resume, "overwrite": request.overwrite}
-    found = explain.run(volume, target, **storing)
+        more |= {"store": store, "resume": request.resume, "overwrite": request.overwrite}
+    if request.mask is not None:
+        more["mask"] = _mask_on_grid(request.mask, fitted, card)
+    found = explain.run(volume, target, **more)
     heatmap = found.heatmap[0].cpu().numpy()
     explain_seconds = time.perf_counter() - started
     chances = probabilities(found.outputs)[0].tolist()
@@ -106,6 +113,8 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
     }
     if (words := flat_words(heatmap, "heatmap")) is not None:
         sidecar["flat"] = words
+    if request.mask is not None:
+        sidecar["mask"] = {"file": request.mask.name, "voxels_of_grid": int(more["mask"].sum())}
     with together():
         if request.figure is not None:
             row = f"{found.method}, {card.class_names[target]}"
@@ -117,6 +126,21 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
     if store is not None:
         store.unlink(missing_ok=True)
     return ExplainedScan(on_scan, sidecar, _warnings(fitted, card, sidecar))
+
+
+def _mask_on_grid(path: Path, fitted: FittedScan, card: ModelCard) -> np.ndarray:
+    """Bring a mask on the scan onto the network's grid, bool ``[D, H, W]``.
+
+    Raises
+    ------
+    ValueError
+        If it does not lie on the scan, or holds no voxel of the grid.
+    """
+    own = replace(fitted.scan, data=read_mask(path, fitted.scan).astype(np.float32))
+    inside = fit_to_grid(own, card.in_shape, card.preprocessing.spacing).data > 0.5
+    if not inside.any():
+        raise ValueError(f"{path}: has no voxel on the network's grid")
+    return inside
 
 
 def _score_store(request: ExplainRequest, explain: Explainer, out: Path) -> Path | None:

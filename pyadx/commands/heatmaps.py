@@ -123,6 +123,7 @@ def _kept(job: HeatmapJob, out: Path, scan: Path, target: str) -> tuple[np.ndarr
         heat = read_volume(out)  # a map of zeros is a finished map, too
         same = (
             facts["spelling"] == job.spec.canonical
+            and "mask" not in facts
             and target in facts["target"].values()
             and hash_in(facts["model"], "weights_sha256") == network(job.model).sha256
             and hash_in(facts["scan"], "voxels_sha256") == voxel_hash(read_scan(scan))

@@ -42,8 +42,8 @@ class Store:
     overwrite: bool = False
 
 
-# Takes a scan's place in its batch, the scan [C, D, H, W], what makes its scorer, and the mask or None; gives
-# the map [D, H, W], the scorer and the report.
+# Takes a scan's place in its batch, the scan [C, D, H, W], what makes its scorer, and the mask or None.
+# Gives the map [D, H, W], the scorer and the report.
 ExplainOne = Callable[
     [int, Tensor, Callable[[], RegionScorer], np.ndarray | None], tuple[Tensor, RegionScorer, Report]
 ]

@@ -147,3 +147,42 @@ def test_a_network_is_read_again_only_if_its_file_has_changed(here):
     path.unlink()
     with pytest.raises(ValueError, match="no such checkpoint"):
         network(path)
+
+
+def test_a_mask_restricts_the_work_and_the_map(here, run):
+    scan = nib.load("scan.nii.gz")
+    inside = np.zeros(scan.shape, np.uint8)
+    inside[15:25, 18:28, 14:22] = 1
+    nib.save(nib.Nifti1Image(inside, scan.affine), "roi.nii.gz")
+    command = ["explain", "scan.nii.gz", "--model", "resnet-gap.safetensors", "--target", "AD"]
+    command += ["--method", "occlusion:window=9,stride=9", "-q"]
+    assert run(*command, "-o", "whole.nii.gz")[0] == 0
+    code, _, err = run(*command, "-o", "heat.nii.gz", "--mask", "roi.nii.gz")
+    assert code == 0, err
+    heat, whole = nib.load("heat.nii.gz").get_fdata(), nib.load("whole.nii.gz").get_fdata()
+    assert (heat[inside == 0] == 0).all()
+    assert np.array_equal(heat[inside == 1], whole[inside == 1])
+    facts, other = (json.loads((here / f"{name}.json").read_text()) for name in ("heat", "whole"))
+    assert facts["mask"] == {"file": "roi.nii.gz", "voxels_of_grid": int(inside.sum())}
+    assert facts["report"]["evaluated"] < other["report"]["evaluated"]
+    assert "mask" not in other
+
+
+@pytest.mark.parametrize(
+    ("method", "make", "words"),
+    [
+        ("gradcam", lambda shape: np.ones(shape), "--mask has no meaning for gradcam"),
+        ("occlusion", lambda shape: np.zeros(shape), "nothing is inside"),
+    ],
+)
+def test_a_mask_that_does_not_fit_is_refused(method, make, words, here, run):
+    scan = nib.load("scan.nii.gz")
+    nib.save(nib.Nifti1Image(make(scan.shape).astype(np.uint8), scan.affine), "roi.nii.gz")
+    code, _, err = run(
+        "explain", "scan.nii.gz", "--model", "resnet.safetensors", "--method", method, "-o", "heat.nii.gz",
+        "--mask", "roi.nii.gz",
+    )  # fmt: skip
+    assert code == 2
+    assert words in err
+    assert err.count("\n") == 1
+    assert not (here / "heat.nii.gz").exists()
