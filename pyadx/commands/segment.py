@@ -21,7 +21,6 @@ from pyadx.report.hierarchies import save_hierarchy_panels
 from pyadx.report.panels import check_figures_possible
 from pyadx.segmentation import Hierarchy, ucm
 from pyadx.segmentation.options import check_options
-from pyadx.segmentation.storage import label_stack
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ def _save_labels(path: Path, hierarchy: Hierarchy, scan: Scan) -> None:
     """Write the label volumes of all levels where the scan lies."""
     import nibabel as nib
 
-    image = image_on_scan(label_stack(hierarchy), scan, "pyadx 3D ultrametric contour map")
+    image = image_on_scan(hierarchy.label_stack(), scan, "pyadx 3D ultrametric contour map")
     image.header.set_intent("label")
     with replacing(path) as (partial,):
         nib.save(image, partial)

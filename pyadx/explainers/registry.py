@@ -155,10 +155,9 @@ def declared_options(make: Callable[..., Any]) -> dict[str, Option]:
 
 def methods() -> dict[str, Method]:
     """Return all methods by name, in alphabetical order."""
-    from pyadx import explainers
-
-    for module in pkgutil.iter_modules(explainers.__path__):
-        importlib.import_module(f"{explainers.__name__}.{module.name}")
+    room = importlib.import_module(__name__.rpartition(".")[0])
+    for module in pkgutil.iter_modules(room.__path__):
+        importlib.import_module(f"{room.__name__}.{module.name}")
     return dict(sorted(_METHODS.items()))
 
 

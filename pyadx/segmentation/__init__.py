@@ -1,10 +1,10 @@
 """Hierarchical segmentation in 3D: ultrametric contour maps, with or without the rest of pyadx."""
 
 from pyadx.segmentation.contours import ContourMap
-from pyadx.segmentation.from_labels import from_labels
 from pyadx.segmentation.hierarchy import Hierarchy
+from pyadx.segmentation.nested_labels import from_labels
 from pyadx.segmentation.options import PRESETS
 from pyadx.segmentation.pipeline import ucm
-from pyadx.segmentation.storage import load
+from pyadx.segmentation.tree import load
 
 __all__ = ["PRESETS", "ContourMap", "Hierarchy", "from_labels", "load", "ucm"]

@@ -9,6 +9,7 @@ import numpy as np
 
 from pyadx.ops.numbers import real_number, whole_number
 from pyadx.segmentation.contours import ContourMap, contour_map
+from pyadx.segmentation.storage import ARRAYS, save_arrays, save_labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,15 +199,16 @@ class Hierarchy:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the hierarchy into an ``.npz`` file; see `pyadx.segmentation.load`."""
-        from pyadx.segmentation.storage import save
+        save_arrays(path, {name: getattr(self, name) for name in ARRAYS})
 
-        save(self, path)
+    def label_stack(self) -> np.ndarray:
+        """Return the label volumes of all levels, int16 or int32 ``[D, H, W, L]``, finest first."""
+        kind = np.int16 if int(self.levels.max()) < 2**15 else np.int32
+        return np.stack([self.labels(i).astype(kind) for i in range(len(self.levels))], -1)
 
     def save_labels(self, path: str | os.PathLike[str], affine: np.ndarray) -> None:
         """Write the label volumes of all levels as one 4D NIfTI file, the finest level first."""
-        from pyadx.segmentation.storage import save_labels
-
-        save_labels(self, path, affine)
+        save_labels(path, self.label_stack(), affine)
 
 
 def _number(name: str, value: Any) -> Any:

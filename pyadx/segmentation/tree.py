@@ -1,9 +1,13 @@
-"""From merges to a hierarchy."""
+"""From merges, and from files, to a hierarchy."""
+
+import os
+from pathlib import Path
 
 import numpy as np
 
 from pyadx import _ucm
 from pyadx.segmentation.hierarchy import Hierarchy
+from pyadx.segmentation.storage import read_arrays
 
 
 def make_hierarchy(
@@ -35,6 +39,39 @@ def make_hierarchy(
         tree["first"],
         tree["last"],
     )
+
+
+def load(path: str | os.PathLike[str]) -> Hierarchy:
+    """Read a hierarchy that `Hierarchy.save` wrote.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, is not a hierarchy, or its arrays contradict each other. Nothing in the
+        file is executed.
+    """
+    source, found = Path(path), read_arrays(path)
+    count = (len(found["parent"]) + 1) // 2
+    leaves, parent = found["leaves"], found["parent"].astype(np.int32)
+    areas = np.bincount(leaves.reshape(-1).clip(0), minlength=count + 1)[1:].astype(np.int64)
+    children = np.argsort(parent[:-1], kind="stable").reshape(-1, 2).astype(np.int32)
+    consistent = (
+        leaves.min() >= 0
+        and leaves.max() == count
+        and len(parent) == len(found["altitude"]) == len(found["area"]) == 2 * count - 1
+        and np.array_equal(np.sort(parent[:-1]), np.repeat(np.arange(count, 2 * count - 1), 2))
+        and found["altitude"].dtype == np.float64
+        and (found["altitude"][count:][1:] >= found["altitude"][count:][:-1]).all()
+        and len(found["levels"]) > 0
+        and (areas > 0).all()
+    )
+    if not consistent:
+        raise ValueError(f"{source}: cannot be read as a hierarchy (its arrays contradict each other)")
+    try:
+        regions = (leaves - 1).astype(np.int32)
+        return make_hierarchy(regions, children, found["altitude"][count:], areas, found["levels"])
+    except ValueError as error:
+        raise ValueError(f"{source}: cannot be read as a hierarchy ({error})") from None
 
 
 def geometric_levels(regions: int, max_regions: int, max_levels: int) -> np.ndarray:

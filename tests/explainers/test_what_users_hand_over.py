@@ -12,7 +12,7 @@ from pyadx.evaluation.faithfulness import deletion_insertion
 from pyadx.evaluation.sanity import rank_correlation, stability
 from pyadx.inference import FullScorer, IncrementalScorer
 from pyadx.segmentation import ucm
-from pyadx.segmentation.from_labels import from_labels
+from pyadx.segmentation.nested_labels import from_labels
 from pyadx.training.protocols import Protocol
 
 SHAPE = (9, 8, 10)

@@ -1,7 +1,10 @@
 """The rules of the house that a machine can check."""
 
 import ast
+import graphlib
+import importlib
 import inspect
+import pkgutil
 import re
 import subprocess
 import sys
@@ -55,6 +58,46 @@ def test_imports_go_down_the_floors_only(path):
         assert floor in FLOORS, f"unknown floor {floor}: add it to the plan"
         assert floor == own or FLOORS.index(floor) > FLOORS.index(own), f"{own} must not import {floor}"
         assert floor not in INDEPENDENT.get(own, ()), f"{own} must work without {floor}"
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def import_graph():
+    """Module to the modules of ours that it imports anywhere, also in functions and for types only."""
+    modules = {module_name(path): path for path in PACKAGE.rglob("*.py")}
+    graph = {}
+    for name, path in modules.items():
+        found = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                for alias in node.names:
+                    inner = f"{node.module}.{alias.name}"
+                    found.add(inner if inner in modules else node.module)
+        # The package's own __init__ only shows names; whoever imports its version is in no circle.
+        graph[name] = (found & set(modules)) - {"pyadx"}
+    return graph
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph = import_graph()
+    try:
+        tuple(graphlib.TopologicalSorter(graph).static_order())
+    except graphlib.CycleError as error:
+        pytest.fail(f"circle of imports: {' <- '.join(error.args[1])}")
+
+
+def test_no_public_name_hides_a_module():
+    """`import pyadx.evaluation.x as x` must give the module, never a function of the same name."""
+    for package in ("", *(f".{p.name}" for p in PACKAGE.iterdir() if (p / "__init__.py").is_file())):
+        module = importlib.import_module(f"pyadx{package}")
+        for inner in pkgutil.iter_modules(module.__path__):
+            value = vars(module).get(inner.name)
+            assert value is None or inspect.ismodule(value), f"pyadx{package}.{inner.name} hides its module"
 
 
 def test_importing_the_package_stays_light(tmp_path):
