@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from pyadx.cli import cohorts, demo, evaluate, explain, explain_cohort, report, segment, training  # noqa: F401 (they add their commands)
-from pyadx.cli.app import app
+from pyadx.cli.common import app
 
 _INTERRUPTED = 130  # the shell's code for a process that Ctrl-C ended
 _PACKAGE = str(Path(__file__).resolve().parents[1])

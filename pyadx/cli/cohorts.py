@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pyadx.cli.app import Quiet, app
+from pyadx.cli.common import Quiet, app
 
 
 @app.command()

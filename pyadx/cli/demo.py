@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pyadx.cli.app import Device, Quiet, app
+from pyadx.cli.common import Device, Quiet, app
 
 
 @app.command()

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pyadx.cli.app import Derivative, Device, GroupColumn, Images, Quiet, Space, Target, app
+from pyadx.cli.common import Derivative, Device, GroupColumn, Images, Quiet, Space, Target, app
 
 
 @app.command()

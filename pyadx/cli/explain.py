@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pyadx.cli.app import Device, Method, Orientation, Quiet, app
+from pyadx.cli.common import Device, Method, Orientation, Quiet, app
 
 
 @app.command()

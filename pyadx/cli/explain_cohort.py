@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pyadx.cli.app import (
+from pyadx.cli.common import (
     CohortPath,
     Derivative,
     Device,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pyadx.cli.app import Orientation, Quiet, app
+from pyadx.cli.common import Orientation, Quiet, app
 
 
 @app.command()

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pyadx.cli.app import CohortPath, Derivative, Device, GroupColumn, Images, Quiet, Space, app
+from pyadx.cli.common import CohortPath, Derivative, Device, GroupColumn, Images, Quiet, Space, app
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the run.")]
 Model = Annotated[str, typer.Option(help="vggnet, resnet, resnet-gap or resnet-shallow-gap.")]
