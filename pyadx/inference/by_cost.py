@@ -116,4 +116,6 @@ class SegmentScorer:
     def _full(self) -> FullScorer:
         if self._slow is None:
             self._slow = FullScorer(*self._arguments, **self._options)
+            if self._fast is not None:
+                self._slow.settle_batches_as(self._fast)
         return self._slow

@@ -62,6 +62,7 @@ def scorer_for(
     UntraceableError
         If ``engine`` is ``incremental`` and the model cannot be traced.
     """
+    incremental = None
     if engine != "full":
         try:
             incremental = IncrementalScorer(
@@ -84,4 +85,6 @@ def scorer_for(
             if engine == "incremental" or incremental.gain(regions.boxes) >= LEAST_GAIN:
                 return incremental, regions
     full = FullScorer(model, volume, target, **options)
+    if incremental is not None:
+        full.settle_batches_as(incremental)
     return full, full.regions(boxes)
