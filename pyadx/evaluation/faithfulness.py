@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pyadx import ops
+from pyadx.inference.batch.dependence import find_dependence, runs_apart
 from pyadx.inference.batching import BatchSize, check_batch_size, in_batches
 from pyadx.inference.model_state import Forward, evaluation_mode
 from pyadx.inference.score import (
@@ -143,6 +144,11 @@ def deletion_insertion(
                 class_score(own, index.expand(stop - start), "logit") - class_score(logits, index, "logit"),
             )
 
+        apart = batch_size == 1 or runs_apart(forward.model)
+        dependence = None if apart else find_dependence(forward, scan)
+        if dependence is not None:
+            dependence.tell(forward.model)
+            batch_size = 1
         in_batches(len(intervals), batch_size, scan.device, run)
     watch.warn()
     fraction = np.linspace(0, 1, steps + 1)

@@ -6,7 +6,10 @@ import torch
 from torch import Tensor
 
 from pyadx.explainers.options import RunOptions
-from pyadx.inference.batching import in_batches
+from pyadx.inference.batch.dependence import BatchDependence, find_dependence, runs_apart
+from pyadx.inference.batch.watch import Watch
+from pyadx.inference.batching import in_batches, is_out_of_memory
+from pyadx.inference.model_state import Forward
 from pyadx.inference.progress import progress_bar
 from pyadx.inference.score import Target, targets_per_scan
 from pyadx.inference.watch import OutputWatch
@@ -20,22 +23,60 @@ def over_scans(
     target: Target,
     explain: Explain,
     options: RunOptions,
+    forward: Forward,
 ) -> tuple[Tensor, Tensor]:
     """Explain ``[B, C, D, H, W]`` part by part; return maps ``[B, D, H, W]`` and class scores.
 
+    Scans whose class scores depend on the scans beside them are explained one at a time.
     Warns about suspicious outputs at the end.
     """
     scans = volume.shape[0]
     targets = targets_per_scan(target, scans)
     parts: dict[int, tuple[Tensor, Tensor]] = {}
     watch = options.watch()
+    together = True if runs_apart(forward.model) else None
+
+    def own(start: int, stop: int) -> tuple[Tensor, Tensor]:
+        watch.next_scans()
+        return explain(volume[start:stop], targets[start:stop], watch)
+
     with progress_bar("scans", scans, options.progress and scans > 1) as advance:
 
         def run(start: int, stop: int) -> None:
-            watch.next_scans()
-            parts[start] = explain(volume[start:stop], targets[start:stop], watch)
+            nonlocal together
+            if together is None and stop - start > 1:
+                made, dependence = _observed(lambda: own(start, stop), volume[start], forward)
+                together = dependence is None
+                if dependence is not None:
+                    dependence.tell(forward.model)
+                elif made is not None:
+                    parts[start] = made
+                    return
+            size = stop - start if together else 1
+            for first in range(start, stop, size):
+                parts[first] = own(first, first + size)
 
         in_batches(scans, options.batch_size, volume.device, run, advance)
     watch.warn()
     maps, outputs = zip(*(parts[start] for start in sorted(parts)), strict=True)
     return torch.cat(maps), torch.cat(outputs)
+
+
+def _observed(
+    explain: Callable[[], tuple[Tensor, Tensor]], scan: Tensor, forward: Forward
+) -> tuple[tuple[Tensor, Tensor] | None, BatchDependence | None]:
+    """Explain scans together, and see whether that may be done."""
+    watch = Watch(forward.model)
+    try:
+        with watch:
+            made = explain()
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        with torch.no_grad():
+            dependence = find_dependence(forward, scan)
+        if dependence is None:
+            raise  # it has nothing to do with the batch
+        return None, dependence
+    with torch.no_grad():
+        return made, find_dependence(forward, scan, watch.state)

@@ -24,6 +24,7 @@ from pyadx.inference.score import (
     resolve_target,
 )
 from pyadx.inference.watch import OutputWatch
+from pyadx.inference.wrappers import unwrapped
 
 
 @method(
@@ -84,6 +85,7 @@ class CAM(Explainer):
     ) -> None:
         self._run = MapOptions(score, outputs, batch_size, progress, rectify, align)
         self.model = model
+        self._network = unwrapped(model)
         self.rectify = rectify
         self.align = align
         self.score = score
@@ -120,24 +122,24 @@ class CAM(Explainer):
         forward = Forward(self.model)
         with evaluation_mode(self.model), torch.no_grad():
             if self._head is None:
-                self._head = find_gap_head(self.model, forward, volume[:1], self._run.outputs)
+                self._head = find_gap_head(self._network, forward, volume[:1], self._run.outputs)
             explain = self._explainer(forward, self._head)
-            maps, outputs = over_scans(volume, target, explain, self._run)
+            maps, outputs = over_scans(volume, target, explain, self._run, forward)
             targets = resolve_target(target, outputs, self.model)
             return self._explanation(maps, outputs, targets, (SinglePass(),) * len(maps))
 
     def _explainer(self, forward: Forward, head: GapHead) -> Explain:
         def explain(scans: Tensor, target: Target, watch: OutputWatch) -> tuple[Tensor, Tensor]:
-            with capture(self.model, head.layer) as captured:
+            with capture(self._network, head.layer) as captured:
                 given = check_outputs(forward(scans), scans.shape[0], self._run.outputs)
             check_are_probabilities(given, self._run.outputs)
             outputs = as_logits(given, self._run.outputs)
             classes = resolve_target(target, outputs, self.model)
             features = captured.features
             weights = self._weights(head.rows(), outputs, classes)
-            watch.begin(given, classes, self.model, forward, scans[:1])
+            watch.begin(given, classes, self._network, forward, scans[:1])
             heat = activation_map(
-                self._placement, self.model, head.layer, features, weights, scans, self._run
+                self._placement, self._network, head.layer, features, weights, scans, self._run
             )
             return heat, outputs
 

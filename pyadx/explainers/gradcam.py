@@ -15,7 +15,7 @@ from pyadx.explainers.registry import Option, method
 from pyadx.explainers.shared_options import AlignOption, OutputsOption, RectifyOption, ScoreOption
 from pyadx.explainers.volumes import check_volume
 from pyadx.inference.batching import BatchSize
-from pyadx.inference.capture import capture, find_layer
+from pyadx.inference.capture import Layer, capture, layer_name, why_unwatched
 from pyadx.inference.model_state import Forward, evaluation_mode
 from pyadx.inference.score import (
     Target,
@@ -26,6 +26,7 @@ from pyadx.inference.score import (
     resolve_target,
 )
 from pyadx.inference.watch import OutputWatch
+from pyadx.inference.wrappers import described, unwrapped
 
 
 @method(
@@ -47,9 +48,9 @@ class GradCAM(Explainer):
     model : torch.nn.Module
         Maps ``[B, 1, D, H, W]`` to class scores before softmax ``[B, classes]``. It is run in
         evaluation mode and left as it was found.
-    layer : str, optional
-        Dotted name of the layer, such as ``"conv2b"`` or ``"bn4"``. By default the model's
-        ``gradcam_layer``, or else its last 3D convolution.
+    layer : str or torch.nn.Module, optional
+        Dotted name of the layer, such as ``"conv2b"`` or ``"bn4"``, or the layer itself. By default the
+        model's ``gradcam_layer``, or else its last 3D convolution.
     rectify : {"abs", "relu", "none"}
         What is done to the weighted sum: ``abs`` is the paper's choice ("areas significantly
         negatively contribute are also important"), ``relu`` that of Selvaraju et al.
@@ -79,7 +80,7 @@ class GradCAM(Explainer):
         self,
         model: nn.Module,
         layer: Annotated[
-            str | None, Option("Name of the layer; default: the network's last.", optional(NAME))
+            Layer | None, Option("Name of the layer; default: the network's last.", optional(NAME))
         ] = None,
         rectify: RectifyOption = "abs",
         *,
@@ -98,8 +99,8 @@ class GradCAM(Explainer):
         self.keep_trace = keep_trace
         self._placement = Placement(align)
         self.outputs = outputs
-        self.layer = layer if layer is not None else _default_layer(model)
-        find_layer(model, self.layer)
+        self._network = unwrapped(model)
+        self.layer = layer_name(self._network, _default_layer(model) if layer is None else layer)
 
     def run(self, volume: Tensor | np.ndarray, target: Target = None) -> Explanation:
         """Explain one scan or a batch of scans.
@@ -130,7 +131,7 @@ class GradCAM(Explainer):
             forward = Forward(self.model)
             with evaluation_mode(self.model):
                 explain = self._explainer(forward)
-                maps, outputs = over_scans(volume, target, explain, self._run)
+                maps, outputs = over_scans(volume, target, explain, self._run, forward)
                 targets = resolve_target(target, outputs, self.model)
                 return self._explanation(maps, outputs, targets, (SinglePass(),) * len(maps))
 
@@ -138,7 +139,7 @@ class GradCAM(Explainer):
         def explain(scans: Tensor, target: Target, watch: OutputWatch) -> tuple[Tensor, Tensor]:
             with (
                 torch.no_grad(),
-                capture(self.model, self.layer, differentiable=True) as captured,
+                capture(self._network, self.layer, differentiable=True) as captured,
             ):
                 given = check_outputs(forward(scans), scans.shape[0], self._run.outputs)
                 check_are_probabilities(given.detach(), self._run.outputs)
@@ -147,9 +148,9 @@ class GradCAM(Explainer):
                 classes = resolve_target(target, outputs.detach(), self.model)
                 weights = self._weights(class_score(outputs, classes, self._run.score), features)
             with torch.no_grad():
-                watch.begin(given, classes, self.model, forward, scans[:1])
+                watch.begin(given, classes, self._network, forward, scans[:1])
             heat = activation_map(
-                self._placement, self.model, self.layer, features, weights, scans, self._run
+                self._placement, self._network, self.layer, features, weights, scans, self._run
             )
             return heat, outputs.detach()
 
@@ -168,10 +169,12 @@ class GradCAM(Explainer):
 
 
 def _default_layer(model: nn.Module) -> str:
-    declared = getattr(model, "gradcam_layer", None)
+    declared = getattr(described(model, "gradcam_layer"), "gradcam_layer", None)
     if isinstance(declared, str):
         return declared
-    convolutions = [name for name, m in model.named_modules() if isinstance(m, nn.Conv3d)]
+    inside = unwrapped(model)
+    convolutions = [name for name, m in inside.named_modules() if isinstance(m, nn.Conv3d)]
     if not convolutions:
-        raise ValueError("the model has no 3D convolution; name a layer that gives feature maps")
+        reason = why_unwatched(inside) or "name a layer that gives feature maps"
+        raise ValueError(f"the model has no 3D convolution to watch: {reason}")
     return convolutions[-1]

@@ -1,11 +1,43 @@
 """Reading one layer's output during a forward pass."""
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+
+from pyadx.inference.wrappers import inner_name
+
+Layer = str | nn.Module | Sequence[str | nn.Module]
+
+
+def layer_name(model: nn.Module, layer: Layer) -> str:
+    """Return the dotted name of a layer that is given by name, as the module itself, or as a list of one.
+
+    A layer that is registered under several names goes by the first.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none of these, several layers, or no layer of the model that a hook can watch; for a name
+        with the closest names there are.
+    """
+    if isinstance(layer, Sequence) and not isinstance(layer, str):
+        if len(layer) != 1:
+            raise ValueError(f"one map is made of one layer, got {len(layer)}; call it once for each layer")
+        (layer,) = layer
+    if isinstance(layer, str):
+        layer = find_layer(model, layer)
+    elif not isinstance(layer, nn.Module):
+        raise TypeError(f"layer must be the name of a layer or a module, got {type(layer).__name__}")
+    for name, module in model.named_modules():
+        if module is layer and name:
+            why = why_unwatched(model, name)
+            if why is not None:
+                raise ValueError(f"layer {name!r} cannot be watched: {why}")
+            return name
+    raise ValueError(f"the layer {type(layer).__name__} that was given is not part of the model")
 
 
 def find_layer(model: nn.Module, name: str) -> nn.Module:
@@ -16,11 +48,33 @@ def find_layer(model: nn.Module, name: str) -> nn.Module:
     ValueError
         If there is none, with the closest names there are.
     """
-    modules = {key: module for key, module in model.named_modules() if key}
-    if name in modules:
-        return modules[name]
+    modules = {key: module for key, module in model.named_modules(remove_duplicate=False) if key}
+    for spelling in (name, inner_name(name)):
+        if spelling in modules:
+            return modules[spelling]
     close = difflib.get_close_matches(name, modules, n=5, cutoff=0.4) or list(modules)[-5:]
     raise ValueError(f"the model has no layer {name!r}; did you mean {', '.join(close)}?")
+
+
+def why_unwatched(model: nn.Module, layer: str = "") -> str | None:
+    """Say why hooks on a layer, or on any, do not run in a model; None if nothing is known against it."""
+    names = dict(model.named_modules(remove_duplicate=False))
+    parts = layer.split(".")
+    around = [names.get(".".join(parts[:depth])) for depth in range(len(parts) + 1)]
+    if any(isinstance(module, torch.jit.ScriptModule) for module in around):
+        return (
+            "TorchScript code runs without the hooks that watch a layer: explain the Python model that was "
+            "scripted (load_state_dict(scripted.state_dict()) gives it the weights), or use Occlusion"
+        )
+    # Such a program calls one module at most, which checks its input.
+    if isinstance(model, fx.GraphModule) and all(
+        node.op != "call_module" or node.target == "_guards_fn" for node in model.graph.nodes
+    ):
+        return (
+            "a program of torch.export runs no layers that could be watched: explain the model that was "
+            "exported, or use Occlusion"
+        )
+    return None
 
 
 class Captured:
@@ -48,8 +102,8 @@ class Captured:
             )
         return output.detach()
 
-    def keep(self, features: Tensor) -> None:
-        """Keep feature maps that were checked."""
+    def keep(self, features: Tensor | None) -> None:
+        """Keep feature maps that were checked, or none yet."""
         self._features = features
 
 
@@ -76,6 +130,12 @@ def capture(model: nn.Module, layer: str, *, differentiable: bool = False) -> It
         If there is no such layer, or its output is not of that form (raised by the forward pass).
     """
     captured = Captured(layer)
+    grad_mode = torch.is_grad_enabled()
+
+    def begin(module: nn.Module, args: object) -> None:
+        # A forward pass that failed on channels-last maps is done again.
+        captured.keep(None)
+        torch.set_grad_enabled(grad_mode)
 
     def hook(module: nn.Module, args: object, output: object) -> Tensor | None:
         # Features are kept apart from what the model goes on with: a later in-place activation must
@@ -88,9 +148,10 @@ def capture(model: nn.Module, layer: str, *, differentiable: bool = False) -> It
         torch.set_grad_enabled(True)
         return features.clone()
 
-    handle = find_layer(model, layer).register_forward_hook(hook)
+    handles = [find_layer(model, layer).register_forward_hook(hook), model.register_forward_pre_hook(begin)]
     try:
-        with torch.set_grad_enabled(torch.is_grad_enabled()):  # undoes what the hook switches on
+        with torch.set_grad_enabled(grad_mode):  # undoes what the hook switches on
             yield captured
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from pyadx import ops
+from pyadx.inference.batch.axis import ALL_APART
+from pyadx.inference.batch.dependence import runs_apart
 from pyadx.inference.batching import in_batches
 from pyadx.inference.regions import Regions
 from pyadx.inference.score import check_outputs
@@ -27,9 +29,11 @@ class FullScorer(Scorer):
             batch = self._batch(stop - start)
             scans = filled(self.volume, regions, self.fill, start, batch)
             changes[start:stop] = self._change(
-                check_outputs(self._forward(scans), stop - start, self.output_kind)
+                check_outputs(self._forward(scans, channels_last=True), stop - start, self.output_kind)
             )
 
+        if not self._settled and len(changes) > 1:
+            self.settle_batches(ALL_APART if runs_apart(self.model) else None)
         # What did not fit once is not tried again, in this chunk or the next.
         self.batch_size = in_batches(len(changes), self.batch_size, self.volume.device, run, advance)
         return changes
@@ -43,7 +47,7 @@ class FullScorer(Scorer):
 
 
 def filled(volume: Tensor, regions: Regions, fill: Tensor, start: int, out: Tensor | None = None) -> Tensor:
-    """Return copies of a scan with one region filled in each, as the model is given them.
+    """Return copies of a scan with one region filled in each.
 
     Parameters
     ----------
@@ -69,13 +73,4 @@ def filled(volume: Tensor, regions: Regions, fill: Tensor, start: int, out: Tens
     else:
         intervals = torch.from_numpy(segments.intervals[chosen])
         ops.occlude_labels(volume, segments.labels, intervals, fill, out=batch)
-    return _channels_last(batch)
-
-
-def _channels_last(batch: Tensor) -> Tensor:
-    """View a contiguous one-channel batch as channels-last: same memory, faster convolutions."""
-    if batch.shape[1] != 1:
-        return batch
-    strides = list(batch.stride())
-    strides[1] = 1
-    return batch.as_strided(batch.shape, strides)
+    return batch

@@ -6,6 +6,7 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
+from pyadx.inference.capture import why_unwatched
 from pyadx.inference.model_state import Forward
 from pyadx.inference.score import (
     Outputs,
@@ -52,9 +53,17 @@ def find_gap_head(model: nn.Module, forward: Forward, scan: Tensor, kind: Output
     TypeError, ValueError
         If there is no such output layer or no such layer of feature maps, or the class scores are unusable.
     """
+    why = why_unwatched(model)
+    if why is not None:
+        raise ValueError(f"CAM cannot find the layers of this model: {why}")
     widths = {module.in_features for module in model.modules() if isinstance(module, nn.Linear)}
     linear: list[tuple[nn.Linear, Tensor, Tensor]] = []
     means: list[tuple[str, Tensor]] = []
+
+    def begin(module: nn.Module, args: object) -> None:
+        # A forward pass that failed on channels-last maps is done again.
+        linear.clear()
+        means.clear()
 
     def watch_linear(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
         assert isinstance(module, nn.Linear)
@@ -71,7 +80,10 @@ def find_gap_head(model: nn.Module, forward: Forward, scan: Tensor, kind: Output
 
     handles = []
     try:
+        handles.append(model.register_forward_pre_hook(begin))
         for name, module in model.named_modules():
+            if isinstance(module, torch.jit.ScriptModule):
+                continue
             if isinstance(module, nn.Linear):
                 handles.append(module.register_forward_hook(watch_linear))
             elif name:
@@ -91,6 +103,7 @@ def find_gap_head(model: nn.Module, forward: Forward, scan: Tensor, kind: Output
             + advice
         )
     output_layer, given, _ = linear[-1]
+    scripted = any(isinstance(module, torch.jit.ScriptModule) for module in model.modules())
     rounding = max(1e-3, 2 * torch.finfo(given.dtype).eps)  # bfloat16 keeps two to three digits
     for name, mean in reversed(means):
         if mean.shape == given.shape and torch.allclose(mean, given.double(), rtol=rounding, atol=1e-6):
@@ -98,6 +111,7 @@ def find_gap_head(model: nn.Module, forward: Forward, scan: Tensor, kind: Output
     raise ValueError(
         "CAM needs an output layer that is given the spatial means of a layer's feature maps; in this "
         "model it is not: use GradCAM, or a variant with global average pooling"
+        + (" (layers in TorchScript code cannot be watched)" if scripted else "")
     )
 
 

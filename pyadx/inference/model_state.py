@@ -1,26 +1,77 @@
 """Running somebody's model without leaving a trace on it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from pyadx.inference.batching import is_out_of_memory
+from pyadx.inference.wrappers import unwrapped
+
+# A module's own parameters or buffers, a name, and what stands under it for a while.
+StandIn = tuple[dict[str, Any], str, Tensor]
 
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put every submodule into evaluation mode, and back as it was, also after an error.
+    """Put every submodule into evaluation mode, and everything back as it was, also after an error.
 
-    The mode is restored submodule by submodule: a model may have been mixed on purpose.
+    The mode is restored submodule by submodule: a model may have been mixed on purpose. Parameters,
+    buffers and other tensors of a module are the same objects afterwards, whatever the forward pass or a
+    tracer put in their place. Meanwhile nothing runs compiled: hooks do not run in compiled code.
     """
-    modes = [(module, module.training) for module in model.modules()]
+    # A frozen TorchScript module has no mode.
+    modes = [(module, module.training) for module in model.modules() if hasattr(module, "training")]
+    eager = [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]
+    held = [(module, _tensors_of(module)) for module in eager]
+    compiled = [
+        (module, module._compiled_call_impl) for module in eager if module._compiled_call_impl is not None
+    ]
     try:
         for module, _ in modes:
             module.training = False
-        yield
+        for module, _ in compiled:
+            module._compiled_call_impl = None
+        with _no_compiled_code():
+            yield
     finally:
         for module, training in modes:
             module.training = training
+        for module, call in compiled:
+            module._compiled_call_impl = call
+        for module, tensors in held:
+            _put_back(module, tensors)
+
+
+def _tensors_of(module: nn.Module) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    attributes = {name: value for name, value in vars(module).items() if isinstance(value, Tensor)}
+    return dict(module._parameters), dict(module._buffers), attributes
+
+
+def _put_back(module: nn.Module, tensors: tuple[dict[str, Any], dict[str, Any], dict[str, Any]]) -> None:
+    parameters, buffers, attributes = tensors
+    for own, before in ((module._parameters, parameters), (module._buffers, buffers)):
+        if list(own) != list(before) or any(own[name] is not value for name, value in before.items()):
+            own.clear()
+            own.update(before)
+    own = vars(module)
+    for name in [name for name, value in own.items() if isinstance(value, Tensor)]:
+        if name not in attributes:
+            del own[name]
+    for name, value in attributes.items():
+        if own.get(name) is not value:
+            own[name] = value
+
+
+def _no_compiled_code() -> Any:
+    # Whoever compiled something has loaded this; loading it takes a second.
+    if "torch._dynamo" not in sys.modules:
+        return nullcontext()
+    return torch.compiler.set_stance("force_eager")
 
 
 @contextmanager
@@ -40,29 +91,94 @@ def tensor_float(allowed: bool) -> Iterator[None]:
 
 
 class Forward:
-    """Calls a model with detached weights, laid out for the device.
+    """Calls a model with detached weights, laid out for the device, and with copies of its buffers.
 
     No graph ever leads into the weights, frozen or not, so nothing of the user's model takes
-    gradients. On the CPU convolution weights are given in channels-last order, which keeps batches of
-    one on oneDNN's fast path; the model's own tensors stay as they are.
+    gradients, and a forward pass that writes into buffers writes into copies. On the CPU convolution
+    weights are given in channels-last order, which keeps batches of one on oneDNN's fast path; the
+    model's own tensors stay as they are. A model that cannot be run on maps of that order (``view`` in
+    front of a linear layer) is run on its weights as they lie.
+
+    `torch.func.functional_call` does not do: of a module that is registered under two names it puts
+    back its own tensors.
 
     Parameters
     ----------
     model : torch.nn.Module
-        Any module that takes one tensor.
+        Any module that takes one tensor; of a wrapped one the inside is run (see `unwrapped`). Call it
+        inside `evaluation_mode`.
+
+    Raises
+    ------
+    ValueError
+        If a parameter of the model has not been initialised.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.model = model
-        self._weights: dict[str, Tensor] | None = None
-        if not isinstance(model, torch.jit.ScriptModule):
-            self._weights = {name: _laid_out(p) for name, p in model.named_parameters()}
+        self.model = model = unwrapped(model)
+        self._modules = [m for m in model.modules() if not isinstance(m, torch.jit.ScriptModule)]
+        for name, parameter in model.named_parameters():
+            if is_lazy(parameter):
+                raise ValueError(
+                    f"the model's parameter {name!r} is not initialised yet; run the model once on a scan"
+                )
+        self._weights = _stand_ins([m._parameters for m in self._modules], _laid_out)
+        self._as_it_lies = False
+        self._tried: set[object] = set()
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Run the model on ``x``."""
-        if self._weights is None:
+    def __call__(self, x: Tensor, *, channels_last: bool = False) -> Tensor:
+        """Run the model on ``x``.
+
+        Parameters
+        ----------
+        x : Tensor
+            A contiguous batch of scans.
+        channels_last : bool
+            Whether a batch of one channel is given in channels-last order: the same memory under other
+            strides, which makes convolutions faster.
+        """
+        case = (x.shape, channels_last)  # the layout of maps may change with the size of the batch
+        if self._as_it_lies or case in self._tried:
+            return self._run(x, channels_last)
+        # The first of its kind runs on a copy: a model may have worked in place before it fails.
+        try:
+            outputs = self._run(x.clone(), channels_last)
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
+        else:
+            self._tried.add(case)
+            return outputs
+        self._weights = _stand_ins([m._parameters for m in self._modules], Tensor.detach)
+        self._as_it_lies = True
+        return self._run(x, channels_last)
+
+    def _run(self, x: Tensor, channels_last: bool) -> Tensor:
+        if channels_last and not self._as_it_lies:
+            x = _channels_last(x)
+        buffers = _stand_ins([m._buffers for m in self._modules], lambda buffer: buffer.detach().clone())
+        before = []
+        try:
+            for own, name, value in (*self._weights, *buffers):
+                before.append((own, name, own[name]))
+                own[name] = value
             return self.model(x)
-        return torch.func.functional_call(self.model, self._weights, (x,))
+        finally:
+            for own, name, original in reversed(before):
+                own[name] = original
+
+
+def _stand_ins(places: list[dict[str, Any]], make: Callable[[Tensor], Tensor]) -> list[StandIn]:
+    """Make one stand-in for each tensor, wherever it is registered: tied tensors stay tied."""
+    made: dict[int, Tensor] = {}
+    found = []
+    for own in places:
+        for name, tensor in own.items():
+            if tensor is not None:
+                if id(tensor) not in made:
+                    made[id(tensor)] = make(tensor)
+                found.append((own, name, made[id(tensor)]))
+    return found
 
 
 def _laid_out(parameter: Tensor) -> Tensor:
@@ -70,3 +186,12 @@ def _laid_out(parameter: Tensor) -> Tensor:
     if weight.dim() == 5 and weight.device.type == "cpu":
         return weight.contiguous(memory_format=torch.channels_last_3d)
     return weight
+
+
+def _channels_last(batch: Tensor) -> Tensor:
+    """View a contiguous one-channel batch as channels-last: same memory, faster convolutions."""
+    if batch.shape[1] != 1:
+        return batch
+    strides = list(batch.stride())
+    strides[1] = 1
+    return batch.as_strided(batch.shape, strides)

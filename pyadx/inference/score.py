@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pyadx.inference.wrappers import described
 from pyadx.ops.numbers import real_number, whole_number
 
 Score = Literal["probability", "logit"]
@@ -206,7 +207,7 @@ def resolve_target(target: Target, outputs: Tensor, model: nn.Module) -> Tensor:
         Class scores before softmax, ``[B, classes]`` (`as_logits`). A single one is the logit of class 1
         against 0.
     model : torch.nn.Module
-        Where ``class_names`` are looked up.
+        Where ``class_names`` are looked up, and in what it wraps.
 
     Returns
     -------
@@ -222,7 +223,7 @@ def resolve_target(target: Target, outputs: Tensor, model: nn.Module) -> Tensor:
     predicted = _class_logits(outputs).argmax(1)
     if all(own is None for own in targets):
         return predicted
-    names = getattr(model, "class_names", None)
+    names = getattr(described(model, "class_names"), "class_names", None)
     classes = max(2, outputs.shape[1])
     indices = [
         int(predicted[scan]) if own is None else class_index(own, classes, names)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pyadx import ops
+from pyadx.inference.batch.axis import State
+from pyadx.inference.batch.dependence import find_dependence
 from pyadx.inference.batching import BatchSize, check_batch_size
 from pyadx.inference.model_state import Forward, evaluation_mode, tensor_float
 from pyadx.inference.progress import progress_bar
@@ -31,6 +33,7 @@ from pyadx.inference.score_store import ScoreStore
 from pyadx.inference.sharding import is_shared, score_shared
 from pyadx.inference.volumes import volume_tensor
 from pyadx.inference.watch import OutputWatch
+from pyadx.inference.wrappers import unwrapped
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -111,18 +114,19 @@ class Scorer(ABC):
         self.batch_size = batch_size
         self.progress = progress
         self.signed = signed
-        self.model = model
-        self._forward = Forward(model)
+        self._settled = False
+        self.model = unwrapped(model)
+        self._forward = Forward(self.model)
         self._watch = OutputWatch(score, outputs) if watch is None else watch
         self._warns = watch is None
-        with evaluation_mode(model), torch.no_grad(), tensor_float(False):
+        with evaluation_mode(self.model), torch.no_grad(), tensor_float(False):
             # A copy, since a model may work in place.
             self._outputs = check_outputs(self._forward(self.volume[None].clone()), 1, outputs)
             check_are_probabilities(self._outputs, outputs)
             # In float64, so that small changes keep their digits.
             self._logits = as_logits(self._outputs.double(), outputs, self._outputs.dtype)
             self._target = resolve_target(target, self._logits, model)
-            self._watch.begin(self._outputs, self._target, model, self._forward, self.volume[None])
+            self._watch.begin(self._outputs, self._target, self.model, self._forward, self.volume[None])
         self.target = int(self._target)
         self._before = {kind: class_score(self._logits, self._target, kind) for kind in get_args(Score)}
         self.reference = float(self._before[score])
@@ -139,6 +143,25 @@ class Scorer(ABC):
         """Take over another scorer's scan, class, options, and what the model said of the scan."""
         vars(self).update(other._shared)
         self._shared = other._shared
+        # Whether regions may share a batch was found out after that.
+        self._settled, self.batch_size = other._settled, other.batch_size
+
+    def settle_batches(self, known: State = None, place: Callable[[Any], str] = str) -> None:
+        """Score one region at a time, and say so, if the model's class scores depend on the batch.
+
+        Parameters
+        ----------
+        known, place
+            As `pyadx.inference.batch.dependence.find_dependence` takes them.
+        """
+        self._settled = True
+        if self.batch_size == 1:
+            return
+        with evaluation_mode(self.model), torch.no_grad(), tensor_float(False):
+            dependence = find_dependence(self._forward, self.volume, known, place)
+        if dependence is not None:
+            self.batch_size = 1
+            dependence.tell(self.model)
 
     @property
     def outputs(self) -> Tensor:

@@ -8,6 +8,11 @@ from torch import Tensor, fx
 
 from pyadx.inference.incremental.trace import Trace, aten, functional
 
+_COPYING = {
+    aten.view.default: aten.reshape.default,
+    aten._unsafe_view.default: aten.reshape.default,
+}
+
 
 class Interpreter:
     """Evaluates nodes of a trace on tensors, letting go of what nobody reads any more.
@@ -57,6 +62,8 @@ class Interpreter:
         result: Any = None
         for node in order:
             target: Any = functional(node.target) or node.target
+            # Maps may be channels-last here, of which not every view can be made.
+            target = _COPYING.get(target, target)
             if target is aten.sym_size.int and node.args[1] == 0:
                 result = values[node] = batch
                 continue

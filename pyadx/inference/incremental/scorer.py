@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from pyadx import ops
+from pyadx.inference.batch.trace import place_in_trace, state_of_trace
 from pyadx.inference.batching import BatchSize, in_batches
 from pyadx.inference.errors import UntraceableError
 from pyadx.inference.full import filled
@@ -101,11 +102,13 @@ class IncrementalScorer(Scorer):
         self.precision = precision
         self.max_memory = max_memory
         wanted = torch.bfloat16 if precision == "bf16" else self.volume.dtype
-        with evaluation_mode(model), torch.no_grad():
+        with evaluation_mode(self.model), torch.no_grad():
             difference = self.fill.expand_as(self.volume) - self.volume
             if not torch.isfinite(difference).all():
                 raise UntraceableError("the difference of fill and scan is not finite")
-            self._program = Program(tracer(model, self.volume), self.volume, difference, wanted)
+            traced = tracer(self.model, self.volume)
+            self._program = Program(traced, self.volume, difference, wanted)
+        self.settle_batches(state_of_trace(traced.nodes, traced.input, traced.output), place_in_trace)
         self._budget = float(_BATCH_BYTES.get(self.volume.device.type, 256 << 20))
 
     @property
@@ -222,7 +225,7 @@ class IncrementalScorer(Scorer):
     def _whole_forward(self, regions: Regions, place: int) -> Tensor:
         """Return the class scores of one filled scan as the model gives them, ``[1, classes]``."""
         with tensor_float(False):
-            outputs = self._forward(filled(self.volume, regions, self.fill, place))
+            outputs = self._forward(filled(self.volume, regions, self.fill, place), channels_last=True)
             return check_outputs(outputs, 1, self.output_kind).double()
 
 

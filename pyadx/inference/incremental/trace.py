@@ -7,13 +7,14 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.export import Dim, ExportedProgram
 
+from pyadx.inference.batch.trace import user_line
+from pyadx.inference.batch.watch import FOREIGN, code_line
 from pyadx.inference.errors import UntraceableError
 
 aten = torch.ops.aten
@@ -91,6 +92,7 @@ def trace(model: nn.Module, volume: Tensor) -> Trace:
     nodes = list(program.graph.nodes)
     for node in nodes:
         if node.op != "placeholder":
+            _check_runs(node)
             continue
         if node.name in lifted:
             constants[node] = _constant(program, lifted[node.name]).detach()
@@ -108,6 +110,20 @@ def trace(model: nn.Module, volume: Tensor) -> Trace:
     operations = [node for node in nodes if node.op == "call_function"]
     folded = _fold(operations, constants)
     return Trace([n for n in operations if n not in folded], inputs[0], outputs[0], constants)
+
+
+def _check_runs(node: fx.Node) -> None:
+    """Refuse what cannot be run operation by operation: a region of code, or memory read by strides."""
+    if isinstance(node.target, torch._ops.HigherOrderOperator):
+        name = str(node.target.name()).removeprefix("wrap_with_")
+        what = f"the model's code has a region of its own ({name})"
+    elif node.target is aten.as_strided.default:
+        what = "the model reads memory by strides (as_strided)"
+    else:
+        return
+    near = (user_line(n.meta.get("stack_trace") or "") for n in (node, *node.all_input_nodes, *node.users))
+    line = next((line for line in near if line), "")
+    raise UntraceableError(what + (f", near {line}" if line else ""))
 
 
 def _fold(operations: Sequence[fx.Node], constants: dict[fx.Node, Tensor]) -> set[fx.Node]:
@@ -206,12 +222,11 @@ def _reason(error: Exception) -> str:
     reason = lines[0] if lines else type(error).__name__
     if reason.startswith("Constraints violated"):
         reason = "it asks how many scans are in the batch, or fixes their number"
-    own = str(Path(torch.__file__).parent), str(Path(__file__).parents[2])
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(own)]
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(FOREIGN)]
     if not frames:
         return reason
     last = frames[-1]
-    return f"{reason.rstrip('.')}, at {Path(last.filename).name}:{last.lineno}: {last.line}"
+    return f"{reason.rstrip('.')}, at {code_line(last.filename, last.lineno, last.line)}"
 
 
 def triple(value: Any) -> tuple[int, int, int]:
