@@ -15,7 +15,7 @@ from brain import brain_or_skip
 
 from pyadx import SupervoxelOcclusion, _ucm, models, segmentation
 from pyadx.segmentation.cues import gradient_cue
-from pyadx.segmentation.relief import prepare, quantise
+from pyadx.segmentation.smoothing import prepare, quantise
 
 WHAT = "MNI152, 110^3"
 

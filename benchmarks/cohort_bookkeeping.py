@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pyadx.commands.manifest import Entry, Manifest, file_sha256
+from pyadx.commands.cohorts.manifest import Entry, Manifest, file_sha256
 from pyadx.data.cohort import read_cohort
 from pyadx.data.derivatives import check_scans
 

@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pyadx.commands.manifest import Manifest
+from pyadx.commands.cohorts.manifest import Manifest
 from pyadx.data.cohort import read_cohort
 from pyadx.models.demonstration import demonstration_checkpoint
 from pyadx.segmentation.threads import thread_count

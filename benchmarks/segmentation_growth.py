@@ -38,7 +38,7 @@ def measure(edge):
     """Time and peak memory of the native core alone: watershed, region graph, merge tree."""
     from pyadx import _ucm
     from pyadx.segmentation.cues import gradient_cue
-    from pyadx.segmentation.relief import prepare, quantise
+    from pyadx.segmentation.smoothing import prepare, quantise
 
     volume = volume_of(edge)
     prepared = prepare(volume, volume != 0, (1.0, 1.0, 1.0), 0.35)

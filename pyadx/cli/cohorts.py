@@ -17,7 +17,7 @@ def phantom(
     quiet: Quiet = False,
 ) -> None:
     """Make a synthetic cohort from the MNI152 brain, with planted and therefore known disease."""
-    from pyadx.commands.phantom import run_phantom
+    from pyadx.commands.cohorts.phantom import run_phantom
 
     groups = run_phantom(out, subjects, seed, jobs, not quiet)
     if not quiet:
@@ -44,7 +44,7 @@ def convert(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the checkpoint.")] = False,
 ) -> None:
     """Convert a checkpoint that the paper's authors published (Lasagne, .npz)."""
-    from pyadx.commands.convert import run_convert
+    from pyadx.commands.training.convert import run_convert
 
     fingerprint = run_convert(source, out, arch, classes, shape, spacing, flip_filters, overwrite)
     print(f"{arch}, weights {fingerprint[:16]}: {out}")
@@ -62,7 +62,7 @@ def strip(
     """Take ids and plain hashes of the training scans out of a checkpoint; its weights stay as they are."""
     import json
 
-    from pyadx.commands.strip import run_strip
+    from pyadx.commands.training.strip import run_strip
 
     provenance = run_strip(checkpoint, out, remove, overwrite).provenance
     scans = provenance.get("training_scans", ())

@@ -15,7 +15,7 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Explain a synthetic patient with trained networks: Grad-CAM, CAM, strided occlusion, SA-3DUCM."""
-    from pyadx.commands.demo import run_demo
+    from pyadx.commands.explaining.demo import run_demo
 
     result = run_demo(out, device, progress=not quiet)
     if quiet:
@@ -39,7 +39,7 @@ def methods(
     name: Annotated[str | None, typer.Argument(help="A method, for its options.")] = None,
 ) -> None:
     """List all methods with what they answer and cost, or the options of one."""
-    from pyadx.commands.methods import method_lines, option_lines
+    from pyadx.commands.explaining.methods import method_lines, option_lines
 
     print("\n".join(method_lines() if name is None else option_lines(name)))
 
@@ -47,7 +47,7 @@ def methods(
 @app.command()
 def info() -> None:
     """Print versions, what was built, CPU capability and GPU, and why CUDA is off if it is off."""
-    from pyadx.commands.info import info_rows
+    from pyadx.commands.reporting.info import info_rows
 
     for name, value in info_rows():
         print(f"{name:13} {value}")

@@ -47,7 +47,7 @@ def evaluate(
 
     The cohort of RUN is read as RUN did, unless options say otherwise (none takes one away).
     """
-    from pyadx.commands.evaluate import EvaluateRequest, run_evaluate
+    from pyadx.commands.evaluating.evaluate import EvaluateRequest, run_evaluate
 
     request = EvaluateRequest(
         run,
@@ -90,7 +90,7 @@ def reproduce(
     quiet: Quiet = False,
 ) -> None:
     """Run the paper's experiments: Table 1, Figure 2, Figure 3, and what every method costs."""
-    from pyadx.commands.reproduce import ReproduceRequest, run_reproduce
+    from pyadx.commands.evaluating.reproduce import ReproduceRequest, run_reproduce
 
     report = run_reproduce(
         ReproduceRequest(out, cohort, setting, regions, set_aside, seed, device, not quiet)

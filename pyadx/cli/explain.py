@@ -32,7 +32,7 @@ def explain(
     quiet: Quiet = False,
 ) -> None:
     """Explain one scan: write a heatmap in the scan's own space, with a JSON sidecar."""
-    from pyadx.commands.explain import ExplainRequest, run_explain
+    from pyadx.commands.explaining.explain import ExplainRequest, run_explain
 
     request = ExplainRequest(
         scan,

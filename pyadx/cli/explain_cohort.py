@@ -48,9 +48,9 @@ def explain_cohort(
     quiet: Quiet = False,
 ) -> None:
     """Explain every scan of a cohort, also without a diagnosis; a second call goes on where one stopped."""
-    from pyadx.commands.explain_cohort import ExplainCohortRequest, run_explain_cohort
-    from pyadx.commands.heatmaps import make_job
-    from pyadx.commands.tasks import Workers
+    from pyadx.commands.cohorts.explain_cohort import ExplainCohortRequest, run_explain_cohort
+    from pyadx.commands.cohorts.workers import Workers
+    from pyadx.commands.explaining.heatmaps import make_job
     from pyadx.data.cohort import CohortReading
 
     # Workers may have another working directory.

@@ -22,7 +22,7 @@ def report(
     quiet: Quiet = False,
 ) -> None:
     """Put a scan and its heatmaps into one page that opens offline in any browser."""
-    from pyadx.commands.report import ReportRequest, run_report
+    from pyadx.commands.reporting.report import ReportRequest, run_report
 
     size = run_report(ReportRequest(scan, heatmaps, out, regions, title, overwrite, orientation))
     if not quiet:

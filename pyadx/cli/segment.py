@@ -36,7 +36,7 @@ def segment(
     quiet: Quiet = False,
 ) -> None:
     """Segment one scan hierarchically: 3D ultrametric contour map, nested label volumes."""
-    from pyadx.commands.segment import SegmentRequest, run_segment
+    from pyadx.commands.explaining.segment import SegmentRequest, run_segment
 
     options = {
         "preset": preset, "cue": cue, "linkage": linkage, "max_levels": levels,

@@ -41,7 +41,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start the run in t
 
 
 def _request(cohort: Path, out: Path, *, quiet: bool, spacing: float, **options: Any) -> Any:
-    from pyadx.commands.training import TrainingRequest
+    from pyadx.commands.training.setup import TrainingRequest
 
     changes = {name: options.pop(name) for name in ("epochs", "batch_size", "learning_rate", "shift")}
     flip = options.pop("flip")
@@ -92,8 +92,8 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a network on a cohort with the paper's protocol, and test it on the subjects left out."""
-    from pyadx.commands.train import checkpoint_file, run_train
-    from pyadx.commands.training import is_first_process
+    from pyadx.commands.training.setup import is_first_process
+    from pyadx.commands.training.train import checkpoint_file, run_train
 
     request = _request(
         cohort, out, architecture=model, classes=classes, images=images, group_column=group_column,
@@ -156,7 +156,7 @@ def crossval(
     quiet: Quiet = False,
 ) -> None:
     """Cross-validate a network on a cohort: 5 x 5 rounds as in the paper, tables and a ROC plot."""
-    from pyadx.commands.crossval import run_crossval
+    from pyadx.commands.training.crossval import run_crossval
 
     request = _request(
         cohort, out, architecture=model, classes=classes, images=images, group_column=group_column,

@@ -13,7 +13,7 @@ from pyadx.explainers.shared_options import AlignOption, OutputsOption, RectifyO
 from pyadx.explainers.volumes import check_volume
 from pyadx.inference.batching import BatchSize
 from pyadx.inference.capture import capture
-from pyadx.inference.gap import GapHead, find_gap_head
+from pyadx.inference.global_pooling import GapHead, find_gap_head
 from pyadx.inference.model_state import Forward, evaluation_mode
 from pyadx.inference.score import (
     Target,

@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 
 from pyadx.inference.capture import find_layer
 from pyadx.inference.errors import UntraceableError
-from pyadx.inference.incremental.trace import Trace, aten, functional, trace, triple, with_defaults
+from pyadx.inference.incremental.trace import Trace, aten, functional, per_axis, trace, with_defaults
 
 Axes = tuple[float, float, float]
 
@@ -117,25 +117,27 @@ def _geometry_after(node: fx.Node, before: Sequence[Geometry | str]) -> Geometry
 def _convolution(before: Geometry, node: fx.Node) -> Geometry:
     # input, weight, bias, stride, padding, dilation, groups
     arguments = with_defaults(node.args, (None, None, None, 1, 0, 1, 1))
-    kernel = triple(arguments[1].meta["val"].shape[2:])
-    padding, dilation = arguments[4], triple(arguments[5])
+    kernel = per_axis(arguments[1].meta["val"].shape[2:])
+    padding, dilation = arguments[4], per_axis(arguments[5])
     if padding == "same":  # an even remainder goes to the far side
         padding = [d * (k - 1) // 2 for k, d in zip(kernel, dilation, strict=True)]
     elif padding == "valid":
         padding = 0
-    return _window(before, kernel, triple(arguments[3]), triple(padding), dilation)
+    return _window(before, kernel, per_axis(arguments[3]), per_axis(padding), dilation)
 
 
 def _max_pool(before: Geometry, node: fx.Node) -> Geometry:
     # input, kernel, stride, padding, dilation, ceil_mode
     _, kernel, stride, padding, dilation, _ = with_defaults(node.args, (None, None, None, 0, 1, False))
-    return _window(before, triple(kernel), triple(stride or kernel), triple(padding), triple(dilation))
+    return _window(
+        before, per_axis(kernel), per_axis(stride or kernel), per_axis(padding), per_axis(dilation)
+    )
 
 
 def _average_pool(before: Geometry, node: fx.Node) -> Geometry:
     # input, kernel, stride, padding, and others
     _, kernel, stride, padding = with_defaults(node.args, (None, None, None, 0))[:4]
-    return _window(before, triple(kernel), triple(stride or kernel), triple(padding), (1, 1, 1))
+    return _window(before, per_axis(kernel), per_axis(stride or kernel), per_axis(padding), (1, 1, 1))
 
 
 def _window(

@@ -8,7 +8,7 @@ import numpy as np
 
 from pyadx import _ucm
 from pyadx.segmentation.checks import as_volume
-from pyadx.segmentation.relief import Prepared
+from pyadx.segmentation.smoothing import Prepared
 
 Listener = Callable[[float], None]
 

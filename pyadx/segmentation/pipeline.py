@@ -10,12 +10,12 @@ from pyadx.segmentation.checks import as_mask, as_spacing, as_volume, check_devi
 from pyadx.segmentation.cues import Cue, chi_square_cue, directions, given_cue, gradient_cue
 from pyadx.segmentation.hierarchy import Hierarchy
 from pyadx.segmentation.options import CueKind, Linkage, check_options
-from pyadx.segmentation.relief import QUANTA, Prepared, prepare, quantise
+from pyadx.segmentation.smoothing import QUANTA, Prepared, prepare, quantise
 from pyadx.segmentation.spectral import gpb_cue
 from pyadx.segmentation.threads import thread_count
 from pyadx.segmentation.tree import altitude_levels, geometric_levels, make_hierarchy
 
-Progress = Callable[[str, float], None]
+Listener = Callable[[str, float], None]
 
 _GBH_BINS = 20
 _GBH_CONSTANT = 1.0
@@ -36,7 +36,7 @@ def ucm(
     max_regions: int = 500,
     threads: int | None = None,
     device: str = "cpu",
-    progress: Progress | None = None,
+    progress: Listener | None = None,
 ) -> Hierarchy:
     """Segment a volume hierarchically.
 
@@ -120,7 +120,7 @@ def ucm(
     return make_hierarchy(whole, merges, altitudes, sizes, levels)
 
 
-def _listener(progress: Progress | None, step: str) -> Callable[[float], None] | None:
+def _listener(progress: Listener | None, step: str) -> Callable[[float], None] | None:
     return None if progress is None else lambda done: progress(step, done)
 
 
@@ -130,7 +130,7 @@ def _cue(
     shape: tuple[int, ...],
     threads: int,
     device: str,
-    progress: Progress | None,
+    progress: Listener | None,
 ) -> Cue:
     if not isinstance(cue, str):
         return given_cue(cue, prepared, shape)
@@ -148,7 +148,7 @@ def _merged(
     linkage: Linkage,
     min_size: int,
     threads: int,
-    progress: Progress | None,
+    progress: Listener | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return regions of the cut volume, merges, altitudes and sizes."""
     relief = quantise(cue.strength)

@@ -7,7 +7,7 @@ import numpy as np
 
 from pyadx import _ucm
 from pyadx.segmentation.cues import Cue, Listener, chi_square_cue, directions, scaled
-from pyadx.segmentation.relief import Prepared, quantise
+from pyadx.segmentation.smoothing import Prepared, quantise
 
 _REACH = 2  # pairs of voxels within 5x5x5
 _RHO = 0.1

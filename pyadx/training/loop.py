@@ -16,7 +16,7 @@ from pyadx.inference.score import check_outputs, probabilities
 from pyadx.training.batches import augmented, balanced_batches
 from pyadx.training.metrics import classification_metrics
 from pyadx.training.protocols import Protocol
-from pyadx.training.state import Progress, load_state, save_state
+from pyadx.training.state import FinishedEpochs, load_state, save_state
 
 _EVALUATION_BATCH = 2
 
@@ -121,7 +121,7 @@ def train(
     wrapped, optimizer = fabric.setup(model, optimizer)
     belongs = {"seed": seed, "protocol": asdict(protocol), **(facts or {})}
     torch.manual_seed(int(np.random.SeedSequence([seed, 4, fabric.global_rank]).generate_state(1)[0]))
-    progress = Progress([])
+    progress = FinishedEpochs([])
     folder = None if folder is None else Path(folder)
     if folder is not None:
         progress = load_state(folder, model, optimizer, belongs) or progress
@@ -141,7 +141,7 @@ def train(
             metrics = classification_metrics(scans.labels[test_on], found)
         epochs.append(Epoch(number, loss, **metrics, seconds=seconds, busy=busy / seconds))
         if folder is not None and fabric.is_global_zero:
-            save_state(folder, model, optimizer, belongs, Progress([asdict(e) for e in epochs]))
+            save_state(folder, model, optimizer, belongs, FinishedEpochs([asdict(e) for e in epochs]))
         fabric.barrier()
         on_epoch(list(epochs))
     if found is None:  # nobody to test, or all epochs were done before

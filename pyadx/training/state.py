@@ -13,14 +13,14 @@ _NAME = "last.pt"
 
 
 @dataclass(frozen=True)
-class Progress:
+class FinishedEpochs:
     """What was reached: one row of plain numbers per finished epoch."""
 
     rows: list[dict[str, Any]]
 
 
 def save_state(
-    folder: Path, model: nn.Module, optimizer: Any, belongs: dict[str, Any], progress: Progress
+    folder: Path, model: nn.Module, optimizer: Any, belongs: dict[str, Any], progress: FinishedEpochs
 ) -> None:
     """Write weights, optimizer, random states and history; replaces the old state at the end."""
     state = {
@@ -35,7 +35,9 @@ def save_state(
         torch.save(state, partial)
 
 
-def load_state(folder: Path, model: nn.Module, optimizer: Any, belongs: dict[str, Any]) -> Progress | None:
+def load_state(
+    folder: Path, model: nn.Module, optimizer: Any, belongs: dict[str, Any]
+) -> FinishedEpochs | None:
     """Put model, optimizer and random states where they were; ``None`` if there is no state.
 
     Raises
@@ -62,4 +64,4 @@ def load_state(folder: Path, model: nn.Module, optimizer: Any, belongs: dict[str
     torch.set_rng_state(state["random"])
     if state["random_cuda"] and torch.cuda.device_count() == len(state["random_cuda"]):
         torch.cuda.set_rng_state_all(state["random_cuda"])
-    return Progress(rows)
+    return FinishedEpochs(rows)

@@ -298,7 +298,7 @@ def test_ctrl_c_leaves_nothing_and_exits_with_130(here, run, monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pyadx.commands.explain.prepared_volume", interrupt)
+    monkeypatch.setattr("pyadx.commands.explaining.explain.prepared_volume", interrupt)
     code, out, err = run("explain", "scan.nii.gz", "--model", "resnet.safetensors", "-o", "out.nii.gz")
     assert (code, out, err) == (130, "", "pyadx: error: interrupted\n")
     assert listing(here) == before

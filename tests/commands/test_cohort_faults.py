@@ -188,7 +188,7 @@ def test_ids_that_would_share_a_file_are_told_before_any_work(cohort):
 
 
 def test_whatever_a_scan_raises_is_noted_and_the_others_go_on(cohort, monkeypatch, run):
-    from pyadx.commands import explain_cohort
+    from pyadx.commands.cohorts import explain_cohort
 
     heatmap_of = explain_cohort.heatmap_of
     errors = {
@@ -217,7 +217,7 @@ def test_whatever_a_scan_raises_is_noted_and_the_others_go_on(cohort, monkeypatc
 
 
 def test_a_manifest_of_an_older_version_is_read(tmp_path):
-    from pyadx.commands.manifest import Manifest, file_sha256
+    from pyadx.commands.cohorts.manifest import Manifest, file_sha256
 
     (tmp_path / "heat.nii.gz").write_bytes(b"heat")
     digest = file_sha256(tmp_path / "heat.nii.gz")

@@ -11,8 +11,8 @@ from cohort_trees import labelled_cohort
 from torch import nn
 
 from pyadx import models
-from pyadx.commands.evaluate import Subject, evaluate_jobs
-from pyadx.commands.heatmaps import HeatmapJob
+from pyadx.commands.evaluating.evaluate import Subject, evaluate_jobs
+from pyadx.commands.explaining.heatmaps import HeatmapJob
 from pyadx.data.cohort import ScanRecord
 from pyadx.explainers import parse_method
 from pyadx.models import Preprocessing
@@ -212,7 +212,7 @@ def test_a_cohort_of_one_class_is_refused(cohort, run):
 
 
 def test_reproduce_makes_all_tables_and_figures_and_resumes(cohort, run, monkeypatch):
-    from pyadx.commands import settings
+    from pyadx.commands.evaluating import paper_settings as settings
 
     tiny = settings.NetworkSetting(49, 1.6, {"epochs": 1}, window=5, stride=16)
     vggnet = settings.NetworkSetting(110, 2.0, {"epochs": 1}, window=9, stride=12)

@@ -7,7 +7,7 @@ import pytest
 
 import pyadx
 from pyadx import GradCAM, Occlusion, models
-from pyadx.commands.explain import prepared_volume
+from pyadx.commands.explaining.explain import prepared_volume
 from pyadx.data import fit_to_grid, map_to_scan, read_scan
 
 nib = pytest.importorskip("nibabel")
@@ -132,7 +132,7 @@ def test_the_installed_command_exits_with_the_code(here):
 
 
 def test_a_network_is_read_again_only_if_its_file_has_changed(here):
-    from pyadx.commands.networks import explainer, network
+    from pyadx.commands.explaining.networks import explainer, network
 
     path = here / "own.safetensors"
     models.save(models.build("resnet-gap", (49, 50, 51), seed=0), path)

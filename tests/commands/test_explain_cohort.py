@@ -84,7 +84,7 @@ def test_a_second_method_in_the_same_folder_leaves_the_first_as_done(cohort, run
 
 def test_a_network_that_is_replaced_in_mid_run_ends_it(cohort, run, monkeypatch):
     """Heatmaps of another network must not be noted as those of the one that was asked for."""
-    from pyadx.commands import explain_cohort
+    from pyadx.commands.cohorts import explain_cohort
 
     left = iter(range(3))
 

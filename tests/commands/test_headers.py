@@ -152,7 +152,7 @@ def test_an_empty_map_is_told_and_shown(folder, run):
 
 
 def test_an_empty_map_is_not_computed_again(folder, monkeypatch):
-    from pyadx.commands import heatmaps
+    from pyadx.commands.explaining import heatmaps
 
     save("scan.nii.gz", brain())
     flat_network("flat.safetensors")

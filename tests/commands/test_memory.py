@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pyadx.commands.memory import return_freed_memory
+from pyadx.commands.cohorts.freed_memory import return_freed_memory
 
 
 def resident():

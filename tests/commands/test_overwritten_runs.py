@@ -31,7 +31,7 @@ def contents(folder):
 @pytest.mark.parametrize("wrong", ["round", "scan", None])
 @pytest.mark.parametrize("cached", [False, True])
 def test_training_again_keeps_the_run_until_all_is_read(cohort, run, monkeypatch, wrong, cached):
-    from pyadx.commands import training
+    from pyadx.commands.training import setup as training
 
     monkeypatch.setattr(training, "_fits_into_memory", lambda *args: not cached)
     assert run("train", cohort, "-o", "run", *SMALL)[0] == 0
@@ -63,7 +63,7 @@ def test_crossval_without_ray_keeps_the_run(cohort, run, monkeypatch):
 
 
 def test_a_table_or_figure_that_cannot_be_written_leaves_all_of_them(cohort, run, monkeypatch):
-    from pyadx.commands import crossval
+    from pyadx.commands.training import crossval
 
     command = ["crossval", cohort, "-o", "cv", *SMALL, "--splits", "1"]
     assert run(*command)[0] == 0

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from commands_support import save_small_network
 
-from pyadx.commands import explain as explain_module
-from pyadx.commands import segment as segment_module
+from pyadx.commands.explaining import explain as explain_module
+from pyadx.commands.explaining import segment as segment_module
 
 pytest.importorskip("nibabel")
 pytest.importorskip("matplotlib")

@@ -21,7 +21,7 @@ from pyadx.inference.incremental.map_steps import (
     Sum,
 )
 from pyadx.inference.incremental.steps import map_size
-from pyadx.inference.incremental.trace import aten, functional, triple, with_defaults
+from pyadx.inference.incremental.trace import aten, functional, per_axis, with_defaults
 
 BATCH_NORMS = {  # where weight, bias, mean, variance and epsilon stand among the arguments
     aten._native_batch_norm_legit_no_training.default: (1, 2, 3, 4, 6),
@@ -69,7 +69,7 @@ def convolution(low: Lowered, node: fx.Node, source: fx.Node) -> None:
     """Lower a convolution, together with the batch norm and the ReLU that follow it."""
     weight = low.constant(node.args[1])
     arguments = dict(zip(("stride", "padding", "dilation", "groups"), node.args[3:7], strict=False))
-    stride, dilation = triple(arguments.get("stride", 1)), triple(arguments.get("dilation", 1))
+    stride, dilation = per_axis(arguments.get("stride", 1)), per_axis(arguments.get("dilation", 1))
     padding: Any = arguments.get("padding", 0)
     if weight is None or weight.dim() != 5 or node.args[0] not in low.changing:
         return
@@ -90,7 +90,7 @@ def convolution(low: Lowered, node: fx.Node, source: fx.Node) -> None:
     if follower is not None and functional(follower.target) in RELUS and not pools(low, follower):
         rectified, last = last, follower
         fused.append(follower)
-    window = bx.Window(triple(weight.shape[2:]), stride, triple(padding), dilation)
+    window = bx.Window(per_axis(weight.shape[2:]), stride, per_axis(padding), dilation)
     low.add(Convolution(last, source, weight, window, groups, rectified), *fused)
 
 
@@ -120,7 +120,7 @@ def max_pool(low: Lowered, node: fx.Node, source: fx.Node) -> None:
 def add_max_pool(low: Lowered, node: fx.Node, source: fx.Node, *, rectify: bool) -> None:
     """Take a max pooling, with or without a ReLU before it."""
     kernel, stride, padding, dilation, _ = with_defaults(node.args[1:], [None, [], 0, 1, False])
-    window = bx.Window(triple(kernel), triple(stride or kernel), triple(padding), triple(dilation))
+    window = bx.Window(per_axis(kernel), per_axis(stride or kernel), per_axis(padding), per_axis(dilation))
     low.add(MaxPool(node, source, source, window, rectify))
 
 
@@ -129,7 +129,7 @@ def average_pool(low: Lowered, node: fx.Node, source: fx.Node) -> None:
     kernel, stride, padding, ceil, include, divisor = with_defaults(
         node.args[1:], [None, [], 0, False, True, None]
     )
-    window = bx.Window(triple(kernel), triple(stride or kernel), triple(padding), (1, 1, 1))
+    window = bx.Window(per_axis(kernel), per_axis(stride or kernel), per_axis(padding), (1, 1, 1))
     # What the network makes of ones is the number of cells over the divisor, wherever the window
     # lies: padding and windows that reach over the border included.
     value = source.meta["val"]
@@ -144,7 +144,7 @@ def average_pool(low: Lowered, node: fx.Node, source: fx.Node) -> None:
 def adaptive_average_pool(low: Lowered, node: fx.Node, source: fx.Node) -> None:
     """Lower global average pooling."""
     sizes: Any = node.args[1]
-    if triple(sizes) == (1, 1, 1):
+    if per_axis(sizes) == (1, 1, 1):
         low.add(GlobalAverage(node, source, node.meta["val"].shape[1:]))
 
 

@@ -229,7 +229,7 @@ def _reason(error: Exception) -> str:
     return f"{reason.rstrip('.')}, at {code_line(last.filename, last.lineno, last.line)}"
 
 
-def triple(value: Any) -> tuple[int, int, int]:
+def per_axis(value: Any) -> tuple[int, int, int]:
     """Return one integer per axis from an operation's argument, which may hold a single one."""
     values = list(value) if isinstance(value, Sequence) else [value]
     z, y, x = (int(n) for n in (values * 3 if len(values) == 1 else values))

@@ -4,15 +4,15 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pyadx.commands.crossval import CrossvalResult, run_crossval
+from pyadx.commands.cohorts.phantom import run_phantom
 from pyadx.commands.devices import pick_device, software
-from pyadx.commands.evaluate import Subject, evaluate_jobs, read_subject, write_evaluation
-from pyadx.commands.heatmaps import HeatmapJob
-from pyadx.commands.phantom import run_phantom
-from pyadx.commands.report import ReportRequest, run_report
-from pyadx.commands.settings import PANELS, SETTINGS, Setting
-from pyadx.commands.train import checkpoint_file
-from pyadx.commands.training import TrainingRequest, parse_set_aside
+from pyadx.commands.evaluating.evaluate import Subject, evaluate_jobs, read_subject, write_evaluation
+from pyadx.commands.evaluating.paper_settings import PANELS, SETTINGS, Setting
+from pyadx.commands.explaining.heatmaps import HeatmapJob
+from pyadx.commands.reporting.report import ReportRequest, run_report
+from pyadx.commands.training.crossval import CrossvalResult, run_crossval
+from pyadx.commands.training.setup import TrainingRequest, parse_set_aside
+from pyadx.commands.training.train import checkpoint_file
 from pyadx.cores import usable_cores
 from pyadx.data.cohort import Cohort, SplitPlan, plan_splits, read_cohort
 from pyadx.data.phantom import is_synthetic

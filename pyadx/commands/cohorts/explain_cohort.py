@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from pyadx.commands.cohorts.freed_memory import return_freed_memory
+from pyadx.commands.cohorts.manifest import Entry, Manifest, file_sha256
+from pyadx.commands.cohorts.workers import Workers, check_workers, run_tasks
 from pyadx.commands.devices import pick_device
-from pyadx.commands.heatmaps import HeatmapJob, hash_in, heatmap_of
-from pyadx.commands.manifest import Entry, Manifest, file_sha256
-from pyadx.commands.memory import return_freed_memory
-from pyadx.commands.networks import network
-from pyadx.commands.runs import reading_of, run_of, warn_of_other_reading
-from pyadx.commands.tasks import Workers, check_workers, run_tasks
+from pyadx.commands.explaining.heatmaps import HeatmapJob, hash_in, heatmap_of
+from pyadx.commands.explaining.networks import network
+from pyadx.commands.training.runs import reading_of, run_of, warn_of_other_reading
 from pyadx.data.cohort import Cohort, CohortReading, ScanRecord, read_cohort
 from pyadx.data.cohort.records import class_of
 from pyadx.data.derivatives import check_scans, start_derivatives

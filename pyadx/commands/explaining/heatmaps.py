@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from pyadx.commands.explain import ExplainRequest, run_explain
-from pyadx.commands.networks import explainer, network
+from pyadx.commands.explaining.explain import ExplainRequest, run_explain
+from pyadx.commands.explaining.networks import explainer, network
 from pyadx.data.cohort import ScanRecord
 from pyadx.data.derivatives import derivative_file
 from pyadx.data.heatmaps import scores_path, sidecar_path

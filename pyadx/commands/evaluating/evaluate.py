@@ -9,12 +9,12 @@ import numpy as np
 
 from pyadx import models
 from pyadx.commands.devices import pick_device
-from pyadx.commands.faithful import Faithful, faithfulness_of, write_faithfulness
-from pyadx.commands.heatmaps import HeatmapJob, heatmap_of, make_job
-from pyadx.commands.leakage import leakage
-from pyadx.commands.runs import reading_of, run_of, warn_of_other_reading
-from pyadx.commands.train import checkpoint_file
-from pyadx.commands.training import run_facts
+from pyadx.commands.evaluating.faithfulness_rows import Faithful, faithfulness_of, write_faithfulness
+from pyadx.commands.evaluating.leakage import leakage
+from pyadx.commands.explaining.heatmaps import HeatmapJob, heatmap_of, make_job
+from pyadx.commands.training.runs import reading_of, run_of, warn_of_other_reading
+from pyadx.commands.training.setup import run_facts
+from pyadx.commands.training.train import checkpoint_file
 from pyadx.data.cohort import CohortReading, ScanRecord, read_cohort
 from pyadx.data.cohort.splits import load_plan
 from pyadx.data.derivatives import check_scans, start_derivatives

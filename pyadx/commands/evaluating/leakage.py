@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from pyadx.commands.heatmaps import hash_in
-from pyadx.commands.networks import network
+from pyadx.commands.explaining.heatmaps import hash_in
+from pyadx.commands.explaining.networks import network
 from pyadx.models.training_scans import seen_in_training
 
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from pyadx import models
-from pyadx.commands.manifest import file_sha256
-from pyadx.commands.training import parse_shape
+from pyadx.commands.cohorts.manifest import file_sha256
+from pyadx.commands.training.setup import parse_shape
 from pyadx.files import check_output_file
 from pyadx.models.card import Preprocessing
 from pyadx.models.lasagne import read_lasagne

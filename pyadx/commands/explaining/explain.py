@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pyadx.commands.devices import pick_device, software
-from pyadx.commands.networks import Network, explainer, network
+from pyadx.commands.explaining.networks import Network, explainer, network
 from pyadx.data.flatness import flat_words
 from pyadx.data.grids import FittedScan, fit_to_grid, map_to_scan
 from pyadx.data.heatmaps import check_heatmap_path, scores_path, write_heatmap

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from pyadx.commands.devices import pick_device
-from pyadx.commands.heatmaps import HeatmapJob
-from pyadx.commands.networks import network
+from pyadx.commands.explaining.heatmaps import HeatmapJob
+from pyadx.commands.explaining.networks import network
 from pyadx.data.grids import fit_to_grid
 from pyadx.data.inputs import prepared_volume
 from pyadx.data.scans import Scan

@@ -4,7 +4,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from pyadx.commands.training import run_facts
+from pyadx.commands.training.setup import run_facts
 from pyadx.data.cohort import CohortReading
 
 _SAME_IMAGES = ("derivative", "space")  # what decides which images a network sees

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pyadx.commands.training import Setup, TrainingRequest, is_first_process, set_up
+from pyadx.commands.training.setup import Setup, TrainingRequest, is_first_process, set_up
 from pyadx.data.cohort.splits import Round
 from pyadx.training.loop import Epoch
 from pyadx.training.rounds import read_result, run_round

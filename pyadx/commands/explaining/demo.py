@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pyadx.commands.explain import ExplainedScan, ExplainRequest, run_explain
-from pyadx.commands.segment import SegmentRequest, run_segment
+from pyadx.commands.explaining.explain import ExplainedScan, ExplainRequest, run_explain
+from pyadx.commands.explaining.segment import SegmentRequest, run_segment
 from pyadx.data.phantom import Person, SyntheticScan, cohort_grid, draw_people, make_scan, save_synthetic
 from pyadx.data.phantom.anatomy import HIPPOCAMPUS
 from pyadx.explainers import parse_method

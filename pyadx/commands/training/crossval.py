@@ -4,8 +4,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from pyadx.commands.train import EpochMeter
-from pyadx.commands.training import Setup, TrainingRequest, set_up
+from pyadx.commands.training.setup import Setup, TrainingRequest, set_up
+from pyadx.commands.training.train import EpochMeter
 from pyadx.data.inputs import PreparedScans
 from pyadx.files import together
 from pyadx.inference.progress import progress_bar

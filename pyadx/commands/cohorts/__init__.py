@@ -1,0 +1,1 @@
+"""Commands on cohorts of scans: synthetic ones, and heatmaps of all scans."""

@@ -1,0 +1,1 @@
+"""Commands that measure methods, and that repeat the experiments of the paper."""

@@ -1,0 +1,1 @@
+"""Commands that explain one scan, and what they need: networks, methods, heatmaps."""

@@ -1,0 +1,1 @@
+"""Commands that show results and the installation."""
