@@ -36,11 +36,15 @@ class Report(Protocol):
 
 @dataclass(frozen=True)
 class SinglePass:
-    """Report of a method that needs one pass through the network."""
+    """Report of a method that needs one pass through the network, or one for each layer."""
 
     evaluations: int = 1
-    evaluated: int = 1
     approximate: bool = False
+
+    @property
+    def evaluated(self) -> int:
+        """All of them."""
+        return self.evaluations
 
     def facts(self) -> dict[str, Any]:
         """Nothing beyond the method's options."""

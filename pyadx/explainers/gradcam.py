@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from pyadx.explainers.alignment import Placement, activation_map
 from pyadx.explainers.base import Explainer, Explanation, SinglePass
 from pyadx.explainers.batches import Explain, over_scans
-from pyadx.explainers.option_kinds import NAME, optional
+from pyadx.explainers.option_kinds import LAYERS, optional
 from pyadx.explainers.options import MapOptions
 from pyadx.explainers.registry import Option, method
 from pyadx.explainers.shared_options import AlignOption, OutputsOption, RectifyOption, ScoreOption
 from pyadx.explainers.volumes import check_volume
 from pyadx.inference.batching import BatchSize
-from pyadx.inference.capture import Layer, capture, layer_name, why_unwatched
+from pyadx.inference.capture import Layer, capture, layer_names, why_unwatched
 from pyadx.inference.model_state import Forward, evaluation_mode
 from pyadx.inference.score import (
     Target,
@@ -48,9 +48,9 @@ class GradCAM(Explainer):
     model : torch.nn.Module
         Maps ``[B, 1, D, H, W]`` to class scores before softmax ``[B, classes]``. It is run in
         evaluation mode and left as it was found.
-    layer : str or torch.nn.Module, optional
-        Dotted name of the layer, such as ``"conv2b"`` or ``"bn4"``, or the layer itself. By default the
-        model's ``gradcam_layer``, or else its last 3D convolution.
+    layer : str, torch.nn.Module or sequence of these, optional
+        Dotted name of the layer, such as ``"conv2b"`` or ``"bn4"``, or the layer itself. Several layers
+        give one map each. By default the model's ``gradcam_layer``, or else its last 3D convolution.
     rectify : {"abs", "relu", "none"}
         What is done to the weighted sum: ``abs`` is the paper's choice ("areas significantly
         negatively contribute are also important"), ``relu`` that of Selvaraju et al.
@@ -80,7 +80,7 @@ class GradCAM(Explainer):
         self,
         model: nn.Module,
         layer: Annotated[
-            Layer | None, Option("Name of the layer; default: the network's last.", optional(NAME))
+            Layer | None, Option("Name of the layer; default: the network's last.", optional(LAYERS))
         ] = None,
         rectify: RectifyOption = "abs",
         *,
@@ -100,7 +100,8 @@ class GradCAM(Explainer):
         self._placement = Placement(align)
         self.outputs = outputs
         self._network = unwrapped(model)
-        self.layer = layer_name(self._network, _default_layer(model) if layer is None else layer)
+        names = layer_names(self._network, _default_layer(model) if layer is None else layer)
+        self.layer = names[0] if len(names) == 1 else names
 
     def run(self, volume: Tensor | np.ndarray, target: Target = None) -> Explanation:
         """Explain one scan or a batch of scans.
@@ -117,7 +118,7 @@ class GradCAM(Explainer):
         Returns
         -------
         Explanation
-            Heatmap, class scores, targets.
+            Heatmap, class scores, targets. The heatmap is ``[B, L, D, H, W]`` for L layers.
 
         Raises
         ------
@@ -130,42 +131,50 @@ class GradCAM(Explainer):
                 self._placement = Placement(self.align)
             forward = Forward(self.model)
             with evaluation_mode(self.model):
-                explain = self._explainer(forward)
-                maps, outputs = over_scans(volume, target, explain, self._run, forward)
+                if isinstance(self.layer, str):
+                    explain = self._explainer(forward, self.layer)
+                    maps, outputs = over_scans(volume, target, explain, self._run, forward)
+                else:
+                    found = [
+                        over_scans(volume, target, self._explainer(forward, layer), self._run, forward)
+                        for layer in self.layer
+                    ]
+                    maps, outputs = torch.stack([heat for heat, _ in found], 1), found[0][1]
                 targets = resolve_target(target, outputs, self.model)
-                return self._explanation(maps, outputs, targets, (SinglePass(),) * len(maps))
+                reports = (SinglePass(1 if isinstance(self.layer, str) else len(self.layer)),) * len(maps)
+                return self._explanation(maps, outputs, targets, reports)
 
-    def _explainer(self, forward: Forward) -> Explain:
+    def _explainer(self, forward: Forward, layer: str) -> Explain:
         def explain(scans: Tensor, target: Target, watch: OutputWatch) -> tuple[Tensor, Tensor]:
             with (
                 torch.no_grad(),
-                capture(self._network, self.layer, differentiable=True) as captured,
+                capture(self._network, layer, differentiable=True) as captured,
             ):
                 given = check_outputs(forward(scans), scans.shape[0], self._run.outputs)
                 check_are_probabilities(given.detach(), self._run.outputs)
                 outputs = as_logits(given, self._run.outputs)
                 features = captured.features
                 classes = resolve_target(target, outputs.detach(), self.model)
-                weights = self._weights(class_score(outputs, classes, self._run.score), features)
+                weights = _weights(class_score(outputs, classes, self._run.score), features, layer)
             with torch.no_grad():
                 watch.begin(given, classes, self._network, forward, scans[:1])
             heat = activation_map(
-                self._placement, self._network, self.layer, features, weights, scans, self._run
+                self._placement, self._network, layer, features, weights, scans, self._run
             )
             return heat, outputs.detach()
 
         return explain
 
-    def _weights(self, scores: Tensor, features: Tensor) -> Tensor:
-        gradient = None
-        if scores.requires_grad:
-            (gradient,) = torch.autograd.grad(scores.sum(), features, allow_unused=True)
-        if gradient is None:
-            raise ValueError(
-                f"the class score does not depend on layer {self.layer!r} in a differentiable way"
-            )
-        dtype = torch.float64 if gradient.dtype == torch.float64 else torch.float32
-        return gradient.mean((2, 3, 4), dtype=dtype)
+
+def _weights(scores: Tensor, features: Tensor, layer: str) -> Tensor:
+    """Return the mean gradient of the class scores by each feature map, ``[B, K]``."""
+    gradient = None
+    if scores.requires_grad:
+        (gradient,) = torch.autograd.grad(scores.sum(), features, allow_unused=True)
+    if gradient is None:
+        raise ValueError(f"the class score does not depend on layer {layer!r} in a differentiable way")
+    dtype = torch.float64 if gradient.dtype == torch.float64 else torch.float32
+    return gradient.mean((2, 3, 4), dtype=dtype)
 
 
 def _default_layer(model: nn.Module) -> str:

@@ -12,21 +12,27 @@ from pyadx.inference.wrappers import inner_name
 Layer = str | nn.Module | Sequence[str | nn.Module]
 
 
-def layer_name(model: nn.Module, layer: Layer) -> str:
-    """Return the dotted name of a layer that is given by name, as the module itself, or as a list of one.
+def layer_names(model: nn.Module, layer: Layer) -> tuple[str, ...]:
+    """Return the dotted names of one layer or several, given by name or as the modules themselves.
 
     A layer that is registered under several names goes by the first.
 
     Raises
     ------
     TypeError, ValueError
-        If it is none of these, several layers, or no layer of the model that a hook can watch; for a name
-        with the closest names there are.
+        If it is none of these, none at all, one of them twice, or no layer of the model that a hook can
+        watch; for a name with the closest names there are.
     """
-    if isinstance(layer, Sequence) and not isinstance(layer, str):
-        if len(layer) != 1:
-            raise ValueError(f"one map is made of one layer, got {len(layer)}; call it once for each layer")
-        (layer,) = layer
+    several = isinstance(layer, Sequence) and not isinstance(layer, str)
+    names = tuple(_layer_name(model, own) for own in (layer if several else [layer]))  # type: ignore[union-attr]
+    if not names:
+        raise ValueError("layer names no layer")
+    if len(set(names)) < len(names):
+        raise ValueError(f"a layer is named twice: {', '.join(names)}")
+    return names
+
+
+def _layer_name(model: nn.Module, layer: object) -> str:
     if isinstance(layer, str):
         layer = find_layer(model, layer)
     elif not isinstance(layer, nn.Module):

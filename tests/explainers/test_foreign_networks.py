@@ -109,8 +109,8 @@ def test_a_layer_is_given_by_name_as_a_module_or_as_a_list_of_one(scan):
     ("layer", "error", "words"),
     [
         (nn.Conv3d(1, 1, 1), ValueError, "Conv3d that was given is not part of the model"),
-        (["conv1", "act"], ValueError, "one map is made of one layer, got 2"),
-        ([], ValueError, "got 0"),
+        (["conv1", "conv1"], ValueError, "a layer is named twice: conv1, conv1"),
+        ([], ValueError, "layer names no layer"),
         (3, TypeError, "name of a layer or a module, got int"),
         ("act9", ValueError, "did you mean act"),
     ],

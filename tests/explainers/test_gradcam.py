@@ -187,3 +187,14 @@ def test_a_layer_without_influence_is_refused(scans):
 
     with pytest.raises(ValueError, match=r"more than once|does not depend"):
         GradCAM(randomised(Aside()).double(), "conv2")(scans)
+
+
+def test_several_layers_give_one_map_each(scans):
+    model = plain()
+    explain = GradCAM(model, ["conv1", model.relu2, "pool"])
+    found = explain.run(scans, target=1)
+    assert found.heatmap.shape == (3, 3, 12, 13, 15)
+    assert found.method == "gradcam:layer=conv1+relu2+pool"
+    assert [report.evaluations for report in found.reports] == [3, 3, 3]
+    for place, layer in enumerate(("conv1", "relu2", "pool")):
+        assert torch.equal(found.heatmap[:, place], GradCAM(model, layer)(scans, target=1))
