@@ -15,6 +15,8 @@ from pyadx.cli import cohorts, demo, evaluate, explain, explain_cohort, report, 
 from pyadx.cli.common import app
 
 _INTERRUPTED = 130  # the shell's code for a process that Ctrl-C ended
+# Their --quiet also keeps warnings to the sidecar. Others work on many scans, whose warnings are told.
+_SILENCED = (["explain"], ["segment"], ["report"], ["demo"])
 _PACKAGE = str(Path(__file__).resolve().parents[1])
 
 
@@ -26,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     with warnings.catch_warnings():
-        quiet = bool({"-q", "--quiet"} & set(arguments))
+        quiet = arguments[:1] in _SILENCED and bool({"-q", "--quiet"} & set(arguments))
         # A function of ours in place of Python's, for the time of this call.
         setattr(warnings, "showwarning", partial(_show_warning, set(), quiet, warnings.showwarning))  # noqa: B010
         warnings.filterwarnings("always", category=UserWarning, module=r"pyadx\.")

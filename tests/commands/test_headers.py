@@ -13,6 +13,7 @@ from commands_support import AFFINE, brain, save_small_network
 from torch import nn
 
 from pyadx import models
+from pyadx.data.cohort import ScanRecord
 from pyadx.models import Preprocessing
 
 nib = pytest.importorskip("nibabel")
@@ -157,10 +158,11 @@ def test_an_empty_map_is_not_computed_again(folder, monkeypatch):
     save("scan.nii.gz", brain())
     flat_network("flat.safetensors")
     job = heatmaps.HeatmapJob("cam", Path("flat.safetensors"), "cam")
-    first, _ = heatmaps.heatmap_of(job, Path("maps"), "sub-1", Path("scan.nii.gz"), "AD", "cpu", False)
+    record = ScanRecord(Path("scan.nii.gz"), "sub-1", "AD", "scan")
+    first, _, _ = heatmaps.heatmap_of(job, Path("maps"), record, "AD", "cpu", False)
     assert not first.any()
     monkeypatch.setattr(heatmaps, "run_explain", lambda request: pytest.fail("computed again"))
-    again, facts = heatmaps.heatmap_of(job, Path("maps"), "sub-1", Path("scan.nii.gz"), "AD", "cpu", False)
+    again, facts, _ = heatmaps.heatmap_of(job, Path("maps"), record, "AD", "cpu", False)
     assert not again.any()
     assert facts["method"] == "cam"
 

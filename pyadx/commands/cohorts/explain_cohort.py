@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from pyadx.commands.cohorts.freed_memory import return_freed_memory
-from pyadx.commands.cohorts.manifest import Entry, Manifest, file_sha256
+from pyadx.commands.cohorts.manifest import Entry, Manifest, file_sha256, place_of
 from pyadx.commands.cohorts.workers import Workers, check_workers, run_tasks
 from pyadx.commands.devices import pick_device
 from pyadx.commands.explaining.heatmaps import HeatmapJob, hash_in, heatmap_of
@@ -158,6 +158,7 @@ def _entry(task: Task) -> Entry:
         "failed",
         entities=record.entities,
         label=record.label,
+        place=place_of(record.path),
     )
 
 

@@ -35,6 +35,8 @@ class Entry:
         What tells the scan from others of its subject, such as ``ses-M00_run-2``.
     label : str
         Its group, where the cohort's tables say it.
+    place : str
+        Hash of the scan's whole path, which itself is nobody's business; see `place_of`.
     """
 
     subject: str
@@ -47,6 +49,7 @@ class Entry:
     file_sha256: str = ""
     entities: str = ""
     label: str = ""
+    place: str = ""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -93,10 +96,17 @@ class Manifest:
         # Another file under the same id is another image.
         if entry is None or entry.status != "done" or entry.scan != scan.path.name:
             return False
+        if entry.place not in ("", place_of(scan.path)):  # earlier versions did not note it
+            return False
         try:
             return file_sha256(self.path.parent / entry.file) == entry.file_sha256
         except OSError:
             return False
+
+
+def place_of(path: Path) -> str:
+    """Return a hash of a file's whole path."""
+    return hashlib.sha256(os.path.abspath(path).encode()).hexdigest()[:16]
 
 
 def file_sha256(path: Path) -> str:

@@ -1,6 +1,7 @@
 """What a cohort is: labelled scans of subjects, and everything that was left out, with the reason."""
 
 import csv
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -93,9 +94,10 @@ class Cohort:
         """Return how many scans were excluded for which reason."""
         return dict(Counter(exclusion.reason for exclusion in self.excluded).most_common())
 
-    def write_excluded(self, path: Path) -> None:
+    def write_excluded(self, path: str | os.PathLike[str]) -> None:
         """Write what was left out, and why, as a CSV with the columns subject, scan and reason."""
-        with replacing(path) as (partial,), partial.open("w", newline="", encoding="utf-8") as file:
+        target = Path(path)
+        with replacing(target) as (partial,), partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["subject", "scan", "reason"])
             writer.writerows([e.subject, e.scan_id, e.reason] for e in self.excluded)
