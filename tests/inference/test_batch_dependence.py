@@ -148,8 +148,8 @@ INDEPENDENT = [Pooled, Gap, Plain, SlicesAsBatch, Normalised, Attends, Gated]
 def build(kind):
     torch.manual_seed(2)
     model = kind().double().eval()
-    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    linear[-1].bias.data += 3  # no probabilities
+    head = next(getattr(model, name) for name in ("fc", "head") if hasattr(model, name))
+    (head[-1] if isinstance(head, nn.Sequential) else head).bias.data += 3  # no probabilities
     for module in model.modules():
         if isinstance(module, nn.BatchNorm3d | nn.BatchNorm2d) and module.running_mean is not None:
             module.running_mean.uniform_(-0.1, 0.1)
