@@ -272,6 +272,9 @@ def test_ordinary_networks_are_known_from_their_operations_and_cost_no_forward(k
         traced = len(runs)
         IncrementalScorer(model, scans[0], 1)
         assert len(runs) == 2 * traced + 1  # the trace, and the scan by itself
+        runs.clear()
+        FullScorer(model, scans[0], 1, batch_size=2).score(BOXES)
+        assert len(runs) == 1 + 2
         if kind is not SlicesAsBatch:
             runs.clear()
             GradCAM(model, next(n for n, m in model.named_modules() if isinstance(m, nn.Conv3d)))(scans)
