@@ -44,7 +44,9 @@ def over_scans(
         def run(start: int, stop: int) -> None:
             nonlocal together
             if together is None and stop - start > 1:
-                made, dependence = run_watched(lambda: own(start, stop), forward, volume[start])
+                made, dependence = run_watched(
+                    lambda: own(start, stop), forward.model, forward, volume[start]
+                )
                 together = dependence is None
                 if dependence is not None:
                     dependence.tell(forward.model)

@@ -26,7 +26,7 @@ class FullScorer(Scorer):
 
         def own(start: int, stop: int) -> Tensor:
             scans = filled(self.volume, regions, self.fill, start, self._batch(stop - start))
-            outputs = self._forward(scans, channels_last=True)
+            outputs = self._forward(scans, True)
             return self._change(check_outputs(outputs, stop - start, self.output_kind))
 
         def run(start: int, stop: int) -> None:
@@ -48,7 +48,7 @@ class FullScorer(Scorer):
         if runs_apart(self.model):
             self._settled = True
             return None
-        made, dependence = run_watched(run, self._forward, self.volume)
+        made, dependence = run_watched(run, self.model, self._forward, self.volume)
         self.settle(dependence)
         return made if dependence is None else None
 

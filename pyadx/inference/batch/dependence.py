@@ -137,7 +137,7 @@ def _place(forward: Forward, batch: Tensor) -> str:
 
 
 def run_watched(
-    run: Callable[[], T], forward: Forward, scan: Tensor
+    run: Callable[[], T], model: nn.Module, forward: Forward, scan: Tensor
 ) -> tuple[T | None, BatchDependence | None]:
     """Run a model on several scans, and see whether that may be done.
 
@@ -145,6 +145,8 @@ def run_watched(
     ----------
     run : callable
         Runs ``forward`` on a batch.
+    model : torch.nn.Module
+        The model that it runs.
     forward : Forward
         Runs the model, in evaluation mode.
     scan : Tensor
@@ -157,7 +159,7 @@ def run_watched(
     dependence : BatchDependence or None
         Why scans have to be run one at a time.
     """
-    watch = Watch(forward.model)
+    watch = Watch(model)
     try:
         with watch:
             made = run()
