@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from pyadx.explainers.options import RunOptions
-from pyadx.inference.batch.dependence import BatchDependence, find_dependence, runs_apart
-from pyadx.inference.batch.watch import Watch
-from pyadx.inference.batching import in_batches, is_out_of_memory
+from pyadx.inference.batch.dependence import run_watched, runs_apart
+from pyadx.inference.batching import in_batches
 from pyadx.inference.model_state import Forward
 from pyadx.inference.progress import progress_bar
 from pyadx.inference.score import Target, targets_per_scan
@@ -45,7 +44,9 @@ def over_scans(
         def run(start: int, stop: int) -> None:
             nonlocal together
             if together is None and stop - start > 1:
-                made, dependence = _observed(lambda: own(start, stop), volume[start], forward)
+                made, dependence = run_watched(
+                    lambda: own(start, stop), forward.model, forward, volume[start]
+                )
                 together = dependence is None
                 if dependence is not None:
                     dependence.tell(forward.model)
@@ -60,23 +61,3 @@ def over_scans(
     watch.warn()
     maps, outputs = zip(*(parts[start] for start in sorted(parts)), strict=True)
     return torch.cat(maps), torch.cat(outputs)
-
-
-def _observed(
-    explain: Callable[[], tuple[Tensor, Tensor]], scan: Tensor, forward: Forward
-) -> tuple[tuple[Tensor, Tensor] | None, BatchDependence | None]:
-    """Explain scans together, and see whether that may be done."""
-    watch = Watch(forward.model)
-    try:
-        with watch:
-            made = explain()
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        with torch.no_grad():
-            dependence = find_dependence(forward, scan)
-        if dependence is None:
-            raise  # it has nothing to do with the batch
-        return None, dependence
-    with torch.no_grad():
-        return made, find_dependence(forward, scan, watch.state)

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from pyadx import ops
-from pyadx.inference.batch.axis import ALL_APART
-from pyadx.inference.batch.dependence import runs_apart
+from pyadx.inference.batch.dependence import run_watched, runs_apart
 from pyadx.inference.batching import in_batches
 from pyadx.inference.regions import Regions
 from pyadx.inference.score import check_outputs
@@ -25,18 +24,33 @@ class FullScorer(Scorer):
     def _score_chunk(self, regions: Regions, advance: Callable[[int], None]) -> Tensor:
         changes = self._outputs.new_empty(len(regions.boxes))
 
-        def run(start: int, stop: int) -> None:
-            batch = self._batch(stop - start)
-            scans = filled(self.volume, regions, self.fill, start, batch)
-            changes[start:stop] = self._change(
-                check_outputs(self._forward(scans, channels_last=True), stop - start, self.output_kind)
-            )
+        def own(start: int, stop: int) -> Tensor:
+            scans = filled(self.volume, regions, self.fill, start, self._batch(stop - start))
+            outputs = self._forward(scans, True)
+            return self._change(check_outputs(outputs, stop - start, self.output_kind))
 
-        if not self._settled and len(changes) > 1:
-            self.settle_batches(ALL_APART if runs_apart(self.model) else None)
-        # What did not fit once is not tried again, in this chunk or the next.
-        self.batch_size = in_batches(len(changes), self.batch_size, self.volume.device, run, advance)
+        def run(start: int, stop: int) -> None:
+            made = self._first(lambda: own(start, stop)) if stop - start > 1 and not self._settled else None
+            if made is not None:
+                changes[start:stop] = made
+                return
+            size = 1 if self.batch_size == 1 else stop - start
+            for first in range(start, stop, size):
+                changes[first : first + size] = own(first, first + size)
+
+        left = in_batches(len(changes), self.batch_size, self.volume.device, run, advance)
+        if self.batch_size != 1:  # what did not fit once is not tried again, in this chunk or the next
+            self.batch_size = left
         return changes
+
+    def _first(self, run: Callable[[], Tensor]) -> Tensor | None:
+        """Score the first batch, and see whether regions may share one; None if they may not."""
+        if runs_apart(self.model):
+            self._settled = True
+            return None
+        made, dependence = run_watched(run, self.model, self._forward, self.volume)
+        self.settle(dependence)
+        return made if dependence is None else None
 
     def _batch(self, size: int) -> Tensor:
         """Return a buffer for ``size`` occluded copies, kept from batch to batch."""

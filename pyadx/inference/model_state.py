@@ -126,7 +126,7 @@ class Forward:
         self._as_it_lies = False
         self._tried: set[object] = set()
 
-    def __call__(self, x: Tensor, *, channels_last: bool = False) -> Tensor:
+    def __call__(self, x: Tensor, channels_last: bool = False) -> Tensor:
         """Run the model on ``x``.
 
         Parameters

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pyadx import ops
 from pyadx.inference.batch.axis import State
-from pyadx.inference.batch.dependence import find_dependence
+from pyadx.inference.batch.dependence import BatchDependence, find_dependence
 from pyadx.inference.batching import BatchSize, check_batch_size
 from pyadx.inference.model_state import Forward, evaluation_mode, tensor_float
 from pyadx.inference.progress import progress_bar
@@ -154,11 +154,15 @@ class Scorer(ABC):
         known, place
             As `pyadx.inference.batch.dependence.find_dependence` takes them.
         """
+        dependence = None
+        if self.batch_size != 1:
+            with evaluation_mode(self.model), torch.no_grad(), tensor_float(False):
+                dependence = find_dependence(self._forward, self.volume, known, place)
+        self.settle(dependence)
+
+    def settle(self, dependence: BatchDependence | None) -> None:
+        """Score one region at a time, and say why, if there is a reason."""
         self._settled = True
-        if self.batch_size == 1:
-            return
-        with evaluation_mode(self.model), torch.no_grad(), tensor_float(False):
-            dependence = find_dependence(self._forward, self.volume, known, place)
         if dependence is not None:
             self.batch_size = 1
             dependence.tell(self.model)

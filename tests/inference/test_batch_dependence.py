@@ -148,8 +148,8 @@ INDEPENDENT = [Pooled, Gap, Plain, SlicesAsBatch, Normalised, Attends, Gated]
 def build(kind):
     torch.manual_seed(2)
     model = kind().double().eval()
-    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    linear[-1].bias.data += 3  # no probabilities
+    head = next(getattr(model, name) for name in ("fc", "head") if hasattr(model, name))
+    (head[-1] if isinstance(head, nn.Sequential) else head).bias.data += 3  # no probabilities
     for module in model.modules():
         if isinstance(module, nn.BatchNorm3d | nn.BatchNorm2d) and module.running_mean is not None:
             module.running_mean.uniform_(-0.1, 0.1)
@@ -272,6 +272,9 @@ def test_ordinary_networks_are_known_from_their_operations_and_cost_no_forward(k
         traced = len(runs)
         IncrementalScorer(model, scans[0], 1)
         assert len(runs) == 2 * traced + 1  # the trace, and the scan by itself
+        runs.clear()
+        FullScorer(model, scans[0], 1, batch_size=2).score(BOXES)
+        assert len(runs) == 1 + 2
         if kind is not SlicesAsBatch:
             runs.clear()
             GradCAM(model, next(n for n, m in model.named_modules() if isinstance(m, nn.Conv3d)))(scans)

@@ -5,7 +5,7 @@ import warnings
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,9 @@ from pyadx.inference.model_state import Forward
 # Largest difference, relative to the class scores, that rounding makes of another batch size.
 _ROUNDING = {torch.float64: 1e-9, torch.float32: 1e-4}
 _told: "weakref.WeakSet[nn.Module]" = weakref.WeakSet()
+
+
+T = TypeVar("T")
 
 
 class BatchDependenceWarning(UserWarning):
@@ -131,6 +134,45 @@ def _place(forward: Forward, batch: Tensor) -> str:
     with Watch(forward.model) as watch:
         forward(batch)
     return str(watch.state.where or "") if isinstance(watch.state, Entangled) else ""
+
+
+def run_watched(
+    run: Callable[[], T], model: nn.Module, forward: Forward, scan: Tensor
+) -> tuple[T | None, BatchDependence | None]:
+    """Run a model on several scans, and see whether that may be done.
+
+    Parameters
+    ----------
+    run : callable
+        Runs ``forward`` on a batch.
+    model : torch.nn.Module
+        The model that it runs.
+    forward : Forward
+        Runs the model, in evaluation mode.
+    scan : Tensor
+        One of the scans, ``[C, D, H, W]``.
+
+    Returns
+    -------
+    made
+        What ``run`` returned, which holds if there is no dependence; None if the model takes one scan only.
+    dependence : BatchDependence or None
+        Why scans have to be run one at a time.
+    """
+    watch = Watch(model)
+    try:
+        with watch:
+            made = run()
+    except Exception as error:  # the user's code, which may raise anything
+        if is_out_of_memory(error):
+            raise
+        with torch.no_grad():
+            dependence = find_dependence(forward, scan)
+        if dependence is None:
+            raise  # it has nothing to do with the batch
+        return None, dependence
+    with torch.no_grad():
+        return made, find_dependence(forward, scan, watch.state)
 
 
 def _others(scan: Tensor) -> tuple[Tensor, Tensor]:

@@ -225,7 +225,7 @@ class IncrementalScorer(Scorer):
     def _whole_forward(self, regions: Regions, place: int) -> Tensor:
         """Return the class scores of one filled scan as the model gives them, ``[1, classes]``."""
         with tensor_float(False):
-            outputs = self._forward(filled(self.volume, regions, self.fill, place), channels_last=True)
+            outputs = self._forward(filled(self.volume, regions, self.fill, place), True)
             return check_outputs(outputs, 1, self.output_kind).double()
 
 
