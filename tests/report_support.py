@@ -28,7 +28,9 @@ def save_case(folder, shape=(32, 36, 28), methods=("gradcam", "occlusion")):
     save("scan", scan)
     save("labels", labels)
     for i, method in enumerate(methods):
-        heat = (np.roll(labels, i) == 17) * np.float32(0.5 + i) + 0.01 * random.random(shape)
+        # Graded, so that thresholds and colours show.
+        strength = (0.5 + i) * (0.2 + 0.8 * grid[1] / shape[1])
+        heat = (np.roll(labels, i) == 17) * strength + 0.01 * random.random(shape)
         save(method, heat.astype(np.float32))
         facts = {
             "method": method,

@@ -28,9 +28,9 @@ def plain_tensor(name: str, values: Any) -> Tensor:
     TypeError
         If it is neither a tensor nor an array, is sparse, or holds no real numbers.
     """
-    if isinstance(values, np.ndarray | np.generic):
-        return torch.from_numpy(_native(name, values))
-    if not isinstance(values, Tensor):
+    if not isinstance(values, Tensor):  # asked first: torch.compile does not know NumPy's types
+        if isinstance(values, np.ndarray | np.generic):
+            return torch.from_numpy(_native(name, values))
         raise TypeError(f"{name} must be a tensor or a NumPy array, got {_described(values)}")
     if values.layout != torch.strided:
         raise TypeError(f"{name} must be a dense tensor, got {values.layout}; use .to_dense()")

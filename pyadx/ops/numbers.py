@@ -17,6 +17,8 @@ def whole_number(value: object) -> int | None:
         Anything with ``__index__``: ``int``, NumPy integers, arrays and tensors of one integer. Booleans
         are no numbers, and neither is 3.0.
     """
+    if type(value) is int:  # the rule, and all that torch.compile can follow
+        return value
     if _is_bool(value):
         return None
     try:
@@ -34,6 +36,8 @@ def real_number(value: object) -> float | None:
         Anything with ``__float__`` or ``__index__``: Python's and NumPy's numbers, arrays and tensors of
         no dimension. Booleans and texts are no numbers.
     """
+    if type(value) is float or type(value) is int:  # the rule, and all that torch.compile can follow
+        return float(value)
     if _is_bool(value) or isinstance(value, str | bytes):
         return None
     if isinstance(value, np.ndarray | np.generic | Tensor) and (value.ndim > 0 or _is_complex(value)):
