@@ -8,14 +8,24 @@ TORCH ?= torch==2.13.0
 LINTERS ?= ruff==0.17.6 mypy==2.4.1 clang-format==23.1.5
 NATIVE := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu') CMakeLists.txt setup.py pyproject.toml
 
-.PHONY: demo test sanitize sanitize-core sanitize-python lint format bench cohort-throughput wheel docs fuzz \
+.PHONY: demo test test-thorough test-all sanitize sanitize-core sanitize-python lint format bench cohort-throughput wheel docs fuzz \
   fuzz-native clean
 
 demo: $(VENV)/installed
 	$(BIN)/pyadx demo
 
+# Tests run on all cores, one thread each.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal --durations=10
+
+# Every feature, in a few minutes; says what it leaves to test-all.
 test: $(VENV)/installed
-	$(BIN)/pytest
+	$(PYTEST) -m "not thorough"
+
+test-thorough: $(VENV)/installed
+	$(PYTEST) -m thorough
+
+test-all: $(VENV)/installed
+	$(PYTEST)
 
 # Some 15 minutes.
 sanitize: sanitize-core sanitize-python
