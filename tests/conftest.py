@@ -1,5 +1,20 @@
 import pytest
 import torch
+from thorough import THOROUGH, is_thorough
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if is_thorough(item.nodeid):
+            item.add_marker(pytest.mark.thorough)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Say what `make test` leaves out."""
+    if config.option.markexpr == "not thorough":
+        terminalreporter.write_line("left to `make test-all`:")
+        for entry in THOROUGH:
+            terminalreporter.write_line(f"  {entry}")
 
 
 def cuda_skip_reason():
