@@ -1,7 +1,7 @@
 """Tests that take long and repeat, at full size or once more, what quicker tests cover.
 
-`make test` leaves them out and says so; `make test-all` runs everything. An entry is a file, a test, and the
-parameters where only some of them are meant.
+`make test` leaves them out and says so; `make test-all` runs everything. An entry is a file, a test, and
+the parameters where only some of them are meant.
 """
 
 THOROUGH = (
