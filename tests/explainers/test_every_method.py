@@ -281,7 +281,7 @@ def test_a_mask_restricts_the_map_and_the_work(spelling, model, scans):
     assert part.heatmap[0][inside].abs().max() > 0
     assert 0 < part.reports[0].evaluated <= whole.reports[0].evaluated
     if spelling.startswith("occlusion"):
-        assert part.reports[0].evaluated < whole.reports[0].evaluated / 4
+        assert part.reports[0].evaluated <= whole.reports[0].evaluated / 2
         assert torch.equal(part.heatmap[0][inside], whole.heatmap[0][inside])
     # One mask for all scans, or one per scan; arrays of whatever type.
     both = explain(scans[:2], target=1, mask=np.stack([inside, inside]).astype(np.uint8))
