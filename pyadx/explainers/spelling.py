@@ -49,12 +49,12 @@ class MethodSpec:
 
     def plain_options(self) -> dict[str, Any]:
         """Return all options as plain data for JSON."""
-        return {
-            name: value if isinstance(value, bool | int | float | str | None) else option.kind.write(value)
-            for (name, option), value in zip(
-                self.method.options.items(), self.options.values(), strict=True
-            )
-        }
+        plain = {}
+        for name, option in self.method.options.items():
+            value = self.options[name]
+            own = isinstance(value, bool | int | float | str | None)
+            plain[name] = value if own else option.kind.write(value)
+        return plain
 
     def build(self, model: nn.Module, **surroundings: Any) -> Any:
         """Return the explainer of a model; see `Method.build`."""
