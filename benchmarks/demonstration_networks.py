@@ -2,7 +2,7 @@
 
 ``python benchmarks/demonstration_networks.py train COHORT --arch vggnet --out RUN --cache CACHE``
 trains on a synthetic cohort, from the checkpoint in the package on, and calibrates on subjects held out.
-``python benchmarks/demonstration_networks.py store COHORT RUN... --cache CACHE`` puts networks into the package
+``python benchmarks/demonstration_networks.py store COHORT RUN... --cache C`` stores networks in the package
 in float16, with their training record and the mean image of each class.
 """
 
