@@ -87,8 +87,10 @@ class ModelCard:
                 raise ValueError(f"in_shape must be three lengths up to 4096, got {shape}")
             if not all(isinstance(name, str) and name for name in names):
                 raise ValueError(f"class_names must be names, got {names}")
-            references = dict(raw.get("references", {}))
-            if not all(name in names and isinstance(f, dict) for name, f in references.items()):
+            references = raw.get("references", {})
+            if not isinstance(references, dict) or not all(
+                name in names and isinstance(facts, dict) for name, facts in references.items()
+            ):
                 raise ValueError("references must map names of classes to facts about their images")
             return cls(
                 architecture=str(raw["architecture"]),

@@ -62,7 +62,9 @@ def stored(references: Mapping[str, Tensor], card: ModelCard) -> dict[str, Tenso
         if not isinstance(image, Tensor):
             raise ValueError(f"the reference of {name!r} must be a tensor, got {type(image).__name__}")
         check_shape(name, tuple(image.shape), card)
-    return {_PREFIX + name: _half(name, image) for name, image in references.items()}
+    # In the order of the classes, whatever the order of a file.
+    ordered = [name for name in card.class_names if name in references]
+    return {_PREFIX + name: _half(name, references[name]) for name in ordered}
 
 
 def widened(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
