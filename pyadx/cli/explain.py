@@ -21,6 +21,10 @@ def explain(
     mask: Annotated[
         Path | None, typer.Option(help="Region of interest on the scan; only there regions are filled.")
     ] = None,
+    second_reference: Annotated[
+        str | None,
+        typer.Option(help="Make a map with another reference, too, and say how far the two agree."),
+    ] = None,
     orientation: Orientation = "auto",
     device: Device = "auto",
     batch_size: Annotated[str, typer.Option(help="auto or a number.")] = "auto",
@@ -33,6 +37,7 @@ def explain(
 ) -> None:
     """Explain one scan: write a heatmap in the scan's own space, with a JSON sidecar."""
     from pyadx.commands.explaining.explain import ExplainRequest, run_explain
+    from pyadx.commands.explaining.references import comparison_words
 
     request = ExplainRequest(
         scan,
@@ -48,6 +53,7 @@ def explain(
         not quiet,
         orientation,
         mask=mask,
+        second_reference=second_reference,
     )
     explanation = run_explain(request)
     if quiet:
@@ -57,6 +63,8 @@ def explain(
     facts = explanation.sidecar
     prediction = ", ".join(f"{name} {p:.3f}" for name, p in facts["prediction"].items())
     print(f"prediction: {prediction}")
+    if "second_reference" in facts:
+        print(comparison_words(facts["second_reference"]))
     if summary := facts["report"]["summary"]:
         print(f"APPROXIMATE map: {summary}" if facts["report"]["approximate"] else summary)
     print(f"{facts['spelling']} of {facts['target']['name']} in {facts['seconds']['explain']:.2f} s: {out}")

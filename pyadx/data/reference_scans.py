@@ -1,14 +1,17 @@
 """A scan file as the reference image of a network."""
 
 import os
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from pyadx.data.grids import fit_to_grid
+from pyadx.data.grids import FittedScan, fit_to_grid
 from pyadx.data.inputs import prepared_volume, voxel_hash
+from pyadx.data.intensity import scale_intensity
 from pyadx.data.scans import read_scan
 from pyadx.models.card import ModelCard
 from pyadx.models.training_scans import seen_in_training
@@ -56,3 +59,64 @@ def read_reference(path: str | os.PathLike[str], card: ModelCard) -> Tensor:
             "checkpoint; give a mean of several people"
         )
     return prepared_volume(fit_to_grid(scan, shape, spacing), card)[0, 0]
+
+
+def reference_on_scan(path: str | os.PathLike[str], fitted: FittedScan, card: ModelCard) -> Tensor:
+    """Read another brain's image, such as a matched control, onto the voxels of a fitted scan.
+
+    Both must lie in one space: voxels are looked up by world coordinates, linearly. A file that has the
+    network's grid but lies elsewhere is taken voxel by voxel, with a warning.
+
+    Parameters
+    ----------
+    path : path
+        What `pyadx.data.read_scan` reads.
+    fitted : FittedScan
+        The scan on the network's grid.
+    card : ModelCard
+        How intensities are scaled. Explainers match them to the scan's afterwards.
+
+    Returns
+    -------
+    torch.Tensor
+        float32 ``[D, H, W]``.
+
+    Raises
+    ------
+    ValueError
+        If it is no usable scan, or covers less than half of the scan's voxels that are not 0.
+    """
+    from scipy import ndimage
+
+    other = read_scan(Path(path))
+    back = np.linalg.inv(other.affine) @ fitted.affine
+    same = other.data.shape == fitted.data.shape
+    data = other.data
+    if not (same and np.allclose(back, np.eye(4), atol=1e-4)):
+        data = ndimage.affine_transform(
+            other.data.astype(np.float32),
+            back[:3, :3],
+            back[:3, 3],
+            fitted.data.shape,
+            order=1,
+            mode="constant",
+        )
+    brain = fitted.data != 0
+    overlap = float((data[brain] != 0).mean()) if brain.any() else 0.0
+    if overlap < _LEAST_OVERLAP and same:
+        warnings.warn(
+            f"{other.path.name} has the network's grid but covers only {overlap:.0%} of the scan by its "
+            "header; it is taken voxel by voxel",
+            stacklevel=2,
+        )
+        data = other.data
+        overlap = float((data[brain] != 0).mean()) if brain.any() else 0.0
+    if overlap < _LEAST_OVERLAP:
+        raise ValueError(
+            f"{other.path}: covers {overlap:.0%} of the scan's voxels that are not 0, at least "
+            f"{_LEAST_OVERLAP:.0%} is needed; bring both into one space first"
+        )
+    try:
+        return torch.from_numpy(scale_intensity(data, card.preprocessing.intensity))
+    except ValueError as error:
+        raise ValueError(f"{other.path}: {error}") from None

@@ -101,8 +101,9 @@ class OcclusionReport:
 class Occlusion(Perturbation):
     """Occlusion sensitivity: how far the class score moves when a box is filled.
 
-    ``H(v) = |p(V) - p(V with the box centred on v filled)|`` for every voxel ``v`` of the grid that
-    ``stride`` sets; between the voxels of a strided grid the map is interpolated. Windows that change
+    ``H(v) = s(V) - s(V with the box centred on v filled)`` for every voxel ``v`` of the grid that ``stride``
+    sets, where ``s`` is the class's log-odds and boxes are filled with the scan's local mean. The preset
+    ``paper`` fills with 0 and takes the absolute change of the probability; between the voxels of a strided grid the map is interpolated. Windows that change
     no voxel score zero without a forward pass. `pyadx.explainers.windows` states where windows lie.
 
     Parameters
@@ -133,11 +134,11 @@ class Occlusion(Perturbation):
         model: nn.Module,
         window: Annotated[int | Sequence[int], Option("Size of the box.", VOXELS)] = 7,
         stride: Annotated[int | Sequence[int], Option("Distance between windows.", VOXELS)] = 1,
-        fill: FillOption = 0.0,
+        fill: FillOption = "local",
         engine: EngineOption = "auto",
         *,
-        signed: SignedOption = False,
-        score: ScoreOption = "probability",
+        signed: SignedOption = True,
+        score: ScoreOption = "log_odds",
         outputs: OutputsOption = "logits",
         batch_size: BatchSize = "auto",
         progress: bool = False,

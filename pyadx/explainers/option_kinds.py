@@ -21,11 +21,14 @@ class Kind:
         Text to value; raises ``ValueError`` where the text is no such value.
     write : callable
         Value to the text that `parse` reads back as the same value.
+    is_reference : bool
+        Whether values are references (`pyadx.explainers.references`), whatever the option is called.
     """
 
     allowed: str
     parse: Callable[[str], Any]
     write: Callable[[Any], str] = str
+    is_reference: bool = False
 
 
 def choice(values: Sequence[str]) -> Kind:
@@ -77,7 +80,7 @@ def optional(kind: Kind) -> Kind:
     def write(value: Any) -> str:
         return "none" if value is None else kind.write(value)
 
-    return Kind(f"{kind.allowed}, or none", parse, write)
+    return Kind(f"{kind.allowed}, or none", parse, write, kind.is_reference)
 
 
 def _switch(text: str) -> bool:

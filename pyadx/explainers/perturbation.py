@@ -59,15 +59,15 @@ class Perturbation(Explainer):
         Maps ``[B, C, D, H, W]`` to class scores before softmax ``[B, classes]``. It is run in
         evaluation mode and left as it was found.
     fill : float, sequence of float, Tensor or str
-        What regions are filled with: a number (0, the background of a masked scan, in the paper), one
-        number per channel, a volume ``[D, H, W]`` or ``[C, D, H, W]`` to copy from, or the name of a
-        reference: ``local``, ``mean``, ``controls``, ``region-mean``, ``harmonic``, ``scan:FILE``
-        (`pyadx.explainers.references`).
+        What regions are filled with: the name of a reference, such as ``local``, ``mean``, ``controls``,
+        ``region-mean``, ``harmonic``, ``scan:FILE`` (`pyadx.explainers.references`); a number (0, the
+        background of a masked scan, in the paper); one number per channel; or a volume ``[D, H, W]`` or
+        ``[C, D, H, W]`` to copy from.
     signed : bool
-        Give ``p(V) - p(filled)``, positive where a region speaks for the class, and not its absolute value.
+        Give ``s(V) - s(filled)``, positive where a region speaks for the class, and not its absolute value.
     score : {"probability", "logit", "log_odds"}
-        What is followed: the softmax probability of the class (the paper), its score before softmax, or
-        ``log p - log(1 - p)``, which neither saturates nor moves when all scores shift.
+        What is followed: ``log p - log(1 - p)``, which neither saturates nor moves when all scores
+        shift; the softmax probability of the class (the paper); or its score before softmax.
     outputs : {"logits", "probabilities", "log_probabilities"}
         What the model returns: class scores before softmax, or what a sigmoid, softmax or log-softmax at
         its end made of them. A call warns where that looks wrong, or a probability cannot move.
@@ -141,9 +141,8 @@ class Perturbation(Explainer):
         reports: list[Report] = []
         for place, (scan, own, inside) in enumerate(zip(volume, targets, masks, strict=True)):
             watch.next_scans()
-            fill = fill_of(self.fill, scan, self.model, spacing=self.spacing, given=given[place])
 
-            def scorer(scan: Tensor = scan, own: Target = own, fill: Any = fill) -> RegionScorer:
+            def scorer(scan: Tensor = scan, own: Target = own, file: Any = given[place]) -> RegionScorer:
                 return RegionScorer(
                     self.engine,
                     self.model,
@@ -152,7 +151,7 @@ class Perturbation(Explainer):
                     precision=self.precision,
                     max_memory=self.max_memory,
                     tracer=self._tracer,
-                    fill=fill,
+                    fill=fill_of(self.fill, scan, self.model, spacing=self.spacing, given=file),
                     signed=self.signed,
                     score=self._run.score,
                     outputs=self._run.outputs,

@@ -23,9 +23,10 @@ def _parse_baseline(text: str) -> Reference:
     return plain_reference(parse_reference(text), regions=False)
 
 
-# Kinds whose values are references; `--second-reference` changes the options that are of them.
-FILL = Kind(f"a number, {', '.join([*VOLUME_WORDS, *REGION_WORDS])}", parse_reference, write_reference)
-BASELINE = Kind(f"a number, {', '.join(VOLUME_WORDS)}", _parse_baseline, write_reference)
+FILL = Kind(
+    f"a number, {', '.join([*VOLUME_WORDS, *REGION_WORDS])}", parse_reference, write_reference, True
+)
+BASELINE = Kind(f"a number, {', '.join(VOLUME_WORDS)}", _parse_baseline, write_reference, True)
 _RECTIFY = choice(get_args(ops.Rectify))
 
 FillOption = Annotated[Reference, Option("What regions are filled with.", FILL)]

@@ -47,12 +47,25 @@ class MethodSpec:
             return words
         return words[: _LONGEST - 8] + hashlib.sha256(self.canonical.encode()).hexdigest()[:8]
 
+    @property
+    def reference(self) -> str | None:
+        """The option that holds a reference (`pyadx.explainers.references`), if there is one."""
+        names = [option.name for option in self.method.options.values() if option.kind.is_reference]
+        return next((name for name in names if self.options[name] is not None), None)
+
+    def changing_options(self) -> dict[str, Any]:
+        """Return those of `plain_options` that decide what the map is."""
+        changing = {option.name for option in self.method.options.values() if option.changes_map}
+        return {name: value for name, value in self.plain_options().items() if name in changing}
+
     def plain_options(self) -> dict[str, Any]:
         """Return all options as plain data for JSON."""
         plain = {}
         for name, option in self.method.options.items():
             value = self.options[name]
-            own = isinstance(value, bool | int | float | str | None)
+            own = isinstance(value, bool | int | float | None) or (
+                isinstance(value, str) and not option.kind.is_reference
+            )
             plain[name] = value if own else option.kind.write(value)
         return plain
 

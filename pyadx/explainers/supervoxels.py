@@ -105,7 +105,9 @@ class SupervoxelReport:
 class SupervoxelOcclusion(Perturbation):
     """SA-3DUCM: occlude every segment of every level of a hierarchical segmentation.
 
-    ``H(v) = 1/L sum_l |p(V) - p(V with the segment of level l that holds v filled)|`` over the L levels.
+    ``H(v) = 1/L sum_l s(V) - s(V with the segment of level l that holds v filled)`` over the L levels, where
+    ``s`` is the class's log-odds and segments are filled with the scan's local mean. The preset ``paper`` fills
+    with 0 and takes the absolute change of the probability.
     A segment that several levels have in common is scored once. Voxels outside the hierarchy are 0.
 
     Parameters
@@ -128,11 +130,11 @@ class SupervoxelOcclusion(Perturbation):
     def __init__(
         self,
         model: nn.Module,
-        fill: FillOption = 0.0,
+        fill: FillOption = "local",
         aggregate: Annotated[
             Aggregate, Option("How the levels come together.", choice(get_args(Aggregate)))
         ] = "mean",
-        signed: SignedOption = False,
+        signed: SignedOption = True,
         *,
         max_levels: Annotated[int, Option("Levels of the hierarchy, at most.", whole())] = 20,
         max_regions: Annotated[int, Option("Regions of the finest level, at most.", whole())] = 500,
@@ -151,7 +153,7 @@ class SupervoxelOcclusion(Perturbation):
             float | None, Option("Voxels of smoothing; none: the preset's.", optional(number(least=0)))
         ] = None,
         engine: EngineOption = "auto",
-        score: ScoreOption = "probability",
+        score: ScoreOption = "log_odds",
         outputs: OutputsOption = "logits",
         batch_size: BatchSize = "auto",
         progress: bool = False,

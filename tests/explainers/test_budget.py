@@ -6,8 +6,8 @@ import warnings
 import pytest
 import torch
 from networks import Gap, randomised
+from paper_methods import Occlusion
 
-from pyadx import Occlusion
 from pyadx.explainers.coarse_to_fine import coarse_to_fine
 from pyadx.explainers.windows import WindowGrid
 from pyadx.inference.regions import distinct_regions

@@ -3,9 +3,10 @@ import warnings
 import pytest
 import torch
 from networks import Gap, Plain, randomised
+from paper_methods import Occlusion, SupervoxelOcclusion
 from torch import nn
 
-from pyadx import CAM, GradCAM, Occlusion, SupervoxelOcclusion
+from pyadx import CAM, GradCAM
 from pyadx.explainers.coarse_to_fine import COARSEST
 
 SHAPE = (12, 13, 14)

@@ -6,9 +6,10 @@ import pytest
 import torch
 import torch.distributed
 from networks import Gap, Plain, randomised
+from paper_methods import Occlusion, SupervoxelOcclusion
 from torch import nn
 
-from pyadx import CAM, GradCAM, Occlusion, SupervoxelOcclusion
+from pyadx import CAM, GradCAM
 from pyadx.inference import FullScorer, IncrementalScorer
 
 SHAPE = (9, 8, 10)

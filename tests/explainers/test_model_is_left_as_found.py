@@ -1,8 +1,9 @@
 import pytest
 import torch
 from networks import Gap, Plain, Raises, randomised
+from paper_methods import Occlusion, SupervoxelOcclusion
 
-from pyadx import CAM, GradCAM, Occlusion, SupervoxelOcclusion
+from pyadx import CAM, GradCAM
 from pyadx.inference import FullScorer
 
 EXPLAINERS = {

@@ -1,9 +1,9 @@
 import pytest
 import torch
 from networks import Gap, Plain, randomised
+from paper_methods import Occlusion
 from reference import occlusion as reference
 
-from pyadx import Occlusion
 from pyadx.explainers.windows import WindowGrid
 from pyadx.inference import FullScorer
 

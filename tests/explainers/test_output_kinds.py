@@ -5,9 +5,10 @@ import warnings
 import pytest
 import torch
 from networks import Gap, randomised
+from paper_methods import Occlusion, SupervoxelOcclusion
 from torch import nn
 
-from pyadx import CAM, GradCAM, Occlusion, SupervoxelOcclusion
+from pyadx import CAM, GradCAM
 from pyadx.inference import FullScorer, IncrementalScorer
 
 SHAPE = (9, 8, 10)

@@ -9,11 +9,12 @@ pytest.importorskip("hypothesis")
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from networks import Gap, Plain, randomised
+from paper_methods import Occlusion
 from reference import cam as cam_reference
 from reference import occlusion as reference
 from torch import nn
 
-from pyadx import CAM, GradCAM, Occlusion
+from pyadx import CAM, GradCAM
 
 few = settings(
     max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]

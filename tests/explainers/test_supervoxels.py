@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 from networks import Gap, Plain, randomised
+from paper_methods import SupervoxelOcclusion
 from reference.supervoxels import sa_3ducm
 from segmentation.volumes import blobs
 
-from pyadx import SupervoxelOcclusion
 from pyadx.segmentation import from_labels, ucm
 
 ENGINES = ("incremental", "full", "auto")

@@ -5,10 +5,11 @@ import warnings
 import pytest
 import torch
 from networks import randomised
+from paper_methods import Occlusion, SupervoxelOcclusion
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize
 
-from pyadx import CAM, GradCAM, Occlusion, SupervoxelOcclusion
+from pyadx import CAM, GradCAM
 from pyadx.inference import FullScorer, IncrementalScorer
 
 SHAPE = (9, 8, 10)

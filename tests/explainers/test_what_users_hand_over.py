@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 from networks import Gap, Plain, randomised
+from paper_methods import Occlusion, SupervoxelOcclusion
 
-from pyadx import CAM, GradCAM, Occlusion, SupervoxelOcclusion, models
+from pyadx import CAM, GradCAM, models
 from pyadx.evaluation.faithfulness import deletion_insertion
 from pyadx.evaluation.sanity import rank_correlation, stability
 from pyadx.inference import FullScorer, IncrementalScorer

@@ -5,9 +5,10 @@ import warnings
 import pytest
 import torch
 from networks import Gap, Plain
+from paper_methods import Occlusion, SupervoxelOcclusion
 from torch import nn
 
-from pyadx import CAM, GradCAM, Occlusion, SupervoxelOcclusion
+from pyadx import CAM, GradCAM
 from pyadx.evaluation.faithfulness import deletion_insertion
 from pyadx.inference import FullScorer, IncrementalScorer
 from pyadx.inference.batch.axis import ALL_APART, Entangled

@@ -1,8 +1,9 @@
 import pytest
 import torch
 from networks import Plain, randomised
+from paper_methods import Occlusion
 
-from pyadx import GradCAM, Occlusion
+from pyadx import GradCAM
 from pyadx.inference.batching import in_batches
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from pyadx.commands.devices import pick_device, software
 from pyadx.commands.explaining.networks import Network, explainer, network
+from pyadx.commands.explaining.references import reference_arguments, reference_facts, second_of
 from pyadx.data.flatness import flat_words
 from pyadx.data.grids import FittedScan, fit_to_grid, map_to_scan
 from pyadx.data.heatmaps import check_heatmap_path, scores_path, write_heatmap
@@ -30,6 +31,7 @@ class ExplainRequest:
     """Everything that decides a heatmap; ``method`` is spelled as `pyadx.explainer` reads it.
 
     ``subject`` says whose scan it is, for the check whether the network was trained on another one.
+    ``second_reference`` names another reference, to make and compare a second map with.
     """
 
     scan: Path
@@ -46,6 +48,7 @@ class ExplainRequest:
     orientation: str = "auto"
     subject: str | None = None
     mask: Path | None = None
+    second_reference: str | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,8 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
     target = _target_index(request.target, card.class_names)
     explain = explainer(request.model, device, request.method, batch_size, request.progress)
     store = _score_store(request, explain, out)
+    second = second_of(explain.spec, request.second_reference, out, request.overwrite)
+    reference = reference_facts(explain.spec, net.model)
     if request.mask is not None and "mask" not in signature(explain.run).parameters:
         raise ValueError(f"--mask has no meaning for {explain.spec.canonical}, which fills no regions")
 
@@ -89,7 +94,7 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
     read_seconds = time.perf_counter() - started
 
     started = time.perf_counter()
-    more: dict[str, Any] = {}
+    more: dict[str, Any] = dict(reference_arguments(explain.spec, fitted, card))
     if store is not None:
         more |= {"store": store, "resume": request.resume, "overwrite": request.overwrite}
     if request.mask is not None:
@@ -111,10 +116,17 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
         "note": "Research software, not a medical device."
         + ("" if card.trained else " The network is untrained: its weights are random."),
     }
+    if reference is not None:
+        sidecar["reference"] = reference
     if (words := flat_words(heatmap, "heatmap")) is not None:
         sidecar["flat"] = words
     if request.mask is not None:
         sidecar["mask"] = {"file": request.mask.name, "voxels_of_grid": int(more["mask"].sum())}
+    others = []
+    if second is not None:
+        others.append(
+            second.make(net.model, volume, target, fitted, card, on_scan, sidecar, more.get("mask"))
+        )
     with together():
         if request.figure is not None:
             row = f"{found.method}, {card.class_names[target]}"
@@ -123,6 +135,8 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
                 request.figure, fitted.data, {row: heatmap}, scan.path.name, spacing, facts={row: sidecar}
             )
         write_heatmap(out, on_scan, scan, sidecar)
+        for path, heat, facts in others:
+            write_heatmap(path, heat, scan, facts)
     if store is not None:
         store.unlink(missing_ok=True)
     return ExplainedScan(on_scan, sidecar, _warnings(fitted, card, sidecar))

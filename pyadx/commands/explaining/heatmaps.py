@@ -9,6 +9,7 @@ import numpy as np
 
 from pyadx.commands.explaining.explain import ExplainRequest, run_explain
 from pyadx.commands.explaining.networks import explainer, network
+from pyadx.commands.explaining.references import reference_facts
 from pyadx.data.cohort import ScanRecord
 from pyadx.data.derivatives import derivative_file
 from pyadx.data.heatmaps import scores_path, sidecar_path
@@ -123,6 +124,8 @@ def _kept(job: HeatmapJob, out: Path, scan: Path, target: str) -> tuple[np.ndarr
         heat = read_volume(out)  # a map of zeros is a finished map, too
         same = (
             facts["spelling"] == job.spec.canonical
+            and _options_in(facts, job) == job.spec.changing_options()
+            and _same_reference(facts, job)
             and "mask" not in facts
             and target in facts["target"].values()
             and hash_in(facts["model"], "weights_sha256") == network(job.model).sha256
@@ -131,6 +134,18 @@ def _kept(job: HeatmapJob, out: Path, scan: Path, target: str) -> tuple[np.ndarr
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return (heat.data, facts) if same else None
+
+
+def _options_in(facts: dict[str, Any], job: HeatmapJob) -> dict[str, Any]:
+    """Return the options of a sidecar that decide the map: defaults differ from version to version."""
+    names = job.spec.changing_options()
+    return {name: value for name, value in facts["parameters"].items() if name in names}
+
+
+def _same_reference(facts: dict[str, Any], job: HeatmapJob) -> bool:
+    own = reference_facts(job.spec, network(job.model).model)
+    hashes = [(one or {}).get("voxels_sha256") for one in (facts.get("reference"), own)]
+    return hashes[0] == hashes[1]
 
 
 def hash_in(facts: dict[str, Any], name: str) -> str:
