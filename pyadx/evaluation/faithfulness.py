@@ -1,5 +1,6 @@
 """Does a heatmap name the voxels that the network uses? Deletion and insertion curves."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pyadx import ops
+from pyadx.explainers.references import Reference, plain_reference, reference_volume
 from pyadx.inference.batch.dependence import find_dependence, runs_apart
 from pyadx.inference.batching import BatchSize, check_batch_size, in_batches
 from pyadx.inference.model_state import Forward, evaluation_mode
@@ -66,7 +68,8 @@ def deletion_insertion(
     *,
     inside: Tensor | np.ndarray | None = None,
     steps: int = 50,
-    fill: ops.Fill = 0.0,
+    fill: Reference = 0.0,
+    spacing: float | Sequence[float] | None = None,
     score: Score = "probability",
     outputs: Outputs = "logits",
     batch_size: BatchSize = "auto",
@@ -89,12 +92,15 @@ def deletion_insertion(
         Class whose score is followed; ``None`` takes the predicted class.
     inside : Tensor or numpy.ndarray, optional
         bool ``[D, H, W]``: voxels that are ranked. Without it those that differ from ``fill`` where that is
-        one number, otherwise all. Voxels outside stay as they are.
+        one number or a name, otherwise all. Voxels outside stay as they are.
     steps : int
         Groups of voxels.
-    fill : number, sequence or Tensor
-        What a deleted voxel becomes, as for `pyadx.ops.occlude_labels`.
-    score : {"probability", "logit"}
+    fill : number, sequence, Tensor or str
+        What a deleted voxel becomes: as for `pyadx.ops.occlude_labels`, or the name of a reference that is a
+        volume, such as ``local`` or ``controls`` (`pyadx.explainers.references`).
+    spacing : float or sequence of float, optional
+        Voxel size in mm, for references that smooth.
+    score : {"probability", "logit", "log_odds"}
         What is followed.
     outputs : {"logits", "probabilities", "log_probabilities"}
         What the model returns, as for `pyadx.Occlusion`.
@@ -119,7 +125,12 @@ def deletion_insertion(
     if groups is None:
         raise ValueError(f"steps must be a whole number, got {steps!r}")
     steps = groups
-    ranks = _rank_groups(scan, heatmap, inside, steps, fill).to(scan.device)
+    if isinstance(fill := plain_reference(fill, regions=False), str):
+        fill = reference_volume(fill, scan, model, spacing=spacing)
+        ranked = (scan != fill).any(0).cpu().numpy() if inside is None else inside
+    else:
+        ranked = inside
+    ranks = _rank_groups(scan, heatmap, ranked, steps, fill).to(scan.device)
     counts = torch.arange(steps + 1)
     taken = torch.stack([torch.ones_like(counts), counts + 1], 1)
     kept = torch.stack([counts + 1, torch.full_like(counts, steps + 1)], 1)

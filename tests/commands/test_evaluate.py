@@ -232,7 +232,7 @@ def test_reproduce_makes_all_tables_and_figures_and_resumes(cohort, run, monkeyp
         assert (Path("out") / name).is_file()
     kept = [path for path in Path("out").rglob("*") if path.name in ("result.json", "model.safetensors")]
     kept += list(Path("out/derivatives").rglob("*.nii.gz"))
-    assert len(kept) == 4 * 2 * 2 + 10 * 2
+    assert len(kept) == 4 * 2 * 2 + 14 * 2
     times = [path.stat().st_mtime_ns for path in kept]
     assert run(*command, "-q")[0] == 0
     assert [path.stat().st_mtime_ns for path in kept] == times

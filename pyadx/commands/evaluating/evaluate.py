@@ -162,7 +162,7 @@ def evaluate_jobs(
                     warnings.append(f"{job.name} of {name}: {words}")
                 warnings += leakage(job.model, name, facts)
                 if faithfulness:
-                    faithful.append(faithfulness_of(job, name, subject.scan, heat, target, device))
+                    faithful += faithfulness_of(job, name, subject.scan, heat, target, device)
                 if subject is subjects[0]:
                     first[job.name], about[job.name], files[job.name] = heat, facts, path
                 advance(1)

@@ -25,13 +25,17 @@ class Faithful:
 
     method: str
     subject: str
+    fill: str
     found: Faithfulness
 
 
 def faithfulness_of(
     job: HeatmapJob, subject: str, scan: Scan, heatmap: np.ndarray, target: str, device: str
-) -> Faithful:
-    """Follow the target's probability while the heatmap's strongest voxels go, and come."""
+) -> list[Faithful]:
+    """Follow the target's probability while the heatmap's strongest voxels go, and come.
+
+    What goes is replaced by the scan's local mean, by the network's mean of controls if it has one, and by 0.
+    """
     own_device = pick_device(device)
     net = network(job.model, own_device)
     card = net.card
@@ -39,17 +43,34 @@ def faithfulness_of(
     on_grid = fit_to_grid(Scan(scan.path, scan.image, heatmap), card.in_shape, card.preprocessing.spacing)
     volume = prepared_volume(fitted, card).to(own_device)
     outputs = job.spec.options.get("outputs", "logits")
-    curves = deletion_insertion(net.model, volume, on_grid.data, target, steps=_STEPS, outputs=outputs)
-    return Faithful(job.name, subject, curves)
+    words = ["local", *(["controls"] if net.model.references else []), "zero"]
+    return [
+        Faithful(
+            job.name,
+            subject,
+            word,
+            deletion_insertion(
+                net.model,
+                volume,
+                on_grid.data,
+                target,
+                steps=_STEPS,
+                fill=word,
+                spacing=card.preprocessing.spacing,
+                outputs=outputs,
+            ),
+        )
+        for word in words
+    ]
 
 
 def write_faithfulness(path: Path, rows: Iterable[Faithful]) -> None:
     """Write areas and curves as CSV."""
     with replacing(path) as (partial,), partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["method", "subject", "curve", "auc", "scores from 0 to all voxels"])
+        writer.writerow(["method", "subject", "fill", "curve", "auc", "scores from 0 to all voxels"])
         for row in rows:
             for name in ("deletion", "insertion"):
                 curve = getattr(row.found, name)
                 scores = " ".join(f"{value:.5g}" for value in curve.score)
-                writer.writerow([row.method, row.subject, name, f"{curve.auc:.6g}", scores])
+                writer.writerow([row.method, row.subject, row.fill, name, f"{curve.auc:.6g}", scores])

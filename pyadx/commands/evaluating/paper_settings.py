@@ -70,7 +70,7 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Panel:
-    """One heatmap of the paper's Figure 2; the network's setting fills in window and stride."""
+    """One heatmap of Figure 2; the network's setting fills in window and stride."""
 
     name: str
     architecture: str
@@ -79,12 +79,18 @@ class Panel:
 
 _OCCLUSION = "occlusion:paper,window={window},stride={stride}"
 _GRADCAM = "gradcam:paper,layer="
+# Not the paper's: the same regions, filled with tissue that could have been there.
+_LOCAL = "occlusion:window={window},stride={stride}"
 
 PANELS = (
     Panel("VGG-Baseline", "vggnet", _OCCLUSION),
     Panel("Res-Baseline", "resnet", _OCCLUSION),
     Panel("VGG-SA-3DUCM", "vggnet", "sa3ducm:paper"),
     Panel("Res-SA-3DUCM", "resnet", "sa3ducm:paper"),
+    Panel("VGG-Occlusion, local mean", "vggnet", _LOCAL),
+    Panel("Res-Occlusion, local mean", "resnet", _LOCAL),
+    Panel("VGG-SA-3DUCM, local mean", "vggnet", "sa3ducm"),
+    Panel("Res-SA-3DUCM, local mean", "resnet", "sa3ducm"),
     Panel("Res-3D-CAM", "resnet-gap", "cam:paper"),
     Panel("Res-3D-CAM-Shallow", "resnet-shallow-gap", "cam:paper"),
     Panel("VGG-3D-Grad-CAM", "vggnet", f"{_GRADCAM}conv4c"),
