@@ -57,6 +57,15 @@ class Faithfulness:
     deletion: Curve
     insertion: Curve
 
+    @property
+    def srg(self) -> float:
+        """Symmetric relevance gain (Bluecher et al., TMLR 2024): large is good, 0 for a random map.
+
+        The area of deletion from the least relevant voxel on, minus that from the most relevant on. The
+        first is insertion read backwards: both curves show the same scans, and areas do not change.
+        """
+        return self.insertion.auc - self.deletion.auc
+
 
 def deletion_insertion(
     model: nn.Module,

@@ -19,7 +19,7 @@ from pyadx.data.cohort import CohortReading, ScanRecord, read_cohort
 from pyadx.data.cohort.splits import load_plan
 from pyadx.data.derivatives import check_scans, start_derivatives
 from pyadx.data.flatness import flat_words
-from pyadx.data.phantom import planted_file
+from pyadx.data.phantom import planted_file, planted_regions
 from pyadx.data.regions import find_labels, read_labels, regions_on_scan
 from pyadx.data.scans import Scan, read_scan, read_volume
 from pyadx.evaluation.costs import Cost, costs, write_costs
@@ -31,9 +31,6 @@ from pyadx.report.comparison import save_comparison
 from pyadx.report.panels import check_figures_possible
 from pyadx.report.precision_recall import save_precision_recall
 
-# Where a synthetic patient's tissue changed by more than this share of the strongest change: nearly all of
-# it, without the blur of the region's border; and where most of it happened.
-_PLANTED = {"planted": 0.1, "planted core": 0.5}
 _DEFAULT_METHODS = {
     "vggnet": ("occlusion", "sa3ducm", "gradcam:layer=conv4c", "gradcam:layer=conv2b"),
     "resnet": ("occlusion", "sa3ducm", "gradcam:layer=voxres9_out", "gradcam:layer=bn4"),
@@ -203,9 +200,9 @@ def read_subject(record: ScanRecord, cohort: Path, regions: str, inside: str) ->
     masks = regions_on_scan(read_labels(find_labels(root, record.subject, regions)), scan)
     planted = planted_file(root, record.subject)
     if planted.is_file():
-        change = np.abs(read_volume(planted).data)
-        if change.shape == scan.data.shape and change.any():
-            masks |= {name: change > share * change.max() for name, share in _PLANTED.items()}
+        change = read_volume(planted).data
+        if change.shape == scan.data.shape:
+            masks |= planted_regions(change)
     within = scan.data != 0 if inside == "brain" else None
     return Subject(record, scan, masks, within)
 
