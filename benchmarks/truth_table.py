@@ -10,9 +10,9 @@ from pyadx.markdown import markdown_table
 _TRUTH = {
     "rank": "rank corr. with T",
     "rank_signed": "with signs",
-    "rank_windows": "map summed over windows",
+    "rank_windows": "rank corr., map summed over windows",
     "truth_ap": "AP of T's top 5%",
-    "truth_ap_windows": "map summed over windows ",
+    "truth_ap_windows": "AP, map summed over windows",
 }
 _PLANTED = {
     "planted_core": "core, AP",
@@ -88,8 +88,11 @@ def _cell(values, digits=3):
     if not values:
         return "-"
     low, high = bootstrap_mean(values)
-    interval = "" if np.isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]"
-    return f"{np.mean(values):.{digits}f}{interval}"
+    return f"{np.mean(values):.{digits}f}{_interval(low, high, digits)}"
+
+
+def _interval(low, high, digits=3):
+    return "" if np.isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def _table(results, subjects, columns, digits, prevalence=None, for_keys=()):
@@ -152,7 +155,7 @@ def _differences(results, patients, key="planted_core"):
             continue
         pair = (_values(results[name], both, key) for name in (best, method))
         gain, low, high = bootstrap_difference(*pair)
-        rows.append([method, f"{gain:.3f} [{low:.3f}, {high:.3f}]", len(both)])
+        rows.append([method, f"{gain:.3f}{_interval(low, high)}", len(both)])
     return f"### AP of the planted core: {best} minus the others, paired\n\n" + markdown_table(
         ["method", "difference", "patients"], rows
     )

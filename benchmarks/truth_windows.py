@@ -43,8 +43,8 @@ def monai_occlusion(model, volume, target, window, stride, inside=None, mode="ga
         fill = kept[0].__mul__
     elif mode == "mean_patch":
 
-        def fill(patch):
-            return torch.full_like(patch, float(patch.mean()))
+        def fill(patch):  # MONAI 1.6.1 multiplies by the mean where it says that it fills with it
+            return patch * float(patch.mean())
 
     else:
         fill = float(volume.mean()) if mode == "mean_img" else float(mode)

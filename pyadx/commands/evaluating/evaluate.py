@@ -11,6 +11,13 @@ from pyadx import models
 from pyadx.commands.devices import pick_device
 from pyadx.commands.evaluating.faithfulness_rows import Faithful, faithfulness_of, write_faithfulness
 from pyadx.commands.evaluating.leakage import leakage
+from pyadx.commands.evaluating.truth_rows import (
+    TruthRow,
+    check_twins,
+    truth_markdown,
+    truth_rows,
+    write_truth,
+)
 from pyadx.commands.explaining.heatmaps import HeatmapJob, heatmap_of, make_job
 from pyadx.commands.training.runs import reading_of, run_of, warn_of_other_reading
 from pyadx.commands.training.setup import run_facts
@@ -58,6 +65,7 @@ class EvaluateRequest:
     target: str = "AD"
     inside: str = "brain"
     faithfulness: bool = False
+    truth: bool = False
     device: str = "auto"
     progress: bool = True
     reading: Mapping[str, str | Path | None] = field(default_factory=dict)
@@ -82,6 +90,7 @@ class Evaluation:
     warnings: list[str]
     costs: list[Cost]
     files: dict[str, Path]  # of the first scan, by method
+    truth: list[TruthRow] = field(default_factory=list)
 
 
 def run_evaluate(request: EvaluateRequest) -> Evaluation:
@@ -108,6 +117,8 @@ def run_evaluate(request: EvaluateRequest) -> Evaluation:
         raise ValueError(f"{request.run}: is a checkpoint; name the cohort with --cohort")
     reading = _reading(request, source, note or run_of(checkpoint))
     records = _chosen(request, source, card.class_names, reading)
+    if request.truth:
+        check_twins(records, source)
     subjects = [read_subject(record, source, request.regions, request.inside) for record in records]
     evaluation = evaluate_jobs(
         jobs,
@@ -118,10 +129,12 @@ def run_evaluate(request: EvaluateRequest) -> Evaluation:
         device=request.device,
         progress=request.progress,
         faithfulness=request.faithfulness,
+        truth=request.truth,
         root=request.heatmaps,
     )
     words = f"{request.run.name}: {card.architecture}, {len(subjects)} scans, inside the {request.inside}"
-    return replace(evaluation, markdown=write_evaluation(evaluation.board, request.out, words))
+    more = truth_markdown(evaluation.truth, evaluation.board) if evaluation.truth else ""
+    return replace(evaluation, markdown=write_evaluation(evaluation.board, request.out, words, more))
 
 
 def evaluate_jobs(
@@ -134,6 +147,7 @@ def evaluate_jobs(
     device: str,
     progress: bool,
     faithfulness: bool = False,
+    truth: bool = False,
     root: Path | None = None,
 ) -> Evaluation:
     """Make (or find) the heatmap of every scan by every method, and score them."""
@@ -145,6 +159,7 @@ def evaluate_jobs(
     board, warnings = Scoreboard(), []
     sidecars: list[tuple[str, dict[str, Any]]] = []
     faithful: list[Faithful] = []
+    true: list[TruthRow] = []
     first: dict[str, np.ndarray] = {}
     about: dict[str, dict[str, Any]] = {}
     files: dict[str, Path] = {}
@@ -160,6 +175,10 @@ def evaluate_jobs(
                 warnings += leakage(job.model, name, facts)
                 if faithfulness:
                     faithful.append(faithfulness_of(job, name, subject.scan, heat, target, device))
+                if truth:
+                    true += truth_rows(
+                        job, subject.record, subject.scan, heat, source, root, target, device
+                    )
                 if subject is subjects[0]:
                     first[job.name], about[job.name], files[job.name] = heat, facts, path
                 advance(1)
@@ -167,15 +186,17 @@ def evaluate_jobs(
     with together():
         if faithful:
             write_faithfulness(out / "faithfulness.csv", faithful)
+        if true:
+            write_truth(out / "truth.csv", true)
         _draw_first(out, subjects[0], first, about)
         write_costs(out / "costs.csv", spent)
-    return Evaluation(board, "", sorted(set(warnings)), spent, files)
+    return Evaluation(board, "", sorted(set(warnings)), spent, files, true)
 
 
-def write_evaluation(board: Scoreboard, out: Path, title: str) -> str:
-    """Write tables and curves; return the Markdown."""
+def write_evaluation(board: Scoreboard, out: Path, title: str, more: str = "") -> str:
+    """Write tables and curves; return the Markdown, with more of it at the end."""
     curves = board.curves()
-    text = f"# {title}\n\n" + scoreboard_markdown(board, curves)
+    text = f"# {title}\n\n" + scoreboard_markdown(board, curves) + (f"\n{more}" if more else "")
     shared = [region for region in board.regions if all(region in own for own in curves.values())]
     drawn = {method: {region: own[region] for region in shared} for method, own in curves.items()}
     with together():
