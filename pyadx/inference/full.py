@@ -8,6 +8,7 @@ from torch import Tensor
 from pyadx import ops
 from pyadx.inference.batch.dependence import run_watched, runs_apart
 from pyadx.inference.batching import in_batches
+from pyadx.inference.region_fill import Filling, RegionFill, fill_region
 from pyadx.inference.regions import Regions
 from pyadx.inference.score import check_outputs
 from pyadx.inference.scorer import Scorer
@@ -60,13 +61,17 @@ class FullScorer(Scorer):
         return self._buffer[:size]
 
 
-def filled(volume: Tensor, regions: Regions, fill: Tensor, start: int, out: Tensor | None = None) -> Tensor:
+def filled(
+    volume: Tensor, regions: Regions, fill: Filling, start: int, out: Tensor | None = None
+) -> Tensor:
     """Return copies of a scan with one region filled in each.
 
     Parameters
     ----------
-    volume, fill : Tensor
-        The scan ``[C, D, H, W]``, and what regions are filled with.
+    volume : Tensor
+        The scan ``[C, D, H, W]``.
+    fill : Tensor or RegionFill
+        What regions are filled with.
     regions : Regions
         What is filled.
     start : int
@@ -82,7 +87,12 @@ def filled(volume: Tensor, regions: Regions, fill: Tensor, start: int, out: Tens
     batch = volume.new_empty((1, *volume.shape)) if out is None else out
     chosen = slice(start, start + len(batch))
     segments = regions.segments
-    if segments is None:
+    if isinstance(fill, RegionFill):
+        batch.copy_(volume.expand_as(batch))
+        for place, copy in enumerate(batch, start):
+            of_segment = () if segments is None else (segments.labels, segments.intervals[place])
+            fill_region(copy, fill, regions.boxes[place], *of_segment)
+    elif segments is None:
         ops.occlude_boxes(volume, torch.from_numpy(regions.boxes[chosen]), fill, out=batch)
     else:
         intervals = torch.from_numpy(segments.intervals[chosen])

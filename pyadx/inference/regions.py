@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyadx.inference.region_fill import Filling, changed_voxels
 from pyadx.ops.arrays import plain_tensor
 
 _KEY_BITS = 10  # six coordinates of at most this many bits make one sortable 64-bit key
@@ -77,7 +78,7 @@ def check_boxes(boxes: Tensor) -> np.ndarray:
     return tensor.cpu().numpy().astype(np.int64)
 
 
-def distinct_regions(volume: Tensor, boxes: Tensor, fill: Tensor) -> Regions:
+def distinct_regions(volume: Tensor, boxes: Tensor, fill: Filling) -> Regions:
     """Shrink boxes to the voxels that filling them changes, and list every result once.
 
     Filling background with background changes nothing: the score of such a box is exactly zero, and
@@ -89,8 +90,8 @@ def distinct_regions(volume: Tensor, boxes: Tensor, fill: Tensor) -> Regions:
         ``[C, D, H, W]``.
     boxes : Tensor
         Integers ``[N, 6]``: half-open ``z0, y0, x0, z1, y1, x1``; clipped at the border here.
-    fill : Tensor
-        Broadcastable to ``volume``.
+    fill : Tensor or RegionFill
+        Broadcastable to ``volume``, or values that depend on the region.
 
     Returns
     -------
@@ -98,7 +99,7 @@ def distinct_regions(volume: Tensor, boxes: Tensor, fill: Tensor) -> Regions:
         The distinct bounding boxes.
     """
     rows = check_boxes(boxes)
-    differs = (volume != fill).any(0).cpu().numpy()
+    differs = changed_voxels(volume, fill)
     limits = np.array(differs.shape)
     rows = np.concatenate([rows[:, :3].clip(0, limits), rows[:, 3:].clip(0, limits)], 1)
     rows[:, 3:] = np.maximum(rows[:, 3:], rows[:, :3])

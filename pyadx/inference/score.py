@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pyadx.inference.wrappers import described
 from pyadx.ops.numbers import real_number, whole_number
 
-Score = Literal["probability", "logit"]
+Score = Literal["probability", "logit", "log_odds"]
 Outputs = Literal["logits", "probabilities", "log_probabilities"]
 Target = int | str | None | Sequence[int | str | None] | np.ndarray | Tensor
 
@@ -22,7 +22,7 @@ _FINE_TOLERANCE = 1e-3
 def check_score(score: str) -> None:
     """Raise ``ValueError`` unless ``score`` is a known kind."""
     if score not in get_args(Score):
-        raise ValueError(f"score must be 'probability' or 'logit', got {score!r}")
+        raise ValueError(f"score must be one of {', '.join(get_args(Score))}, got {score!r}")
 
 
 def check_output_kind(outputs: str) -> None:
@@ -265,13 +265,21 @@ def class_score(outputs: Tensor, target: Tensor, score: Score) -> Tensor:
         Class scores before softmax, ``[B, classes]``; a single one as in `probabilities`.
     target : Tensor
         int64 ``[B]``.
-    score : {"probability", "logit"}
-        Softmax probability, or the class score before softmax.
+    score : {"probability", "logit", "log_odds"}
+        Softmax probability; the class score before softmax; or ``log p - log(1 - p)``, which stays as it
+        is when all logits shift, and does not flatten where ``p`` comes near to 0 or 1.
 
     Returns
     -------
     Tensor
-        ``[B]``.
+        ``[B]``. Log-odds of a single output are the output or its negative.
     """
-    scores = probabilities(outputs) if score == "probability" else _class_logits(outputs)
+    if score == "probability":
+        scores = probabilities(outputs)
+    elif score == "logit" or outputs.shape[1] == 1:
+        scores = _class_logits(outputs)
+    else:
+        own = outputs.gather(1, target[:, None])
+        others = outputs.scatter(1, target[:, None], -torch.inf)
+        return own[:, 0] - others.logsumexp(1)
     return scores.gather(1, target[:, None])[:, 0]

@@ -16,6 +16,7 @@ from pyadx.inference.batch.dependence import BatchDependence, find_dependence
 from pyadx.inference.batching import BatchSize, check_batch_size
 from pyadx.inference.model_state import Forward, evaluation_mode, tensor_float
 from pyadx.inference.progress import progress_bar
+from pyadx.inference.region_fill import Filling, RegionFill
 from pyadx.inference.regions import Regions, distinct_regions
 from pyadx.inference.score import (
     Outputs,
@@ -53,10 +54,10 @@ class Scorer(ABC):
         One scan ``[C, D, H, W]`` or ``[1, C, D, H, W]`` on the model's device.
     target : int, str or None
         Class whose score is followed; ``None`` takes the predicted class.
-    fill : float, sequence of float, or Tensor
+    fill : float, sequence of float, Tensor or RegionFill
         What regions are filled with (see `pyadx.ops.fill_tensor`).
-    score : {"probability", "logit"}
-        Softmax probability (the paper), or the class score before softmax.
+    score : {"probability", "logit", "log_odds"}
+        As in `pyadx.inference.score.class_score`.
     outputs : {"logits", "probabilities", "log_probabilities"}
         What the model returns: class scores before softmax, or what a sigmoid, softmax or log-softmax at
         its end made of them (see `pyadx.inference.score.as_logits`).
@@ -89,7 +90,7 @@ class Scorer(ABC):
         volume: Tensor,
         target: Target = None,
         *,
-        fill: ops.Fill = 0.0,
+        fill: ops.Fill | RegionFill = 0.0,
         score: Score = "probability",
         outputs: Outputs = "logits",
         batch_size: BatchSize = "auto",
@@ -106,8 +107,8 @@ class Scorer(ABC):
         if volume.dim() != 4:
             raise ValueError(f"volume must be one scan [C,D,H,W], got {tuple(volume.shape)}")
         self.volume = volume.contiguous()
-        self.fill = ops.fill_tensor(fill, self.volume)
-        if not torch.isfinite(self.fill).all():
+        self.fill: Filling = fill if isinstance(fill, RegionFill) else ops.fill_tensor(fill, self.volume)
+        if isinstance(self.fill, Tensor) and not torch.isfinite(self.fill).all():
             raise ValueError("fill holds NaN or infinity")
         self.score_kind: Score = score
         self.output_kind: Outputs = outputs
@@ -274,8 +275,8 @@ class Scorer(ABC):
         target = self._target.expand(len(logits))
         moved = self._before["logit"] - class_score(logits, target, "logit")
         change = moved
-        if self.score_kind == "probability":
-            change = self._before["probability"] - class_score(logits, target, "probability")
+        if self.score_kind != "logit":
+            change = self._before[self.score_kind] - class_score(logits, target, self.score_kind)
         self._watch.moved(change, moved)
         return (change if self.signed else change.abs()).to(self._outputs.dtype)
 

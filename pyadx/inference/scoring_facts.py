@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyadx.inference.region_fill import Filling, RegionFill
 from pyadx.inference.regions import Regions
 from pyadx.inference.scorer import CHUNK, Scorer
 from pyadx.ops.patches import instruction_set
@@ -32,7 +33,7 @@ def scoring_facts(scorer: Scorer, regions: Regions) -> dict[str, Any]:
         **outputs,
         "model": weights.hexdigest()[:16],
         "scan": _digest(scorer.volume).hex()[:16],
-        "fill": _digest(scorer.fill).hex()[:16],
+        "fill": _fill_digest(scorer.fill).hex()[:16],
         "regions": _regions_digest(regions),
         "chunk": CHUNK,
         "target": scorer.target,
@@ -42,6 +43,10 @@ def scoring_facts(scorer: Scorer, regions: Regions) -> dict[str, Any]:
         "torch": torch.__version__,
         "kernels": instruction_set(),
     }
+
+
+def _fill_digest(fill: Filling) -> bytes:
+    return fill.digest() if isinstance(fill, RegionFill) else _digest(fill)
 
 
 def _regions_digest(regions: Regions) -> str:

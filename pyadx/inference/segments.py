@@ -6,11 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyadx.inference.region_fill import Filling, changed_voxels
 from pyadx.inference.regions import Regions, Segments
 from pyadx.ops.arrays import plain_array
 
 
-def distinct_segments(volume: Tensor, labels: Any, intervals: Any, fill: Tensor) -> Regions:
+def distinct_segments(volume: Tensor, labels: Any, intervals: Any, fill: Filling) -> Regions:
     """Bound every interval of labels by the voxels that filling it changes, and list each once.
 
     Parameters
@@ -21,8 +22,8 @@ def distinct_segments(volume: Tensor, labels: Any, intervals: Any, fill: Tensor)
         Integers ``[D, H, W]`` from 0.
     intervals : array or Tensor
         Integers ``[N, 2]``: voxels with ``lo <= label < hi`` are filled.
-    fill : Tensor
-        Broadcastable to ``volume``.
+    fill : Tensor or RegionFill
+        Broadcastable to ``volume``, or values that depend on the region.
 
     Returns
     -------
@@ -49,7 +50,7 @@ def distinct_segments(volume: Tensor, labels: Any, intervals: Any, fill: Tensor)
     # filling does not change, which belong to no region, numbers start at 1.
     ends = np.unique(rows)
     of_label = np.searchsorted(ends, np.arange(array.max(initial=0) + 1), "right")
-    differs = (volume != fill).any(0).cpu().numpy()
+    differs = changed_voxels(volume, fill)
     numbers = np.where(differs, of_label[array], 0).astype(np.int32)
     rows = np.searchsorted(ends, rows, "left") + 1
 

@@ -8,6 +8,7 @@ from torch import Tensor, fx
 
 from pyadx.inference.incremental import boxes as bx
 from pyadx.inference.incremental.cost import best_stop, rest_seconds
+from pyadx.inference.incremental.input_changes import InputChanges
 from pyadx.inference.incremental.interpreter import Interpreter, needed_for
 from pyadx.inference.incremental.lowering import Lowering
 from pyadx.inference.incremental.plan import (
@@ -35,23 +36,22 @@ class Program:
         The model.
     volume : Tensor
         The scan, ``[C, D, H, W]``.
-    difference : Tensor
-        Fill minus scan, ``[C, D, H, W]``.
+    changes : InputChanges
+        What filling a region does to the scan.
     precision : torch.dtype
         What convolutions compute in.
     """
 
-    def __init__(self, trace: Trace, volume: Tensor, difference: Tensor, precision: torch.dtype) -> None:
+    def __init__(self, trace: Trace, volume: Tensor, changes: InputChanges, precision: torch.dtype) -> None:
         self._trace = trace
         self._lowering = Lowering(trace)
         self._interpreter = Interpreter(trace)
         self._precision = precision
         self._volume = volume
-        self._difference = channels_innermost(difference[None])[0]
+        self._changes = changes
         self._workspace = Workspace(volume.dtype, volume.device)
         self.maps: dict[fx.Node, Tensor] = {}
         self._largest: dict[fx.Node, float] = {}
-        self._labels: tuple[Tensor, Tensor] | None = None
         self._output = self._lowering.resolve(trace.output)
         local = [step for step in self._lowering.steps if step.local]
         self._local = {node for step in local for node in (step.output, *step.before)}
@@ -208,11 +208,9 @@ class Program:
     ) -> Scores:
         batch = self._batch(plan, grown, start, stop)
         frame = batch.boxes[self._trace.input]
-        first = batch.new(self._trace.input, self._difference.shape[-1])
-        patches.gather(frame, first, source=self._difference)
-        if segments is not None:
-            intervals = torch.from_numpy(segments.intervals[start:stop])
-            self._keep(batch, first, frame, segments.labels, intervals)
+        first = batch.new(self._trace.input, self._changes.channels)
+        own = None if segments is None else Segments(segments.labels, segments.intervals[start:stop])
+        self._changes.write(first, frame, grown[self._trace.input][start:stop], own, self._workspace)
         values: dict[fx.Node, Patch | Tensor] = {self._trace.input: Patch(first, frame)}
         held = set(plan.frontier)
         for step in plan.steps:
@@ -275,17 +273,6 @@ class Program:
                 tables = step.tables([own[n] for n in step.inputs], own[step.output])
                 batch.tables[step.output] = [on_device(table) for table in tables]
         return batch
-
-    def _keep(self, batch: Batch, data: Tensor, frame: Tensor, labels: Tensor, intervals: Tensor) -> None:
-        """Set changes to zero where the label lies outside the interval of its region."""
-        if self._labels is None or self._labels[0] is not labels:
-            # In the type of the patches; label numbers are small enough to be exact.
-            self._labels = (labels, labels.to(data.dtype)[..., None].contiguous())
-        own = batch.workspace.take(*data.shape[:-1], 1)
-        patches.gather(frame, own, source=self._labels[1])
-        low, high = intervals.to(data.device, data.dtype).T.reshape(2, -1, 1, 1, 1, 1)
-        data.masked_fill_((own < low) | (own >= high), 0)
-        batch.workspace.give(own)
 
     def _whole(self, batch: Batch, node: fx.Node, value: Patch | Tensor) -> Tensor:
         """Return a node's values for every region of the batch, in the network's own shape."""

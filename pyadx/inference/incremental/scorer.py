@@ -13,10 +13,12 @@ from pyadx.inference.batching import BatchSize, in_batches
 from pyadx.inference.errors import UntraceableError
 from pyadx.inference.full import filled
 from pyadx.inference.incremental.boxes import by_size, extents
+from pyadx.inference.incremental.input_changes import InputChanges, RegionChanges, VolumeChanges
 from pyadx.inference.incremental.plan import Plan, centred
 from pyadx.inference.incremental.program import Program
 from pyadx.inference.incremental.trace import Trace, trace
 from pyadx.inference.model_state import evaluation_mode, tensor_float
+from pyadx.inference.region_fill import RegionFill
 from pyadx.inference.regions import Regions
 from pyadx.inference.score import Outputs, Score, Target, check_outputs
 from pyadx.inference.scorer import Scorer
@@ -70,7 +72,7 @@ class IncrementalScorer(Scorer):
         volume: Tensor,
         target: Target = None,
         *,
-        fill: ops.Fill = 0.0,
+        fill: ops.Fill | RegionFill = 0.0,
         score: Score = "probability",
         outputs: Outputs = "logits",
         batch_size: BatchSize = "auto",
@@ -103,13 +105,19 @@ class IncrementalScorer(Scorer):
         self.max_memory = max_memory
         wanted = torch.bfloat16 if precision == "bf16" else self.volume.dtype
         with evaluation_mode(self.model), torch.no_grad():
-            difference = self.fill.expand_as(self.volume) - self.volume
-            if not torch.isfinite(difference).all():
-                raise UntraceableError("the difference of fill and scan is not finite")
+            changes = self._input_changes()
             traced = tracer(self.model, self.volume)
-            self._program = Program(traced, self.volume, difference, wanted)
+            self._program = Program(traced, self.volume, changes, wanted)
         self.settle_batches(state_of_trace(traced.nodes, traced.input, traced.output), place_in_trace)
         self._budget = float(_BATCH_BYTES.get(self.volume.device.type, 256 << 20))
+
+    def _input_changes(self) -> InputChanges:
+        if isinstance(self.fill, RegionFill):
+            return RegionChanges(self.fill)
+        difference = self.fill.expand_as(self.volume) - self.volume
+        if not torch.isfinite(difference).all():
+            raise UntraceableError("the difference of fill and scan is not finite")
+        return VolumeChanges(difference)
 
     @property
     def memory(self) -> dict[str, int]:
