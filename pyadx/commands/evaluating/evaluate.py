@@ -10,6 +10,7 @@ import numpy as np
 from pyadx import models
 from pyadx.commands.devices import pick_device
 from pyadx.commands.evaluating.faithfulness_rows import Faithful, faithfulness_of, write_faithfulness
+from pyadx.commands.evaluating.first_scan import draw_first
 from pyadx.commands.evaluating.leakage import leakage
 from pyadx.commands.evaluating.truth_rows import (
     TruthRow,
@@ -34,7 +35,6 @@ from pyadx.evaluation.scoreboard import Scoreboard, scoreboard_markdown, write_s
 from pyadx.files import check_writable_folder, replacing, together
 from pyadx.inference.progress import progress_bar
 from pyadx.inference.score import class_index
-from pyadx.report.comparison import save_comparison
 from pyadx.report.panels import check_figures_possible
 from pyadx.report.precision_recall import save_precision_recall
 
@@ -117,9 +117,9 @@ def run_evaluate(request: EvaluateRequest) -> Evaluation:
         raise ValueError(f"{request.run}: is a checkpoint; name the cohort with --cohort")
     reading = _reading(request, source, note or run_of(checkpoint))
     records = _chosen(request, source, card.class_names, reading)
-    if request.truth:
-        check_twins(records, source)
     subjects = [read_subject(record, source, request.regions, request.inside) for record in records]
+    if request.truth:
+        check_twins([(subject.record.subject, subject.scan) for subject in subjects], source)
     evaluation = evaluate_jobs(
         jobs,
         subjects,
@@ -188,7 +188,9 @@ def evaluate_jobs(
             write_faithfulness(out / "faithfulness.csv", faithful)
         if true:
             write_truth(out / "truth.csv", true)
-        _draw_first(out, subjects[0], first, about)
+        drawn = subjects[0]
+        title = f"{drawn.record.subject} ({drawn.record.label})"
+        draw_first(out, title, drawn.scan, drawn.regions, first, about)
         write_costs(out / "costs.csv", spent)
     return Evaluation(board, "", sorted(set(warnings)), spent, files, true)
 
@@ -278,27 +280,3 @@ def _chosen(
     # The first one is drawn: a patient, where there is one.
     order = {name: place for place, name in enumerate(reversed(class_names))}
     return sorted((by_subject[name] for name in names), key=lambda r: (order[r.label], r.subject))
-
-
-def _draw_first(
-    out: Path, subject: Subject, heatmaps: Mapping[str, np.ndarray], facts: Mapping[str, Mapping[str, Any]]
-) -> None:
-    from nibabel.orientations import apply_orientation, io_orientation
-
-    turn = io_orientation(subject.scan.affine)
-    spacing = np.linalg.norm(subject.scan.affine[:3, :3], axis=0)[np.argsort(turn[:, 0])]
-    regions = {name: apply_orientation(mask, turn) for name, mask in subject.regions.items()}
-    chosen = regions.get("hippocampus", next(iter(regions.values())))
-    side = np.argwhere(chosen)
-    left = side[side[:, 0] <= np.median(side[:, 0])]
-    for kind in ("png", "pdf"):
-        save_comparison(
-            out / f"comparison.{kind}",
-            apply_orientation(subject.scan.data, turn),
-            {name: apply_orientation(heat, turn) for name, heat in heatmaps.items()},
-            regions,
-            f"{subject.record.subject} ({subject.record.label})",
-            spacing=spacing.tolist(),
-            at=left.mean(0).round().astype(int).tolist(),
-            facts=facts,
-        )

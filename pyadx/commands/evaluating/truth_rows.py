@@ -40,14 +40,24 @@ class TruthRow:
     agreement: Agreement
 
 
-def check_twins(records: Iterable[ScanRecord], cohort: Path) -> None:
-    """Raise ``ValueError`` unless a scan has a healthy twin, without which there is no truth."""
-    root = cohort if cohort.is_dir() else cohort.parent
-    if not any(twin_file(root, record.subject).is_file() for record in records):
+def check_twins(subjects: Iterable[tuple[str, Scan]], cohort: Path) -> None:
+    """Check, before any heatmap is made, that there is a truth.
+
+    Raises
+    ------
+    ValueError
+        If no subject has a healthy twin, or one does not lie on its scan's voxels.
+    """
+    files = {name: (twin_file(_folder(cohort), name), scan) for name, scan in subjects}
+    found = [(path, scan) for path, scan in files.values() if path.is_file()]
+    if not found:
         raise ValueError(
             f"{cohort}: none of the chosen subjects has a healthy twin; --truth is for patients of a "
             "synthetic cohort (pyadx phantom), which has them in derivatives/phantom"
         )
+    for path, scan in found:
+        if not read_scan(path).lies_on(scan):
+            raise ValueError(f"{path}: does not lie on the voxels of {scan.path}")
 
 
 def truth_on_scan(
@@ -64,7 +74,7 @@ def truth_on_scan(
     scan, record : Scan, ScanRecord
         The patient's.
     cohort : Path
-        Folder of the synthetic cohort.
+        The synthetic cohort: its folder, or a table in it.
     root : Path
         Derivative data set that heatmaps are kept in.
     target, device : str
@@ -75,7 +85,7 @@ def truth_on_scan(
     ValueError
         If the twin cannot be read or does not fit the scan.
     """
-    twin = twin_file(cohort, record.subject)
+    twin = twin_file(_folder(cohort), record.subject)
     if not twin.is_file():
         return None
     own_device = pick_device(device)
@@ -96,7 +106,7 @@ def truth_on_scan(
     kept = _kept(out, facts)
     if kept is not None:
         return kept
-    healthy = read_twin(record, cohort, fitted, net.card)
+    healthy = read_twin(record, _folder(cohort), fitted, net.card)
     assert healthy is not None
     found = causal_truth(
         net.model,
@@ -111,6 +121,10 @@ def truth_on_scan(
     out.parent.mkdir(parents=True, exist_ok=True)
     write_heatmap(out, truth, scan, facts)
     return truth
+
+
+def _folder(cohort: Path) -> Path:
+    return cohort if cohort.is_dir() else cohort.parent
 
 
 def _kept(out: Path, facts: Mapping[str, Any]) -> np.ndarray | None:
