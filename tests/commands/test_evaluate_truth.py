@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cohort_trees import labelled_cohort
+from cohort_trees import labelled_cohort, plant_disease
 
 from pyadx import models
 from pyadx.commands.evaluating.truth_rows import truth_on_scan
 from pyadx.data.cohort import read_cohort
 from pyadx.data.grids import fit_to_grid, map_to_scan
 from pyadx.data.inputs import prepared_volume
-from pyadx.data.phantom import planted_file, twin_file
+from pyadx.data.phantom import twin_file
 from pyadx.data.phantom.cases import read_case
 from pyadx.data.scans import read_scan, read_volume
 from pyadx.evaluation import causal_truth, truth_agreement
@@ -33,18 +33,6 @@ def cohort(tmp_path, monkeypatch):
     return Path("blobs")
 
 
-def plant(cohort):
-    """Give one patient a twin whose ventricle is small and whose brightest voxel is another."""
-    image = nib.load(cohort / SUBJECT / "anat" / f"{SUBJECT}_T1w.nii.gz")
-    scan = image.get_fdata(dtype=np.float32)
-    ventricle = (scan > 0) & (scan < 450)
-    twin, change = np.where(ventricle, 620, scan), np.where(ventricle, 0.6, 0)
-    twin[tuple(np.argwhere(scan > 0)[5])] = 2 * scan.max()
-    for path, data in ((twin_file(cohort, SUBJECT), twin), (planted_file(cohort, SUBJECT), change)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        nib.save(nib.Nifti1Image(data.astype(np.float32), image.affine), path)
-
-
 def evaluate(run, *more, methods="cam"):
     return run(
         "evaluate", "net.safetensors", "--cohort", "blobs", "-o", "out", "--methods", methods,
@@ -53,7 +41,7 @@ def evaluate(run, *more, methods="cam"):
 
 
 def test_truth_is_measured_kept_and_shown(cohort, run):
-    plant(cohort)
+    plant_disease(cohort, SUBJECT)
     code, out, err = evaluate(run)
     assert code == 0, err
     rows = list(csv.DictReader(Path("out/truth.csv").read_text().splitlines()))
@@ -84,7 +72,7 @@ def test_truth_is_measured_kept_and_shown(cohort, run):
 
 
 def test_the_truth_is_not_computed_twice_but_another_twin_is_another_truth(cohort):
-    plant(cohort)
+    plant_disease(cohort, SUBJECT)
     (record,) = [r for r in read_cohort(cohort).scans if r.subject == SUBJECT]
     given = (Path("net.safetensors"), read_scan(record.path), record, cohort, Path("maps"), "AD", "cpu")
     truth = truth_on_scan(*given)
@@ -100,7 +88,7 @@ def test_the_truth_is_not_computed_twice_but_another_twin_is_another_truth(cohor
 
 
 def test_the_twin_is_scaled_by_the_numbers_of_the_scan(cohort):
-    plant(cohort)
+    plant_disease(cohort, SUBJECT)
     for intensity in ("max", "zscore", "none"):
         card = models.build(
             "resnet-shallow-gap", (21, 22, 20), preprocessing=Preprocessing(intensity, 2.0)
@@ -128,7 +116,7 @@ def test_a_cohort_without_twins_is_refused_before_any_work(cohort, run):
 
 
 def test_a_twin_elsewhere_is_refused(cohort, run):
-    plant(cohort)
+    plant_disease(cohort, SUBJECT)
     image = nib.load(twin_file(cohort, SUBJECT))
     affine = image.affine.copy()
     affine[0, 3] += 4
