@@ -157,7 +157,9 @@ def ours(text, model, settings):
         if not kept:  # what does not depend on the scan is worked out once
             spacing = model.card.preprocessing.spacing
             kept["explain"] = spec.build(model, spacing=spacing, keep_trace=True)
-        more = {"groups": case.regions} if spec.method.name == "sa3ducm" else {}
+        # Nothing is measured outside the brain: windows that lie there are left out, as peers' are.
+        more = {"sa3ducm": {"groups": case.regions}, "occlusion": {"mask": case.inside}}
+        more = more.get(spec.method.name, {})
         result = kept["explain"].run(case.volume, target, **more)
         facts = {"spelling": result.method, **result.reports[0].facts()}
         return result.heatmap[0].float().cpu().numpy(), facts
