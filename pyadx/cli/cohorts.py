@@ -28,26 +28,44 @@ def phantom(
 @app.command()
 def convert(
     source: Annotated[
-        Path, typer.Argument(help="Lasagne checkpoint: arr_0 .. arr_N.", metavar="PUBLISHED.npz")
+        Path,
+        typer.Argument(help="Lasagne checkpoint (arr_0 .. arr_N), or one of pyadx.", metavar="CKPT"),
     ],
-    arch: Annotated[str, typer.Option(help="vggnet, resnet, resnet-gap or resnet-shallow-gap.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Checkpoint to write: .safetensors.")],
+    arch: Annotated[
+        str | None, typer.Option(help="Of an .npz: vggnet, resnet, resnet-gap or resnet-shallow-gap.")
+    ] = None,
     classes: Annotated[
-        str, typer.Option(help="Names of the outputs in order; the published file does not say.")
-    ] = "NC,AD",
-    shape: Annotated[str, typer.Option(help="Grid in voxels: 110 or 110,120,110.")] = "110",
-    spacing: Annotated[float, typer.Option(help="Voxel size of the grid in mm.")] = 2.0,
+        str | None, typer.Option(help="Of an .npz: names of the outputs in order; default NC,AD.")
+    ] = None,
+    shape: Annotated[
+        str | None, typer.Option(help="Of an .npz: grid in voxels, 110 or 110,120,110; default 110.")
+    ] = None,
+    spacing: Annotated[
+        float | None, typer.Option(help="Of an .npz: voxel size of the grid in mm; default 2.")
+    ] = None,
     flip_filters: Annotated[
         bool,
         typer.Option("--flip-filters", help="The convolutions were true ones, not cross-correlations."),
     ] = False,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Scan that shows a class, such as a mean of controls, to fill regions with; for the first "
+            "class, or CLASS=FILE. Several may be given.",
+            metavar="[CLASS=]FILE",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the checkpoint.")] = False,
 ) -> None:
-    """Convert a checkpoint that the paper's authors published (Lasagne, .npz)."""
-    from pyadx.commands.training.convert import run_convert
+    """Convert a checkpoint that the paper's authors published (Lasagne, .npz), or add references to one."""
+    from pyadx import models
+    from pyadx.commands.training.convert import Published, run_convert
 
-    fingerprint = run_convert(source, out, arch, classes, shape, spacing, flip_filters, overwrite)
-    print(f"{arch}, weights {fingerprint[:16]}: {out}")
+    published = Published(arch, classes, shape, spacing, flip_filters or None)
+    card = run_convert(source, out, published, reference or (), overwrite)
+    shown = f", references {', '.join(card.references)}" if reference else ""
+    print(f"{card.architecture}, weights {models.fingerprint(models.load(out))[:16]}{shown}: {out}")
 
 
 @app.command()

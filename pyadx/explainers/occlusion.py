@@ -119,6 +119,8 @@ class Occlusion(Perturbation):
         were scored and how long it took.
     model, fill, signed, score, outputs, engine, precision, max_memory, batch_size, progress, keep_trace
         As in `pyadx.explainers.perturbation.Perturbation`.
+    spacing : float or sequence of float, optional
+        Voxel size in mm, for references that smooth.
 
     Raises
     ------
@@ -146,6 +148,7 @@ class Occlusion(Perturbation):
             Option("Seconds for an approximate map, coarse to fine.", optional(number(above=0))),
         ] = None,
         keep_trace: bool = False,
+        spacing: float | Sequence[float] | None = None,
     ) -> None:
         super().__init__(
             model,
@@ -159,6 +162,7 @@ class Occlusion(Perturbation):
             batch_size=batch_size,
             progress=progress,
             keep_trace=keep_trace,
+            spacing=spacing,
         )
         seconds = None if budget_s is None else real_number(budget_s)
         if budget_s is not None and (seconds is None or not seconds > 0):
@@ -178,6 +182,7 @@ class Occlusion(Perturbation):
         target: Target = None,
         *,
         mask: Any = None,
+        reference: Any = None,
         store: str | Path | None = None,
         resume: bool = False,
         overwrite: bool = False,
@@ -195,6 +200,9 @@ class Occlusion(Perturbation):
         mask : array or Tensor, optional
             Region of interest ``[D, H, W]``, for all scans, or ``[B, D, H, W]``. Only the windows that its
             voxels are painted from are scored. The map is 0 elsewhere.
+        reference : array or Tensor, optional
+            With ``fill="scan:FILE"``: what the file holds, ``[D, H, W]`` on the scan's voxels, or one for
+            each scan, ``[B, D, H, W]``.
         store : str or Path, optional
             A file that finished scores of a single scan go into. After a crash it lets the same call,
             with ``resume``, go on where it was and give the same bytes. Delete it once the map is safe.
@@ -224,7 +232,7 @@ class Occlusion(Perturbation):
         ) -> tuple[Tensor, RegionScorer, OcclusionReport]:
             return self._one(scan, make, inside, kept)
 
-        return self._over_scans(volume, target, mask, explain)
+        return self._over_scans(volume, target, mask, reference, explain)
 
     def _one(
         self, scan: Tensor, make: Callable[[], RegionScorer], inside: np.ndarray | None, store: Store

@@ -7,7 +7,6 @@ from pyadx import ops
 from pyadx.inference.batching import BatchSize, check_batch_size
 from pyadx.inference.score import Outputs, Score, check_output_kind, check_score
 from pyadx.inference.watch import OutputWatch
-from pyadx.ops.numbers import real_number
 
 Align = Literal["stretch", "receptive_field"]
 
@@ -46,9 +45,3 @@ class MapOptions(RunOptions):
         ops.check_rectify(self.rectify)
         if self.align not in get_args(Align):
             raise ValueError(f"align must be one of {', '.join(get_args(Align))}, got {self.align!r}")
-
-
-def plain_fill(fill: ops.Fill) -> ops.Fill:
-    """Return a fill whose number, of whatever library, is one of Python, as sidecars hold it."""
-    number = None if isinstance(fill, int | float) else real_number(fill)
-    return fill if number is None else number

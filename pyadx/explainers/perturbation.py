@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pyadx import ops
 from pyadx.explainers.base import Explainer, Explanation, Report
-from pyadx.explainers.options import RunOptions, plain_fill
+from pyadx.explainers.options import RunOptions
+from pyadx.explainers.references import Reference, fill_of, plain_reference, references_per_scan
+from pyadx.explainers.references.resolve import Spacing
 from pyadx.inference.batching import BatchSize
 from pyadx.inference.engines import Engine, RegionScorer, check_engine
 from pyadx.inference.incremental.scorer import Precision, check_max_memory, check_precision
@@ -57,13 +58,16 @@ class Perturbation(Explainer):
     model : torch.nn.Module
         Maps ``[B, C, D, H, W]`` to class scores before softmax ``[B, classes]``. It is run in
         evaluation mode and left as it was found.
-    fill : float, sequence of float, or Tensor
+    fill : float, sequence of float, Tensor or str
         What regions are filled with: a number (0, the background of a masked scan, in the paper), one
-        number per channel, or a volume ``[D, H, W]`` or ``[C, D, H, W]`` to copy from.
+        number per channel, a volume ``[D, H, W]`` or ``[C, D, H, W]`` to copy from, or the name of a
+        reference: ``local``, ``mean``, ``controls``, ``region-mean``, ``harmonic``, ``scan:FILE``
+        (`pyadx.explainers.references`).
     signed : bool
         Give ``p(V) - p(filled)``, positive where a region speaks for the class, and not its absolute value.
-    score : {"probability", "logit"}
-        What is followed: the softmax probability of the class (the paper), or its score before softmax.
+    score : {"probability", "logit", "log_odds"}
+        What is followed: the softmax probability of the class (the paper), its score before softmax, or
+        ``log p - log(1 - p)``, which neither saturates nor moves when all scores shift.
     outputs : {"logits", "probabilities", "log_probabilities"}
         What the model returns: class scores before softmax, or what a sigmoid, softmax or log-softmax at
         its end made of them. A call warns where that looks wrong, or a probability cannot move.
@@ -82,6 +86,8 @@ class Perturbation(Explainer):
     keep_trace : bool
         Trace the model at the first call only. Set it for many calls with a model that does not change in
         between; weights, hooks or code that changed later would not be seen.
+    spacing : float or sequence of float, optional
+        Voxel size in mm, for references that smooth.
 
     Raises
     ------
@@ -93,7 +99,7 @@ class Perturbation(Explainer):
         self,
         model: nn.Module,
         *,
-        fill: ops.Fill,
+        fill: Reference,
         signed: bool,
         score: Score,
         outputs: Outputs,
@@ -103,12 +109,14 @@ class Perturbation(Explainer):
         batch_size: BatchSize,
         progress: bool,
         keep_trace: bool,
+        spacing: Spacing = None,
     ) -> None:
         check_engine(engine)
         check_precision(precision)
         self._run = RunOptions(score, outputs, batch_size, progress)
         self.model = model
-        self.fill = plain_fill(fill)
+        self.fill = plain_reference(fill)
+        self.spacing = spacing
         self.signed = signed
         self.score = score
         self.outputs = outputs
@@ -118,10 +126,13 @@ class Perturbation(Explainer):
         self.keep_trace = keep_trace
         self._tracer = KeptTrace()
 
-    def _over_scans(self, volume: Tensor, target: Target, mask: Any, explain: ExplainOne) -> Explanation:
+    def _over_scans(
+        self, volume: Tensor, target: Target, mask: Any, reference: Any, explain: ExplainOne
+    ) -> Explanation:
         """Explain a checked batch ``[B, C, D, H, W]``, scan by scan."""
         targets = targets_per_scan(target, volume.shape[0])
         masks = masks_per_scan(mask, volume)
+        given = references_per_scan(reference, self.fill, volume)
         if not self.keep_trace:
             self._tracer = KeptTrace()
         watch = self._run.watch()
@@ -130,8 +141,9 @@ class Perturbation(Explainer):
         reports: list[Report] = []
         for place, (scan, own, inside) in enumerate(zip(volume, targets, masks, strict=True)):
             watch.next_scans()
+            fill = fill_of(self.fill, scan, self.model, spacing=self.spacing, given=given[place])
 
-            def scorer(scan: Tensor = scan, own: Target = own) -> RegionScorer:
+            def scorer(scan: Tensor = scan, own: Target = own, fill: Any = fill) -> RegionScorer:
                 return RegionScorer(
                     self.engine,
                     self.model,
@@ -140,7 +152,7 @@ class Perturbation(Explainer):
                     precision=self.precision,
                     max_memory=self.max_memory,
                     tracer=self._tracer,
-                    fill=self.fill,
+                    fill=fill,
                     signed=self.signed,
                     score=self._run.score,
                     outputs=self._run.outputs,

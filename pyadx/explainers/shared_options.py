@@ -1,31 +1,35 @@
 """Options that mean the same for several methods: declared once, under one name."""
 
-import hashlib
-from typing import Annotated, Any, get_args
-
-import numpy as np
+from typing import Annotated, get_args
 
 from pyadx import ops
-from pyadx.explainers.option_kinds import BYTES, SWITCH, Kind, choice, number, optional
+from pyadx.explainers.option_kinds import BYTES, SWITCH, Kind, choice, optional
 from pyadx.explainers.options import Align
+from pyadx.explainers.references import (
+    REGION_WORDS,
+    VOLUME_WORDS,
+    Reference,
+    parse_reference,
+    plain_reference,
+    write_reference,
+)
 from pyadx.explainers.registry import Option
 from pyadx.inference.engines import Engine
 from pyadx.inference.incremental.scorer import Precision
 from pyadx.inference.score import Outputs, Score
-from pyadx.ops.arrays import plain_array
 
 
-def _write_fill(value: Any) -> str:
-    if np.ndim(value) == 0 and not isinstance(value, str):
-        return number().write(float(value))
-    data = np.ascontiguousarray(plain_array("fill", value), np.float64)
-    return f"array-{hashlib.sha256(str(data.shape).encode() + data.tobytes()).hexdigest()[:8]}"
+def _parse_baseline(text: str) -> Reference:
+    return plain_reference(parse_reference(text), regions=False)
 
 
-_FILL = Kind("a finite number", number().parse, _write_fill)
+# Kinds whose values are references; `--second-reference` changes the options that are of them.
+FILL = Kind(f"a number, {', '.join([*VOLUME_WORDS, *REGION_WORDS])}", parse_reference, write_reference)
+BASELINE = Kind(f"a number, {', '.join(VOLUME_WORDS)}", _parse_baseline, write_reference)
 _RECTIFY = choice(get_args(ops.Rectify))
 
-FillOption = Annotated[ops.Fill, Option("What regions are filled with.", _FILL)]
+FillOption = Annotated[Reference, Option("What regions are filled with.", FILL)]
+BaselineOption = Annotated[Reference, Option("What the scan is compared with.", BASELINE)]
 SignedOption = Annotated[
     bool, Option("Keep the sign: positive where a region speaks for the class.", SWITCH)
 ]

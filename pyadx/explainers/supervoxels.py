@@ -115,7 +115,7 @@ class SupervoxelOcclusion(Perturbation):
     max_levels, max_regions, preset, cue, linkage, min_size, smoothing
         How scans that come without a hierarchy are segmented, as in `pyadx.segmentation.ucm`.
     spacing : float or sequence of float, optional
-        Voxel size in mm for that segmentation.
+        Voxel size in mm, for that segmentation and for references that smooth.
     model, fill, signed, score, outputs, engine, precision, max_memory, batch_size, progress, keep_trace
         As in `pyadx.explainers.perturbation.Perturbation`.
 
@@ -176,6 +176,7 @@ class SupervoxelOcclusion(Perturbation):
             batch_size=batch_size,
             progress=progress,
             keep_trace=keep_trace,
+            spacing=spacing,
         )
         self._segmentation: dict[str, Any] = {
             "max_levels": max_levels, "max_regions": max_regions, "preset": preset, "cue": cue,
@@ -204,6 +205,7 @@ class SupervoxelOcclusion(Perturbation):
         *,
         groups: Groups | None = None,
         mask: Any = None,
+        reference: Any = None,
         store: str | Path | None = None,
         resume: bool = False,
         overwrite: bool = False,
@@ -228,6 +230,9 @@ class SupervoxelOcclusion(Perturbation):
         mask : array or Tensor, optional
             Region of interest ``[D, H, W]``, for all scans, or ``[B, D, H, W]``. Only its voxels are
             segmented, or only the parts of given segments inside it are filled; the map is 0 elsewhere.
+        reference : array or Tensor, optional
+            With ``fill="scan:FILE"``: what the file holds, ``[D, H, W]`` on the scan's voxels, or one for
+            each scan, ``[B, D, H, W]``.
         store, resume, overwrite
             As in `pyadx.Occlusion.run`.
 
@@ -252,7 +257,7 @@ class SupervoxelOcclusion(Perturbation):
         ) -> tuple[Tensor, RegionScorer, SupervoxelReport]:
             return self._one(scan, make, trees[place], groups or {}, inside, kept)
 
-        return self._over_scans(volume, target, mask, explain)
+        return self._over_scans(volume, target, mask, reference, explain)
 
     def _one(
         self,

@@ -62,7 +62,7 @@ class OutputWatch:
 
     Parameters
     ----------
-    score : {"probability", "logit"}
+    score : {"probability", "logit", "log_odds"}
         What is followed.
     kind : {"logits", "probabilities", "log_probabilities"}
         What the model's outputs are said to be.
@@ -107,7 +107,7 @@ class OutputWatch:
         self._single = outputs.shape[1] == 1
         self._eps = torch.finfo(torch.float64 if outputs.dtype == torch.float64 else torch.float32).eps
         logits = as_logits(outputs.double(), self._kind, outputs.dtype)
-        own, odds = class_score(logits, target, "logit"), _log_odds(logits, target)
+        own, odds = class_score(logits, target, "logit"), class_score(logits, target, "log_odds")
         rows = zip(target.tolist(), own.tolist(), odds.tolist(), outputs[:, 0].tolist(), strict=True)
         self._scans += [_Scan(*row) for row in rows]
         if self._kind == "logits" and self._already is None:
@@ -181,14 +181,6 @@ def _callers_level() -> int:
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_LIBRARY):
         frame, level = frame.f_back, level + 1
     return level
-
-
-def _log_odds(logits: Tensor, target: Tensor) -> Tensor:
-    """Logit of each scan's target against all other classes together, ``[B]``."""
-    if logits.shape[1] == 1:
-        return class_score(logits, target, "logit")
-    others = logits.scatter(1, target[:, None], -torch.inf)
-    return class_score(logits, target, "logit") - others.logsumexp(1)
 
 
 def _already_probabilities(

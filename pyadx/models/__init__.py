@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyadx.models.card import ModelCard, Preprocessing
 from pyadx.models.checkpoints import fingerprint, load, save
+from pyadx.models.references import with_references
 from pyadx.models.registry import ARCHITECTURES, build
 from pyadx.models.resnet import ResNet3D, ResNet3DGAP, ResNet3DShallowGAP
 from pyadx.models.vggnet import VGGNet3D
@@ -24,6 +25,7 @@ __all__ = [
     "fingerprint",
     "load",
     "save",
+    "with_references",
 ]
 
 

@@ -52,6 +52,9 @@ class ModelCard:
         False for a network with random weights.
     provenance : dict
         Free-form facts about the training, written as they were given.
+    references : dict
+        How the reference image of a class was made, or why there is none: facts by name of the class, such
+        as the number of ``scans`` and how they were matched in intensity.
     """
 
     architecture: str
@@ -60,6 +63,7 @@ class ModelCard:
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     trained: bool = False
     provenance: dict[str, Any] = field(default_factory=dict)
+    references: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -83,6 +87,11 @@ class ModelCard:
                 raise ValueError(f"in_shape must be three lengths up to 4096, got {shape}")
             if not all(isinstance(name, str) and name for name in names):
                 raise ValueError(f"class_names must be names, got {names}")
+            references = raw.get("references", {})
+            if not isinstance(references, dict) or not all(
+                name in names and isinstance(facts, dict) for name, facts in references.items()
+            ):
+                raise ValueError("references must map names of classes to facts about their images")
             return cls(
                 architecture=str(raw["architecture"]),
                 in_shape=cast(Shape, shape),
@@ -90,6 +99,7 @@ class ModelCard:
                 preprocessing=preprocessing,
                 trained=bool(raw.get("trained", False)),
                 provenance=dict(raw.get("provenance", {})),
+                references=references,
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"its model card is incomplete or damaged ({error})") from None

@@ -1,4 +1,4 @@
-"""Checkpoints: weights together with the model card, in safetensors files.
+"""Checkpoints: weights together with the model card and reference images, in safetensors files.
 
 Nothing in a checkpoint is executed. The header is compared with the architecture it names before any
 memory is taken, and pickled checkpoints are read with ``weights_only=True`` only.
@@ -12,13 +12,14 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from pyadx.files import replacing
 from pyadx.models.card import ModelCard
+from pyadx.models.references import check_shape, class_of, named, stored, widened
 from pyadx.models.registry import ARCHITECTURES, attach_card
 
 _CARD_KEY = "pyadx"
@@ -29,7 +30,7 @@ _HALVES = (torch.float16, torch.bfloat16)
 def save(
     model: nn.Module, path: str | os.PathLike[str], *, dtype: torch.dtype | None = None, **card_changes: Any
 ) -> None:
-    """Write a model's weights and card to a safetensors file.
+    """Write a model's weights, card and reference images to a safetensors file.
 
     Parameters
     ----------
@@ -40,20 +41,23 @@ def save(
         an interrupted write leaves the old file whole.
     dtype : torch.dtype, optional
         Store weights in this floating-point type: float16 halves the file. `load` widens them again.
+        Reference images are always stored as float16.
     **card_changes
         Fields of the model card to change in the file, such as ``trained=True``.
 
     Raises
     ------
     ValueError
-        If the model carries no card or the name does not end in ``.safetensors``.
+        If the model carries no card, the name does not end in ``.safetensors``, or one of its
+        ``references`` is none (see `with_references`).
     """
     target = _safetensors_name(path)
     card = getattr(model, "card", None)
     if not isinstance(card, ModelCard):
         raise ValueError("only networks built or loaded by pyadx.models can be saved")
     state = {name: _stored(tensor, dtype) for name, tensor in model.state_dict().items()}
-    _write(target, state, replace(card, **card_changes))
+    card = replace(card, **card_changes)
+    _write(target, {**state, **stored(getattr(model, "references", {}), card)}, card)
 
 
 def _safetensors_name(path: str | os.PathLike[str]) -> Path:
@@ -78,13 +82,15 @@ def load(path: str | os.PathLike[str]) -> nn.Module:
     ----------
     path : path
         A ``.safetensors`` file written by `save`, or a ``.pt`` / ``.pth`` / ``.ckpt`` file that holds
-        ``{"card": ..., "state_dict": ...}`` and nothing but plain data and tensors.
+        ``{"card": ..., "state_dict": ...}``, perhaps ``"references"`` by class, and nothing but plain data
+        and tensors.
 
     Returns
     -------
     torch.nn.Module
-        In evaluation mode, on the CPU, with ``card`` and ``class_names`` attributes. Weights stored in
-        half precision come as float32.
+        In evaluation mode, on the CPU, with ``card``, ``class_names`` and ``references`` attributes; the
+        latter is a dict from the names of classes to float32 ``[D, H, W]``, empty where the file has none.
+        Weights stored in half precision come as float32.
 
     Raises
     ------
@@ -92,18 +98,23 @@ def load(path: str | os.PathLike[str]) -> nn.Module:
         If the file is missing, damaged, not a checkpoint of this package, or does not fit the
         architecture that it names. One line, beginning with the file.
     """
-    card, model, state = _read(Path(path))
-    widened = {name: t.float() if t.dtype in _HALVES else t for name, t in state.items()}
-    model.load_state_dict(widened, assign=True)
+    card, model, state, references = _read(Path(path))
+    weights = {name: t.float() if t.dtype in _HALVES else t for name, t in state.items()}
+    model.load_state_dict(weights, assign=True)
     for parameter in model.parameters():
         parameter.requires_grad_(True)
-    return attach_card(model, card).eval()
+    return attach_card(model, card, widened(references)).eval()
 
 
 def copy_with_card(
-    source: str | os.PathLike[str], target: str | os.PathLike[str], change: Callable[[ModelCard], ModelCard]
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    change: Callable[[ModelCard], ModelCard],
+    references: Mapping[str, Tensor] | None = None,
 ) -> ModelCard:
     """Write a checkpoint's weights, as they are stored, with another card; return that.
+
+    Its reference images are written, too.
 
     Parameters
     ----------
@@ -113,6 +124,8 @@ def copy_with_card(
         File to write, ending in ``.safetensors``; may be the source.
     change : callable
         Given the card.
+    references : mapping, optional
+        Images by class that are added, or take the place of those of the same class.
 
     Raises
     ------
@@ -120,9 +133,10 @@ def copy_with_card(
         As `load` and `save`.
     """
     target = _safetensors_name(target)
-    card, _, state = _read(Path(source))
+    card, _, state, kept = _read(Path(source))
     changed = change(card)
-    _write(target, {name: tensor.contiguous() for name, tensor in state.items()}, changed)
+    tensors = {**state, **kept, **stored(references or {}, changed)}
+    _write(target, {name: tensor.contiguous() for name, tensor in tensors.items()}, changed)
     return changed
 
 
@@ -140,7 +154,13 @@ def _stored(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
     return (kept.to(dtype) if dtype is not None and kept.is_floating_point() else kept).contiguous()
 
 
-Contents = tuple[ModelCard, nn.Module, dict[str, Tensor]]
+class Contents(NamedTuple):
+    """What a checkpoint holds; ``model`` has no memory for its weights, which are in ``state``."""
+
+    card: ModelCard
+    model: nn.Module
+    state: dict[str, Tensor]
+    references: dict[str, Tensor]  # float16, by their names in the file
 
 
 def _fitting_model(source: Path, card: ModelCard, shapes: Mapping[str, tuple[int, ...]]) -> nn.Module:
@@ -162,10 +182,24 @@ def _fitting_model(source: Path, card: ModelCard, shapes: Mapping[str, tuple[int
             raise ValueError(f"{source}: the weights of {name!r} are missing")
         if shapes[name] != shape:
             raise ValueError(f"{source}: {name!r} has shape {shapes[name]}, expected {shape}")
-    unknown = sorted(set(shapes) - set(expected))
-    if unknown:
-        raise ValueError(f"{source}: unexpected weights {unknown[0]!r}")
+    for name in sorted(set(shapes) - set(expected), key=str):
+        of = class_of(name)
+        if of is None:
+            raise ValueError(f"{source}: unexpected weights {name!r}")
+        try:
+            check_shape(of, shapes[name], card)
+        except ValueError as error:
+            raise ValueError(f"{source}: {error}") from None
     return model
+
+
+def _contents(source: Path, card: ModelCard, model: nn.Module, tensors: Mapping[str, Tensor]) -> Contents:
+    state = {name: tensor for name, tensor in tensors.items() if class_of(name) is None}
+    images = {of: tensor for name, tensor in tensors.items() if (of := class_of(name)) is not None}
+    try:
+        return Contents(card, model, state, stored(images, card))
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
 
 
 def _read(source: Path) -> Contents:
@@ -205,7 +239,7 @@ def _read_safetensors(source: Path) -> Contents:
             names = list(file.keys())
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
             model = _fitting_model(source, card, shapes)
-            return card, model, {name: file.get_tensor(name) for name in names}
+            return _contents(source, card, model, {name: file.get_tensor(name) for name in names})
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{source}: damaged or not a safetensors file ({error})") from None
 
@@ -250,9 +284,11 @@ def _read_pickle(source: Path) -> Contents:
         raise ValueError(
             f"{source}: holds no model card; " + _advice(source, names, "['state_dict']" if inner else "")
         )
-    state = data["state_dict"]
-    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
-        raise ValueError(f"{source}: 'state_dict' must map names to tensors")
+    for part in ("state_dict", "references"):
+        given = data.get(part, {})
+        if not isinstance(given, dict) or not all(isinstance(t, Tensor) for t in given.values()):
+            raise ValueError(f"{source}: {part!r} must map names to tensors")
     card = _read_card(source, data["card"])
-    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    return card, _fitting_model(source, card, shapes), state
+    tensors = {**data["state_dict"], **named(data.get("references", {}))}
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    return _contents(source, card, _fitting_model(source, card, shapes), tensors)

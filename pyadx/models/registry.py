@@ -1,9 +1,9 @@
 """The paper's four networks by name."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pyadx.models.card import ModelCard, Preprocessing
 from pyadx.models.resnet import ResNet3D, ResNet3DGAP, ResNet3DShallowGAP
@@ -42,7 +42,8 @@ def build(
     Returns
     -------
     torch.nn.Module
-        In training mode, float32, on the CPU, with ``card`` and ``class_names`` attributes.
+        In training mode, float32, on the CPU, with ``card``, ``class_names`` and ``references`` (empty)
+        attributes.
 
     Raises
     ------
@@ -64,10 +65,13 @@ def build(
     return attach_card(model, ModelCard(architecture, grid, names, preprocessing or Preprocessing()))
 
 
-def attach_card(model: nn.Module, card: ModelCard) -> nn.Module:
-    """Attach a card and the class names in it to a model."""
+def attach_card(
+    model: nn.Module, card: ModelCard, references: Mapping[str, Tensor] | None = None
+) -> nn.Module:
+    """Attach a card, the class names in it and reference images by class to a model."""
     model.card = card  # type: ignore[assignment]
     model.class_names = card.class_names  # type: ignore[assignment]
+    model.references = dict(references or {})  # type: ignore[assignment]
     return model
 
 

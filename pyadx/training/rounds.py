@@ -3,14 +3,17 @@
 import csv
 import json
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from pyadx import models
+from pyadx.data.class_means import class_means
 from pyadx.data.cohort.splits import Round
 from pyadx.data.inputs import PreparedScans
 from pyadx.files import replacing
@@ -129,7 +132,9 @@ def run_round(
     recipe, hardware : Recipe, Hardware
         What to train, and where.
     keep_model : bool
-        Write the checkpoint. It carries salted hashes of the scans it was trained on.
+        Write the checkpoint. It carries salted hashes of the scans it was trained on, and the mean image of
+        each class of them (by their own labels, also where the training shuffled these). A class that is
+        refused one, such as for having fewer than eight scans, is warned about.
     tensorboard : bool
         Also log for TensorBoard.
     on_batch, on_epoch : callable
@@ -148,6 +153,7 @@ def run_round(
         card.architecture, card.in_shape, card.class_names, card.preprocessing, recipe.seed
     )
     train_on, test_on = scans.indices(one.train), scans.indices(one.test)
+    diagnosed = scans
     if recipe.shuffle_labels:
         scans = _with_shuffled_labels(scans, train_on, recipe.seed)
 
@@ -198,7 +204,7 @@ def run_round(
     }
     if fabric.is_global_zero:
         if keep_model:
-            _save_model(folder / "model.safetensors", model, scans, train_on, recipe, one, last)
+            _save_model(folder / "model.safetensors", model, diagnosed, train_on, recipe, one, last)
         with replacing(result_file(folder)) as (partial,):
             partial.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         (folder / "last.pt").unlink(missing_ok=True)
@@ -232,7 +238,22 @@ def _save_model(
         **seen,
     }
     model.to("cpu")
+    _give_references(model, scans, train_on, recipe.card)
     models.save(model, path, trained=True, provenance=provenance)
+
+
+def _give_references(model: Any, scans: PreparedScans, train_on: np.ndarray, card: ModelCard) -> None:
+    means = class_means(scans.volumes, scans.labels, train_on, card)
+    images = {name: torch.from_numpy(image) for name, image in means.images.items()}
+    models.with_references(model, images, means.facts)
+    for name, facts in means.facts.items():
+        if "refused" in facts:
+            warnings.warn(
+                f"the checkpoint holds no mean image of {name}: {facts['refused']}; "
+                f"pyadx convert --reference {name}=FILE adds one from a file",
+                UserWarning,
+                stacklevel=4,
+            )
 
 
 def _with_shuffled_labels(scans: PreparedScans, train_on: np.ndarray, seed: int) -> PreparedScans:

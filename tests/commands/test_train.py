@@ -36,6 +36,8 @@ def test_train_writes_a_checkpoint_and_explain_says_what_it_has_seen(cohort, run
     )
     assert code == 0, err
     assert "of 4 subjects left out" in out
+    assert "no mean image of NC: 2 scans, at least 8 are needed" in err
+    assert "references" not in json.loads(Path("run/run.json").read_text())["model"]  # what it gave
     folder = Path("run")
     card = models.load(folder / "model.safetensors").card
     assert card.trained

@@ -1,42 +1,142 @@
-"""``pyadx convert``: a published Lasagne checkpoint in, a safetensors checkpoint out."""
+"""``pyadx convert``: a published Lasagne checkpoint, or one of ours, in; a safetensors checkpoint out."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
+
+from torch import Tensor
 
 from pyadx import models
 from pyadx.commands.cohorts.manifest import file_sha256
 from pyadx.commands.training.setup import parse_shape
+from pyadx.data.reference_scans import read_reference
 from pyadx.files import check_output_file
-from pyadx.models.card import Preprocessing
+from pyadx.models.card import ModelCard, Preprocessing
+from pyadx.models.checkpoints import copy_with_card
 from pyadx.models.lasagne import read_lasagne
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a published Lasagne file does not say; ``None`` where the user does not, either."""
+
+    arch: str | None = None
+    classes: str | None = None
+    shape: str | None = None
+    spacing: float | None = None
+    flip_filters: bool | None = None
 
 
 def run_convert(
     source: Path,
     out: Path,
-    architecture: str,
-    classes: str = "NC,AD",
-    shape: str = "110",
-    spacing: float | None = 2.0,
-    flip_filters: bool = False,
+    published: Published,
+    references: Sequence[str] = (),
     overwrite: bool = False,
-) -> str:
-    """Convert a checkpoint; return the fingerprint of its weights.
+) -> ModelCard:
+    """Convert a checkpoint, and give it reference images.
+
+    Parameters
+    ----------
+    source : Path
+        ``.npz`` of the paper's authors, or a checkpoint that `pyadx.models.load` reads, whose weights,
+        provenance and other references stay as they are stored.
+    out : Path
+        ``.safetensors`` file; may be the source, with ``overwrite``.
+    published : Published
+        For an ``.npz`` only, where ``arch`` is needed; the classes are NC, AD, the grid 110 voxels of 2 mm
+        unless it says otherwise.
+    references : sequence of str
+        ``FILE``, a scan for the first class, or ``CLASS=FILE``.
+    overwrite : bool
+        Replace an existing file.
+
+    Returns
+    -------
+    ModelCard
+        Of the new file.
 
     Raises
     ------
     ValueError
-        If the file does not fit the architecture or the output cannot be written.
+        If the file does not fit the architecture, a reference does not fit the network
+        (`pyadx.data.read_reference`), or the output cannot be written.
     """
     if out.suffix != ".safetensors":
         raise ValueError(f"{out}: a checkpoint is written as .safetensors")
     check_output_file(out, overwrite=overwrite)
-    names = tuple(part.strip() for part in classes.split(","))
-    preprocessing = Preprocessing("max", spacing)
-    model = read_lasagne(source, architecture, parse_shape(shape), names, preprocessing, flip_filters)
+    if source.suffix.lower() == ".npz":
+        return _from_lasagne(source, out, published, references)
+    _refuse_options(source, published)
+    if source.suffix == ".safetensors" and not references:
+        raise ValueError(f"{source}: is a checkpoint already; --reference FILE adds a reference image")
+    card = models.load(source).card
+    assert isinstance(card, ModelCard)
+    images, facts = _read_references(references, card)
+
+    def with_facts(old: ModelCard) -> ModelCard:
+        return replace(old, references={**old.references, **facts})
+
+    return copy_with_card(source, out, with_facts, images)
+
+
+def _from_lasagne(source: Path, out: Path, published: Published, references: Sequence[str]) -> ModelCard:
+    if published.arch is None:
+        raise ValueError(f"{source}: does not name its architecture; say --arch, such as --arch vggnet")
+    names = tuple(part.strip() for part in (published.classes or "NC,AD").split(","))
+    preprocessing = Preprocessing("max", 2.0 if published.spacing is None else published.spacing)
+    shape, flip = parse_shape(published.shape or "110"), bool(published.flip_filters)
+    model = read_lasagne(source, published.arch, shape, names, preprocessing, flip)
+    card = model.card
+    assert isinstance(card, ModelCard)
+    models.with_references(model, *_read_references(references, card))
     provenance = {
         "converted_from": source.name,
         "file_sha256": file_sha256(source),
-        "flip_filters": flip_filters,
+        "flip_filters": flip,
     }
     models.save(model, out, trained=True, provenance=provenance)
-    return models.fingerprint(model)
+    card = model.card
+    assert isinstance(card, ModelCard)
+    return card
+
+
+def _refuse_options(source: Path, published: Published) -> None:
+    given = [field.name for field in fields(published) if getattr(published, field.name) is not None]
+    if given:
+        raise ValueError(
+            f"{source}: --{given[0].replace('_', '-')} belongs to a published .npz; a checkpoint of pyadx "
+            "says it itself"
+        )
+
+
+def _read_references(
+    references: Sequence[str], card: ModelCard
+) -> tuple[dict[str, Tensor], dict[str, dict[str, Any]]]:
+    images: dict[str, Tensor] = {}
+    facts: dict[str, dict[str, Any]] = {}
+    for text in references:
+        name, file = _class_and_file(text, card)
+        if name in images:
+            raise ValueError(f"--reference {text}: there are two for class {name}")
+        images[name] = read_reference(file, card)
+        facts[name] = {
+            "file": file.name,
+            "file_sha256": file_sha256(file),
+            "matching": "none: prepared as scans are",
+        }
+    return images, facts
+
+
+def _class_and_file(text: str, card: ModelCard) -> tuple[str, Path]:
+    """Read ``CLASS=FILE`` or ``FILE``, whose name may hold the sign, too."""
+    name, sign, rest = text.partition("=")
+    if sign and name in card.class_names:
+        return name, Path(rest)
+    if sign and not Path(text).exists():
+        raise ValueError(
+            f"--reference {text}: {name!r} is no class of the network; it knows "
+            f"{', '.join(card.class_names)}"
+        )
+    return card.class_names[0], Path(text)

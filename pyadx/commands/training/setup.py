@@ -212,10 +212,12 @@ def _fits_into_memory(cohort: Cohort, card: ModelCard) -> bool:
 
 def _facts(request: TrainingRequest, recipe: Recipe, plan: SplitPlan) -> dict[str, Any]:
     """Return what must be the same when a run is resumed."""
+    # References are what a training leaves; earlier versions did not know of them.
+    model = {name: value for name, value in asdict(recipe.card).items() if name != "references"}
     return {
         "cohort": str(request.cohort),
         "reading": request.reading.facts(),
-        "model": asdict(recipe.card),
+        "model": model,
         "protocol": asdict(recipe.protocol),
         "seed": recipe.seed,
         "shuffled_labels": recipe.shuffle_labels,

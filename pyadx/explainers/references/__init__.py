@@ -1,0 +1,23 @@
+"""References: what regions are filled with, and what gradients are integrated from."""
+
+from pyadx.explainers.references.resolve import fill_of, reference_volume, references_per_scan
+from pyadx.explainers.references.words import (
+    REGION_WORDS,
+    VOLUME_WORDS,
+    Reference,
+    parse_reference,
+    plain_reference,
+    write_reference,
+)
+
+__all__ = [
+    "REGION_WORDS",
+    "VOLUME_WORDS",
+    "Reference",
+    "fill_of",
+    "parse_reference",
+    "plain_reference",
+    "reference_volume",
+    "references_per_scan",
+    "write_reference",
+]

@@ -1,0 +1,140 @@
+"""From the name of a reference to the values for one scan."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pyadx import ops
+from pyadx.explainers.references.regionwise import Harmonic, RegionMean
+from pyadx.explainers.references.tissue import VOXELS, brain_mean, local_mean, matched
+from pyadx.explainers.references.words import LOCAL_MM, Reference, file_of
+from pyadx.inference.region_fill import RegionFill
+from pyadx.inference.wrappers import described
+from pyadx.ops.arrays import plain_tensor
+
+Spacing = float | Sequence[float] | None
+
+
+def fill_of(
+    reference: Reference,
+    volume: Tensor,
+    model: nn.Module,
+    *,
+    spacing: Spacing = None,
+    given: Tensor | None = None,
+) -> ops.Fill | RegionFill:
+    """Return what regions of one scan are filled with.
+
+    Parameters
+    ----------
+    reference : number, sequence, array, Tensor or str
+        As `pyadx.explainers.references.plain_reference` returned it.
+    volume : Tensor
+        The scan ``[C, D, H, W]`` as the model takes it.
+    model : torch.nn.Module
+        Its ``references`` hold the mean images of its training classes; ``controls`` is that of its first
+        class.
+    spacing : float or sequence of float, optional
+        Voxel size in mm, for ``local``. Without it 8 mm count as 4 voxels.
+    given : Tensor, optional
+        What ``scan:FILE`` names, ``[D, H, W]`` on the scan's voxels: explainers read no files.
+
+    Raises
+    ------
+    ValueError
+        If the network has no controls, the file was not given, or the reference does not fit the scan.
+    """
+    if not isinstance(reference, str):
+        return reference
+    if reference == "harmonic":
+        return Harmonic(volume)
+    if reference == "region-mean":
+        return RegionMean(volume)
+    word, _, rest = reference.partition(":")
+    if word == "region-mean":
+        return RegionMean(volume, reference_volume(rest, volume, model, spacing=spacing, given=given))
+    return reference_volume(reference, volume, model, spacing=spacing, given=given)
+
+
+def reference_volume(
+    reference: Any,
+    volume: Tensor,
+    model: nn.Module,
+    *,
+    spacing: Spacing = None,
+    given: Tensor | None = None,
+) -> Tensor:
+    """Return a reference as a volume of the scan's shape ``[C, D, H, W]``; parameters as `fill_of`."""
+    if not isinstance(reference, str):
+        return ops.fill_tensor(reference, volume).expand_as(volume)
+    word, _, rest = reference.partition(":")
+    if word == "local":
+        return local_mean(volume, _voxels(float(rest) if rest else LOCAL_MM, spacing))
+    if word == "mean":
+        return brain_mean(volume)
+    if word == "controls":
+        return matched(_controls(model), volume, "the network's mean of controls")
+    if given is None:
+        raise ValueError(f"{reference!r} names a file; its volume is missing")
+    return matched(given, volume, f"the reference {file_of(reference)}")
+
+
+def _voxels(millimetres: float, spacing: Spacing) -> float | list[float]:
+    if spacing is None:
+        return VOXELS * millimetres / LOCAL_MM
+    if isinstance(spacing, Sequence):
+        return [millimetres / size for size in spacing]
+    return millimetres / float(spacing)
+
+
+def _controls(model: nn.Module) -> Tensor:
+    owner = described(model, "references")
+    means = getattr(owner, "references", None) or {}
+    names = getattr(described(model, "class_names"), "class_names", None)
+    first = names[0] if names else next(iter(means), None)
+    if first not in means:
+        raise ValueError(
+            "the network carries no mean image of its controls (its first class): pyadx train stores one, "
+            "pyadx convert --reference FILE adds one, and fill=scan:FILE takes a scan of your own"
+        )
+    return torch.as_tensor(means[first])
+
+
+def references_per_scan(given: Any, reference: Any, volume: Tensor) -> Sequence[Tensor | None]:
+    """Return what a file that a reference names holds, or None, for each scan of a batch.
+
+    Parameters
+    ----------
+    given : array or Tensor, optional
+        ``[D, H, W]`` for all scans, or ``[B, D, H, W]``.
+    reference : number, array or str
+        The method's reference.
+    volume : Tensor
+        ``[B, C, D, H, W]``.
+
+    Raises
+    ------
+    ValueError
+        If there is one though the reference names no file, none though it does, or the shape does not fit.
+    """
+    scans, shape = volume.shape[0], tuple(volume.shape[2:])
+    named = file_of(reference)
+    if given is None:
+        if named is not None:
+            raise ValueError(
+                f"{reference!r} names a file, and explainers read none: hand its volume over with "
+                "reference= (pyadx.data.read_reference brings it onto the network's grid)"
+            )
+        return [None] * scans
+    if named is None:
+        raise ValueError("reference= is the volume that scan:FILE names; for any other use fill= a tensor")
+    tensor = plain_tensor("reference", torch.as_tensor(given))
+    if tuple(tensor.shape) == shape:
+        tensor = tensor.expand(scans, *shape)
+    if tuple(tensor.shape) != (scans, *shape):
+        raise ValueError(
+            f"reference has shape {tuple(tensor.shape)}, the scans {shape}; give one, or one each"
+        )
+    return list(tensor)

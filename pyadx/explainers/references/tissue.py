@@ -1,0 +1,125 @@
+"""Reference volumes that are made from the scan itself, or matched to it."""
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+VOXELS = 4.0  # of smoothing where the voxel size is not known: 8 mm at 2 mm
+_LEAST_OVERLAP = 0.5  # of the scan's brain
+_LEAST_CORRELATION = 0.3  # with the scan inside the brain; below it the contrast may be another one
+
+
+def brain_of(volume: Tensor) -> Tensor:
+    """Return which voxels are no background, bool ``[D, H, W]``: those that differ from 0 in any channel.
+
+    Parameters
+    ----------
+    volume : Tensor
+        ``[C, D, H, W]``.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    brain = (volume != 0).any(0)
+    if not brain.any():
+        raise ValueError("the scan is 0 everywhere: there is nothing to make a reference of")
+    return brain
+
+
+def local_mean(volume: Tensor, sigma: float | Sequence[float]) -> Tensor:
+    """Return the mean of each voxel's Gaussian neighbourhood, over voxels of the brain alone.
+
+    Dividing by the share of the neighbourhood that is brain keeps the brain's edge from darkening.
+    Background stays 0.
+
+    Parameters
+    ----------
+    volume : Tensor
+        ``[C, D, H, W]``.
+    sigma : float or sequence of float
+        Standard deviation, voxels.
+
+    Returns
+    -------
+    Tensor
+        Of the volume's shape, dtype and device.
+    """
+    from scipy import ndimage
+
+    brain = brain_of(volume).cpu().numpy()
+    share = ndimage.gaussian_filter(brain.astype(np.float64), sigma, mode="constant")
+    out = []
+    for channel in volume.detach().cpu().double().numpy():
+        summed = ndimage.gaussian_filter(np.where(brain, channel, 0.0), sigma, mode="constant")
+        out.append(np.divide(summed, share, out=np.zeros_like(summed), where=brain))
+    return torch.from_numpy(np.stack(out)).to(volume)
+
+
+def brain_mean(volume: Tensor) -> Tensor:
+    """Return a volume that holds each channel's mean over the brain, and 0 in the background."""
+    brain = brain_of(volume)
+    means = volume[:, brain].double().mean(1).to(volume.dtype)
+    return torch.where(brain, means[:, None, None, None], torch.zeros_like(volume))
+
+
+def matched(reference: Tensor, volume: Tensor, name: str) -> Tensor:
+    """Bring another brain's image to the intensity of a scan.
+
+    Where neither holds values below 0, it is multiplied so that both have the same mean over the voxels
+    where both have brain. Values below 0 mean that both were standardised, and nothing is left to match.
+
+    Parameters
+    ----------
+    reference : Tensor
+        ``[D, H, W]`` or ``[1, D, H, W]`` on the scan's voxels.
+    volume : Tensor
+        The scan ``[1, D, H, W]``.
+    name : str
+        For errors.
+
+    Returns
+    -------
+    Tensor
+        ``[1, D, H, W]``.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ, the reference holds NaN or only 0, or covers less than half of the brain.
+    """
+    other = reference.detach().to(volume)
+    other = other[None] if other.dim() == 3 else other
+    if other.shape != volume.shape:
+        channels = "; references have one channel" if volume.shape[0] > 1 else ""
+        raise ValueError(
+            f"{name} has shape {tuple(reference.shape)}, the scan {tuple(volume.shape)}{channels}"
+        )
+    if not torch.isfinite(other).all():
+        raise ValueError(f"{name} holds NaN or infinity")
+    if not (other != 0).any():
+        raise ValueError(f"{name} is 0 everywhere; fill=0 does the same")
+    brain, theirs = brain_of(volume), (other != 0).any(0)
+    both = brain & theirs
+    overlap = float(both.sum() / brain.sum())
+    if overlap < _LEAST_OVERLAP:
+        raise ValueError(
+            f"{name} covers {overlap:.0%} of the scan's brain, at least {_LEAST_OVERLAP:.0%} is needed: "
+            "bring both into one space first (register the scan to the network's template)"
+        )
+    mine, own = volume[:, both].double().flatten(), other[:, both].double().flatten()
+    if float(mine.std(correction=0)) > 0 and float(own.std(correction=0)) > 0:
+        correlation = float(torch.corrcoef(torch.stack([mine, own]))[0, 1])
+        if correlation < _LEAST_CORRELATION:
+            warnings.warn(
+                f"{name} correlates with the scan by {correlation:.2f} inside the brain (expected at least "
+                f"{_LEAST_CORRELATION:g}): is it of another contrast, or not in the same space?",
+                stacklevel=4,
+            )
+    if float(volume.min()) < 0 or float(other.min()) < 0:
+        return other
+    return other * (mine.mean() / own.mean()).to(other.dtype)

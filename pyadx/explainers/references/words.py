@@ -1,0 +1,143 @@
+"""How references are named: one word, a number, a file, or an array."""
+
+import hashlib
+import math
+import re
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import torch
+
+from pyadx import ops
+from pyadx.ops.arrays import plain_array
+from pyadx.ops.numbers import real_number
+
+# A number, one per channel, an array or tensor to copy from, or a word.
+Reference = ops.Fill | str
+
+LOCAL_MM = 8.0  # standard deviation of the Gaussian that "local" averages over
+
+VOLUME_WORDS = {
+    "zero": "0, the background of a masked scan (the paper)",
+    "local": "the scan's mean in a Gaussian neighbourhood, normalised inside the brain: of "
+    f"{LOCAL_MM:g} mm, or of 12 mm as local:12",
+    "mean": "the scan's mean inside the brain",
+    "controls": "the mean image of the network's healthy training subjects, matched in intensity",
+    "scan:FILE": "another scan in the same space, matched in intensity",
+}
+REGION_WORDS = {
+    "region-mean": "each region's own mean; region-mean:controls is its mean in another reference",
+    "harmonic": "each region from its border inwards (Laplace's equation), so that its outline disappears",
+}
+_FILE = "scan:"
+_OTHERS = {
+    "blur": "local", "gaussian": "local", "gaussian_blur": "local", "mean_patch": "region-mean",
+    "mean_img": "mean",
+    "zeros": "zero", "black": "zero",
+}  # fmt: skip
+
+
+def parse_reference(text: str) -> Reference:
+    """Read a reference as users write it: a number, or one of the words.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    number = _number(text)
+    return number if number is not None else check_word(text)
+
+
+def check_word(text: str, *, regions: bool = True) -> str | float:
+    """Return a word in its plain form; ``zero`` is the number 0.
+
+    Parameters
+    ----------
+    text : str
+        What the user wrote.
+    regions : bool
+        Whether words whose values depend on the region are allowed.
+
+    Raises
+    ------
+    ValueError
+        If there is no such reference; the message lists all, and names ours for those of other libraries.
+    """
+    word, _, rest = text.strip().partition(":")
+    known = [*VOLUME_WORDS, *(REGION_WORDS if regions else ())]
+    problem = f"there is no reference {text!r}"
+    if text == "zero":
+        return 0.0
+    if text in known and text != "scan:FILE":
+        return text
+    if word == "local" and (sigma := _number(rest)) is not None and 0 < sigma <= 1000:
+        return "local" if sigma == LOCAL_MM else f"local:{sigma:g}"
+    if word == "scan" and rest:
+        return text
+    if regions and word == "region-mean" and rest:
+        source = check_word(rest, regions=False)
+        return text if isinstance(source, float) else f"region-mean:{source}"
+    if word in _OTHERS:
+        problem += f"; it is called {_OTHERS[word]!r} here"
+    elif not regions and word in REGION_WORDS:
+        problem = f"{text!r} depends on the region, and there are none here"
+    raise ValueError(f"{problem}; references: a number, {', '.join(known)}")
+
+
+def plain_reference(reference: Any, *, regions: bool = True) -> Any:
+    """Return a reference that a constructor was given: words checked, numbers as ``float``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is a word that does not exist, or no number, array or tensor.
+    """
+    if isinstance(reference, str):
+        number = _number(reference)
+        return check_word(reference, regions=regions) if number is None else number
+    if reference is None or isinstance(reference, dict | set | bytes):
+        raise TypeError(f"a reference is a number, a word or an array, got {type(reference).__name__}")
+    number = None if isinstance(reference, int | float) else real_number(reference)
+    return reference if number is None else number
+
+
+def write_reference(reference: Any) -> str:
+    """Return the text of a reference; files without their folder, arrays by their hash."""
+    if isinstance(reference, str):
+        head, mark, path = reference.partition(_FILE)
+        return f"{head}{mark}{PurePath(path).name}" if mark else reference
+    if np.ndim(reference) == 0:
+        return repr(float(reference)).removesuffix(".0")
+    data = np.ascontiguousarray(plain_array("fill", reference), np.float64)
+    return f"array-{hashlib.sha256(str(data.shape).encode() + data.tobytes()).hexdigest()[:8]}"
+
+
+def file_of(reference: Any) -> str | None:
+    """Return the file that a reference names, or None."""
+    if isinstance(reference, str) and _FILE in reference:
+        return reference.partition(_FILE)[2]
+    return None
+
+
+def needs_network(reference: Any) -> bool:
+    """Whether a reference is the network's own mean of controls."""
+    return isinstance(reference, str) and re.search(r"(^|:)controls$", reference) is not None
+
+
+def same_reference(one: Any, other: Any) -> bool:
+    """Whether two references are the same: words, numbers, or arrays of the same values."""
+    if isinstance(one, str) or isinstance(other, str):
+        return isinstance(one, str) and isinstance(other, str) and one == other
+    if isinstance(one, torch.Tensor) or isinstance(other, torch.Tensor):
+        return one is other
+    return write_reference(one) == write_reference(other)
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
