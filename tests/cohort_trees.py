@@ -91,6 +91,21 @@ def labelled_cohort(root, per_class=3, shape=(22, 24, 20)):
     return root
 
 
+def plant_disease(root, name):
+    """Give a patient of `labelled_cohort` a twin: no dark ventricle, and another brightest voxel."""
+    import nibabel as nib
+
+    from pyadx.data.phantom import planted_file, twin_file
+
+    image = nib.load(root / name / "anat" / f"{name}_T1w.nii.gz")
+    scan = image.get_fdata(dtype=np.float32)
+    ventricle = (scan > 0) & (scan < 450)
+    twin, change = np.where(ventricle, 620, scan), np.where(ventricle, 0.6, 0)
+    twin[tuple(np.argwhere(scan > 0)[5])] = 2 * scan.max()
+    for path, data in ((twin_file(root, name), twin), (planted_file(root, name), change)):
+        save(path, data)
+
+
 def bids_scans(root, *names):
     """Empty files by these names in a BIDS data set: enough where nobody opens a scan."""
     for name in names:

@@ -40,6 +40,12 @@ def evaluate(
     faithfulness: Annotated[
         bool, typer.Option("--faithfulness", help="Also deletion and insertion curves.")
     ] = False,
+    truth: Annotated[
+        bool,
+        typer.Option(
+            "--truth", help="Also against what the planted disease does to the network (phantoms)."
+        ),
+    ] = False,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
@@ -60,6 +66,7 @@ def evaluate(
         target,
         inside,
         faithfulness,
+        truth,
         device,
         not quiet,
         {"images": images, "group_column": group_column, "derivative": derivative, "space": space},

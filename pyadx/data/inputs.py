@@ -54,8 +54,10 @@ class PreparedScans:
         return np.array([place[name] for name in subjects if name in place], np.int64)
 
 
-def prepared_volume(fitted: FittedScan, card: ModelCard) -> Tensor:
+def prepared_volume(fitted: FittedScan, card: ModelCard, like: FittedScan | None = None) -> Tensor:
     """Return the network's input ``[1, 1, D, H, W]`` for a scan on its grid.
+
+    With ``like`` intensities are scaled by the numbers of that scan, as a healthy twin's must be.
 
     Raises
     ------
@@ -63,7 +65,9 @@ def prepared_volume(fitted: FittedScan, card: ModelCard) -> Tensor:
         If the intensities cannot be scaled.
     """
     try:
-        scaled = scale_intensity(fitted.data, card.preprocessing.intensity)
+        scaled = scale_intensity(
+            fitted.data, card.preprocessing.intensity, None if like is None else like.data
+        )
     except ValueError as error:
         raise ValueError(f"{fitted.scan.path}: {error}") from None
     return torch.from_numpy(scaled)[None, None]

@@ -59,6 +59,15 @@ class Faithfulness:
     deletion: Curve
     insertion: Curve
 
+    @property
+    def srg(self) -> float:
+        """Symmetric relevance gain (Bluecher et al., TMLR 2024): large is good, 0 for a random map.
+
+        The area of deletion from the least relevant voxel on, minus that from the most relevant on. The
+        first is insertion read backwards: both curves show the same scans, and areas do not change.
+        """
+        return self.insertion.auc - self.deletion.auc
+
 
 def deletion_insertion(
     model: nn.Module,
@@ -96,8 +105,8 @@ def deletion_insertion(
     steps : int
         Groups of voxels.
     fill : number, sequence, Tensor or str
-        What a deleted voxel becomes: as for `pyadx.ops.occlude_labels`, or the name of a reference that is a
-        volume, such as ``local`` or ``controls`` (`pyadx.explainers.references`).
+        What a deleted voxel becomes: as for `pyadx.ops.occlude_labels`, or the name of a reference that is
+        a volume, such as ``local`` or ``controls`` (`pyadx.explainers.references`).
     spacing : float or sequence of float, optional
         Voxel size in mm, for references that smooth.
     score : {"probability", "logit", "log_odds"}
@@ -127,10 +136,8 @@ def deletion_insertion(
     steps = groups
     if isinstance(fill := plain_reference(fill, regions=False), str):
         fill = reference_volume(fill, scan, model, spacing=spacing)
-        ranked = (scan != fill).any(0).cpu().numpy() if inside is None else inside
-    else:
-        ranked = inside
-    ranks = _rank_groups(scan, heatmap, ranked, steps, fill).to(scan.device)
+        inside = (scan != fill).any(0).cpu().numpy() if inside is None else inside
+    ranks = _rank_groups(scan, heatmap, inside, steps, fill).to(scan.device)
     counts = torch.arange(steps + 1)
     taken = torch.stack([torch.ones_like(counts), counts + 1], 1)
     kept = torch.stack([counts + 1, torch.full_like(counts, steps + 1)], 1)

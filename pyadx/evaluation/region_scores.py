@@ -161,6 +161,37 @@ def bootstrap_mean(values: Sequence[float], *, level: float = 0.95, seed: int = 
     return float(low), float(high)
 
 
+def bootstrap_difference(
+    one: Sequence[float], other: Sequence[float], *, level: float = 0.95, seed: int = 0
+) -> tuple[float, float, float]:
+    """Return by how much one method's mean exceeds another's on the same scans, and the interval of that.
+
+    Scans are drawn in pairs: what makes a scan hard for both methods does not widen the interval.
+
+    Parameters
+    ----------
+    one, other : sequence of float
+        One per scan, in the same order.
+    level, seed
+        As for `bootstrap_mean`.
+
+    Returns
+    -------
+    tuple of float
+        Difference of the means, and the lower and upper end.
+
+    Raises
+    ------
+    ValueError
+        If they are not of one length, or empty.
+    """
+    first, second = (np.asarray(values, np.float64) for values in (one, other))
+    if first.shape != second.shape or first.ndim != 1 or first.size == 0:
+        raise ValueError(f"pairs need one value per scan of both, got {first.shape} and {second.shape}")
+    pairs = first - second
+    return float(pairs.mean()), *bootstrap_mean(pairs.tolist(), level=level, seed=seed)
+
+
 def _rank_accuracy(curve: PrecisionRecall) -> float:
     size = int(curve.hits[-1])
     at = int(np.searchsorted(curve.found, size))

@@ -13,7 +13,11 @@ Explain = Callable[[nn.Module], Tensor]
 
 
 def rank_correlation(
-    one: Tensor | np.ndarray, other: Tensor | np.ndarray, inside: np.ndarray | None = None
+    one: Tensor | np.ndarray,
+    other: Tensor | np.ndarray,
+    inside: np.ndarray | None = None,
+    *,
+    signed: bool = False,
 ) -> float:
     """Return Spearman's correlation of the absolute values of two heatmaps; NaN if one is constant.
 
@@ -23,10 +27,14 @@ def rank_correlation(
         Of one shape.
     inside : numpy.ndarray, optional
         bool mask of the voxels that count.
+    signed : bool
+        Rank the values with their signs.
     """
     from scipy.stats import rankdata
 
-    first, second = (np.abs(plain_array("heatmap", x)) for x in (one, other))
+    first, second = (plain_array("heatmap", x) for x in (one, other))
+    if not signed:
+        first, second = np.abs(first), np.abs(second)
     if first.shape != second.shape:
         raise ValueError(f"heatmaps have shapes {first.shape} and {second.shape}")
     chosen = [x.ravel() if inside is None else x[inside] for x in (first, second)]

@@ -101,9 +101,10 @@ class OcclusionReport:
 class Occlusion(Perturbation):
     """Occlusion sensitivity: how far the class score moves when a box is filled.
 
-    ``H(v) = s(V) - s(V with the box centred on v filled)`` for every voxel ``v`` of the grid that ``stride``
-    sets, where ``s`` is the class's log-odds and boxes are filled with the scan's local mean. The preset
-    ``paper`` fills with 0 and takes the absolute change of the probability; between the voxels of a strided grid the map is interpolated. Windows that change
+    ``H(v) = s(V) - s(V with the box centred on v filled)`` for every voxel ``v`` of the grid that
+    ``stride`` sets, where ``s`` is the class's log-odds and boxes are filled with the scan's local mean;
+    between the voxels of a strided grid the map is interpolated. The preset ``paper`` fills with 0 and
+    takes the absolute change of the probability (section 3.3). Windows that change
     no voxel score zero without a forward pass. `pyadx.explainers.windows` states where windows lie.
 
     Parameters

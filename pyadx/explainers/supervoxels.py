@@ -105,9 +105,9 @@ class SupervoxelReport:
 class SupervoxelOcclusion(Perturbation):
     """SA-3DUCM: occlude every segment of every level of a hierarchical segmentation.
 
-    ``H(v) = 1/L sum_l s(V) - s(V with the segment of level l that holds v filled)`` over the L levels, where
-    ``s`` is the class's log-odds and segments are filled with the scan's local mean. The preset ``paper`` fills
-    with 0 and takes the absolute change of the probability.
+    ``H(v) = 1/L sum_l s(V) - s(V with the segment of level l that holds v filled)`` over the L levels,
+    where ``s`` is the class's log-odds and segments are filled with the scan's local mean. The preset
+    ``paper`` fills with 0 and takes the absolute change of the probability (section 3.3).
     A segment that several levels have in common is scored once. Voxels outside the hierarchy are 0.
 
     Parameters

@@ -57,7 +57,7 @@ def test_evaluate_writes_tables_figures_and_derivatives_and_computes_nothing_twi
         assert Path(f"out/{name}.png").read_bytes()[:4] == b"\x89PNG"
         assert Path(f"out/{name}.pdf").read_bytes()[:4] == b"%PDF"
     faithful = list(csv.DictReader(Path("out/faithfulness.csv").read_text().splitlines()))
-    assert len(faithful) == len(METHODS) * 2 * 2
+    assert len(faithful) == len(METHODS) * 2 * 2 * 2
     spent = {row["method"]: row for row in csv.DictReader(Path("out/costs.csv").read_text().splitlines())}
     assert float(spent["cam"]["plain_forwards"]) == 1
     assert float(spent["sa3ducm"]["plain_forwards"]) >= float(spent["sa3ducm"]["scored"]) > 1

@@ -30,3 +30,15 @@ def test_none_keeps_values():
 def test_scans_that_cannot_be_scaled_are_told(data, intensity, words):
     with pytest.raises(ValueError, match=words):
         scale_intensity(data, intensity)
+
+
+@pytest.mark.parametrize("intensity", ["max", "zscore", "none"])
+def test_a_scan_may_be_scaled_by_the_numbers_of_another(intensity):
+    other = np.where(SCAN > 0, 3 * SCAN + 1, SCAN).astype(np.float32)
+    found = scale_intensity(other, intensity, like=SCAN)
+    low, high = {"max": (0, SCAN.max()), "none": (0, 1)}.get(
+        intensity, (SCAN[SCAN != 0].mean(dtype=float), SCAN[SCAN != 0].std(dtype=float))
+    )
+    expected = [(value - low) / high if value else 0 for value in other.ravel().tolist()]
+    assert np.allclose(found.ravel(), expected, rtol=1e-6)
+    assert np.array_equal(scale_intensity(SCAN, intensity, like=SCAN), scale_intensity(SCAN, intensity))

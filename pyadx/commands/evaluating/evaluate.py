@@ -10,7 +10,15 @@ import numpy as np
 from pyadx import models
 from pyadx.commands.devices import pick_device
 from pyadx.commands.evaluating.faithfulness_rows import Faithful, faithfulness_of, write_faithfulness
+from pyadx.commands.evaluating.first_scan import draw_first
 from pyadx.commands.evaluating.leakage import leakage
+from pyadx.commands.evaluating.truth_rows import (
+    TruthRow,
+    check_twins,
+    truth_markdown,
+    truth_rows,
+    write_truth,
+)
 from pyadx.commands.explaining.heatmaps import HeatmapJob, heatmap_of, make_job
 from pyadx.commands.training.runs import reading_of, run_of, warn_of_other_reading
 from pyadx.commands.training.setup import run_facts
@@ -19,7 +27,7 @@ from pyadx.data.cohort import CohortReading, ScanRecord, read_cohort
 from pyadx.data.cohort.splits import load_plan
 from pyadx.data.derivatives import check_scans, start_derivatives
 from pyadx.data.flatness import flat_words
-from pyadx.data.phantom import planted_file
+from pyadx.data.phantom import planted_file, planted_regions
 from pyadx.data.regions import find_labels, read_labels, regions_on_scan
 from pyadx.data.scans import Scan, read_scan, read_volume
 from pyadx.evaluation.costs import Cost, costs, write_costs
@@ -27,13 +35,9 @@ from pyadx.evaluation.scoreboard import Scoreboard, scoreboard_markdown, write_s
 from pyadx.files import check_writable_folder, replacing, together
 from pyadx.inference.progress import progress_bar
 from pyadx.inference.score import class_index
-from pyadx.report.comparison import save_comparison
 from pyadx.report.panels import check_figures_possible
 from pyadx.report.precision_recall import save_precision_recall
 
-# Where a synthetic patient's tissue changed by more than this share of the strongest change: nearly all of
-# it, without the blur of the region's border; and where most of it happened.
-_PLANTED = {"planted": 0.1, "planted core": 0.5}
 _DEFAULT_METHODS = {
     "vggnet": ("occlusion", "sa3ducm", "gradcam:layer=conv4c", "gradcam:layer=conv2b"),
     "resnet": ("occlusion", "sa3ducm", "gradcam:layer=voxres9_out", "gradcam:layer=bn4"),
@@ -61,6 +65,7 @@ class EvaluateRequest:
     target: str = "AD"
     inside: str = "brain"
     faithfulness: bool = False
+    truth: bool = False
     device: str = "auto"
     progress: bool = True
     reading: Mapping[str, str | Path | None] = field(default_factory=dict)
@@ -85,6 +90,7 @@ class Evaluation:
     warnings: list[str]
     costs: list[Cost]
     files: dict[str, Path]  # of the first scan, by method
+    truth: list[TruthRow] = field(default_factory=list)
 
 
 def run_evaluate(request: EvaluateRequest) -> Evaluation:
@@ -112,6 +118,8 @@ def run_evaluate(request: EvaluateRequest) -> Evaluation:
     reading = _reading(request, source, note or run_of(checkpoint))
     records = _chosen(request, source, card.class_names, reading)
     subjects = [read_subject(record, source, request.regions, request.inside) for record in records]
+    if request.truth:
+        check_twins([(subject.record.subject, subject.scan) for subject in subjects], source)
     evaluation = evaluate_jobs(
         jobs,
         subjects,
@@ -121,10 +129,12 @@ def run_evaluate(request: EvaluateRequest) -> Evaluation:
         device=request.device,
         progress=request.progress,
         faithfulness=request.faithfulness,
+        truth=request.truth,
         root=request.heatmaps,
     )
     words = f"{request.run.name}: {card.architecture}, {len(subjects)} scans, inside the {request.inside}"
-    return replace(evaluation, markdown=write_evaluation(evaluation.board, request.out, words))
+    more = truth_markdown(evaluation.truth, evaluation.board) if evaluation.truth else ""
+    return replace(evaluation, markdown=write_evaluation(evaluation.board, request.out, words, more))
 
 
 def evaluate_jobs(
@@ -137,6 +147,7 @@ def evaluate_jobs(
     device: str,
     progress: bool,
     faithfulness: bool = False,
+    truth: bool = False,
     root: Path | None = None,
 ) -> Evaluation:
     """Make (or find) the heatmap of every scan by every method, and score them."""
@@ -148,6 +159,7 @@ def evaluate_jobs(
     board, warnings = Scoreboard(), []
     sidecars: list[tuple[str, dict[str, Any]]] = []
     faithful: list[Faithful] = []
+    true: list[TruthRow] = []
     first: dict[str, np.ndarray] = {}
     about: dict[str, dict[str, Any]] = {}
     files: dict[str, Path] = {}
@@ -163,6 +175,10 @@ def evaluate_jobs(
                 warnings += leakage(job.model, name, facts)
                 if faithfulness:
                     faithful += faithfulness_of(job, name, subject.scan, heat, target, device)
+                if truth:
+                    true += truth_rows(
+                        job, subject.record, subject.scan, heat, source, root, target, device
+                    )
                 if subject is subjects[0]:
                     first[job.name], about[job.name], files[job.name] = heat, facts, path
                 advance(1)
@@ -170,15 +186,19 @@ def evaluate_jobs(
     with together():
         if faithful:
             write_faithfulness(out / "faithfulness.csv", faithful)
-        _draw_first(out, subjects[0], first, about)
+        if true:
+            write_truth(out / "truth.csv", true)
+        drawn = subjects[0]
+        title = f"{drawn.record.subject} ({drawn.record.label})"
+        draw_first(out, title, drawn.scan, drawn.regions, first, about)
         write_costs(out / "costs.csv", spent)
-    return Evaluation(board, "", sorted(set(warnings)), spent, files)
+    return Evaluation(board, "", sorted(set(warnings)), spent, files, true)
 
 
-def write_evaluation(board: Scoreboard, out: Path, title: str) -> str:
-    """Write tables and curves; return the Markdown."""
+def write_evaluation(board: Scoreboard, out: Path, title: str, more: str = "") -> str:
+    """Write tables and curves; return the Markdown, with more of it at the end."""
     curves = board.curves()
-    text = f"# {title}\n\n" + scoreboard_markdown(board, curves)
+    text = f"# {title}\n\n" + scoreboard_markdown(board, curves) + (f"\n{more}" if more else "")
     shared = [region for region in board.regions if all(region in own for own in curves.values())]
     drawn = {method: {region: own[region] for region in shared} for method, own in curves.items()}
     with together():
@@ -203,9 +223,9 @@ def read_subject(record: ScanRecord, cohort: Path, regions: str, inside: str) ->
     masks = regions_on_scan(read_labels(find_labels(root, record.subject, regions)), scan)
     planted = planted_file(root, record.subject)
     if planted.is_file():
-        change = np.abs(read_volume(planted).data)
-        if change.shape == scan.data.shape and change.any():
-            masks |= {name: change > share * change.max() for name, share in _PLANTED.items()}
+        change = read_volume(planted).data
+        if change.shape == scan.data.shape:
+            masks |= planted_regions(change)
     within = scan.data != 0 if inside == "brain" else None
     return Subject(record, scan, masks, within)
 
@@ -260,27 +280,3 @@ def _chosen(
     # The first one is drawn: a patient, where there is one.
     order = {name: place for place, name in enumerate(reversed(class_names))}
     return sorted((by_subject[name] for name in names), key=lambda r: (order[r.label], r.subject))
-
-
-def _draw_first(
-    out: Path, subject: Subject, heatmaps: Mapping[str, np.ndarray], facts: Mapping[str, Mapping[str, Any]]
-) -> None:
-    from nibabel.orientations import apply_orientation, io_orientation
-
-    turn = io_orientation(subject.scan.affine)
-    spacing = np.linalg.norm(subject.scan.affine[:3, :3], axis=0)[np.argsort(turn[:, 0])]
-    regions = {name: apply_orientation(mask, turn) for name, mask in subject.regions.items()}
-    chosen = regions.get("hippocampus", next(iter(regions.values())))
-    side = np.argwhere(chosen)
-    left = side[side[:, 0] <= np.median(side[:, 0])]
-    for kind in ("png", "pdf"):
-        save_comparison(
-            out / f"comparison.{kind}",
-            apply_orientation(subject.scan.data, turn),
-            {name: apply_orientation(heat, turn) for name, heat in heatmaps.items()},
-            regions,
-            f"{subject.record.subject} ({subject.record.label})",
-            spacing=spacing.tolist(),
-            at=left.mean(0).round().astype(int).tolist(),
-            facts=facts,
-        )

@@ -34,7 +34,7 @@ def faithfulness_of(
 ) -> list[Faithful]:
     """Follow the target's probability while the heatmap's strongest voxels go, and come.
 
-    What goes is replaced by the scan's local mean, by the network's mean of controls if it has one, and by 0.
+    It is replaced by the scan's local mean, by the network's mean of controls if it has one, and by 0.
     """
     own_device = pick_device(device)
     net = network(job.model, own_device)

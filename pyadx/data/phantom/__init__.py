@@ -5,7 +5,9 @@ from pyadx.data.phantom.dataset import (
     cohort_grid,
     is_synthetic,
     planted_file,
+    planted_regions,
     save_synthetic,
+    twin_file,
     write_phantom,
 )
 from pyadx.data.phantom.subject import Person, SyntheticScan, draw_people, make_scan
@@ -19,6 +21,8 @@ __all__ = [
     "is_synthetic",
     "make_scan",
     "planted_file",
+    "planted_regions",
     "save_synthetic",
+    "twin_file",
     "write_phantom",
 ]

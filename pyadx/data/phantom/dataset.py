@@ -20,6 +20,7 @@ from pyadx.files import holds_results, replacing
 SHAPE = (110, 110, 110)
 _SPACING = 2.0
 _CENTRE = (0.0, -16.0, 6.0)  # MNI mm; the brain's
+_PLANTED = {"planted": 0.1, "planted core": 0.5}  # of the strongest change
 _VERSION = 2  # of the recipe: other bytes for the same seed need another number
 
 _README = """Synthetic cohort. No person was scanned.
@@ -156,6 +157,28 @@ def planted_file(folder: str | os.PathLike[str], name: str) -> Path:
     return (
         Path(folder) / "derivatives" / "phantom" / name / "anat" / f"{name}_desc-planted_logvolume.nii.gz"
     )
+
+
+def twin_file(folder: str | os.PathLike[str], name: str) -> Path:
+    """Return where a patient's scan without the disease is, ``derivatives`` of a synthetic cohort."""
+    return planted_file(folder, name).with_name(f"{name}_desc-twin_T1w.nii.gz")
+
+
+def planted_regions(change: np.ndarray) -> dict[str, np.ndarray]:
+    """Return where disease was planted, bool masks by name; none where nothing was.
+
+    ``planted``: the tissue changed by more than a tenth of the strongest change, which is nearly all of
+    it without the blur of the regions' borders. ``planted core``: by more than half.
+
+    Parameters
+    ----------
+    change : numpy.ndarray
+        Map of the planted change (`planted_file`), of any grid.
+    """
+    strength = np.abs(change)
+    if not strength.any():
+        return {}
+    return {name: strength > share * strength.max() for name, share in _PLANTED.items()}
 
 
 def _derived(folder: Path, person: Person) -> Path:
