@@ -6,9 +6,10 @@ from typing import Annotated, Any, get_args
 import numpy as np
 
 from pyadx import ops
-from pyadx.explainers.option_kinds import BYTES, SWITCH, Kind, choice, number, optional
+from pyadx.explainers.option_kinds import BYTES, LAYERS, SWITCH, Kind, choice, number, optional
 from pyadx.explainers.options import Align
 from pyadx.explainers.registry import Option
+from pyadx.inference.capture import Layer
 from pyadx.inference.engines import Engine
 from pyadx.inference.incremental.scorer import Precision
 from pyadx.inference.score import Outputs, Score
@@ -31,6 +32,9 @@ SignedOption = Annotated[
 ]
 ScoreOption = Annotated[Score, Option("What is followed.", choice(get_args(Score)))]
 OutputsOption = Annotated[Outputs, Option("What the network returns.", choice(get_args(Outputs)))]
+LayerOption = Annotated[
+    Layer | None, Option("Name of the layer; default: the network's last.", optional(LAYERS))
+]
 RectifyOption = Annotated[ops.Rectify, Option("What is done to the weighted sum.", _RECTIFY)]
 AlignOption = Annotated[
     Align,
