@@ -8,7 +8,17 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from pyadx import explainers, inference, models, ops, segmentation
-from pyadx.explainers import CAM, GradCAM, Occlusion, SupervoxelOcclusion, explainer
+from pyadx.explainers import (
+    CAM,
+    GradCAM,
+    GradCAMPlusPlus,
+    HiResCAM,
+    LayerCAM,
+    Occlusion,
+    SupervoxelOcclusion,
+    XGradCAM,
+    explainer,
+)
 
 if TYPE_CHECKING:
     from pyadx import data as data
@@ -20,8 +30,12 @@ __version__ = version("pyadx")
 __all__ = [
     "CAM",
     "GradCAM",
+    "GradCAMPlusPlus",
+    "HiResCAM",
+    "LayerCAM",
     "Occlusion",
     "SupervoxelOcclusion",
+    "XGradCAM",
     "explainer",
     "explainers",
     "inference",

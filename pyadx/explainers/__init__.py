@@ -3,21 +3,29 @@
 from pyadx.explainers.base import Explainer, Explanation
 from pyadx.explainers.cam import CAM
 from pyadx.explainers.gradcam import GradCAM
+from pyadx.explainers.gradcampp import GradCAMPlusPlus
+from pyadx.explainers.hirescam import HiResCAM
+from pyadx.explainers.layercam import LayerCAM
 from pyadx.explainers.occlusion import Occlusion
 from pyadx.explainers.registry import Method, Option, find_method, method, methods
 from pyadx.explainers.spelling import MethodSpec, explainer, parse_method
 from pyadx.explainers.supervoxels import SupervoxelOcclusion
+from pyadx.explainers.xgradcam import XGradCAM
 
 __all__ = [
     "CAM",
     "Explainer",
     "Explanation",
     "GradCAM",
+    "GradCAMPlusPlus",
+    "HiResCAM",
+    "LayerCAM",
     "Method",
     "MethodSpec",
     "Occlusion",
     "Option",
     "SupervoxelOcclusion",
+    "XGradCAM",
     "explainer",
     "find_method",
     "method",

@@ -48,6 +48,16 @@ class Placement:
         """
         if self.align == "stretch":
             return ops.stretch(cells, scan.shape[1:])
+        geometry = self._geometry(model, layer, scan)
+        scale = [1.0 / stride for stride in geometry.stride]
+        return scale, [-o * s for o, s in zip(geometry.offset, scale, strict=True)]
+
+    def trace(self, model: nn.Module, layer: str, scan: Tensor) -> None:
+        """Trace the model now if `axes` is going to need that; the arguments are those of `axes`."""
+        if self.align != "stretch":
+            self._geometry(model, layer, scan)
+
+    def _geometry(self, model: nn.Module, layer: str, scan: Tensor) -> Geometry:
         key = (model, layer, scan.shape, scan.dtype, scan.device)
         if key not in self._kept:
             try:
@@ -57,9 +67,7 @@ class Placement:
                     f"align='receptive_field' is not possible for layer {layer!r}: {error}; "
                     "use align='stretch'"
                 ) from None
-        geometry = self._kept[key]
-        scale = [1.0 / stride for stride in geometry.stride]
-        return scale, [-o * s for o, s in zip(geometry.offset, scale, strict=True)]
+        return self._kept[key]
 
 
 def activation_map(

@@ -3,7 +3,7 @@
 from typing import Annotated, get_args
 
 from pyadx import ops
-from pyadx.explainers.option_kinds import BYTES, SWITCH, Kind, choice, optional
+from pyadx.explainers.option_kinds import BYTES, LAYERS, SWITCH, Kind, choice, optional
 from pyadx.explainers.options import Align
 from pyadx.explainers.references import (
     REGION_WORDS,
@@ -14,6 +14,7 @@ from pyadx.explainers.references import (
     write_reference,
 )
 from pyadx.explainers.registry import Option
+from pyadx.inference.capture import Layer
 from pyadx.inference.engines import Engine
 from pyadx.inference.incremental.scorer import Precision
 from pyadx.inference.score import Outputs, Score
@@ -36,6 +37,9 @@ SignedOption = Annotated[
 ]
 ScoreOption = Annotated[Score, Option("What is followed.", choice(get_args(Score)))]
 OutputsOption = Annotated[Outputs, Option("What the network returns.", choice(get_args(Outputs)))]
+LayerOption = Annotated[
+    Layer | None, Option("Name of the layer; default: the network's last.", optional(LAYERS))
+]
 RectifyOption = Annotated[ops.Rectify, Option("What is done to the weighted sum.", _RECTIFY)]
 AlignOption = Annotated[
     Align,

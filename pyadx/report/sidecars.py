@@ -43,8 +43,9 @@ def mapping(facts: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def followed_sign(facts: Mapping[str, Any]) -> bool:
-    """Whether the sidecar says that the map keeps the sign of changes."""
-    return mapping(facts, "parameters").get("signed") is True
+    """Whether the sidecar says that the map keeps the sign, of changes or of a layer's evidence."""
+    parameters = mapping(facts, "parameters")
+    return parameters.get("signed") is True or parameters.get("rectify") == "none"
 
 
 def sign_words(facts: Mapping[str, Any]) -> tuple[str, str]:

@@ -1,8 +1,10 @@
 import pytest
 import torch
-from networks import Plain, randomised
+from networks import Gap, Plain, randomised
 
+import pyadx
 from pyadx import GradCAM, models
+from pyadx.explainers import methods
 from pyadx.explainers.alignment import Placement
 
 
@@ -46,3 +48,12 @@ def test_what_cannot_be_placed_is_told():
     with pytest.raises(ValueError, match=r"fft.*align='stretch'"):
         GradCAM(model, "conv2", align="receptive_field")(torch.rand(1, 1, 9, 9, 9), target=0)
     assert GradCAM(model, "conv2")(torch.rand(1, 1, 9, 9, 9), target=0).shape == (1, 9, 9, 9)
+
+
+@pytest.mark.parametrize("method", [name for name, own in methods().items() if "align" in own.options])
+def test_a_batch_is_placed_as_its_scans_one_by_one(method, generator):
+    model = randomised(Gap()).double()
+    scans = torch.rand(3, 1, 9, 8, 10, generator=generator, dtype=torch.float64)
+    explain = pyadx.explainer(f"{method}:align=receptive_field", model)
+    alone = torch.cat([explain(scan, target=1) for scan in scans])
+    assert torch.allclose(explain(scans, target=1), alone, rtol=1e-5, atol=1e-9)

@@ -3,13 +3,17 @@ import torch
 from networks import Gap, Plain, Raises, randomised
 from paper_methods import Occlusion, SupervoxelOcclusion
 
-from pyadx import CAM, GradCAM
+from pyadx import CAM, GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, XGradCAM
 from pyadx.inference import FullScorer
 
 EXPLAINERS = {
     "occlusion": lambda model: Occlusion(model, 3, 5),
     "sa3ducm": lambda model: SupervoxelOcclusion(model, max_regions=6),
     "gradcam": lambda model: GradCAM(model),
+    "gradcampp": lambda model: GradCAMPlusPlus(model),
+    "xgradcam": lambda model: XGradCAM(model),
+    "layercam": lambda model: LayerCAM(model),
+    "hirescam": lambda model: HiResCAM(model),
     "cam": lambda model: CAM(model),
 }
 

@@ -34,8 +34,8 @@ def weighted_cam(features, weights, size, rectify, scale=None, offset=None):
     return torch.einsum("bzyx,Zz,Yy,Xx->bZYX", low, *matrices)
 
 
-def gradcam(model, layer, scans, targets, rectify, score="logit", scale=None, offset=None):
-    """Grad-CAM with a graph through the whole model."""
+def features_and_gradient(model, layer, scans, targets, score):
+    """Both at a layer, with a graph through the whole model."""
     kept = {}
     handle = layer.register_forward_hook(lambda module, args, output: kept.update(f=output))
     try:
@@ -47,5 +47,33 @@ def gradcam(model, layer, scans, targets, rectify, score="logit", scale=None, of
             (gradient,) = torch.autograd.grad(chosen, kept["f"])
     finally:
         handle.remove()
-    features = kept["f"].detach()
+    return kept["f"].detach(), gradient
+
+
+def gradcam(model, layer, scans, targets, rectify, score="logit", scale=None, offset=None):
+    """Grad-CAM."""
+    features, gradient = features_and_gradient(model, layer, scans, targets, score)
     return weighted_cam(features, gradient.mean((2, 3, 4)), scans.shape[2:], rectify, scale, offset)
+
+
+def summand(method, f, g):
+    """What one feature map of one scan adds to the coarse map, as it stands in the papers."""
+    if method == "gradcampp":
+        denominator = 2 * g**2 + f.sum() * g**3
+        alpha = torch.where(denominator == 0, torch.zeros_like(g), g**2 / denominator)
+        return (alpha * g.clamp(min=0)).sum() * f
+    if method == "xgradcam":
+        return 0 * f if f.sum() == 0 else (g * f).sum() / f.sum() * f
+    return {"layercam": g.clamp(min=0), "hirescam": g}[method] * f
+
+
+def gradient_map(method, model, layer, scans, targets, rectify, score="logit", scale=None, offset=None):
+    """Grad-CAM++, XGrad-CAM, LayerCAM or HiResCAM: scan by scan, and one feature map after the other."""
+    features, gradient = features_and_gradient(model, layer, scans, targets, score)
+    low = torch.stack(
+        [
+            sum(summand(method, f, g) for f, g in zip(maps, gradients, strict=True))
+            for maps, gradients in zip(features.double(), gradient.double(), strict=True)
+        ]
+    )[:, None]
+    return weighted_cam(low, torch.ones(len(low), 1), scans.shape[2:], rectify, scale, offset)

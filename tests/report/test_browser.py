@@ -94,7 +94,7 @@ def test_the_crosshair_tells_the_value_of_every_heatmap_and_the_region(driver):
     else:
         raise AssertionError(text)
     before = text
-    for name in ("Grad-CAM (vggnet, conv2b)", "occlusion (vggnet)", "SA-3DUCM (vggnet)"):
+    for name in ("Grad-CAM (vggnet, conv2b)", "Occlusion (vggnet)", "SA-3DUCM (vggnet)"):
         assert name in text
     canvas = driver.find_element("id", "canvas")
     webdriver.ActionChains(driver).move_to_element_with_offset(canvas, -150, -120).click().perform()

@@ -89,6 +89,8 @@ def test_one_scale_for_both_signs_and_the_words_of_its_ends():
     assert colour_scale(np.zeros(5)).top == 1
     # A map that kept its signs and met no negative one is on the same scale as its fellows.
     assert colour_scale(np.array([0.0, 1, 3]), FACTS).signed
+    assert colour_scale(np.array([0.0, 1, 3]), {"parameters": {"rectify": "none"}}).signed
+    assert not colour_scale(np.array([0.0, 1, 3]), {"parameters": {"rectify": "relu"}}).signed
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_report_holds_scan_heatmaps_regions_curves_and_provenance(tmp_path, run)
     data = page_data(page)
     assert [heat["name"] for heat in data["heatmaps"]] == [
         "Grad-CAM (vggnet, conv2b)",
-        "occlusion (vggnet)",
+        "Occlusion (vggnet)",
     ]
     heat = nib.load(paths["gradcam"])
     shown = volume(data["heatmaps"][0]["nifti"])

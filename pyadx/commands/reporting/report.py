@@ -12,6 +12,7 @@ from pyadx.data.flatness import flat_words
 from pyadx.data.regions import labels_on_scan, read_labels, regions_on_scan
 from pyadx.data.scans import Scan, read_scan, read_volume
 from pyadx.evaluation import PrecisionRecall, pooled_curves
+from pyadx.explainers import methods
 from pyadx.files import check_output_file
 from pyadx.report.page import PageHeatmap, html_page, save_page
 from pyadx.report.panels import check_figures_possible
@@ -77,7 +78,8 @@ def _name(path: Path, facts: dict[str, Any]) -> str:
     method = facts.get("method")
     if not isinstance(method, str):
         return path.name
-    words = {"gradcam": "Grad-CAM", "cam": "CAM", "sa3ducm": "SA-3DUCM"}.get(method, method)
+    known = methods()
+    words = known[method].title if method in known else method
     parameters, model = facts.get("parameters"), facts.get("model")
     layer = parameters.get("layer") if isinstance(parameters, dict) else None
     network = model.get("architecture") if isinstance(model, dict) else None

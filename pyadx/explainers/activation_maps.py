@@ -1,0 +1,120 @@
+"""What the CAM family shares: a layer's feature maps become one coarse map, which is laid over the scan."""
+
+from abc import abstractmethod
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pyadx.explainers.alignment import Placement, activation_map
+from pyadx.explainers.base import Explainer, Explanation, SinglePass
+from pyadx.explainers.batches import over_scans
+from pyadx.explainers.options import MapOptions
+from pyadx.explainers.volumes import check_volume
+from pyadx.inference.capture import capture
+from pyadx.inference.model_state import Forward, evaluation_mode
+from pyadx.inference.score import (
+    Target,
+    as_logits,
+    check_are_probabilities,
+    check_outputs,
+    resolve_target,
+)
+from pyadx.inference.watch import OutputWatch
+from pyadx.inference.wrappers import unwrapped
+
+
+class ActivationMaps(Explainer):
+    """A method whose map is a sum over the feature maps of a layer.
+
+    Subclasses say which layers they look at, and what is summed there.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        As in `GradCAM`.
+    options : MapOptions
+        How it runs, and how the sum becomes a heatmap.
+    keep_trace : bool
+        As in `GradCAM`.
+    """
+
+    # Whether what is summed needs the derivatives of the class score by the feature maps.
+    differentiable = False
+
+    def __init__(self, model: nn.Module, options: MapOptions, keep_trace: bool) -> None:
+        self.model = model
+        self._network = unwrapped(model)
+        self._run = options
+        self.rectify, self.align = options.rectify, options.align
+        self.score, self.outputs = options.score, options.outputs
+        self.keep_trace = keep_trace
+        self._placement = Placement(options.align)
+
+    def run(self, volume: Tensor | np.ndarray, target: Target = None) -> Explanation:
+        """Explain one scan or a batch of scans.
+
+        Parameters
+        ----------
+        volume : Tensor or numpy.ndarray
+            ``[B, 1, D, H, W]`` or ``[1, D, H, W]``. Floating-point tensors are on the model's device and of
+            its dtype; arrays and whole numbers are brought there.
+        target : int, str, sequence, array or None
+            Class to explain, for all scans or one per scan; ``None`` explains the predicted class of
+            each scan.
+
+        Returns
+        -------
+        Explanation
+            Heatmap, class scores, targets. The heatmap is ``[B, L, D, H, W]`` for L layers.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the volume or target does not fit, or the model has no layer that the method can use.
+        """
+        with torch.inference_mode(False):
+            volume = check_volume(volume, self.model)
+            if not self.keep_trace:
+                self._placement = Placement(self.align)
+            forward = Forward(self.model)
+            with evaluation_mode(self.model), torch.no_grad():
+                layers = self._layers(forward, volume)
+                for layer in layers:  # while scans are followed through the model, it cannot be traced
+                    self._placement.trace(self._network, layer, volume[0])
+                found = [
+                    over_scans(volume, target, partial(self._explain, forward, layer), self._run, forward)
+                    for layer in layers
+                ]
+                maps, outputs = found[0]
+                if len(layers) > 1:
+                    maps = torch.stack([heat for heat, _ in found], 1)
+                targets = resolve_target(target, outputs, self.model)
+                return self._explanation(maps, outputs, targets, (SinglePass(len(layers)),) * len(maps))
+
+    @abstractmethod
+    def _layers(self, forward: Forward, volume: Tensor) -> tuple[str, ...]:
+        """Return the layers that are looked at; the heatmap has one map for each."""
+
+    @abstractmethod
+    def _summands(
+        self, features: Tensor, outputs: Tensor, classes: Tensor, layer: str
+    ) -> tuple[Tensor, Tensor]:
+        """Return maps ``[B, K, d, h, w]`` and weights ``[B, K]``; the method's map is their weighted sum.
+
+        Called while operations on ``features`` can be recorded, if the method is differentiable.
+        """
+
+    def _explain(
+        self, forward: Forward, layer: str, scans: Tensor, target: Target, watch: OutputWatch
+    ) -> tuple[Tensor, Tensor]:
+        with capture(self._network, layer, differentiable=self.differentiable) as captured:
+            given = check_outputs(forward(scans), scans.shape[0], self._run.outputs)
+            check_are_probabilities(given.detach(), self._run.outputs)
+            outputs = as_logits(given, self._run.outputs)
+            classes = resolve_target(target, outputs.detach(), self.model)
+            maps, weights = self._summands(captured.features, outputs, classes, layer)
+        watch.begin(given, classes, self._network, forward, scans[:1])
+        heat = activation_map(self._placement, self._network, layer, maps, weights, scans, self._run)
+        return heat, outputs.detach()

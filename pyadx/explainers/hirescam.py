@@ -1,0 +1,68 @@
+"""HiResCAM in 3D (Draelos and Carin, 2020)."""
+
+from torch import Tensor, nn
+
+from pyadx.explainers.gradient_maps import GradientMaps, summed_products
+from pyadx.explainers.registry import method
+from pyadx.explainers.shared_options import (
+    AlignOption,
+    LayerOption,
+    OutputsOption,
+    RectifyOption,
+    ScoreOption,
+)
+from pyadx.inference.batching import BatchSize
+
+
+@method(
+    "hirescam",
+    title="HiResCAM",
+    answers="Which cells of a layer speak for the class, and which against it?",
+    cost="one forward pass and a part of a backward pass",
+    presets={"paper": {"rectify": "none", "align": "stretch", "score": "logit"}},
+)
+class HiResCAM(GradientMaps):
+    """HiResCAM: every cell of a feature map times its own gradient; the map keeps the sign.
+
+    ``M(x) = r(sum_k g_k(x) f_k(x))`` with ``g_k`` the derivative of the class score by feature map ``f_k``.
+    Where nothing but linear operations follow the layer, the map's cells sum to the class score without its
+    biases. At a layer whose maps are averaged before a linear output layer it is the map of `GradCAM`.
+
+    Parameters
+    ----------
+    model, layer, align, score, outputs, batch_size, progress, keep_trace
+        As in `GradCAM`.
+    rectify : {"none", "abs", "relu"}
+        What is done to the sum; ``none``, which keeps the sign, is the published choice.
+
+    Raises
+    ------
+    ValueError
+        If an option or the layer is unknown.
+
+    References
+    ----------
+    R. L. Draelos, L. Carin: Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional
+    neural networks. 2020 (arXiv 2011.08891).
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layer: LayerOption = None,
+        rectify: RectifyOption = "none",
+        *,
+        align: AlignOption = "stretch",
+        score: ScoreOption = "logit",
+        outputs: OutputsOption = "logits",
+        batch_size: BatchSize = "auto",
+        progress: bool = False,
+        keep_trace: bool = False,
+    ) -> None:
+        super().__init__(
+            model, layer, rectify, align=align, score=score, outputs=outputs, batch_size=batch_size,
+            progress=progress, keep_trace=keep_trace,
+        )  # fmt: skip
+
+    def _combined(self, gradient: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        return summed_products(gradient, features)
