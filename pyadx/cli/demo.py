@@ -14,7 +14,7 @@ def demo(
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Explain a synthetic patient with trained networks: Grad-CAM, CAM, strided occlusion, SA-3DUCM."""
+    """Explain a synthetic patient with trained networks: SA-3DUCM, strided occlusion, CAM, Grad-CAM."""
     from pyadx.commands.explaining.demo import run_demo
 
     result = run_demo(out, device, progress=not quiet)
@@ -23,7 +23,11 @@ def demo(
     for name, explanation in result.explanations.items():
         found, seconds = explanation.sidecar["prediction"]["AD"], explanation.sidecar["seconds"]["explain"]
         architecture = explanation.sidecar["model"]["architecture"]
-        print(f"{name}: {seconds:.1f} s; {architecture} says AD with probability {found:.2f}")
+        print(
+            f"{name}: AP {result.precision[name]:.3f}, {seconds:.1f} s; {architecture} says AD with "
+            f"probability {found:.2f}"
+        )
+    print(result.words())
     print(
         f"The patient is SYNTHETIC (severity {result.patient.severity:.2f} of 1), and so is the cohort "
         "that the networks learned from: these maps say nothing about real patients.\n"

@@ -8,8 +8,6 @@ from typing import Any
 
 from pyadx.data.heatmaps import sidecar_path
 
-# Follow a class score, and not the probability, whose rise is the other class's fall.
-_SCORE_METHODS = ("cam", "gradcam")
 _LONGEST_NAME = 24
 # An absolute path or file address inside a longer text: what follows the last separator is kept.
 _PATH = re.compile(r"""(?<![\w./\\~])(?:file:/+|~?/(?!/)|\\\\|[A-Za-z]:[\\/])(?:[^\s"'<>|,;]*[\\/])?""")
@@ -69,7 +67,8 @@ def sign_words(facts: Mapping[str, Any]) -> tuple[str, str]:
     given = facts.get("classes")
     classes = list(given if isinstance(given, list | tuple) else mapping(facts, "prediction"))
     others = [name for name in classes if isinstance(name, str) and name != target]
-    scores = mapping(facts, "parameters").get("score") == "logit" or facts.get("method") in _SCORE_METHODS
+    # A class's own score may fall without another's rising; its probability and log-odds may not.
+    scores = mapping(facts, "parameters").get("score") == "logit" or facts.get("method") == "cam"
     two = len(classes) == 2 and len(others) == 1 and not scores
     against = f"speaks for {_short(others[0])}" if two else f"speaks against {_short(target)}"
     return against, f"speaks for {_short(target)}"

@@ -3,6 +3,8 @@ import json
 import numpy as np
 import pytest
 
+from pyadx.evaluation import localization
+
 nib = pytest.importorskip("nibabel")
 pytest.importorskip("nilearn")
 pytest.importorskip("matplotlib")
@@ -13,6 +15,7 @@ def test_demo_explains_an_unseen_synthetic_patient_end_to_end(tmp_path, run):
     code, out, _ = run("demo", "-o", folder)
     assert code == 0
     assert "SYNTHETIC" in out
+    assert "a random map has" in out
     assert str(folder / "demo.png") in out
     scan = nib.load(folder / "scan.nii.gz")
     brain = scan.get_fdata() > 0
@@ -25,11 +28,16 @@ def test_demo_explains_an_unseen_synthetic_patient_end_to_end(tmp_path, run):
         assert np.allclose(heat.affine, scan.affine)
         values = heat.get_fdata()
         assert np.isfinite(values).all()
-        assert values[brain].mean() > values[~brain].mean()
+        assert np.abs(values[brain]).mean() > np.abs(values[~brain]).mean()
         facts = json.loads((folder / f"{method}.json").read_text())
         assert facts["model"]["trained"]
         assert facts["prediction"]["AD"] > 0.5
         assert not facts["scan"]["seen_in_training"]
+    core = np.abs(planted.get_fdata()) > 0.5 * np.abs(planted.get_fdata()).max()
+    for method in ("sa3ducm", "occlusion"):
+        heat = np.abs(nib.load(folder / f"{method}.nii.gz").get_fdata())
+        found = localization(heat, {"core": core}, brain)["core"]
+        assert found.average_precision > 5 * found.prevalence, method
     assert (folder / "demo.png").stat().st_size > 50_000
     assert (folder / "hierarchy.png").stat().st_size > 50_000
     assert nib.load(folder / "labels.nii.gz").shape == (*scan.shape, 20)

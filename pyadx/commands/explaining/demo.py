@@ -7,8 +7,17 @@ import numpy as np
 
 from pyadx.commands.explaining.explain import ExplainedScan, ExplainRequest, run_explain
 from pyadx.commands.explaining.segment import SegmentRequest, run_segment
-from pyadx.data.phantom import Person, SyntheticScan, cohort_grid, draw_people, make_scan, save_synthetic
+from pyadx.data.phantom import (
+    Person,
+    SyntheticScan,
+    cohort_grid,
+    draw_people,
+    make_scan,
+    planted_regions,
+    save_synthetic,
+)
 from pyadx.data.phantom.anatomy import HIPPOCAMPUS
+from pyadx.evaluation import localization
 from pyadx.explainers import parse_method
 from pyadx.files import check_writable_folder
 from pyadx.models.demonstration import demonstration_checkpoint
@@ -18,26 +27,54 @@ from pyadx.report.panels import check_figures_possible, save_panels
 _SEED = 2
 _PLANTED = "planted"
 _JOBS = {
-    "Grad-CAM, conv2b": ("gradcam:layer=conv2b,align=receptive_field", "vggnet"),
-    "CAM": ("cam:align=receptive_field", "resnet-shallow-gap"),
-    "occlusion, 7 voxels": ("occlusion:window=7,stride=3", "vggnet"),
     "SA-3DUCM": ("sa3ducm", "vggnet"),
+    "occlusion, 7 voxels": ("occlusion:window=7,stride=3", "vggnet"),
+    "CAM": ("cam:align=receptive_field", "resnet-shallow-gap"),
+    "Grad-CAM, conv2b": ("gradcam:layer=conv2b,align=receptive_field", "vggnet"),
 }
+_FOUND = 3  # times the precision of a random map: what a method that finds the disease reaches
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """Where the demo put its files, whose scan it explained, and the explanations by name."""
+    """Where the demo put its files, whose scan it explained, and the explanations by name.
+
+    Attributes
+    ----------
+    folder, figure, hierarchy : Path
+        All files, and two figures among them.
+    patient : Person
+        The synthetic patient.
+    explanations : dict
+        By name.
+    precision : dict
+        Average precision of each map for the core of the planted disease, inside the brain.
+    prevalence : float
+        Share of the brain that the core takes: the precision of a random map.
+    """
 
     folder: Path
     figure: Path
     hierarchy: Path
     patient: Person
     explanations: dict[str, ExplainedScan]
+    precision: dict[str, float]
+    prevalence: float
+
+    def words(self) -> str:
+        """Say which methods find the planted disease, and which do not."""
+        missed = [name for name, own in self.precision.items() if own < _FOUND * self.prevalence]
+        found = [name for name in self.precision if name not in missed]
+        text = "AP: average precision for the core of the planted disease; a random map has "
+        text += f"{self.prevalence:.3f}."
+        if missed:
+            text += f" {' and '.join(missed)} {'does' if len(missed) == 1 else 'do'} not find it"
+            text += f"; {' and '.join(found)} {'does' if len(found) == 1 else 'do'}." if found else "."
+        return text
 
 
 def run_demo(folder: Path, device: str = "auto", progress: bool = True) -> DemoResult:
-    """Explain a synthetic patient with networks that never saw it: Grad-CAM, CAM, occlusion, SA-3DUCM.
+    """Explain a synthetic patient with networks that never saw it: SA-3DUCM, occlusion, CAM, Grad-CAM.
 
     Writes ``planted.nii.gz`` (where the disease is), ``scan.nii.gz``, four heatmaps with sidecars,
     the label volumes of the hierarchy, ``hierarchy.png`` and ``demo.png`` into ``folder``, replacing
@@ -82,9 +119,17 @@ def run_demo(folder: Path, device: str = "auto", progress: bool = True) -> DemoR
             scan_file, folder / "labels.nii.gz", {}, figure=hierarchy, overwrite=True, progress=progress
         )
     )
-    figure = folder / "demo.png"
-    _draw(figure, scan, explanations)
-    return DemoResult(folder, figure, hierarchy, patient, explanations)
+    core, brain = planted_regions(scan.planted)["planted core"], scan.t1 != 0
+    precision = {
+        name: localization(explained.heatmap, {"core": core}, brain)["core"].average_precision
+        for name, explained in explanations.items()
+    }
+    prevalence = float(core[brain].mean())
+    result = DemoResult(
+        folder, folder / "demo.png", hierarchy, patient, explanations, precision, prevalence
+    )
+    _draw(result, scan)
+    return result
 
 
 def _refuse_files_of_others(folder: Path) -> None:
@@ -101,13 +146,15 @@ def _patient() -> Person:
     return max(draw_people(103, _SEED), key=lambda person: person.severity)
 
 
-def _draw(figure: Path, scan: SyntheticScan, explanations: dict[str, ExplainedScan]) -> None:
+def _draw(result: DemoResult, scan: SyntheticScan) -> None:
     assert scan.planted is not None
     rows = {"planted disease": np.abs(scan.planted)}
-    rows |= {name: explanation.heatmap for name, explanation in explanations.items()}
+    titles = {name: f"{name}\nAP {own:.2f}" for name, own in result.precision.items()}
+    rows |= {titles[name]: explanation.heatmap for name, explanation in result.explanations.items()}
     hippocampus = np.argwhere(scan.labels == HIPPOCAMPUS[0]).mean(0).round().astype(int).tolist()
     title = (
-        "SYNTHETIC patient; networks trained on a synthetic cohort (CAM: ResNet-Shallow-GAP, else VGGNet)"
+        "SYNTHETIC patient; networks trained on a synthetic cohort (CAM: ResNet-Shallow-GAP, else VGGNet)\n"
+        + result.words()
     )
-    facts = {name: explanation.sidecar for name, explanation in explanations.items()}
-    save_panels(figure, scan.t1, rows, title, at=hippocampus, facts=facts)
+    facts = {titles[name]: explanation.sidecar for name, explanation in result.explanations.items()}
+    save_panels(result.figure, scan.t1, rows, title, at=hippocampus, facts=facts)
