@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from pyadx import models
+from pyadx.data.class_means import class_means
 from pyadx.data.cohort import read_cohort
 from pyadx.data.inputs import prepare_scans
 from pyadx.inference.score import probabilities
@@ -115,6 +116,12 @@ def store(options):
         recipe = json.loads((Path(options.cohort) / "dataset_description.json").read_text())["GeneratedBy"][
             0
         ]
+        scans = scans_of(options, model.card)
+        used = set(json.loads((folder / "trained_on.json").read_text()))
+        which = np.array([i for i, scan in enumerate(scans.scans) if scan.subject in used])
+        means = class_means(scans.volumes, scans.labels, which, model.card)
+        images = {name: torch.from_numpy(image) for name, image in means.images.items()}
+        models.with_references(model, images, means.facts)
         note = {"cohort": f"synthetic: pyadx phantom {recipe['Recipe']}", "stored": "float16"}
         models.save(
             model, target, dtype=torch.float16, trained=True, provenance={**model.card.provenance, **note}

@@ -29,7 +29,12 @@ class Seen:
 
 
 def training_record(
-    subjects: Iterable[str], scans: Iterable[str], voxel_hashes: Iterable[str], *, keep_ids: bool = False
+    subjects: Iterable[str],
+    scans: Iterable[str],
+    voxel_hashes: Iterable[str],
+    *,
+    keep_ids: bool = False,
+    earlier: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return what a card's provenance says about the scans of a training.
 
@@ -41,8 +46,13 @@ def training_record(
         SHA-256 of each scan's voxels (`pyadx.data.inputs.voxel_hash`).
     keep_ids : bool
         Write ids and plain hashes instead of salted ones.
+    earlier : dict, optional
+        Provenance of the network that the training started from: its scans were trained on, too.
     """
     entries = list(zip(subjects, scans, voxel_hashes, strict=True))
+    before, salt = _record(earlier or {})
+    if before:
+        return _continued(before, salt, entries, keep_ids)
     if keep_ids:
         named = [{"subject": who, "scan": scan, "voxels_sha256": own} for who, scan, own in entries]
         return {_SCANS: named}
@@ -96,8 +106,18 @@ def stripped(provenance: dict[str, Any], *, remove: bool = False) -> dict[str, A
     return {**kept, **_salted((who, own) for who, own in plain if who is not None and own is not None)}
 
 
-def _salted(entries: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    salt = secrets.token_hex(16)
+def _continued(
+    before: list[dict[str, Any]], salt: str | None, entries: list[tuple[str, str, str]], keep_ids: bool
+) -> dict[str, Any]:
+    """Add scans to the record of an earlier training, with its salt: hashes cannot be salted anew."""
+    salted = _salted(((who, own) for who, _, own in entries), salt)
+    named = [{"subject": who, "scan": scan, "voxels_sha256": own} for who, scan, own in entries]
+    added = named if keep_ids else salted[_SCANS]
+    return {_SCANS: sorted([*before, *added], key=str), _SALT: salted[_SALT]}
+
+
+def _salted(entries: Iterable[tuple[str, str]], salt: str | None = None) -> dict[str, Any]:
+    salt = salt or secrets.token_hex(16)
     made = [
         {"salted_subject": _subject(_label(who), salt), "salted_voxels": _voxels(own, salt)}
         for who, own in entries

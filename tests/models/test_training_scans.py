@@ -161,3 +161,15 @@ def test_the_demonstration_networks_still_know_their_scans(name):
     entry = own.provenance["training_scans"][0]
     assert seen_in_training(own, entry["sha256"], "sub-002") == Seen(True, True)
     assert seen_in_training(own, "0" * 64, "sub-900") == Seen(False, False)
+
+
+@pytest.mark.parametrize("keep_ids", [False, True])
+@pytest.mark.parametrize("kept_before", [False, True])
+def test_a_training_that_goes_on_from_a_checkpoint_keeps_its_scans(keep_ids, kept_before):
+    first = training_record(["sub-1", "sub-2"], ["a", "b"], ["11" * 32, "22" * 32], keep_ids=kept_before)
+    both = training_record(["sub-3"], ["c"], ["33" * 32], keep_ids=keep_ids, earlier=first)
+    card = ModelCard("vggnet", trained=True, provenance=both)
+    for voxels, subject in (("11" * 32, "sub-1"), ("22" * 32, "2"), ("33" * 32, "sub-3")):
+        assert seen_in_training(card, voxels, subject) == Seen(True, True)
+    assert seen_in_training(card, "44" * 32, "sub-4") == Seen(False, False)
+    assert len(both["training_scans"]) == 3
