@@ -91,6 +91,7 @@ def train_network(options):
         [scan.subject for scan in used],
         [scan.scan_id for scan in used],
         [scans.hashes[i] for i in train_on],
+        earlier=model.card.provenance,
     )
     earlier = model.card.provenance
     provenance = {
