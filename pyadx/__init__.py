@@ -8,7 +8,17 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from pyadx import explainers, inference, models, ops, segmentation
-from pyadx.explainers import CAM, GradCAM, Occlusion, SupervoxelOcclusion, explainer
+from pyadx.explainers import (
+    CAM,
+    DeepLift,
+    GradCAM,
+    InputXGradient,
+    IntegratedGradients,
+    Occlusion,
+    SmoothGrad,
+    SupervoxelOcclusion,
+    explainer,
+)
 
 if TYPE_CHECKING:
     from pyadx import data as data
@@ -19,8 +29,12 @@ if TYPE_CHECKING:
 __version__ = version("pyadx")
 __all__ = [
     "CAM",
+    "DeepLift",
     "GradCAM",
+    "InputXGradient",
+    "IntegratedGradients",
     "Occlusion",
+    "SmoothGrad",
     "SupervoxelOcclusion",
     "explainer",
     "explainers",

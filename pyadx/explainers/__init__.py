@@ -2,21 +2,29 @@
 
 from pyadx.explainers.base import Explainer, Explanation
 from pyadx.explainers.cam import CAM
+from pyadx.explainers.deeplift import DeepLift
 from pyadx.explainers.gradcam import GradCAM
+from pyadx.explainers.inputxgradient import InputXGradient
+from pyadx.explainers.integratedgradients import IntegratedGradients
 from pyadx.explainers.occlusion import Occlusion
 from pyadx.explainers.registry import Method, Option, find_method, method, methods
+from pyadx.explainers.smoothgrad import SmoothGrad
 from pyadx.explainers.spelling import MethodSpec, explainer, parse_method
 from pyadx.explainers.supervoxels import SupervoxelOcclusion
 
 __all__ = [
     "CAM",
+    "DeepLift",
     "Explainer",
     "Explanation",
     "GradCAM",
+    "InputXGradient",
+    "IntegratedGradients",
     "Method",
     "MethodSpec",
     "Occlusion",
     "Option",
+    "SmoothGrad",
     "SupervoxelOcclusion",
     "explainer",
     "find_method",
