@@ -124,18 +124,19 @@ class ClassGradient:
             scans = scans.detach().clone().requires_grad_()
             (found,) = torch.autograd.grad(self(scans).sum(), scans, allow_unused=True)
         if found is None:
-            raise _independent()
+            raise independent()
         return found
 
 
 def differentiable(scores: Tensor, scans: Tensor) -> Tensor:
     """Return scores, if they hang on the scans wherever a gradient is wanted."""
     if torch.is_grad_enabled() and scans.requires_grad and not scores.requires_grad:
-        raise _independent()
+        raise independent()
     return scores
 
 
-def _independent() -> ValueError:
+def independent() -> ValueError:
+    """Say that there is no gradient."""
     return ValueError("the class score does not depend on the scan in a differentiable way")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pyadx.explainers.class_gradient import ClassGradient, captum_attribution, differentiable
+from pyadx.explainers.class_gradient import ClassGradient, captum_attribution, differentiable, independent
 from pyadx.explainers.gradient_base import GradientMethod, SmoothingOption
 from pyadx.explainers.registry import method
 from pyadx.explainers.shared_options import BaselineOption, OutputsOption, ScoreOption, SignedOption
@@ -103,13 +103,15 @@ class DeepLift(GradientMethod):
         with _left_alone(ends if self.outputs == "probabilities" else []), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Setting forward, backward hooks")
             try:
-                return rule.attribute(scan[None], baseline[None])[0], 2
+                return rule.attribute(scan[None].detach().requires_grad_(), baseline[None])[0], 2
             except RuntimeError as error:
+                if "doesn't require grad" in str(error):
+                    raise independent() from None
                 if "used more than once" not in str(error):
                     raise
                 raise ValueError(
-                    "DeepLIFT needs activations and poolings that are used once each, and the network uses a "
-                    "module again; give every place a module of its own, or take integratedgradients"
+                    "DeepLIFT needs activations and poolings that are used once each, and the network uses "
+                    "one again; give every place a module of its own, or take integratedgradients"
                 ) from None
 
 

@@ -22,7 +22,7 @@ from pyadx.explainers.references import (
     references_per_scan,
 )
 from pyadx.explainers.references.resolve import Spacing
-from pyadx.explainers.registry import Option
+from pyadx.explainers.registry import Option, method_of
 from pyadx.explainers.volumes import check_volume
 from pyadx.inference.batching import BatchSize
 from pyadx.inference.model_state import Forward, evaluation_mode
@@ -161,7 +161,9 @@ class GradientMethod(Explainer):
         if smoothing is not None and (width is None or not 0 < width < math.inf):
             raise ValueError(f"smoothing must be a positive number of mm, got {smoothing!r}")
         self.model = model
-        self.baseline = None if baseline is None else plain_reference(baseline, regions=False)
+        # Only where it is the default may there be none.
+        none = baseline is None and method_of(type(self)).options["baseline"].default is None
+        self.baseline = None if none else plain_reference(baseline, regions=False)
         self.signed = signed
         self.smoothing = width
         self.score = score
@@ -273,9 +275,9 @@ class GradientMethod(Explainer):
         worst = max(bad, key=lambda own: own.completeness_gap or 0)
         several = f" (the largest of {len(bad)} such scans)" if len(bad) > 1 else ""
         warnings.warn(
-            f"the map adds up to {worst.map_sum:.4g}, but the score moves by {worst.score_change:.4g} from the "
-            f"baseline to the scan: a completeness gap of {worst.completeness_gap:.1%}{several}, expected at "
-            f"most {LARGEST_GAP:.0%}; {self._advice}",
+            f"the map adds up to {worst.map_sum:.4g}, but the score moves by {worst.score_change:.4g} from "
+            f"the baseline to the scan: a completeness gap of {worst.completeness_gap:.1%}{several}, "
+            f"expected at most {LARGEST_GAP:.0%}; {self._advice}",
             stacklevel=3,
         )
 
