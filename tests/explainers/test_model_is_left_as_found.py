@@ -2,7 +2,16 @@ import pytest
 import torch
 from networks import Gap, Plain, Raises, randomised
 
-from pyadx import CAM, GradCAM, Occlusion, SupervoxelOcclusion
+from pyadx import (
+    CAM,
+    DeepLift,
+    GradCAM,
+    InputXGradient,
+    IntegratedGradients,
+    Occlusion,
+    SmoothGrad,
+    SupervoxelOcclusion,
+)
 from pyadx.inference import FullScorer
 
 EXPLAINERS = {
@@ -10,6 +19,10 @@ EXPLAINERS = {
     "sa3ducm": lambda model: SupervoxelOcclusion(model, max_regions=6),
     "gradcam": lambda model: GradCAM(model),
     "cam": lambda model: CAM(model),
+    "smoothgrad": lambda model: SmoothGrad(model, 2),
+    "inputxgradient": lambda model: InputXGradient(model),
+    "integratedgradients": lambda model: IntegratedGradients(model, steps=2),
+    "deeplift": lambda model: DeepLift(model),
 }
 
 
