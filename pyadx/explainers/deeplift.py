@@ -17,6 +17,10 @@ from pyadx.inference.capture import why_unwatched
 from pyadx.inference.score import as_logits
 
 _NODES = 256  # of the sum that spreads the score's change over the classes' scores
+_RULES = (
+    nn.ReLU, nn.ELU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Softmax,
+    nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d,
+)  # fmt: skip
 
 
 @method(
@@ -100,7 +104,8 @@ class DeepLift(GradientMethod):
         eps = max(1e-10, torch.finfo(scan.dtype).tiny)
         followed = _Followed(score, _shares(score, logits))
         rule = captum_attribution("deeplift", "DeepLift")(followed, eps=eps)
-        with _left_alone(ends if self.outputs == "probabilities" else []), warnings.catch_warnings():
+        left = ends if self.outputs == "probabilities" else []
+        with _left_alone(left), _apart(network), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Setting forward, backward hooks")
             try:
                 return rule.attribute(scan[None].detach().requires_grad_(), baseline[None])[0], 2
@@ -165,6 +170,24 @@ def _left_alone(layers: list[nn.Module]) -> Iterator[None]:
     cancel; by Captum's rules they do not.
     """
     hooks = [layer.register_full_backward_hook(lambda *_: None) for layer in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextmanager
+def _apart(network: nn.Module) -> Iterator[None]:
+    """Give every layer that has a rule a copy of its input.
+
+    Captum reads what is handed back to a layer at the layer's output, and writes what it hands back itself
+    at its input. Where one layer's output is the next one's input (max pooling behind a ReLU), that is the
+    same tensor, and the reading comes first: the pooling's rule would be lost. Hooks that were there before
+    Captum's run before them.
+    """
+    layers = [layer for layer in network.modules() if type(layer) in _RULES]
+    hooks = [layer.register_forward_pre_hook(lambda _, given: given[0].clone()) for layer in layers]
     try:
         yield
     finally:

@@ -166,10 +166,16 @@ def test_on_a_linear_network_all_are_input_x_gradient(scan):
         torch.testing.assert_close(run(explain, scan, 1).heatmap, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_deeplift_follows_max_pooling(scan):
-    layers = nn.Conv3d(2, 3, 3), nn.ReLU(), nn.MaxPool3d(2), nn.Flatten(), nn.Linear(3 * 2 * 3 * 2, 2)
-    found = run(DeepLift(two_signed(nn.Sequential(*layers))), scan, 0)
-    assert found.reports[0].completeness_gap < 1e-6
+@pytest.mark.parametrize("in_place", [False, True])
+def test_deeplift_hands_back_through_max_pooling_behind_a_relu(scan, in_place):
+    """Of a baseline that varies: of an even one every rule gives the same as none."""
+    layers = nn.Conv3d(2, 3, 3), nn.ReLU(in_place), nn.MaxPool3d(2), nn.Flatten(), nn.Linear(36, 2)
+    model, baseline = two_signed(nn.Sequential(*layers)), scan.flip(1, 2)
+    found = run(DeepLift(model, baseline, score="logit"), scan, 0)
+    weights = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    same(found, twin.rescale(list(model), scan, baseline, weights))
+    assert found.reports[0].completeness_gap < 1e-9
+    assert not any(m._forward_pre_hooks for m in model.modules())
 
 
 def test_a_network_that_ends_in_a_sigmoid_is_followed_before_it(scan):

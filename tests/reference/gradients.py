@@ -42,7 +42,7 @@ def integrated_gradients(score, scan, baseline, steps):
 
 
 def rescale(layers, scan, baseline, weights):
-    """DeepLIFT's rescale rule for a chain of layers that are linear or elementwise.
+    """DeepLIFT's rescale rule for a chain of layers that are linear, ReLUs or max poolings of 2x2x2.
 
     The contributions of the layers' outputs are followed down, one layer at a time.
 
@@ -68,7 +68,32 @@ def rescale(layers, scan, baseline, weights):
             same = x == y
             ratio = torch.where(same, (x > 0).to(x), (fx - fy) / torch.where(same, 1.0, x - y))
             multiplier = multiplier * ratio
+        elif isinstance(layer, torch.nn.MaxPool3d):
+            multiplier = pooled(multiplier, x, y)
         else:  # linear: the derivative is the same everywhere
             at = x.clone().requires_grad_()
             (multiplier,) = torch.autograd.grad(layer(at), at, multiplier)
     return multiplier[0] * (scan - baseline)
+
+
+def pooled(multiplier, x, y):
+    """Hand multipliers of a 2x2x2 max pooling back to its input, window by window.
+
+    From the baseline's maximum the output goes up to the larger of both by the scan's largest voxel, and
+    down from there by the baseline's.
+    """
+    back = torch.zeros_like(x)
+    for place in np.ndindex(tuple(multiplier.shape)):
+        batch, channel, *corner = place
+        window = (batch, channel, *(slice(2 * n, 2 * n + 2) for n in corner))
+        mine, other = x[window], y[window]
+        largest = max(mine.max(), other.max())
+        for at, step in (
+            (mine.argmax(), largest - other.max()),
+            (other.argmax(), mine.max() - largest),
+        ):
+            if step != 0:
+                difference = (mine - other).flatten()[at]
+                inner = np.unravel_index(int(at), mine.shape)
+                back[window][inner] += multiplier[place] * step / difference
+    return back
