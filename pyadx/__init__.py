@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any
 from pyadx import explainers, inference, models, ops, segmentation
 from pyadx.explainers import (
     CAM,
+    DeepLift,
     GradCAM,
     GradCAMPlusPlus,
     HiResCAM,
+    InputXGradient,
+    IntegratedGradients,
     LayerCAM,
     Occlusion,
+    SmoothGrad,
     SupervoxelOcclusion,
     XGradCAM,
     explainer,
@@ -29,11 +33,15 @@ if TYPE_CHECKING:
 __version__ = version("pyadx")
 __all__ = [
     "CAM",
+    "DeepLift",
     "GradCAM",
     "GradCAMPlusPlus",
     "HiResCAM",
+    "InputXGradient",
+    "IntegratedGradients",
     "LayerCAM",
     "Occlusion",
+    "SmoothGrad",
     "SupervoxelOcclusion",
     "XGradCAM",
     "explainer",

@@ -2,28 +2,36 @@
 
 from pyadx.explainers.base import Explainer, Explanation
 from pyadx.explainers.cam import CAM
+from pyadx.explainers.deeplift import DeepLift
 from pyadx.explainers.gradcam import GradCAM
 from pyadx.explainers.gradcampp import GradCAMPlusPlus
 from pyadx.explainers.hirescam import HiResCAM
+from pyadx.explainers.inputxgradient import InputXGradient
+from pyadx.explainers.integratedgradients import IntegratedGradients
 from pyadx.explainers.layercam import LayerCAM
 from pyadx.explainers.occlusion import Occlusion
 from pyadx.explainers.registry import Method, Option, find_method, method, methods
+from pyadx.explainers.smoothgrad import SmoothGrad
 from pyadx.explainers.spelling import MethodSpec, explainer, parse_method
 from pyadx.explainers.supervoxels import SupervoxelOcclusion
 from pyadx.explainers.xgradcam import XGradCAM
 
 __all__ = [
     "CAM",
+    "DeepLift",
     "Explainer",
     "Explanation",
     "GradCAM",
     "GradCAMPlusPlus",
     "HiResCAM",
+    "InputXGradient",
+    "IntegratedGradients",
     "LayerCAM",
     "Method",
     "MethodSpec",
     "Occlusion",
     "Option",
+    "SmoothGrad",
     "SupervoxelOcclusion",
     "XGradCAM",
     "explainer",

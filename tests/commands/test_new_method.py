@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -73,12 +74,12 @@ def here(tmp_path, monkeypatch, echo):
 def test_it_is_listed_with_its_options(echo, run):
     code, out, _ = run("methods")
     assert code == 0
-    assert "echo         What was the scan?" in out
+    assert re.search("^echo +What was the scan[?]$", out, re.M)
     code, out, _ = run("methods", "echo")
     assert code == 0
     assert "gain=1" in out
     assert "a number above 0" in out
-    assert "methods: cam, echo, gradcam" in run("methods", "eco")[2]
+    assert "methods: cam, deeplift, echo, gradcam" in run("methods", "eco")[2]
 
 
 def test_python_knows_it(echo):

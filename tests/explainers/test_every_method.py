@@ -15,7 +15,12 @@ from pyadx.explainers import Explanation, methods, parse_method
 
 NAMES = sorted(methods())
 # What keeps a map of this size cheap; other methods run as they are.
-FAST = {"occlusion": "occlusion:window=3,stride=3", "sa3ducm": "sa3ducm:max_regions=8"}
+FAST = {
+    "occlusion": "occlusion:window=3,stride=3",
+    "sa3ducm": "sa3ducm:max_regions=8",
+    "smoothgrad": "smoothgrad:samples=3",
+    "integratedgradients": "integratedgradients:steps=4",
+}
 SHAPE = (9, 8, 10)
 
 

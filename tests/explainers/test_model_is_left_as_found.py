@@ -3,7 +3,18 @@ import torch
 from networks import Gap, Plain, Raises, randomised
 from paper_methods import Occlusion, SupervoxelOcclusion
 
-from pyadx import CAM, GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, XGradCAM
+from pyadx import (
+    CAM,
+    DeepLift,
+    GradCAM,
+    GradCAMPlusPlus,
+    HiResCAM,
+    InputXGradient,
+    IntegratedGradients,
+    LayerCAM,
+    SmoothGrad,
+    XGradCAM,
+)
 from pyadx.inference import FullScorer
 
 EXPLAINERS = {
@@ -15,6 +26,10 @@ EXPLAINERS = {
     "layercam": lambda model: LayerCAM(model),
     "hirescam": lambda model: HiResCAM(model),
     "cam": lambda model: CAM(model),
+    "smoothgrad": lambda model: SmoothGrad(model, 2),
+    "inputxgradient": lambda model: InputXGradient(model),
+    "integratedgradients": lambda model: IntegratedGradients(model, steps=2),
+    "deeplift": lambda model: DeepLift(model),
 }
 
 

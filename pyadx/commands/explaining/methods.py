@@ -5,9 +5,11 @@ from pyadx.explainers import find_method, methods
 
 def method_lines() -> list[str]:
     """Return all methods: the question that each answers, and its cost."""
+    known = methods()
+    width = max(map(len, known))
     lines = []
-    for method in methods().values():
-        lines += [f"{method.name:12} {method.answers}", f"{'':12} cost: {method.cost}"]
+    for method in known.values():
+        lines += [f"{method.name:{width}} {method.answers}", f"{'':{width}} cost: {method.cost}"]
     example = "gradcam:layer=conv2b"
     return [*lines, "", f"Options follow the name, as in {example}; pyadx methods NAME lists them."]
 

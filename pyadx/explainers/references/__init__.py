@@ -1,6 +1,6 @@
 """References: what regions are filled with, and what gradients are integrated from."""
 
-from pyadx.explainers.references.resolve import fill_of, reference_volume, references_per_scan
+from pyadx.explainers.references.resolve import fill_of, in_voxels, reference_volume, references_per_scan
 from pyadx.explainers.references.words import (
     REGION_WORDS,
     VOLUME_WORDS,
@@ -15,6 +15,7 @@ __all__ = [
     "VOLUME_WORDS",
     "Reference",
     "fill_of",
+    "in_voxels",
     "parse_reference",
     "plain_reference",
     "reference_volume",

@@ -71,7 +71,7 @@ def reference_volume(
         return ops.fill_tensor(reference, volume).expand_as(volume)
     word, _, rest = reference.partition(":")
     if word == "local":
-        return local_mean(volume, _voxels(float(rest) if rest else LOCAL_MM, spacing))
+        return local_mean(volume, in_voxels(float(rest) if rest else LOCAL_MM, spacing))
     if word == "mean":
         return brain_mean(volume)
     if word == "controls":
@@ -81,7 +81,8 @@ def reference_volume(
     return matched(given, volume, f"the reference {file_of(reference)}")
 
 
-def _voxels(millimetres: float, spacing: Spacing) -> float | list[float]:
+def in_voxels(millimetres: float, spacing: Spacing) -> float | list[float]:
+    """Return a length in voxels, one per axis where they differ; without a voxel size 8 mm are 4 voxels."""
     if spacing is None:
         return VOXELS * millimetres / LOCAL_MM
     if isinstance(spacing, Sequence):

@@ -1,0 +1,289 @@
+"""Maps from the gradient of the class score by the scan's own voxels: what these methods share."""
+
+import math
+import warnings
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pyadx.explainers.base import Explainer, Explanation
+from pyadx.explainers.class_gradient import ClassGradient, Copies
+from pyadx.explainers.option_kinds import number, optional
+from pyadx.explainers.options import RunOptions
+from pyadx.explainers.references import (
+    Reference,
+    in_voxels,
+    plain_reference,
+    reference_volume,
+    references_per_scan,
+)
+from pyadx.explainers.references.resolve import Spacing
+from pyadx.explainers.registry import Option, method_of
+from pyadx.explainers.volumes import check_volume
+from pyadx.inference.batching import BatchSize
+from pyadx.inference.model_state import Forward, evaluation_mode
+from pyadx.inference.progress import progress_bar
+from pyadx.inference.score import (
+    Outputs,
+    Score,
+    Target,
+    as_logits,
+    check_are_probabilities,
+    check_outputs,
+    resolve_target,
+    targets_per_scan,
+)
+from pyadx.inference.watch import OutputWatch
+from pyadx.ops.numbers import real_number
+
+LARGEST_GAP = 0.05  # of the score's change; beyond it a map that should add up to it does not
+
+SmoothingOption = Annotated[
+    float | None,
+    Option("Smooth the map with a Gaussian of this standard deviation, mm.", optional(number(above=0))),
+]
+
+
+@dataclass(frozen=True)
+class GradientReport:
+    """How the map of one scan came about.
+
+    Attributes
+    ----------
+    passes : int
+        Forward and backward passes.
+    score_change : float, optional
+        Score of the scan minus that of the baseline, where the map should add up to it.
+    map_sum : float, optional
+        What it adds up to, before it is smoothed.
+    """
+
+    passes: int
+    score_change: float | None = None
+    map_sum: float | None = None
+
+    @property
+    def evaluations(self) -> int:
+        """One per pass."""
+        return self.passes
+
+    @property
+    def evaluated(self) -> int:
+        """All of them."""
+        return self.passes
+
+    @property
+    def approximate(self) -> bool:
+        """The completeness gap says how good a map is."""
+        return False
+
+    @property
+    def completeness_gap(self) -> float | None:
+        """How far the map's sum is from the score's change, as a share of it; None where it has no meaning.
+
+        That is where the method has no such property, and where the score does not change.
+        """
+        if self.score_change is None or self.map_sum is None or self.score_change == 0:
+            return None
+        return abs(self.map_sum - self.score_change) / abs(self.score_change)
+
+    def facts(self) -> dict[str, Any]:
+        """Return the number of passes and, where they have a meaning, the sums and the completeness gap."""
+        facts: dict[str, Any] = {"passes": self.passes}
+        if self.score_change is not None:
+            facts |= {"score_change": self.score_change, "map_sum": self.map_sum}
+            facts["completeness_gap"] = self.completeness_gap
+        return facts
+
+    def summary(self) -> str:
+        """State the completeness gap."""
+        gap = self.completeness_gap
+        return "" if gap is None else f"completeness gap {gap:.2%}"
+
+
+class GradientMethod(Explainer):
+    """Maps of the scan's own resolution from gradients. Subclasses say which.
+
+    Each scan is explained by itself.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Maps ``[B, C, D, H, W]`` to class scores before softmax ``[B, classes]``. It is run in
+        evaluation mode and left as it was found.
+    baseline : float, sequence of float, Tensor, str or None
+        What the scan is compared with: a number (0, the background of a masked scan), one per channel, a
+        volume ``[D, H, W]`` or ``[C, D, H, W]``, or the name of a reference: ``local``, ``mean``,
+        ``controls``, ``scan:FILE`` (`pyadx.explainers.references`).
+    signed : bool
+        Keep the sign, positive where a voxel speaks for the class, and do not take the absolute value.
+    smoothing : float, optional
+        Standard deviation in mm of a Gaussian that the map is smoothed with before its absolute value is
+        taken, if it is.
+    score : {"log_odds", "logit", "probability"}
+        What is differentiated: ``log p - log(1 - p)`` of the class, its score before softmax, or its
+        probability, whose gradient vanishes where it is near to 0 or 1.
+    outputs : {"logits", "probabilities", "log_probabilities"}
+        What the model returns: class scores before softmax, or what a sigmoid, softmax or log-softmax at
+        its end made of them. A call warns where that looks wrong.
+    batch_size : int or "auto"
+        Copies of a scan per pass; halved when memory runs out.
+    progress : bool
+        Show a progress bar.
+    spacing : float or sequence of float, optional
+        Voxel size in mm, for smoothing and for references that smooth. Without it 8 mm count as 4 voxels.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an option is out of range.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        baseline: Reference | None,
+        signed: bool,
+        smoothing: float | None,
+        score: Score,
+        outputs: Outputs,
+        batch_size: BatchSize,
+        progress: bool,
+        spacing: Spacing,
+    ) -> None:
+        self._run = RunOptions(score, outputs, batch_size, progress)
+        width = None if smoothing is None else real_number(smoothing)
+        if smoothing is not None and (width is None or not 0 < width < math.inf):
+            raise ValueError(f"smoothing must be a positive number of mm, got {smoothing!r}")
+        self.model = model
+        # Only where it is the default may there be none.
+        none = baseline is None and method_of(type(self)).options["baseline"].default is None
+        self.baseline = None if none else plain_reference(baseline, regions=False)
+        self.signed = signed
+        self.smoothing = width
+        self.score = score
+        self.outputs = outputs
+        self.spacing = spacing
+
+    @abstractmethod
+    def _attribute(self, score: ClassGradient, scan: Tensor, baseline: Tensor | None) -> tuple[Tensor, int]:
+        """Return the map ``[C, D, H, W]`` of a scan of that shape, and the number of passes."""
+
+    @property
+    def _advice(self) -> str | None:
+        """What mends a map that does not add up to the score's change; None if it need not."""
+        return None
+
+    def run(
+        self, volume: Tensor | np.ndarray, target: Target = None, *, reference: Any = None
+    ) -> Explanation:
+        """Explain one scan or a batch of scans.
+
+        Parameters
+        ----------
+        volume : Tensor or numpy.ndarray
+            ``[B, C, D, H, W]`` or ``[C, D, H, W]``. Floating-point tensors are on the model's device and
+            of its dtype; arrays and whole numbers are brought there.
+        target : int, str, sequence, array or None
+            Class to explain, for all scans or one per scan; ``None`` explains the predicted class of each
+            scan.
+        reference : array or Tensor, optional
+            With ``baseline="scan:FILE"``: what the file holds, ``[D, H, W]`` on the scan's voxels, or one
+            for each scan, ``[B, D, H, W]``.
+
+        Returns
+        -------
+        Explanation
+            With a `GradientReport` per scan. Maps are sums over channels.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the volume, target or baseline does not fit, or the class score has no gradient.
+        """
+        with torch.inference_mode(False):
+            volume = check_volume(volume, self.model)
+            targets = targets_per_scan(target, len(volume))
+            given = references_per_scan(reference, self.baseline, volume)
+            watch = self._run.watch()
+            forward = Forward(self.model)
+            copies = Copies(forward, self._run)
+            found = []
+            with (
+                evaluation_mode(self.model),
+                progress_bar("scans", len(volume), self._run.progress and len(volume) > 1) as advance,
+            ):
+                for scan, own, other in zip(volume, targets, given, strict=True):
+                    watch.next_scans()
+                    baseline = self._baseline(scan, other)
+                    scan = scan.contiguous()
+                    outputs, index = self._look(forward, scan[None], own, watch)
+                    score = ClassGradient(forward, index, self._run, copies)
+                    found.append((*self._one(score, scan, baseline), outputs, index))
+                    advance(1)
+        watch.warn()
+        maps, reports, scores, indices = zip(*found, strict=True)
+        self._tell(reports)
+        return self._explanation(torch.stack(maps), torch.cat(scores), torch.cat(indices), reports)
+
+    def _baseline(self, scan: Tensor, given: Tensor | None) -> Tensor | None:
+        if self.baseline is None:
+            return None
+        baseline = reference_volume(self.baseline, scan, self.model, spacing=self.spacing, given=given)
+        # A copy: tensors made in inference mode cannot take part in a backward pass.
+        return baseline.clone(memory_format=torch.contiguous_format)
+
+    def _look(
+        self, forward: Forward, scan: Tensor, target: Target, watch: OutputWatch
+    ) -> tuple[Tensor, Tensor]:
+        """Return class scores ``[1, classes]`` and the class ``[1]`` of a scan ``[1, C, D, H, W]``."""
+        with torch.no_grad():
+            given = check_outputs(forward(scan.clone()), 1, self._run.outputs)
+            check_are_probabilities(given, self._run.outputs)
+            outputs = as_logits(given, self._run.outputs)
+            index = resolve_target(target, outputs, self.model)
+            watch.begin(given, index, forward.model, forward, scan)
+        return outputs, index
+
+    def _one(
+        self, score: ClassGradient, scan: Tensor, baseline: Tensor | None
+    ) -> tuple[Tensor, GradientReport]:
+        attribution, passes = self._attribute(score, scan, baseline)
+        heat = attribution.detach().double().sum(0)
+        if not torch.isfinite(heat).all():
+            raise ValueError(
+                f"the gradients of {scan.dtype} overflow; run the model in float32, or follow another score"
+            )
+        report = GradientReport(passes)
+        if self._advice is not None and baseline is not None:
+            change = score.value(scan) - score.value(baseline)
+            report = GradientReport(passes, change, float(heat.sum()))
+        if self.smoothing is not None:
+            heat = _smoothed(heat, in_voxels(self.smoothing, self.spacing))
+        return (heat if self.signed else heat.abs()).float(), report
+
+    def _tell(self, reports: tuple[GradientReport, ...]) -> None:
+        """Warn once where maps do not add up to the score's change."""
+        bad = [own for own in reports if (own.completeness_gap or 0) > LARGEST_GAP]
+        if not bad:
+            return
+        worst = max(bad, key=lambda own: own.completeness_gap or 0)
+        several = f" (the largest of {len(bad)} such scans)" if len(bad) > 1 else ""
+        warnings.warn(
+            f"the map adds up to {worst.map_sum:.4g}, but the score moves by {worst.score_change:.4g} from "
+            f"the baseline to the scan: a completeness gap of {worst.completeness_gap:.1%}{several}, "
+            f"expected at most {LARGEST_GAP:.0%}; {self._advice}",
+            stacklevel=3,
+        )
+
+
+def _smoothed(heat: Tensor, sigma: float | list[float]) -> Tensor:
+    from scipy import ndimage
+
+    smooth = ndimage.gaussian_filter(heat.cpu().numpy(), sigma, mode="constant")
+    return torch.from_numpy(smooth).to(heat.device)

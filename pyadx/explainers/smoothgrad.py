@@ -1,0 +1,113 @@
+"""SmoothGrad: the mean gradient of noisy copies of the scan (Smilkov et al., 2017)."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pyadx.explainers.class_gradient import ClassGradient
+from pyadx.explainers.gradient_base import GradientMethod, SmoothingOption
+from pyadx.explainers.option_kinds import number, optional, whole
+from pyadx.explainers.references import Reference
+from pyadx.explainers.registry import Option, method
+from pyadx.explainers.shared_options import BASELINE, OutputsOption, ScoreOption, SignedOption
+from pyadx.inference.batching import BatchSize
+from pyadx.ops.numbers import real_number, whole_number
+
+
+@method(
+    "smoothgrad",
+    title="SmoothGrad",
+    answers="Which voxels does the class score react to, also when the scan is a little different?",
+    cost="one forward and one backward pass per sample",
+)
+class SmoothGrad(GradientMethod):
+    """SmoothGrad: ``M = mean over i of grad s(V + noise_i)``.
+
+    The noise is Gaussian, independent from voxel to voxel, and everywhere, also outside the brain, as
+    published. It is drawn for each sample from ``seed`` and the sample's number, the same for all scans:
+    a map depends neither on the scans beside it nor on the batch size.
+
+    Captum's ``NoiseTunnel`` draws from torch's global generator, for a whole batch at once; so the
+    loop is our own.
+
+    Parameters
+    ----------
+    samples : int
+        Noisy copies.
+    noise : float
+        Standard deviation of the noise, as a share of the scan's range (largest minus smallest value).
+    seed : int
+        Of the noise.
+    baseline : float, sequence of float, Tensor, str or None
+        With a baseline the mean gradient is multiplied by ``scan - baseline``; none by default.
+    model, signed, smoothing, score, outputs, batch_size, progress, spacing
+        As in `pyadx.explainers.gradient_base.GradientMethod`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an option is out of range.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        samples: Annotated[int, Option("Noisy copies.", whole())] = 20,
+        noise: Annotated[
+            float, Option("Deviation of the noise as a share of the scan's range.", number(least=0))
+        ] = 0.1,
+        *,
+        seed: Annotated[int, Option("Seed of the noise.", whole(0))] = 0,
+        baseline: Annotated[
+            Reference | None,
+            Option("With one, the gradient is multiplied by scan - baseline.", optional(BASELINE)),
+        ] = None,
+        signed: SignedOption = True,
+        smoothing: SmoothingOption = None,
+        score: ScoreOption = "log_odds",
+        outputs: OutputsOption = "logits",
+        batch_size: BatchSize = "auto",
+        progress: bool = False,
+        spacing: float | Sequence[float] | None = None,
+    ) -> None:
+        super().__init__(
+            model,
+            baseline=baseline,
+            signed=signed,
+            smoothing=smoothing,
+            score=score,
+            outputs=outputs,
+            batch_size=batch_size,
+            progress=progress,
+            spacing=spacing,
+        )
+        count, width, start = whole_number(samples), real_number(noise), whole_number(seed)
+        if count is None or count < 1:
+            raise ValueError(f"samples must be a whole number from 1, got {samples!r}")
+        if width is None or not 0 <= width < float("inf"):
+            raise ValueError(f"noise must be a finite share from 0, got {noise!r}")
+        if start is None or start < 0:
+            raise ValueError(f"seed must be a whole number from 0, got {seed!r}")
+        self.samples, self.noise, self.seed = count, width, start
+
+    def _attribute(self, score: ClassGradient, scan: Tensor, baseline: Tensor | None) -> tuple[Tensor, int]:
+        width = self.noise * float(scan.max() - scan.min())
+        total = torch.zeros_like(scan, dtype=torch.float64)
+
+        def add(start: int, stop: int) -> None:
+            noisy = torch.stack([scan + width * self._draw(sample, scan) for sample in range(start, stop)])
+            # One by one: the order of the sum does not depend on the size of a batch.
+            for own in score.gradient(noisy):
+                total.add_(own)
+
+        score.copies.walk(scan, self.samples, add)
+        mean = total / self.samples
+        return mean if baseline is None else mean * (scan - baseline).double(), self.samples
+
+    def _draw(self, sample: int, scan: Tensor) -> Tensor:
+        """Return noise of deviation 1, the same for all devices and precisions."""
+        random = np.random.default_rng([self.seed, sample])
+        return torch.from_numpy(random.standard_normal(tuple(scan.shape), np.float32)).to(scan)
