@@ -55,7 +55,7 @@ class DeepLift(GradientMethod):
     def __init__(
         self,
         model: nn.Module,
-        baseline: BaselineOption = 0.0,
+        baseline: BaselineOption = "local",
         *,
         signed: SignedOption = True,
         smoothing: SmoothingOption = None,

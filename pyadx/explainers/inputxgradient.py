@@ -36,7 +36,7 @@ class InputXGradient(GradientMethod):
     def __init__(
         self,
         model: nn.Module,
-        baseline: BaselineOption = 0.0,
+        baseline: BaselineOption = "local",
         *,
         signed: SignedOption = True,
         smoothing: SmoothingOption = None,

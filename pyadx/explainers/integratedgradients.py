@@ -43,7 +43,7 @@ class IntegratedGradients(GradientMethod):
     def __init__(
         self,
         model: nn.Module,
-        baseline: BaselineOption = 0.0,
+        baseline: BaselineOption = "local",
         steps: Annotated[int, Option("Points of the path.", whole())] = 32,
         *,
         signed: SignedOption = True,

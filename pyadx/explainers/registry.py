@@ -49,7 +49,9 @@ class Option:
         """Read a value; the error says what is allowed."""
         try:
             return self.kind.parse(text)
-        except (ValueError, KeyError, OverflowError):
+        except (ValueError, KeyError, OverflowError) as error:
+            if self.kind.is_reference:  # says more, such as what it is called here
+                raise ValueError(f"{self.name}: {error}") from None
             raise ValueError(f"{self.name} must be {self.kind.allowed}, got {text!r}") from None
 
 

@@ -96,7 +96,7 @@ def test_smoothgrad_gives_the_same_bytes_for_a_seed_and_touches_no_generator_of_
 def test_input_x_gradient_equals_its_twin_and_captum(model, scan, score):
     from captum.attr import InputXGradient as Theirs
 
-    found = run(InputXGradient(model, score=score), scan, 1)
+    found = run(InputXGradient(model, 0.0, score=score), scan, 1)
     if score == "logit":
         theirs = Theirs(model).attribute(scan[None].clone().requires_grad_(), target=1)[0].detach()
         same(found, theirs)
@@ -257,7 +257,7 @@ def test_baselines_go_by_the_names_of_references(make, generator):
     for word in ("harmonic", "region-mean"):
         with pytest.raises(ValueError, match="depends on the region"):
             make(model, baseline=word)
-        with pytest.raises(ValueError, match="baseline must be"):
+        with pytest.raises(ValueError, match="baseline: "):
             pyadx.explainer(f"{explain.spec.method.name}:baseline={word}", model)
     assert "scan:other.nii.gz" in explain.spec.canonical
 
@@ -271,10 +271,10 @@ def test_the_scan_itself_as_baseline_leaves_nothing(model, scan):
 
 def test_maps_are_smoothed_in_millimetres(model, scan):
     plain = InputXGradient(model)(scan, 1)[0].double().numpy()
-    found = InputXGradient(model, smoothing=3.0, spacing=(1, 1.5, 2))(scan, 1)[0]
+    found = InputXGradient(model, 0.0, smoothing=3.0, spacing=(1, 1.5, 2))(scan, 1)[0]
     expected = ndimage.gaussian_filter(plain, (3, 2, 1.5), mode="constant")
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
-    absolute = InputXGradient(model, smoothing=3.0, spacing=(1, 1.5, 2), signed=False)(scan, 1)[0]
+    absolute = InputXGradient(model, 0.0, smoothing=3.0, spacing=(1, 1.5, 2), signed=False)(scan, 1)[0]
     assert torch.equal(absolute, found.abs())
     assert in_voxels(4.0, None) == 2
 
