@@ -1,8 +1,25 @@
+from pathlib import Path
+
 import pytest
 from commands_support import AFFINE, brain
 
 from pyadx import models
 from pyadx.models import Preprocessing
+
+
+@pytest.fixture
+def coarse_figures(monkeypatch):
+    """Figures of a sixth of their resolution, where it is only tested that they are made."""
+    figure = pytest.importorskip("matplotlib.figure").Figure
+    save = figure.savefig
+    monkeypatch.setattr(figure, "savefig", lambda self, *a, **k: save(self, *a, **{**k, "dpi": 50}))
+
+
+@pytest.fixture
+def undrawn_figures(monkeypatch):
+    """Figures are put together and not drawn, where it is something else that is tested."""
+    figure = pytest.importorskip("matplotlib.figure").Figure
+    monkeypatch.setattr(figure, "savefig", lambda self, path, **options: Path(path).write_bytes(b"drawn"))
 
 
 @pytest.fixture(scope="session")
