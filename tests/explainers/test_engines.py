@@ -134,8 +134,8 @@ def test_more_budget_never_scores_less_and_ends_nearer(generator):
     from pyadx.explainers.windows import WindowGrid
     from pyadx.inference import IncrementalScorer
 
-    scan = scan_of(generator, (18, 18, 18))
-    grid = WindowGrid((18, 18, 18), (3, 3, 3), (1, 1, 1))
+    scan = scan_of(generator, (12, 12, 12))
+    grid = WindowGrid((12, 12, 12), (3, 3, 3), (1, 1, 1))
     scorer = IncrementalScorer(double(Gap()), scan, 1)
     regions = scorer.regions(grid.boxes())
     exact = regions.spread(scorer.score_regions(regions)).float()
