@@ -14,8 +14,9 @@ NATIVE := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu') CMakeL
 demo: $(VENV)/installed
 	$(BIN)/pyadx demo
 
-# Tests run on all cores, one thread each.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal --durations=10
+# Tests run on all cores, one thread each. Bytecode is kept, whatever the shell says: otherwise every
+# command that a test starts compiles the package again, and every run rewrites all assertions.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal --durations=10
 
 # Every feature, in a few minutes; says what it leaves to test-all.
 test: $(VENV)/installed

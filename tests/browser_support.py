@@ -57,9 +57,8 @@ def pixels(driver, element="canvas"):
     return np.asarray(image.open(io.BytesIO(shot)).convert("RGB"), np.int16)
 
 
-def change(driver, element, value):
-    """Set a control as a user would, and return by how many pixels the picture changed."""
-    before = pixels(driver)
+def set_control(driver, element, value):
+    """Set a control as a user would."""
     driver.execute_script(
         "const e = document.querySelector(arguments[0]);"
         "if (arguments[1] === null) e.click();"
@@ -67,5 +66,11 @@ def change(driver, element, value):
         element,
         value,
     )
+
+
+def change(driver, element, value):
+    """Set a control, and return by how many pixels the picture changed."""
+    before = pixels(driver)
+    set_control(driver, element, value)
     time.sleep(0.5)
     return int((np.abs(pixels(driver) - before).max(2) > 20).sum())

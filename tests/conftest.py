@@ -1,6 +1,13 @@
 import pytest
 import torch
-from thorough import THOROUGH, is_thorough
+from thorough import THOROUGH, holds_thorough, is_thorough
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Spare `make test-thorough` the import of files that hold none of its tests."""
+    if config.option.markexpr == "thorough" and collection_path.suffix in (".py", ".md"):
+        return None if holds_thorough(collection_path) else True
+    return None
 
 
 def pytest_collection_modifyitems(items):

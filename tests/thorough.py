@@ -56,3 +56,8 @@ THOROUGH = (
 def is_thorough(node_id):
     """Whether a test is one of them."""
     return any(f"tests/{entry}" in node_id for entry in THOROUGH)
+
+
+def holds_thorough(path):
+    """Whether a file of tests has any of them."""
+    return any(path.as_posix().endswith(f"tests/{entry.partition('::')[0]}") for entry in THOROUGH)

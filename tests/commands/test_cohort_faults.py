@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from cohort_trees import plain_cohort
 from commands_support import save_small_network
+from program import Program, run_program
 
 from pyadx import models
 
@@ -20,9 +21,17 @@ pytest.importorskip("nibabel")
 
 SCANS = 24
 COMMAND = [
-    sys.executable, "-m", "pyadx", "explain-cohort", "cohort.csv", "--model", "net.safetensors", "--method",
-    "cam", "-q", "--cpus", "1", "-o",
-]  # fmt: skip
+    "explain-cohort",
+    "cohort.csv",
+    "--model",
+    "net.safetensors",
+    "--method",
+    "cam",
+    "-q",
+    "--cpus",
+    "1",
+    "-o",
+]
 
 
 def make_cohort(folder):
@@ -48,10 +57,8 @@ def undisturbed(tmp_path_factory):
     return found
 
 
-def explain(out, *options, **kwargs):
-    return subprocess.run(
-        [*COMMAND, str(out), *options], capture_output=True, text=True, check=False, **kwargs
-    )
+def explain(out, *options, cwd=None):
+    return run_program([*COMMAND, out, *options], cwd)
 
 
 def files(folder):
@@ -67,20 +74,16 @@ def assert_whole(folder, expected):
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=str)
 def test_killed_and_called_again(cohort, undisturbed, how, workers):
-    process = subprocess.Popen(
-        [*COMMAND, "maps", "--workers", str(workers)],
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    program = Program([*COMMAND, "maps", "--workers", workers])
     manifest, until = Path("maps/manifest.jsonl"), time.monotonic() + 120
-    while time.monotonic() < until and process.poll() is None:
+    while time.monotonic() < until and not program.ended:
         if manifest.is_file() and manifest.read_bytes().count(b"\n") >= 3:
             break
         time.sleep(0.005)
-    os.killpg(process.pid, how)  # as a terminal or a batch system does it: workers, too
-    err = process.communicate(timeout=60)[1]
-    assert process.returncode != 0, "the run was over before it could be killed"
+    os.killpg(program.pid, how)  # as a terminal or a batch system does it: workers, too
+    ended = program.finish()
+    err = ended.stderr
+    assert ended.returncode != 0, "the run was over before it could be killed"
     if how != signal.SIGKILL:
         assert err.strip().splitlines()[-1].startswith("pyadx: error: ")
         assert "Traceback" not in err
@@ -117,7 +120,7 @@ def small_disk(cohort):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_full_disk_ends_the_run_and_the_next_call_goes_on(small_disk, undisturbed, workers):
     folder, mount = small_disk
-    ended = explain(folder / "maps", "--workers", str(workers))
+    ended = explain(folder / "maps", "--workers", workers)
     assert ended.returncode == 1
     assert "No space left on device" in ended.stderr
     assert ended.stderr.count("\n") == 1
@@ -127,27 +130,27 @@ def test_a_full_disk_ends_the_run_and_the_next_call_goes_on(small_disk, undistur
     assert_whole(folder / "maps", undisturbed)
 
 
-def test_a_folder_that_cannot_be_written_to_is_told_before_any_work(small_disk):
+def test_a_folder_that_cannot_be_written_to_is_told_before_any_work(small_disk, run):
     folder, mount = small_disk
     assert mount("ro").returncode == 0
-    refused = explain(folder / "maps")
-    assert refused.returncode in (1, 2)
-    assert str(folder) in refused.stderr
-    assert refused.stderr.count("\n") == 1
+    code, _, err = run(*COMMAND, folder / "maps")
+    assert code in (1, 2)
+    assert str(folder) in err
+    assert err.count("\n") == 1
     assert not list(folder.iterdir())
 
 
-def test_scores_that_are_nan_fail_every_scan_and_say_why(cohort):
+def test_scores_that_are_nan_fail_every_scan_and_say_why(cohort, run):
     import torch
 
     model = models.load("net.safetensors")
     with torch.no_grad():
         next(model.parameters())[0] = float("nan")
     models.save(model, "net.safetensors")
-    ended = explain("maps")
-    assert ended.returncode == 1
-    assert f"{SCANS} scans failed" in ended.stderr
-    assert "NaN or infinity" in ended.stderr
+    code, _, err = run(*COMMAND, "maps")
+    assert code == 1
+    assert f"{SCANS} scans failed" in err
+    assert "NaN or infinity" in err
     assert not files("maps")
 
 
@@ -163,7 +166,9 @@ def test_a_scan_for_which_memory_runs_out_is_noted_and_the_others_go_on(cohort):
     def limit():
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
-    ended = explain("maps", preexec_fn=limit)
+    ended = subprocess.run(
+        [sys.executable, "-m", "pyadx", *COMMAND, "maps"], capture_output=True, text=True, preexec_fn=limit
+    )
     entries = [json.loads(line) for line in Path("maps/manifest.jsonl").read_text().splitlines()]
     assert [e["subject"] for e in entries if e["status"] == "failed"] == ["s03"], ended.stderr
     assert ended.returncode == 1
@@ -173,17 +178,17 @@ def test_a_scan_for_which_memory_runs_out_is_noted_and_the_others_go_on(cohort):
     assert len(files("maps")) == SCANS
 
 
-def test_ids_that_would_share_a_file_are_told_before_any_work(cohort):
+def test_ids_that_would_share_a_file_are_told_before_any_work(cohort, run):
     table = Path("cohort.csv")
     text = table.read_text()
     table.write_text(text.replace(",s03,", ",s-02,"))
-    refused = explain("maps")
-    assert refused.returncode == 2
-    assert "same BIDS label" in refused.stderr
+    code, _, err = run(*COMMAND, "maps")
+    assert code == 2
+    assert "same BIDS label" in err
     table.write_text(text.replace(",s03,", f",s{'0' * 300},"))
-    refused = explain("maps")
-    assert refused.returncode == 2
-    assert "too long" in refused.stderr
+    code, _, err = run(*COMMAND, "maps")
+    assert code == 2
+    assert "too long" in err
     assert not Path("maps").exists()
 
 
@@ -204,7 +209,7 @@ def test_whatever_a_scan_raises_is_noted_and_the_others_go_on(cohort, monkeypatc
         return heatmap_of(job, root, *what, **options)
 
     monkeypatch.setattr(explain_cohort, "heatmap_of", sometimes)
-    code, _, err = run(*COMMAND[3:], "maps")
+    code, _, err = run(*COMMAND, "maps")
     assert code == 1
     assert "3 scans failed" in err
     entries = [json.loads(line) for line in Path("maps/manifest.jsonl").read_text().splitlines()]

@@ -138,9 +138,8 @@ def test_heatmaps_under_earlier_names_are_found(bids, run):
 
 
 @pytest.fixture
-def trained(tmp_path, monkeypatch, run):
+def trained(tmp_path, monkeypatch, run, undrawn_figures):
     """A run on a derivative whose intensities are others than those of the raw scans."""
-    pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
     labelled_cohort(tmp_path / "blobs")
     for scan in sorted(Path("blobs").glob("sub-*/anat/*_T1w.nii.gz")):
@@ -148,7 +147,7 @@ def trained(tmp_path, monkeypatch, run):
         data = nib.load(scan).get_fdata()
         save(target, data**1.5)
     code, _, err = run(
-        "train", "blobs", "-o", "run", "--shape", "22", "--spacing", "3", "--model", "resnet-shallow-gap",
+        "train", "blobs", "-o", "run", "--shape", "14", "--spacing", "4", "--model", "resnet-shallow-gap",
         "--set-aside", "AD=1,NC=1", "--folds", "2", "--epochs", "1", "-q", "--derivative", "prep",
     )  # fmt: skip
     assert code == 0, err
@@ -195,7 +194,7 @@ def test_runs_that_do_not_say_how_they_read_go_on_as_before(trained, run):
     assert code == 0, err
     assert "is read with" not in err
     command = [
-        "train", "blobs", "-o", "run", "--shape", "22", "--spacing", "3", "--model", "resnet-shallow-gap",
+        "train", "blobs", "-o", "run", "--shape", "14", "--spacing", "4", "--model", "resnet-shallow-gap",
         "--set-aside", "AD=1,NC=1", "--folds", "2", "--epochs", "1", "-q", "--resume",
     ]  # fmt: skip
     code, _, err = run(*command, "--derivative", "prep")

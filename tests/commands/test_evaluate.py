@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +26,17 @@ FAST = ["--subjects", "sub-02,sub-01"]
 
 
 @pytest.fixture
-def cohort(tmp_path, monkeypatch):
+def cohort(tmp_path, monkeypatch, coarse_figures):
     monkeypatch.chdir(tmp_path)
     labelled_cohort(tmp_path / "blobs")
-    model = models.build("resnet-shallow-gap", (21, 22, 20), preprocessing=Preprocessing("max", 3.0))
-    models.save(model, "net.safetensors")
+    save_network()
     return "blobs"
+
+
+def save_network(change=lambda model: None):
+    model = models.build("resnet-shallow-gap", (12, 13, 11), preprocessing=Preprocessing("max", 4.0))
+    change(model)
+    models.save(model, "net.safetensors")
 
 
 def evaluate(run, *more, methods=METHODS):
@@ -40,7 +46,7 @@ def evaluate(run, *more, methods=METHODS):
     )  # fmt: skip
 
 
-def test_evaluate_writes_tables_figures_and_derivatives_and_computes_nothing_twice(cohort, run):
+def test_evaluate_writes_tables_figures_and_derivatives_and_computes_nothing_twice(cohort, run, request):
     code, out, err = evaluate(run, "--faithfulness")
     assert code == 0, err
     rows = list(csv.DictReader(Path("out/localization.csv").read_text().splitlines()))
@@ -66,6 +72,7 @@ def test_evaluate_writes_tables_figures_and_derivatives_and_computes_nothing_twi
     assert len(heatmaps) == len(METHODS) * 2
     times = [path.stat().st_mtime_ns for path in heatmaps]
     before = Path("out/localization.csv").read_bytes()
+    request.getfixturevalue("undrawn_figures")
     assert evaluate(run, "-q")[0] == 0
     assert [path.stat().st_mtime_ns for path in heatmaps] == times
     assert Path("out/localization.csv").read_bytes() == before
@@ -77,7 +84,7 @@ def test_evaluate_writes_tables_figures_and_derivatives_and_computes_nothing_twi
     assert {p.name for p in new} == {f"sub-0{n}_desc-{wanted}_heatmap.nii.gz" for n in (1, 2)}
 
 
-def test_heatmaps_are_a_bids_derivative_data_set(cohort, run):
+def test_heatmaps_are_a_bids_derivative_data_set(cohort, run, undrawn_figures):
     assert evaluate(run, "-q", methods=["cam"])[0] == 0
     root = Path("out/derivatives/pyadx")
     note = json.loads((root / "dataset_description.json").read_text())
@@ -100,8 +107,8 @@ def test_heatmaps_are_a_bids_derivative_data_set(cohort, run):
             assert name.replace(".nii.gz", ".json") in files
 
 
-def test_the_patient_is_drawn_first_and_a_scan_that_was_trained_on_is_told(cohort, run):
-    options = ["--shape", "22", "--spacing", "3", "--model", "resnet-shallow-gap"]
+def test_the_patient_is_drawn_first_and_a_scan_that_was_trained_on_is_told(cohort, run, undrawn_figures):
+    options = ["--shape", "14", "--spacing", "4", "--model", "resnet-shallow-gap"]
     code, _, err = run(
         "train", "blobs", "-o", "run", *options, "--set-aside", "AD=1,NC=1", "--folds", "2", "--epochs",
         "1", "-q",
@@ -118,7 +125,7 @@ def test_the_patient_is_drawn_first_and_a_scan_that_was_trained_on_is_told(cohor
     assert f"{seen} was among the scans that model.safetensors was trained on" in err
 
 
-def test_a_heatmap_with_nan_is_refused(cohort, run):
+def test_a_heatmap_with_nan_is_refused(cohort, run, undrawn_figures):
     assert evaluate(run, "-q", methods=["cam"])[0] == 0
     path = Path("out/derivatives/pyadx/sub-02/anat/sub-02_desc-cam_heatmap.nii.gz")
     image = nib.load(path)
@@ -211,19 +218,25 @@ def test_a_cohort_of_one_class_is_refused(cohort, run):
     assert "AD" in err
 
 
-def test_reproduce_makes_all_tables_and_figures_and_resumes(cohort, run, monkeypatch):
+def test_reproduce_makes_all_tables_and_figures_and_resumes(cohort, run, monkeypatch, request):
     from pyadx.commands.evaluating import paper_settings as settings
+    from pyadx.commands.evaluating import reproduce
+    from pyadx.commands.evaluating.paper_settings import PANELS
 
     tiny = settings.NetworkSetting(49, 1.6, {"epochs": 1}, window=5, stride=16)
     vggnet = settings.NetworkSetting(110, 2.0, {"epochs": 1}, window=9, stride=12)
     networks = {"vggnet": vggnet, **dict.fromkeys(("resnet", "resnet-gap", "resnet-shallow-gap"), tiny)}
     monkeypatch.setitem(settings.SETTINGS, "small", settings.Setting(1, 2, networks))
+    # Hundreds of supervoxels of 110^3 voxels take minutes, and are scored as twenty are.
+    paper, few = "sa3ducm:paper", "sa3ducm:paper,max_regions=20"
+    panels = tuple(replace(panel, method=panel.method.replace(paper, few)) for panel in PANELS)
+    monkeypatch.setattr(reproduce, "PANELS", panels)
     command = ["reproduce", "-o", "out", "--cohort", cohort, "--set-aside", "AD=1,NC=1"]
     code, out, err = run(*command)
     assert code == 0, err
     assert "out/reproduction.md" in out
     text = Path("out/reproduction.md").read_text()
-    for panel in settings.PANELS:
+    for panel in PANELS:
         assert text.count(f"| {panel.name} |") == 5  # four tables of localisation, one of costs
     for name in networks:
         assert f"| {name} | " in text
@@ -234,6 +247,7 @@ def test_reproduce_makes_all_tables_and_figures_and_resumes(cohort, run, monkeyp
     kept += list(Path("out/derivatives").rglob("*.nii.gz"))
     assert len(kept) == 4 * 2 * 2 + 14 * 2
     times = [path.stat().st_mtime_ns for path in kept]
+    request.getfixturevalue("undrawn_figures")
     assert run(*command, "-q")[0] == 0
     assert [path.stat().st_mtime_ns for path in kept] == times
     assert Path("out/reproduction.md").read_text() == text
@@ -269,12 +283,8 @@ def test_ids_that_come_to_the_same_bids_label_are_told_before_any_heatmap(cohort
     assert not Path("out").exists()
 
 
-def test_maps_of_zeros_are_scored_told_and_not_computed_again(cohort, run):
-    model = models.build("resnet-shallow-gap", (21, 22, 20), preprocessing=Preprocessing("max", 3.0))
-    for module in model.modules():
-        if isinstance(module, nn.Linear):
-            nn.init.zeros_(module.weight)
-    models.save(model, "net.safetensors")
+def test_maps_of_zeros_are_scored_told_and_not_computed_again(cohort, run, request):
+    save_network(lambda model: nn.init.zeros_(model.fc.weight))
     code, _, err = evaluate(run, methods=["cam"])
     assert code == 0, err
     rows = list(csv.DictReader(Path("out/localization.csv").read_text().splitlines()))
@@ -285,6 +295,7 @@ def test_maps_of_zeros_are_scored_told_and_not_computed_again(cohort, run):
     assert not any(np.asarray(nib.load(path).dataobj).any() for path in heatmaps)
     assert err.count("cam of sub-0") == 2
     times = [path.stat().st_mtime_ns for path in heatmaps]
+    request.getfixturevalue("undrawn_figures")
     assert evaluate(run, "-q", methods=["cam"])[0] == 0
     assert [path.stat().st_mtime_ns for path in heatmaps] == times
 

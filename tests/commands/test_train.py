@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cohort_trees import plain_cohort
+from program import Program, run_program
 
 from pyadx import models
 
@@ -115,26 +116,31 @@ def test_crossval_writes_tables_and_a_roc_plot(cohort, run):
 
 def rounds_command(folder):
     return [
-        sys.executable, "-m", "pyadx", "crossval", "cohort.csv", "-o", folder, *SMALL, "--splits", "1",
-        "--folds", "2", "--epochs", "6", "-q",
+        "crossval", "cohort.csv", "-o", folder, *SMALL, "--splits", "1", "--folds", "2", "--epochs", "6",
+        "-q",
     ]  # fmt: skip
 
 
+def run_to_its_end(*command):
+    done = run_program(command)
+    assert done.returncode == 0, done.stderr
+
+
 def test_killed_during_crossval_loses_one_epoch_at_most(cohort, tmp_path):
-    subprocess.run(rounds_command("undisturbed"), check=True)
-    process = subprocess.Popen(rounds_command("cv"), stderr=subprocess.DEVNULL)
+    run_to_its_end(*rounds_command("undisturbed"))
+    program = Program(rounds_command("cv"))
     state = tmp_path / "cv/rounds/split1-fold1/last.pt"
     log = tmp_path / "cv/rounds/split1-fold1/log.csv"
     until = time.monotonic() + 120
     while not (log.exists() and len(log.read_text().splitlines()) > 2) and time.monotonic() < until:
-        assert process.poll() is None, "the run was over before it could be killed"
+        assert not program.ended, "the run was over before it could be killed"
         time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    os.kill(program.pid, signal.SIGKILL)
+    program.finish()
     kept = len(log.read_text().splitlines()) - 1
     assert state.exists() or (log.parent / "result.json").exists()
     assert kept >= 2
-    subprocess.run([*rounds_command("cv"), "--resume"], check=True)
+    run_to_its_end(*rounds_command("cv"), "--resume")
     one, other = (Path(f"{name}/predictions.csv").read_bytes() for name in ("undisturbed", "cv"))
     assert one == other
 
@@ -154,8 +160,9 @@ def ray_workers():
 
 def test_rounds_on_ray_equal_those_in_sequence_also_when_a_worker_dies(cohort):
     pytest.importorskip("ray")
-    subprocess.run(rounds_command("serial"), check=True)
-    parallel = [*rounds_command("parallel"), "--parallel", "ray", "--workers", "2"]
+    run_to_its_end(*rounds_command("serial"))
+    ray = ["--parallel", "ray", "--workers", "2"]
+    parallel = [sys.executable, "-m", "pyadx", *rounds_command("parallel"), *ray]
     process = subprocess.Popen(parallel, stderr=subprocess.DEVNULL)
     until, lost = time.monotonic() + 240, None
     while lost is None and time.monotonic() < until:

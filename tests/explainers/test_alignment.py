@@ -10,17 +10,17 @@ from pyadx.explainers.alignment import Placement
 
 def test_receptive_field_alignment_puts_an_impulse_where_it_was():
     """A single bright voxel must light up its own place, not the stretched one."""
-    model = models.build("resnet-shallow-gap", (40, 40, 40), seed=0).double()
-    scan = torch.zeros(1, 1, 40, 40, 40, dtype=torch.float64)
-    scan[0, 0, 6, 20, 34] = 1.0
+    model = models.build("resnet-shallow-gap", (28, 28, 28), seed=0).double()
+    scan = torch.zeros(1, 1, 28, 28, 28, dtype=torch.float64)
+    scan[0, 0, 6, 14, 22] = 1.0
     baseline = GradCAM(model, "conv1c", "none", align="receptive_field")(scan * 0, target=1)
     heat = GradCAM(model, "conv1c", "none", align="receptive_field")(scan, target=1) - baseline
     mass = heat.double().abs()[0]
     centre = [
-        float((mass.sum([a for a in range(3) if a != axis]) * torch.arange(40)).sum() / mass.sum())
+        float((mass.sum([a for a in range(3) if a != axis]) * torch.arange(28)).sum() / mass.sum())
         for axis in range(3)
     ]
-    assert centre == pytest.approx([6, 20, 34], abs=0.75)
+    assert centre == pytest.approx([6, 14, 22], abs=0.75)
 
 
 def test_stretch_covers_the_whole_scan():

@@ -135,8 +135,8 @@ def test_more_budget_never_scores_less_and_ends_nearer(generator):
     from pyadx.explainers.windows import WindowGrid
     from pyadx.inference import IncrementalScorer
 
-    scan = scan_of(generator, (18, 18, 18))
-    grid = WindowGrid((18, 18, 18), (3, 3, 3), (1, 1, 1))
+    scan = scan_of(generator, (12, 12, 12))
+    grid = WindowGrid((12, 12, 12), (3, 3, 3), (1, 1, 1))
     scorer = IncrementalScorer(double(Gap()), scan, 1)
     regions = scorer.regions(grid.boxes())
     exact = regions.spread(scorer.score_regions(regions)).float()
@@ -212,12 +212,13 @@ def test_the_number_of_threads_does_not_change_a_bit(generator, explainer):
     """In float64, where convolutions do not depend on it; see the README for float32."""
     model = double(Gap(3))
     scans = torch.rand(2, 1, 19, 18, 20, generator=generator, dtype=torch.float64)
+    options = {Occlusion: {"stride": 5}, SupervoxelOcclusion: {"max_regions": 100}}
     threads = torch.get_num_threads()
     found = []
     try:
         for number in (1, 2, 3, 1):
             torch.set_num_threads(number)
-            own = explainer(model, **({"stride": 5} if explainer is Occlusion else {}))
+            own = explainer(model, **options.get(explainer, {}))
             result = own.run(scans, target=1)
             found.append((result.heatmap, result.outputs))
     finally:

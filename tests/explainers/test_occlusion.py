@@ -24,11 +24,14 @@ def every_voxel(shape=SHAPE):
 
 @pytest.mark.parametrize("window", [(3, 3, 3), (1, 1, 1), (2, 4, 3), (99, 99, 99), (1, 99, 2)], ids=str)
 def test_stride_one_equals_reference_at_every_voxel(window, generator):
-    model, scan = plain(), scan_of(1, generator)
-    expected = reference.occlusion_map(model, scan, 1, window, every_voxel())
+    # The slow twin fills windows voxel by voxel, and these hold the whole scan.
+    shape = (5, 6, 4) if window == (99, 99, 99) else SHAPE
+    model = plain()
+    scan = torch.rand(1, *shape, generator=generator, dtype=torch.float64)
+    expected = reference.occlusion_map(model, scan, 1, window, every_voxel(shape))
     actual = Occlusion(model, window)(scan, target=1)
     assert actual.dtype == torch.float32
-    assert actual.shape == (1, *SHAPE)
+    assert actual.shape == (1, *shape)
     assert torch.allclose(actual[0].double(), expected, rtol=1e-5, atol=1e-12)
 
 

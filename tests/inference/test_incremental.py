@@ -8,6 +8,7 @@ from networks import Gap, Plain, lively, randomised
 
 from pyadx import models
 from pyadx.inference import FullScorer, IncrementalScorer
+from pyadx.inference.incremental.trace import KeptTrace
 from pyadx.ops import patches
 
 THOROUGH = os.environ.get("PYADX_THOROUGH") == "1"
@@ -148,9 +149,11 @@ def test_fills_and_several_channels(fill, generator):
 def test_scores_and_targets(score, classes, generator):
     scan = torch.rand(1, 10, 10, 10, generator=generator, dtype=torch.float64)
     boxes = random_boxes((10, 10, 10), 40, generator)
+    model, tracer = small(1, classes), KeptTrace()
     for target in (0, 1, None):
         made = [
-            kind(small(1, classes), scan, target, score=score) for kind in (IncrementalScorer, FullScorer)
+            IncrementalScorer(model, scan, target, score=score, tracer=tracer),
+            FullScorer(model, scan, target, score=score),
         ]
         assert made[0].target == made[1].target
         actual, expected = (scorer.score(boxes) for scorer in made)
@@ -221,7 +224,7 @@ def test_bf16_is_opt_in_and_close(generator):
 def test_memory_stays_within_the_bound_and_too_small_a_bound_is_told(generator):
     model, _, grid, _ = network("resnet-gap")
     scan = torch.rand(1, *grid, generator=generator)
-    boxes = random_boxes(grid, 200, generator)[8:]
+    boxes = random_boxes(grid, 100, generator)[8:]
     free = IncrementalScorer(model, scan, 1)
     expected = free.score(boxes)
     bound = free.memory["cache"] + free.memory["batches"] // 2

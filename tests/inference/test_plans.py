@@ -9,6 +9,7 @@ from torch import nn
 from pyadx.inference import FullScorer, IncrementalScorer
 from pyadx.inference.incremental import boxes as bx
 from pyadx.inference.incremental.program import Program
+from pyadx.inference.incremental.trace import KeptTrace
 from pyadx.inference.regions import Regions
 from pyadx.inference.score_store import ScoreStore
 
@@ -69,7 +70,11 @@ def test_a_large_box_in_the_same_list_has_batches_of_its_own(monkeypatch):
     seen = batches(monkeypatch)
     mixed = scorer_of().score(together)
     assert all(count == 1 for count, largest in seen if largest > 20)
-    alone = [scorer_of().score(box[None]) for box in together[::9]]
+    network, tracer = model(), KeptTrace()
+    alone = [
+        IncrementalScorer(network, scan(), 1, score="logit", tracer=tracer).score(box[None])
+        for box in together[::9]
+    ]
     assert torch.equal(mixed[::9], torch.cat(alone))
 
 

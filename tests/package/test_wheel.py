@@ -31,7 +31,7 @@ def wheel(tmp_path_factory):
     # From a copy, so that neither stale build folders nor concurrent builds matter.
     tree = tmp_path_factory.mktemp("tree") / "pyadx"
     ignored = shutil.ignore_patterns(
-        ".git", ".venv", "build", "dist", "*.so", "*.egg-info", ".*_cache", "demo-output"
+        ".git", ".venv", "build", "dist", "*.so", "*.egg-info", ".*_cache", "__pycache__", "demo-output"
     )
     shutil.copytree(ROOT, tree, ignore=ignored)
     out = tmp_path_factory.mktemp("dist")

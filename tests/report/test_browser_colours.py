@@ -4,6 +4,7 @@ Screenshots stay in ``test-artefacts/report-signed.png`` and ``notebook-signed.p
 """
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -16,10 +17,10 @@ from browser_support import (  # noqa: E402
     ARTEFACTS,
     SOFTWARE_GL,
     browser,
-    change,
     complaints,
     needs_chromium,
     pixels,
+    set_control,
     state,
 )
 from report_support import AFFINE  # noqa: E402
@@ -85,9 +86,10 @@ def driver(folder):
 
 
 def show(driver, number, threshold=5, colours="blue-red"):
-    change(driver, f"input[name=method][value='{number}']", None)
-    change(driver, "#threshold", str(threshold))
-    change(driver, "#colours", colours)
+    set_control(driver, f"input[name=method][value='{number}']", None)
+    set_control(driver, "#threshold", str(threshold))
+    set_control(driver, "#colours", colours)
+    time.sleep(0.5)
     return pixels(driver)
 
 
