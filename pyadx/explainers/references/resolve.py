@@ -130,7 +130,9 @@ def references_per_scan(given: Any, reference: Any, volume: Tensor) -> Sequence[
             )
         return [None] * scans
     if named is None:
-        raise ValueError("reference= is the volume that scan:FILE names; give any other as the reference itself")
+        raise ValueError(
+            "reference= is the volume that scan:FILE names; give any other as the reference itself"
+        )
     tensor = plain_tensor("reference", torch.as_tensor(given))
     if tuple(tensor.shape) == shape:
         tensor = tensor.expand(scans, *shape)
