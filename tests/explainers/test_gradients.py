@@ -152,7 +152,7 @@ def test_deeplift_equals_its_twin_and_adds_up(scan, classes):
 def test_deeplift_of_two_classes_is_that_of_the_difference_of_their_logits(model, scan):
     weights = torch.tensor([-1.0, 1.0], dtype=torch.float64)
     expected = twin.rescale(list(model.layers), scan, torch.zeros_like(scan), weights)
-    same(run(DeepLift(model), scan, 1), expected)
+    same(run(DeepLift(model, 0.0), scan, 1), expected)
 
 
 def test_on_a_linear_network_all_are_input_x_gradient(scan):
@@ -270,7 +270,7 @@ def test_the_scan_itself_as_baseline_leaves_nothing(model, scan):
 
 
 def test_maps_are_smoothed_in_millimetres(model, scan):
-    plain = InputXGradient(model)(scan, 1)[0].double().numpy()
+    plain = InputXGradient(model, 0.0)(scan, 1)[0].double().numpy()
     found = InputXGradient(model, 0.0, smoothing=3.0, spacing=(1, 1.5, 2))(scan, 1)[0]
     expected = ndimage.gaussian_filter(plain, (3, 2, 1.5), mode="constant")
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
