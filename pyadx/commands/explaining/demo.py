@@ -1,5 +1,6 @@
 """``pyadx demo``: all methods on a synthetic patient, with networks that were trained on others."""
 
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,7 @@ _JOBS = {
     "CAM": ("cam:align=receptive_field", "resnet-shallow-gap"),
     "Grad-CAM, conv2b": ("gradcam:layer=conv2b,align=receptive_field", "vggnet"),
 }
+_TITLE_LETTERS = 95  # in a line of the figure's title
 _FOUND = 3  # times the precision of a random map: what a method that finds the disease reaches
 
 
@@ -154,7 +156,7 @@ def _draw(result: DemoResult, scan: SyntheticScan) -> None:
     hippocampus = np.argwhere(scan.labels == HIPPOCAMPUS[0]).mean(0).round().astype(int).tolist()
     title = (
         "SYNTHETIC patient; networks trained on a synthetic cohort (CAM: ResNet-Shallow-GAP, else VGGNet)\n"
-        + result.words()
+        + textwrap.fill(result.words(), _TITLE_LETTERS)
     )
     facts = {titles[name]: explanation.sidecar for name, explanation in result.explanations.items()}
     save_panels(result.figure, scan.t1, rows, title, at=hippocampus, facts=facts)
