@@ -51,7 +51,7 @@ class Option:
             return self.kind.parse(text)
         except (ValueError, KeyError, OverflowError) as error:
             if self.kind.is_reference:  # says more, such as what it is called here
-                raise ValueError(f"{self.name}: {error}") from None
+                raise ValueError(f"{self.name} must be a reference: {error}") from None
             raise ValueError(f"{self.name} must be {self.kind.allowed}, got {text!r}") from None
 
 

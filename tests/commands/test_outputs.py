@@ -66,7 +66,7 @@ def test_a_network_that_cannot_move_is_told_in_words(folder, run):
         [layer for layer in model.modules() if isinstance(layer, torch.nn.Linear)][-1].bias[0] += 1e3
     models.save(model, folder / "net.safetensors")
     with warnings.catch_warnings(record=True) as caught:
-        code, _, err = run(*explain("occlusion:window=9,stride=9"))
+        code, _, err = run(*explain("occlusion:paper,window=9,stride=9"))
     assert code == 0
     told = err + " ".join(str(warning.message) for warning in caught)
     assert "the map is empty or flat" in told

@@ -59,7 +59,7 @@ def test_it_measures_resumes_and_makes_tables(script):
     assert "rank" not in control
     ours = [line["facts"] for line in lines if line.get("method") == "occlusion:signed,engine=full"]
     (spelling,) = {facts["spelling"] for facts in ours}
-    assert spelling == "occlusion:window=5,stride=6,signed=true"
+    assert spelling == "occlusion:window=5,stride=6"
 
     # A second call adds the new method and tries what failed; a line that was cut off is no line.
     with Path("found.jsonl").open("a") as file:

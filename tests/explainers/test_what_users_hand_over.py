@@ -233,7 +233,10 @@ def test_the_spelling_of_a_fill_is_that_of_its_values():
         np.asfortranarray(fill),
     ):
         assert Occlusion(model_of(), fill=same).spec.canonical == spelled
-    assert Occlusion(model_of(), fill=np.float32(0.5)).spec.canonical == "occlusion:fill=0.5"
+    assert (
+        Occlusion(model_of(), fill=np.float32(0.5)).spec.canonical
+        == "occlusion:fill=0.5,signed=false,score=probability"
+    )
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,12 @@ def test_demonstration_networks_are_trained_and_small_and_carry_their_record():
         card = models.load(file).card
         assert card.architecture == name
         assert card.trained
-        assert card.provenance["test"]["auc"] > 0.85
-        assert len(card.provenance["training_scans"]) == 76
+        assert card.provenance["held_out"]["auc"] > 0.85
+        assert {"temperature", "bias", "subjects"} == set(card.provenance["calibration"])
+        assert {own["scans"] for own in card.references.values()} == {93, 86}
+        assert (
+            len(card.provenance["training_scans"]) == {"vggnet": 76 + 179, "resnet-shallow-gap": 76}[name]
+        )
     assert total < 10_000_000
     with pytest.raises(ValueError, match="vggnet and resnet-shallow-gap"):
         demonstration_checkpoint("resnet")
