@@ -11,6 +11,6 @@ model = pyadx.models.build("resnet-gap", (24, 24, 24), seed=0)
 scan = torch.rand(1, 1, 24, 24, 24)
 cam, gradcam = pyadx.CAM(model)(scan, target="AD"), pyadx.GradCAM(model)(scan, target="AD")
 assert torch.allclose(gradcam * 27, cam, rtol=1e-3, atol=1e-5)
-assert pyadx.Occlusion(model, 7, 12)(scan, target=1).shape == (1, 24, 24, 24)
+assert pyadx.Occlusion(model, 7, 12, fill=0.0)(scan, target=1).shape == (1, 24, 24, 24)
 assert _ucm.version == pyadx.__version__
 print(pyadx.__file__)
