@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 
@@ -34,12 +35,14 @@ class Program:
         Where it runs; here without it.
     chunk : int, optional
         Regions that are scored and stored together, so that a run of seconds has many such steps.
+    hold : int, optional
+        Stored chunks after which it waits to be killed: on a busy machine it would be over before.
     """
 
-    def __init__(self, arguments, cwd=None, chunk=None):
+    def __init__(self, arguments, cwd=None, chunk=None, hold=None):
         self._folder = Path(cwd or os.getcwd())
         self._errors = self._folder / f".errors-{os.urandom(4).hex()}"
-        asked = ([str(a) for a in arguments], str(self._folder), str(self._errors), chunk)
+        asked = ([str(a) for a in arguments], str(self._folder), str(self._errors), chunk, hold)
         self._process = _CONTEXT.Process(target=_run, args=asked)
         self._process.start()
         self.pid = self._process.pid
@@ -48,7 +51,7 @@ class Program:
     def ended(self):
         return self._process.exitcode is not None
 
-    def finish(self, seconds=120):
+    def finish(self, seconds=300):
         """Wait for its end; return exit code and standard error."""
         self._process.join(seconds)
         assert self.ended, f"still running after {seconds} s"
@@ -62,7 +65,7 @@ def run_program(arguments, cwd=None, chunk=None):
     return Program(arguments, cwd, chunk).finish()
 
 
-def _run(arguments, folder, errors, chunk):
+def _run(arguments, folder, errors, chunk, hold):
     os.setsid()
     os.chdir(folder)
     for number, name in ((1, os.devnull), (2, errors)):
@@ -75,6 +78,8 @@ def _run(arguments, folder, errors, chunk):
         from pyadx.inference import scorer
 
         scorer.CHUNK = chunk
+    if hold is not None:
+        _hold_after(hold)
     sys.argv = ["pyadx", *arguments]
     code = 1
     try:
@@ -88,3 +93,16 @@ def _run(arguments, folder, errors, chunk):
     atexit._run_exitfuncs()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _hold_after(chunks):
+    from pyadx.inference.score_store import ScoreStore
+
+    append = ScoreStore.append
+
+    def held(self, scores):
+        append(self, scores)
+        while self.chunks >= chunks:
+            time.sleep(0.05)
+
+    ScoreStore.append = held

@@ -45,8 +45,8 @@ def chunks_in(path):
 
 def start_and_kill(folder, how):
     """Start a run and end it in the middle, when a chunk or two are on the disk."""
-    program = Program(arguments("heat.nii.gz"), folder, CHUNK)
-    until = time.monotonic() + 120
+    program = Program(arguments("heat.nii.gz"), folder, CHUNK, hold=8)
+    until = time.monotonic() + 300
     while chunks_in(folder / SCORES) < 1 and not program.ended and time.monotonic() < until:
         time.sleep(0.005)
     os.kill(program.pid, how)
@@ -78,7 +78,7 @@ def test_resuming_with_other_options_is_refused_and_overwrite_starts_again(small
     start_and_kill(small, signal.SIGKILL)
     code, _, err = run(*arguments("heat.nii.gz", "--resume", more=["stride=2", "score=logit"]))
     assert code == 2
-    assert "score: probability there, logit here" in err
+    assert "score: log_odds there, logit here" in err
     assert run(*arguments("heat.nii.gz", "--overwrite", more=["stride=9", "score=logit"]))[0] == 0
     assert not (small / SCORES).exists()
 
