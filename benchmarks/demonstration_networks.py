@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from pyadx import models
-from pyadx.data.class_means import class_means
 from pyadx.data.cohort import read_cohort
 from pyadx.data.inputs import prepare_scans
 from pyadx.inference.score import probabilities
@@ -24,7 +23,7 @@ from pyadx.training.calibration import apply_calibration, fit_calibration
 from pyadx.training.loop import train
 from pyadx.training.metrics import classification_metrics
 from pyadx.training.protocols import changed, paper_protocol
-from pyadx.training.rounds import Hardware
+from pyadx.training.rounds import Hardware, give_references
 
 
 def main():
@@ -120,9 +119,7 @@ def store(options):
         scans = scans_of(options, model.card)
         used = set(json.loads((folder / "trained_on.json").read_text()))
         which = np.array([i for i, scan in enumerate(scans.scans) if scan.subject in used])
-        means = class_means(scans.volumes, scans.labels, which, model.card)
-        images = {name: torch.from_numpy(image) for name, image in means.images.items()}
-        models.with_references(model, images, means.facts)
+        give_references(model, scans, which, model.card)
         note = {"cohort": f"synthetic: pyadx phantom {recipe['Recipe']}", "stored": "float16"}
         models.save(
             model, target, dtype=torch.float16, trained=True, provenance={**model.card.provenance, **note}

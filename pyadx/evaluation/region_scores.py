@@ -161,6 +161,12 @@ def bootstrap_mean(values: Sequence[float], *, level: float = 0.95, seed: int = 
     return float(low), float(high)
 
 
+def mean_with_interval(values: Sequence[float]) -> str:
+    """Return a mean and its 95% bootstrap interval (`bootstrap_mean`) for tables."""
+    low, high = bootstrap_mean(values)
+    return f"{np.mean(values):.3f} [{low:.3f}, {high:.3f}]"
+
+
 def bootstrap_difference(
     one: Sequence[float], other: Sequence[float], *, level: float = 0.95, seed: int = 0
 ) -> tuple[float, float, float]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pyadx.evaluation.curves import PrecisionRecall, precision_recall
-from pyadx.evaluation.region_scores import RegionScore, bootstrap_mean, evaluated_voxels, region_score
+from pyadx.evaluation.region_scores import RegionScore, evaluated_voxels, mean_with_interval, region_score
 from pyadx.files import replacing
 from pyadx.markdown import markdown_table
 
@@ -118,9 +118,8 @@ def scoreboard_markdown(board: Scoreboard, curves: Mapping[str, Mapping[str, Pre
         cells = []
         for region in board.regions:
             values = board.values(method, region, "average_precision")
-            low, high = bootstrap_mean(values)
             pooled = curves[method][region].average_precision
-            cells.append(f"{pooled:.3f}; {np.mean(values):.3f} [{low:.3f}, {high:.3f}]")
+            cells.append(f"{pooled:.3f}; {mean_with_interval(values)}")
         rows.append([method, *cells])
     chance = [curves[board.methods[0]][region].prevalence for region in board.regions]
     rows.append(["prevalence (a random map)", *(f"{value:.3f}" for value in chance)])

@@ -1,7 +1,7 @@
 """DeepLIFT with the rescale rule (Shrikumar et al., 2017), by Captum."""
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -9,10 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from pyadx.explainers.class_gradient import ClassGradient, captum_attribution, differentiable, independent
-from pyadx.explainers.gradient_base import GradientMethod, SmoothingOption
+from pyadx.explainers.gradient_base import GradientMethod
 from pyadx.explainers.registry import method
-from pyadx.explainers.shared_options import BaselineOption, OutputsOption, ScoreOption, SignedOption
-from pyadx.inference.batching import BatchSize
 from pyadx.inference.capture import why_unwatched
 from pyadx.inference.score import as_logits
 
@@ -52,31 +50,7 @@ class DeepLift(GradientMethod):
         If an option is out of range, or Captum is not installed.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        baseline: BaselineOption = "local",
-        *,
-        signed: SignedOption = True,
-        smoothing: SmoothingOption = None,
-        score: ScoreOption = "log_odds",
-        outputs: OutputsOption = "logits",
-        batch_size: BatchSize = "auto",
-        progress: bool = False,
-        spacing: float | Sequence[float] | None = None,
-    ) -> None:
-        super().__init__(
-            model,
-            baseline=baseline,
-            signed=signed,
-            smoothing=smoothing,
-            score=score,
-            outputs=outputs,
-            batch_size=batch_size,
-            progress=progress,
-            spacing=spacing,
-        )
-        captum_attribution("deeplift", "DeepLift")
+    _captum = "DeepLift"
 
     @property
     def _advice(self) -> str:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pyadx.explainers.base import Explainer, Explanation
-from pyadx.explainers.class_gradient import ClassGradient, Copies
+from pyadx.explainers.class_gradient import ClassGradient, Copies, captum_attribution
 from pyadx.explainers.option_kinds import number, optional
 from pyadx.explainers.options import RunOptions
 from pyadx.explainers.references import (
@@ -23,13 +23,12 @@ from pyadx.explainers.references import (
 )
 from pyadx.explainers.references.resolve import Spacing
 from pyadx.explainers.registry import Option, method_of
+from pyadx.explainers.shared_options import COMPARED, OutputsOption, ScoreOption, SignedOption
 from pyadx.explainers.volumes import check_volume
 from pyadx.inference.batching import BatchSize
 from pyadx.inference.model_state import Forward, evaluation_mode
 from pyadx.inference.progress import progress_bar
 from pyadx.inference.score import (
-    Outputs,
-    Score,
     Target,
     as_logits,
     check_are_probabilities,
@@ -143,32 +142,38 @@ class GradientMethod(Explainer):
         If an option is out of range.
     """
 
+    # The class of `captum.attr` that does the work, for methods that need it.
+    _captum: str | None = None
+
     def __init__(
         self,
         model: nn.Module,
+        baseline: Annotated[Reference | None, COMPARED] = "local",
         *,
-        baseline: Reference | None,
-        signed: bool,
-        smoothing: float | None,
-        score: Score,
-        outputs: Outputs,
-        batch_size: BatchSize,
-        progress: bool,
-        spacing: Spacing,
+        signed: SignedOption = True,
+        smoothing: SmoothingOption = None,
+        score: ScoreOption = "log_odds",
+        outputs: OutputsOption = "logits",
+        batch_size: BatchSize = "auto",
+        progress: bool = False,
+        spacing: Spacing = None,
     ) -> None:
         self._run = RunOptions(score, outputs, batch_size, progress)
         width = None if smoothing is None else real_number(smoothing)
         if smoothing is not None and (width is None or not 0 < width < math.inf):
             raise ValueError(f"smoothing must be a positive number of mm, got {smoothing!r}")
         self.model = model
+        own = method_of(type(self))
         # Only where it is the default may there be none.
-        none = baseline is None and method_of(type(self)).options["baseline"].default is None
+        none = baseline is None and own.options["baseline"].default is None
         self.baseline = None if none else plain_reference(baseline, regions=False)
         self.signed = signed
         self.smoothing = width
         self.score = score
         self.outputs = outputs
         self.spacing = spacing
+        if self._captum is not None:
+            captum_attribution(own.name, self._captum)
 
     @abstractmethod
     def _attribute(self, score: ClassGradient, scan: Tensor, baseline: Tensor | None) -> tuple[Tensor, int]:

@@ -1,14 +1,10 @@
 """Input x gradient: the change of the class score from a baseline to the scan, to first order."""
 
-from collections.abc import Sequence
-
-from torch import Tensor, nn
+from torch import Tensor
 
 from pyadx.explainers.class_gradient import ClassGradient
-from pyadx.explainers.gradient_base import GradientMethod, SmoothingOption
+from pyadx.explainers.gradient_base import GradientMethod
 from pyadx.explainers.registry import method
-from pyadx.explainers.shared_options import BaselineOption, OutputsOption, ScoreOption, SignedOption
-from pyadx.inference.batching import BatchSize
 
 
 @method(
@@ -32,31 +28,6 @@ class InputXGradient(GradientMethod):
     TypeError, ValueError
         If an option is out of range.
     """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        baseline: BaselineOption = "local",
-        *,
-        signed: SignedOption = True,
-        smoothing: SmoothingOption = None,
-        score: ScoreOption = "log_odds",
-        outputs: OutputsOption = "logits",
-        batch_size: BatchSize = "auto",
-        progress: bool = False,
-        spacing: float | Sequence[float] | None = None,
-    ) -> None:
-        super().__init__(
-            model,
-            baseline=baseline,
-            signed=signed,
-            smoothing=smoothing,
-            score=score,
-            outputs=outputs,
-            batch_size=batch_size,
-            progress=progress,
-            spacing=spacing,
-        )
 
     def _attribute(self, score: ClassGradient, scan: Tensor, baseline: Tensor | None) -> tuple[Tensor, int]:
         assert baseline is not None

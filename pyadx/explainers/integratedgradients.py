@@ -40,6 +40,8 @@ class IntegratedGradients(GradientMethod):
         If an option is out of range, or Captum is not installed.
     """
 
+    _captum = "IntegratedGradients"
+
     def __init__(
         self,
         model: nn.Module,
@@ -69,7 +71,6 @@ class IntegratedGradients(GradientMethod):
         if count is None or count < 1:
             raise ValueError(f"steps must be a whole number from 1, got {steps!r}")
         self.steps = count
-        captum_attribution("integratedgradients", "IntegratedGradients")
 
     @property
     def _advice(self) -> str:

@@ -1,5 +1,6 @@
 """Options that mean the same for several methods: declared once, under one name."""
 
+from functools import partial
 from typing import Annotated, get_args
 
 from pyadx import ops
@@ -10,7 +11,6 @@ from pyadx.explainers.references import (
     VOLUME_WORDS,
     Reference,
     parse_reference,
-    plain_reference,
     write_reference,
 )
 from pyadx.explainers.registry import Option
@@ -19,19 +19,17 @@ from pyadx.inference.engines import Engine
 from pyadx.inference.incremental.scorer import Precision
 from pyadx.inference.score import Outputs, Score
 
-
-def _parse_baseline(text: str) -> Reference:
-    return plain_reference(parse_reference(text), regions=False)
-
-
 FILL = Kind(
     f"a number, {', '.join([*VOLUME_WORDS, *REGION_WORDS])}", parse_reference, write_reference, True
 )
-BASELINE = Kind(f"a number, {', '.join(VOLUME_WORDS)}", _parse_baseline, write_reference, True)
+BASELINE = Kind(
+    f"a number, {', '.join(VOLUME_WORDS)}", partial(parse_reference, regions=False), write_reference, True
+)
 _RECTIFY = choice(get_args(ops.Rectify))
 
 FillOption = Annotated[Reference, Option("What regions are filled with.", FILL)]
-BaselineOption = Annotated[Reference, Option("What the scan is compared with.", BASELINE)]
+COMPARED = Option("What the scan is compared with.", BASELINE)
+BaselineOption = Annotated[Reference, COMPARED]
 SignedOption = Annotated[
     bool, Option("Keep the sign: positive where a region speaks for the class.", SWITCH)
 ]

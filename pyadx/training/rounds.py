@@ -238,11 +238,12 @@ def _save_model(
         **seen,
     }
     model.to("cpu")
-    _give_references(model, scans, train_on, recipe.card)
+    give_references(model, scans, train_on, recipe.card)
     models.save(model, path, trained=True, provenance=provenance)
 
 
-def _give_references(model: Any, scans: PreparedScans, train_on: np.ndarray, card: ModelCard) -> None:
+def give_references(model: Any, scans: PreparedScans, train_on: np.ndarray, card: ModelCard) -> None:
+    """Give a network the mean image of each class of its training scans; warn of classes that get none."""
     means = class_means(scans.volumes, scans.labels, train_on, card)
     images = {name: torch.from_numpy(image) for name, image in means.images.items()}
     models.with_references(model, images, means.facts)

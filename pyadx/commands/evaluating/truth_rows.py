@@ -20,7 +20,7 @@ from pyadx.data.inputs import prepared_volume, voxel_hash
 from pyadx.data.phantom import twin_file
 from pyadx.data.phantom.cases import read_twin, truth_window
 from pyadx.data.scans import Scan, read_scan, read_volume
-from pyadx.evaluation.region_scores import bootstrap_mean
+from pyadx.evaluation.region_scores import mean_with_interval
 from pyadx.evaluation.scoreboard import Scoreboard
 from pyadx.evaluation.truth import Agreement, causal_truth, truth_agreement
 from pyadx.files import replacing
@@ -183,7 +183,7 @@ def truth_markdown(rows: Sequence[TruthRow], board: Scoreboard) -> str:
         figures = ("rank", "rank_signed", "average_precision")
         values = [[float(getattr(one, name)) for one in own] for name in figures]
         values.append(board.values(method, _CORE, "average_precision"))
-        cells.append([method, *map(_interval, values)])
+        cells.append([method, *(mean_with_interval(own) if own else "-" for own in values)])
     chance = float(np.mean([row.agreement.prevalence for row in rows]))
     cells.append(["a random map", "0", "0", f"{chance:.3f}", ""])
     patients = len({row.subject for row in rows})
@@ -193,10 +193,3 @@ def truth_markdown(rows: Sequence[TruthRow], board: Scoreboard) -> str:
         "patients [95% bootstrap interval]."
     )
     return f"{words}\n\n{markdown_table(columns, cells)}"
-
-
-def _interval(values: Sequence[float]) -> str:
-    if not values:
-        return "-"
-    low, high = bootstrap_mean(values)
-    return f"{np.mean(values):.3f} [{low:.3f}, {high:.3f}]"

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from pyadx.data.file_kinds import scan_suffix
@@ -16,8 +15,8 @@ from pyadx.data.inputs import voxel_hash
 from pyadx.data.reference_scans import reference_on_scan
 from pyadx.data.scans import read_scan
 from pyadx.explainers import MethodSpec
+from pyadx.explainers.references.resolve import controls_of
 from pyadx.explainers.references.words import file_of, needs_network, write_reference
-from pyadx.inference.wrappers import described
 from pyadx.models.card import ModelCard
 
 
@@ -49,10 +48,7 @@ def reference_facts(spec: MethodSpec, model: nn.Module) -> dict[str, Any] | None
     if file is not None:
         facts["voxels_sha256"] = voxel_hash(read_scan(Path(file)))
     if needs_network(value):
-        means = getattr(described(model, "references"), "references", {})
-        kept = next(iter(means.values()), None)
-        if kept is not None:
-            facts["voxels_sha256"] = hashlib.sha256(torch.as_tensor(kept).numpy().tobytes()).hexdigest()
+        facts["voxels_sha256"] = hashlib.sha256(controls_of(model).cpu().numpy().tobytes()).hexdigest()
     return facts
 
 

@@ -75,7 +75,7 @@ def reference_volume(
     if word == "mean":
         return brain_mean(volume)
     if word == "controls":
-        return matched(_controls(model), volume, "the network's mean of controls")
+        return matched(controls_of(model), volume, "the network's mean of controls")
     if given is None:
         raise ValueError(f"{reference!r} names a file; its volume is missing")
     return matched(given, volume, f"the reference {file_of(reference)}")
@@ -90,7 +90,14 @@ def in_voxels(millimetres: float, spacing: Spacing) -> float | list[float]:
     return millimetres / float(spacing)
 
 
-def _controls(model: nn.Module) -> Tensor:
+def controls_of(model: nn.Module) -> Tensor:
+    """Return the mean image ``[D, H, W]`` of a network's controls: its first class.
+
+    Raises
+    ------
+    ValueError
+        If it carries none.
+    """
     owner = described(model, "references")
     means = getattr(owner, "references", None) or {}
     names = getattr(described(model, "class_names"), "class_names", None)

@@ -7,7 +7,6 @@ from pathlib import PurePath
 from typing import Any
 
 import numpy as np
-import torch
 
 from pyadx import ops
 from pyadx.ops.arrays import plain_array
@@ -38,8 +37,15 @@ _OTHERS = {
 }  # fmt: skip
 
 
-def parse_reference(text: str) -> Reference:
+def parse_reference(text: str, *, regions: bool = True) -> float | str:
     """Read a reference as users write it: a number, or one of the words.
+
+    Parameters
+    ----------
+    text : str
+        What the user wrote.
+    regions : bool
+        Whether words whose values depend on the region are allowed.
 
     Raises
     ------
@@ -47,7 +53,7 @@ def parse_reference(text: str) -> Reference:
         If it is neither.
     """
     number = _number(text)
-    return number if number is not None else check_word(text)
+    return check_word(text, regions=regions) if number is None else number
 
 
 def check_word(text: str, *, regions: bool = True) -> str | float:
@@ -95,8 +101,7 @@ def plain_reference(reference: Any, *, regions: bool = True) -> Any:
         If it is a word that does not exist, or no number, array or tensor.
     """
     if isinstance(reference, str):
-        number = _number(reference)
-        return check_word(reference, regions=regions) if number is None else number
+        return parse_reference(reference, regions=regions)
     if reference is None or isinstance(reference, dict | set | bytes):
         raise TypeError(f"a reference is a number, a word or an array, got {type(reference).__name__}")
     number = None if isinstance(reference, int | float) else real_number(reference)
@@ -124,15 +129,6 @@ def file_of(reference: Any) -> str | None:
 def needs_network(reference: Any) -> bool:
     """Whether a reference is the network's own mean of controls."""
     return isinstance(reference, str) and re.search(r"(^|:)controls$", reference) is not None
-
-
-def same_reference(one: Any, other: Any) -> bool:
-    """Whether two references are the same: words, numbers, or arrays of the same values."""
-    if isinstance(one, str) or isinstance(other, str):
-        return isinstance(one, str) and isinstance(other, str) and one == other
-    if isinstance(one, torch.Tensor) or isinstance(other, torch.Tensor):
-        return one is other
-    return write_reference(one) == write_reference(other)
 
 
 def _number(text: str) -> float | None:
