@@ -80,7 +80,8 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
     target = _target_index(request.target, card.class_names)
     explain = explainer(request.model, device, request.method, batch_size, request.progress)
     store = _score_store(request, explain, out)
-    second = second_of(explain.spec, request.second_reference, out, request.overwrite)
+    how = {"batch_size": batch_size, "progress": request.progress}
+    second = second_of(explain.spec, request.second_reference, out, request.overwrite, **how)
     reference = reference_facts(explain.spec, net.model)
     if request.mask is not None and "mask" not in signature(explain.run).parameters:
         raise ValueError(f"--mask has no meaning for {explain.spec.canonical}, which fills no regions")
