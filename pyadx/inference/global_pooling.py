@@ -8,13 +8,8 @@ from torch import Tensor, nn
 
 from pyadx.inference.capture import why_unwatched
 from pyadx.inference.model_state import Forward
-from pyadx.inference.score import (
-    Outputs,
-    as_logits,
-    check_are_probabilities,
-    check_outputs,
-    probabilities,
-)
+from pyadx.inference.outputs import check_are_probabilities, check_outputs
+from pyadx.inference.score import Outputs, as_logits, probabilities
 
 
 @dataclass(frozen=True)

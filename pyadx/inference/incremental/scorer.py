@@ -1,7 +1,7 @@
 """The fast scorer: recomputes only what a filled region changes, with the result of a full forward."""
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -18,9 +18,10 @@ from pyadx.inference.incremental.plan import Plan, centred
 from pyadx.inference.incremental.program import Program
 from pyadx.inference.incremental.trace import Trace, trace
 from pyadx.inference.model_state import evaluation_mode, tensor_float
+from pyadx.inference.outputs import Output, check_outputs
 from pyadx.inference.region_fill import RegionFill
 from pyadx.inference.regions import Regions
-from pyadx.inference.score import Outputs, Score, Target, check_outputs
+from pyadx.inference.score import Outputs, Score, Target
 from pyadx.inference.scorer import Scorer
 from pyadx.inference.watch import OutputWatch
 from pyadx.ops.numbers import whole_number
@@ -46,7 +47,7 @@ class IncrementalScorer(Scorer):
 
     Parameters
     ----------
-    model, volume, target, fill, score, outputs, batch_size, progress, signed, watch
+    model, volume, target, fill, score, outputs, batch_size, progress, signed, watch, output, forward_args
         As in `pyadx.inference.scorer.Scorer`.
     precision : {"float32", "tf32", "bf16"}
         What convolutions of changes compute in. ``tf32`` (CUDA only) and ``bf16`` round the changes,
@@ -79,6 +80,8 @@ class IncrementalScorer(Scorer):
         progress: bool = False,
         signed: bool = False,
         watch: OutputWatch | None = None,
+        output: Output = None,
+        forward_args: Any = None,
         precision: Precision = "float32",
         max_memory: int | None = None,
         tracer: Callable[[nn.Module, Tensor], Trace] = trace,
@@ -96,6 +99,8 @@ class IncrementalScorer(Scorer):
             progress=progress,
             signed=signed,
             watch=watch,
+            output=output,
+            forward_args=forward_args,
         )
         if self.volume.dtype not in (torch.float32, torch.float64):
             raise UntraceableError(f"incremental inference takes float32 or float64, not {volume.dtype}")
@@ -106,7 +111,7 @@ class IncrementalScorer(Scorer):
         wanted = torch.bfloat16 if precision == "bf16" else self.volume.dtype
         with evaluation_mode(self.model), torch.no_grad():
             changes = self._input_changes()
-            traced = tracer(self.model, self.volume)
+            traced = tracer(self._network, self.volume)
             self._program = Program(traced, self.volume, changes, wanted)
         self.settle_batches(state_of_trace(traced.nodes, traced.input, traced.output), place_in_trace)
         self._budget = float(_BATCH_BYTES.get(self.volume.device.type, 256 << 20))

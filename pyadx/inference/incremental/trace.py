@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export import Dim, ExportedProgram
 
+from pyadx.inference.adapted import kept_as
 from pyadx.inference.batch.trace import user_line
 from pyadx.inference.batch.watch import FOREIGN, code_line
 from pyadx.inference.errors import UntraceableError
@@ -52,7 +53,7 @@ class KeptTrace:
 
     def __call__(self, model: nn.Module, volume: Tensor) -> Trace:
         """Return the trace, as `trace` would make it."""
-        asked = (model, volume.shape, volume.dtype, volume.device)
+        asked = (kept_as(model), volume.shape, volume.dtype, volume.device)
         if self._trace is None or self._of != asked:
             self._trace, self._of = trace(model, volume), asked
         return self._trace
