@@ -42,6 +42,8 @@ THOROUGH = (
             "test_bf16_is_opt_in_and_close",
         )
     ),
+    "inference/test_moving_baseline.py::test_scores_along_a_walk_are_those_of_full_forwards[resnet]",
+    "inference/test_moving_baseline.py::test_regions_are_scored_from_where_the_baseline_is[resnet]",
     # More of the page in a browser.
     "report/test_notebook.py::test_the_example_notebook_runs",
     "report/test_browser_colours.py::test_the_colour_bar_says_what_a_sign_speaks_for",

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pyadx import ops
 from pyadx.inference.adapted import Adapted
+from pyadx.inference.baseline import Baseline
 from pyadx.inference.batch.axis import State
 from pyadx.inference.batch.dependence import BatchDependence, find_dependence
 from pyadx.inference.batching import BatchSize, check_batch_size
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 CHUNK = 1024  # regions that are scored, stored and resumed together
 
 
-class Scorer(ABC):
+class Scorer(Baseline, ABC):
     """Scores regions of one scan; subclasses say how.
 
     Parameters
@@ -128,9 +129,8 @@ class Scorer(ABC):
             self._outputs, self._logits, self._target = seen
             self._watch.begin(seen, self.model, self._forward, self.volume[None])
         self.target = int(self._target)
-        self._before = class_score(self._logits, self._target, "logit")
-        self._score_before = self._reading.value(self._logits, self._target)
-        self.reference = float(self._score_before)
+        self._shared = {}
+        self._set_base(self._logits)
         self._shared = dict(vars(self))
 
     @classmethod
@@ -273,7 +273,7 @@ class Scorer(ABC):
                 store.append(changes[start : start + CHUNK])
         return changes
 
-    def _prepare(self, boxes: np.ndarray) -> None:  # noqa: B027 (most scorers need nothing)
+    def _prepare(self, boxes: np.ndarray) -> None:
         """Get ready for regions like these."""
 
     def _change(self, outputs: Tensor) -> Tensor:

@@ -14,8 +14,8 @@ from pyadx.inference.errors import UntraceableError
 from pyadx.inference.full import filled
 from pyadx.inference.incremental.boxes import by_size, extents
 from pyadx.inference.incremental.input_changes import InputChanges, RegionChanges, VolumeChanges
+from pyadx.inference.incremental.moving import MovingProgram
 from pyadx.inference.incremental.plan import Plan, centred
-from pyadx.inference.incremental.program import Program
 from pyadx.inference.incremental.trace import Trace, trace
 from pyadx.inference.model_state import evaluation_mode, tensor_float
 from pyadx.inference.outputs import Output, check_outputs
@@ -112,17 +112,14 @@ class IncrementalScorer(Scorer):
         with evaluation_mode(self.model), torch.no_grad():
             changes = self._input_changes()
             traced = tracer(self._network, self.volume)
-            self._program = Program(traced, self.volume, changes, wanted)
+            self._program = MovingProgram(traced, self.volume, changes, wanted)
         self.settle_batches(state_of_trace(traced.nodes, traced.input, traced.output), place_in_trace)
         self._budget = float(_BATCH_BYTES.get(self.volume.device.type, 256 << 20))
 
     def _input_changes(self) -> InputChanges:
         if isinstance(self.fill, RegionFill):
             return RegionChanges(self.fill)
-        difference = self.fill.expand_as(self.volume) - self.volume
-        if not torch.isfinite(difference).all():
-            raise UntraceableError("the difference of fill and scan is not finite")
-        return VolumeChanges(difference)
+        return VolumeChanges(self.fill, self.volume)
 
     @property
     def memory(self) -> dict[str, int]:
@@ -234,6 +231,21 @@ class IncrementalScorer(Scorer):
         for place in doubtful.nonzero()[:, 0].tolist():
             after[place] = self._whole_forward(regions, start + place)[0]
         return self._change(check_outputs(after, stop - start, self.output_kind))
+
+    def _move(self, box: np.ndarray, values: Tensor) -> Tensor:
+        """Change the cached maps with the scan."""
+        self._program.look_at(self.volume)
+        plan = self._program.plan(int(self._program.choose(box[None])[0][0]))
+        self._program.cache([plan])
+        found = self._program.move(plan, box, values)
+        if found is None:
+            return self._forward(self.volume[None].clone())
+        outputs, change = found
+        return self._outputs.double() + outputs.double() if change else outputs
+
+    def _forget(self) -> None:
+        self._program.look_at(self.volume)
+        self._program.forget()
 
     def _whole_forward(self, regions: Regions, place: int) -> Tensor:
         """Return the class scores of one filled scan as the model gives them, ``[1, classes]``."""
