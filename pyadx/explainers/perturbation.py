@@ -182,7 +182,7 @@ class Perturbation(Explainer):
 
             heat, used, report = explain(place, scan, scorer, inside)
             if inside is not None:
-                heat = torch.where(torch.from_numpy(inside).to(heat.device), heat, 0.0)
+                heat = torch.where(torch.tensor(inside, device=heat.device), heat, 0.0)
             heats.append(heat)
             scorers.append(used)
             reports.append(report)

@@ -62,31 +62,62 @@ class Baseline:
                 scores.append(self._commit_one(regions.part(np.array([place])), values))
         return torch.tensor(scores, dtype=torch.float64)
 
-    def rebase(self) -> float:
-        """Run the model on the scan as it is now, and make cached maps anew from there.
+    def rebase(self, volume: Tensor | None = None) -> float:
+        """Run the model on the scan as it is now, or on another one, and make cached maps anew from there.
 
         Every commit rounds once more in float32. This ends it.
+
+        Parameters
+        ----------
+        volume : Tensor, optional
+            ``[C, D, H, W]``: what the scan is from here on.
 
         Returns
         -------
         float
-            How far the score had drifted from that of the forward.
+            How far the score is from the one before: what rounding had made of it, if it is the same scan.
         """
-        drifted = self.reference
+        if volume is not None:
+            self.volume, self._owns_volume = volume.to(self.volume).expand_as(self.volume).clone(), True
+        earlier = self.reference
         with evaluation_mode(self.model), torch.no_grad(), tensor_float(False):
             outputs = self._forward(self.volume[None].clone())
             logits = self._reading.again(outputs, 1, exact=True)
         self._outputs = outputs
         self._set_base(logits)
         self._forget()
-        return abs(drifted - self.reference)
+        return abs(earlier - self.reference)
+
+    def refill(self, fill: Tensor) -> None:
+        """Fill regions with something else from here on, broadcastable to ``[C, D, H, W]``."""
+        self.fill = ops.fill_tensor(fill, self.volume)
+        self._set_base(self._logits)
+        self._forget()
+
+    def filled(self, regions: Regions) -> Tensor:
+        """Return the scan with all of these regions filled, ``[C, D, H, W]``."""
+        out = self.volume.clone()
+        for place in range(len(regions.boxes)):
+            box, new = self._values(regions.part(np.array([place])), None)
+            at = (slice(None), *window(box))
+            out[at] = torch.where(new != self.volume[at], new, out[at])
+        return out
 
     def _forget(self) -> None:
-        """Let go of what was cached of the scan."""
+        """Let go of what was cached of the scan, and of what it is filled with."""
 
     def _commit_one(self, region: Regions, values: Tensor | None) -> float:
         if not self._owns_volume:
             self.volume, self._owns_volume = self.volume.clone(), True
+        box, new = self._values(region, values)
+        outputs = self._move(box, new)
+        logits = self._reading.again(outputs, 1, exact=True)
+        self._outputs = outputs.to(self._outputs.dtype)
+        self._set_base(logits)
+        return self.reference
+
+    def _values(self, region: Regions, values: Tensor | None) -> tuple[np.ndarray, Tensor]:
+        """Return the box of one region, and what stands in it when the region is filled."""
         box = region.boxes[0]
         old = self.volume[(slice(None), *window(box))]
         chosen = () if region.segments is None else (region.segments.labels, region.segments.intervals[0])
@@ -96,11 +127,7 @@ class Baseline:
         else:
             filled = self.fill.expand_as(self.volume) if values is None else values  # type: ignore[union-attr]
             new = torch.where(_inside(box, *chosen), filled[(slice(None), *window(box))], old)
-        outputs = self._move(box, new)
-        logits = self._reading.again(outputs, 1, exact=True)
-        self._outputs = outputs.to(self._outputs.dtype)
-        self._set_base(logits)
-        return self.reference
+        return box, new
 
     def _move(self, box: np.ndarray, values: Tensor) -> Tensor:
         """Change a box of the scan; return what the model says of the scan then, ``[1, classes]``."""

@@ -107,9 +107,14 @@ class RegionScorer(Scorer):
         self._share_base()
         return scores
 
-    def rebase(self) -> float:
-        """Start anew from the scan as it is; see `Baseline.rebase`."""
-        drift = self._first.rebase()
+    def refill(self, fill: Tensor) -> None:
+        """Fill regions with something else; see `Baseline.refill`."""
+        self._first.refill(fill)
+        self._share_base()
+
+    def rebase(self, volume: Tensor | None = None) -> float:
+        """Start anew from a scan; see `Baseline.rebase`."""
+        drift = self._first.rebase(volume)
         self._share_base()
         return drift
 

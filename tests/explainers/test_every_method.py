@@ -18,6 +18,7 @@ NAMES = sorted(methods())
 FAST = {
     "occlusion": "occlusion:window=3,stride=3",
     "sa3ducm": "sa3ducm:max_regions=8",
+    "shapley": "shapley:max_regions=4,pairs=2",
     "smoothgrad": "smoothgrad:samples=3",
     "integratedgradients": "integratedgradients:steps=4",
 }

@@ -56,7 +56,8 @@ def normalised():
     torch.manual_seed(0)
     return torch.nn.Sequential(
         torch.nn.Conv3d(1, 8, 3, padding=1), torch.nn.ReLU(), torch.nn.MaxPool3d(2),
-        torch.nn.Conv3d(8, 8, 3), torch.nn.GroupNorm(2, 8), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool3d(1), torch.nn.Flatten(),
+        torch.nn.Conv3d(8, 8, 3), torch.nn.GroupNorm(2, 8), torch.nn.ReLU(),
+        torch.nn.AdaptiveAvgPool3d(1), torch.nn.Flatten(),
         torch.nn.Linear(8, 2),
     )  # fmt: skip
 

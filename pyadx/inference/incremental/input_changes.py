@@ -108,12 +108,14 @@ class RegionChanges(InputChanges):
     ----------
     fill : RegionFill
         What regions are filled with.
+    volume : Tensor
+        The scan as it is, ``[C, D, H, W]``.
     """
 
-    def __init__(self, fill: RegionFill) -> None:
+    def __init__(self, fill: RegionFill, volume: Tensor) -> None:
         self._fill = fill
-        self._scan = fill.volume
-        self.channels = fill.volume.shape[0]
+        self._scan = volume
+        self.channels = volume.shape[0]
 
     def follow(self, volume: Tensor, box: np.ndarray) -> None:
         """See `InputChanges.follow`."""

@@ -7,6 +7,7 @@ Maps behind the last box are run again as a whole. The result is the cache of th
 import numpy as np
 from torch import Tensor, fx
 
+from pyadx.inference.incremental.input_changes import InputChanges
 from pyadx.inference.incremental.plan import Plan
 from pyadx.inference.incremental.program import Program
 from pyadx.inference.incremental.spread import lost
@@ -19,9 +20,11 @@ Changes = dict[fx.Node, Patch | Tensor]
 class MovingProgram(Program):
     """A `Program` whose scan can change, ``[C, D, H, W]``; the scan is changed in place."""
 
-    def look_at(self, volume: Tensor) -> None:
-        """Take a copy of the scan, which `move` changes in place, for the scan."""
+    def look_at(self, volume: Tensor, changes: InputChanges | None = None) -> None:
+        """Take a copy of the scan, which `move` changes in place, for the scan; perhaps fill otherwise."""
         self._volume = volume
+        if changes is not None:
+            self._changes = changes
 
     def forget(self) -> None:
         """Let go of all cached maps; `cache` makes those of the scan as it is."""

@@ -118,7 +118,7 @@ class IncrementalScorer(Scorer):
 
     def _input_changes(self) -> InputChanges:
         if isinstance(self.fill, RegionFill):
-            return RegionChanges(self.fill)
+            return RegionChanges(self.fill, self.volume)
         return VolumeChanges(self.fill, self.volume)
 
     @property
@@ -244,7 +244,7 @@ class IncrementalScorer(Scorer):
         return self._outputs.double() + outputs.double() if change else outputs
 
     def _forget(self) -> None:
-        self._program.look_at(self.volume)
+        self._program.look_at(self.volume, self._input_changes())
         self._program.forget()
 
     def _whole_forward(self, regions: Regions, place: int) -> Tensor:
