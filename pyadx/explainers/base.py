@@ -86,7 +86,7 @@ class Explanation:
     def prediction(self) -> Tensor:
         """What the model says of each scan.
 
-        With ``score="output"`` the value that was followed, in the model's own units, ``[B]``; otherwise the
+        With ``score="output"`` the value that was followed, in the model's units, ``[B]``; otherwise the
         probability of every class, ``[B, classes]``.
         """
         if self.options.get("score") == "output":

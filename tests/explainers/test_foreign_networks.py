@@ -121,13 +121,21 @@ def test_layers_that_cannot_be_are_told(layer, error, words):
         GradCAM(gap(), layer)
 
 
-@pytest.mark.parametrize("make", [torch.jit.script, lambda m: torch.jit.freeze(torch.jit.script(m))])
+def jit_traced(model):
+    return torch.jit.trace(model, torch.rand(1, 1, *SHAPE, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    "make", [torch.jit.script, lambda m: torch.jit.freeze(torch.jit.script(m)), jit_traced]
+)
 def test_torchscript_is_occluded_and_its_cam_refused_for_the_true_reason(make, scan):
     model = make(gap())
     expected = Occlusion(gap(), 3, 5, engine="full")(scan, target=1)
     assert torch.allclose(Occlusion(model, 3, 5, engine="full")(scan, target=1), expected, rtol=1e-6)
-    with pytest.warns(RuntimeWarning, match="ScriptModule"):
-        Occlusion(model, 3, 5)(scan, target=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        heat = Occlusion(model, 3, 5, engine="incremental")(scan, target=1)
+    assert torch.allclose(heat, expected, rtol=1e-6)
     for refused in (lambda: GradCAM(model), lambda: CAM(model)(scan)):
         with pytest.raises(ValueError, match=r"runs without the hooks .* explain the Python model"):
             refused()

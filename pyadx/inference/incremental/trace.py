@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export import Dim, ExportedProgram
 
-from pyadx.inference.adapted import kept_as
+from pyadx.inference.adapted import Adapted, inside_of, kept_as
 from pyadx.inference.batch.trace import user_line
 from pyadx.inference.batch.watch import FOREIGN, code_line
 from pyadx.inference.errors import UntraceableError
+from pyadx.inference.outputs import OutputError
 
 aten = torch.ops.aten
 
@@ -76,11 +77,16 @@ def trace(model: nn.Module, volume: Tensor) -> Trace:
     """
     example = volume.new_zeros(2, *volume.shape)  # a batch of one would be taken for a constant
     try:
-        with _quietly():
+        # TorchScript would specialise its code to the sizes it sees first.
+        with _quietly(), torch.jit.optimized_execution(False):
             shapes = ({0: Dim("batch")},)
-            program = torch.export.export(model, (example,), dynamic_shapes=shapes, strict=False)
+            program = torch.export.export(
+                _convertible(model), (example,), dynamic_shapes=shapes, strict=False
+            )
             if _writes_shared_memory(program):
                 program = program.run_decompositions({})
+    except OutputError:
+        raise  # it is nothing about tracing
     except Exception as error:  # tracing runs the user's code, which may raise anything
         raise UntraceableError(f"torch.export cannot trace the model: {_reason(error)}") from None
     constants, inputs = {}, []
@@ -94,6 +100,7 @@ def trace(model: nn.Module, volume: Tensor) -> Trace:
     for node in nodes:
         if node.op != "placeholder":
             _check_runs(node)
+            _in_plain_words(node)
             continue
         if node.name in lifted:
             constants[node] = _constant(program, lifted[node.name]).detach()
@@ -113,6 +120,16 @@ def trace(model: nn.Module, volume: Tensor) -> Trace:
     return Trace([n for n in operations if n not in folded], inputs[0], outputs[0], constants)
 
 
+def _convertible(model: nn.Module) -> nn.Module:
+    """Return a frozen copy of TorchScript code, which torch.export can follow."""
+    inside = inside_of(model)
+    if not isinstance(inside, torch.jit.ScriptModule) or not hasattr(inside, "training"):
+        return model  # frozen already
+    # Rounding stays as it is: nothing is folded.
+    frozen = torch.jit.freeze(inside, optimize_numerics=False)
+    return Adapted(frozen, model.output, model.arguments) if isinstance(model, Adapted) else frozen
+
+
 def _check_runs(node: fx.Node) -> None:
     """Refuse what cannot be run operation by operation: a region of code, or memory read by strides."""
     if isinstance(node.target, torch._ops.HigherOrderOperator):
@@ -125,6 +142,13 @@ def _check_runs(node: fx.Node) -> None:
     near = (user_line(n.meta.get("stack_trace") or "") for n in (node, *node.all_input_nodes, *node.users))
     line = next((line for line in near if line), "")
     raise UntraceableError(what + (f", near {line}" if line else ""))
+
+
+def _in_plain_words(node: fx.Node) -> None:
+    """Call a convolution that TorchScript wrote down a convolution."""
+    if node.target is aten._convolution.default and not node.args[6] and len(node.args[3]) == 3:  # type: ignore[arg-type]
+        node.target = aten.conv3d.default
+        node.args = (*node.args[:6], node.args[8])  # neither transposed, nor flags of the vendor's
 
 
 def _fold(operations: Sequence[fx.Node], constants: dict[fx.Node, Tensor]) -> set[fx.Node]:
