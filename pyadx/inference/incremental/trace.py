@@ -77,12 +77,12 @@ def trace(model: nn.Module, volume: Tensor) -> Trace:
     """
     example = volume.new_zeros(2, *volume.shape)  # a batch of one would be taken for a constant
     try:
-        # TorchScript would specialise its code to the sizes it sees first.
-        with _quietly(), torch.jit.optimized_execution(False):
-            shapes = ({0: Dim("batch")},)
-            program = torch.export.export(
-                _convertible(model), (example,), dynamic_shapes=shapes, strict=False
-            )
+        with _quietly():
+            shapes, given = ({0: Dim("batch")},), _convertible(model)
+            with torch.jit.optimized_execution(
+                False
+            ):  # it would specialise TorchScript to sizes seen first
+                program = torch.export.export(given, (example,), dynamic_shapes=shapes, strict=False)
             if _writes_shared_memory(program):
                 program = program.run_decompositions({})
     except OutputError:
