@@ -260,3 +260,46 @@ def test_memory_that_is_read_by_strides_is_not_rearranged(scan):
 
     with pytest.raises(ValueError, match="as_strided"):
         IncrementalScorer(randomised(Strided()).double().eval(), scan[0], 1)
+
+
+class Holding(nn.Module):
+    """What a LightningModule looks like: the network is an attribute."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return self.net(x)
+
+
+def with_compiled_layer(model):
+    model.conv2 = torch.compile(model.conv2)
+    return model
+
+
+def with_compiled_forward(model):
+    model.forward = torch.compile(model.forward)
+    return model
+
+
+INSIDES = {
+    "compiled network": lambda: Holding(torch.compile(gap())),
+    "compiled outside and inside": lambda: torch.compile(Holding(torch.compile(gap()))),
+    "compiled layer": lambda: with_compiled_layer(gap()),
+    "compiled forward": lambda: with_compiled_forward(gap()),
+    "scripted network": lambda: Holding(torch.jit.script(gap())),
+    "data parallel network": lambda: Holding(nn.DataParallel(gap())),
+}
+
+
+@pytest.mark.parametrize("inside", INSIDES)
+def test_what_is_compiled_or_scripted_inside_is_scored_incrementally_and_left_as_it_was(inside, scan):
+    model, expected = INSIDES[inside](), plain_change(gap(), scan)
+    before = [(name, id(module)) for name, module in model.named_modules()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scorer = IncrementalScorer(model, scan[0], 1, score="logit")
+        torch.testing.assert_close(scorer.score(BOXES), expected, rtol=1e-9, atol=1e-12)
+        assert scorer.gain(BOXES[:2].numpy().astype("int32")) > 1.5
+    assert [(name, id(module)) for name, module in model.named_modules()] == before

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export import Dim, ExportedProgram
 
-from pyadx.inference.adapted import Adapted, inside_of, kept_as
+from pyadx.inference.adapted import kept_as
 from pyadx.inference.batch.trace import user_line
 from pyadx.inference.batch.watch import FOREIGN, code_line
 from pyadx.inference.errors import UntraceableError
 from pyadx.inference.outputs import OutputError
 
 aten = torch.ops.aten
+_HIDDEN = ("Constraints violated", "fake tensor")  # what torch says there
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,8 @@ def trace(model: nn.Module, volume: Tensor) -> Trace:
     """
     example = volume.new_zeros(2, *volume.shape)  # a batch of one would be taken for a constant
     try:
-        with _quietly():
-            shapes, given = ({0: Dim("batch")},), _convertible(model)
-            with torch.jit.optimized_execution(
-                False
-            ):  # it would specialise TorchScript to sizes seen first
-                program = torch.export.export(given, (example,), dynamic_shapes=shapes, strict=False)
+        with _quietly(), _frozen(model):
+            program = _exported(model, example)
             if _writes_shared_memory(program):
                 program = program.run_decompositions({})
     except OutputError:
@@ -120,14 +117,45 @@ def trace(model: nn.Module, volume: Tensor) -> Trace:
     return Trace([n for n in operations if n not in folded], inputs[0], outputs[0], constants)
 
 
-def _convertible(model: nn.Module) -> nn.Module:
-    """Return a frozen copy of TorchScript code, which torch.export can follow."""
-    inside = inside_of(model)
-    if not isinstance(inside, torch.jit.ScriptModule) or not hasattr(inside, "training"):
-        return model  # frozen already
-    # Rounding stays as it is: nothing is folded.
-    frozen = torch.jit.freeze(inside, optimize_numerics=False)
-    return Adapted(frozen, model.output, model.arguments) if isinstance(model, Adapted) else frozen
+def _exported(model: nn.Module, example: Tensor) -> ExportedProgram:
+    """Run ``torch.export``; where Python hides what happens, read the code instead of running it.
+
+    ``len(x)`` makes a plain number of the batch's size when code is run. Reading takes longer, and the
+    compiler has to be loaded.
+    """
+    shapes = ({0: Dim("batch")},)
+    with torch.jit.optimized_execution(False):  # TorchScript would keep to sizes seen first
+        try:
+            return torch.export.export(model, (example,), dynamic_shapes=shapes, strict=False)
+        except Exception as error:
+            if not any(words in str(error) for words in _HIDDEN):
+                raise
+            try:
+                with torch.compiler.set_stance("default"):
+                    return torch.export.export(model, (example,), dynamic_shapes=shapes, strict=True)
+            except Exception:
+                raise error from None
+
+
+@contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    """Put frozen copies in the place of TorchScript code meanwhile: those torch.export can follow."""
+    eager = [own for own in model.modules() if not isinstance(own, torch.jit.ScriptModule)]
+    scripted = [
+        (own, name, child)
+        for own in eager
+        for name, child in own._modules.items()
+        # A frozen one has no mode.
+        if isinstance(child, torch.jit.ScriptModule) and hasattr(child, "training")
+    ]
+    try:
+        for own, name, child in scripted:
+            # Rounding stays as it is: nothing is folded.
+            own._modules[name] = torch.jit.freeze(child, optimize_numerics=False)
+        yield
+    finally:
+        for own, name, child in scripted:
+            own._modules[name] = child
 
 
 def _check_runs(node: fx.Node) -> None:
