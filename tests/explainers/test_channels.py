@@ -93,7 +93,7 @@ def test_every_reference_fills_every_channel_with_the_scores_of_full_forwards(ch
     torch.testing.assert_close(slow, torch.cat(expected), rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("channels", [2, 3])
+@pytest.mark.parametrize("channels", [2])
 @pytest.mark.parametrize("spelling", METHODS)
 def test_every_method_explains_scans_of_several_channels(spelling, channels):
     model = network(channels)

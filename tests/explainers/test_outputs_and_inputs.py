@@ -142,7 +142,7 @@ SINGLE = {
 
 
 @pytest.mark.parametrize("form", SINGLE)
-@pytest.mark.parametrize("spelling", METHODS)
+@pytest.mark.parametrize("spelling", ["cam", "gradcam", "deeplift", *METHODS[-4:-1]])
 def test_one_number_per_scan_is_a_logit_or_is_followed_as_it_is(spelling, form, scans):
     model, plain = Returning(SINGLE[form], 1), gap(1)
     if "dictionary" in form:
