@@ -89,8 +89,9 @@ class ActivationMaps(Explainer):
             forward = Forward(network)
             with evaluation_mode(self.model), torch.no_grad():
                 layers = self._layers(forward, volume)
-                for layer in layers:  # while scans are followed through the model, it cannot be traced
-                    self._placement.trace(network, layer, volume[0])
+                with forward.rows(0, 1):
+                    for layer in layers:  # while scans are followed through the model, it cannot be traced
+                        self._placement.trace(network, layer, volume[0])
                 found = [
                     over_scans(volume, target, partial(self._explain, forward, layer), self._run, forward)
                     for layer in layers

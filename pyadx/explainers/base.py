@@ -86,8 +86,8 @@ class Explanation:
     def prediction(self) -> Tensor:
         """What the model says of each scan.
 
-        With ``score="output"`` the value that was followed, in the model's own units, ``[B]``; otherwise
-        the probability of every class, ``[B, classes]``.
+        With ``score="output"`` the value that was followed, in the model's units, ``[B]``; otherwise the
+        probability of every class, ``[B, classes]``.
         """
         if self.options.get("score") == "output":
             return self.outputs.gather(1, self.targets.to(self.outputs.device)[:, None])[:, 0]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pyadx.explainers.class_gradient import ClassGradient, captum_attribution, differentiable, independent
 from pyadx.explainers.gradient_base import GradientMethod
 from pyadx.explainers.registry import method
+from pyadx.inference.adapted import inside_of
 from pyadx.inference.capture import why_unwatched
 
 _NODES = 256  # of the sum that spreads the score's change over the classes' scores
@@ -61,7 +62,7 @@ class DeepLift(GradientMethod):
     def _attribute(self, score: ClassGradient, scan: Tensor, baseline: Tensor | None) -> tuple[Tensor, int]:
         assert baseline is not None
         network = score.forward.model
-        reason = why_unwatched(network)
+        reason = why_unwatched(inside_of(network))
         if reason is not None:
             raise ValueError(f"DeepLIFT cannot follow this network: {reason}")
         score.copies.look(scan)

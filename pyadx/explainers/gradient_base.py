@@ -149,7 +149,7 @@ class GradientMethod(Explainer):
             scan.
         reference : array or Tensor, optional
             With ``baseline="scan:FILE"``: what the file holds, ``[D, H, W]`` on the scan's voxels, or one
-            for each scan, ``[B, D, H, W]``.
+            for each scan, ``[B, D, H, W]``; of several channels ``[C, D, H, W]``.
         forward_args : mapping, sequence or Tensor, optional
             What the model takes besides the scans (`pyadx.inference.forward_arguments`); held fixed.
 

@@ -210,7 +210,7 @@ class Occlusion(Perturbation):
             voxels are painted from are scored. The map is 0 elsewhere.
         reference : array or Tensor, optional
             With ``fill="scan:FILE"``: what the file holds, ``[D, H, W]`` on the scan's voxels, or one for
-            each scan, ``[B, D, H, W]``.
+            each scan, ``[B, D, H, W]``; of several channels ``[C, D, H, W]``.
         forward_args : mapping, sequence or Tensor, optional
             What the model takes besides the scans, such as age (`pyadx.inference.forward_arguments`); held
             fixed while regions are filled.

@@ -220,7 +220,8 @@ class SupervoxelOcclusion(Perturbation):
             class of each scan.
         hierarchy : Hierarchy or sequence of Hierarchy, optional
             The segments, on the scan's voxels, one for all scans or one per scan. Without it
-            `pyadx.segmentation.ucm` segments the first channel of each scan where it is not zero.
+            `pyadx.segmentation.ucm` segments each scan's first channel where any is not zero (a mean would
+            lose borders of opposite contrast: T1, T2). For another channel hand over ``ucm(scan[1])``.
         groups : mapping, optional
             Name to what is occluded jointly besides: a mask ``[D, H, W]``, such as all cortex, or leaves
             of the hierarchy as intervals ``[(lo, hi), ...]``. Their scores are in the reports; the map
@@ -230,7 +231,7 @@ class SupervoxelOcclusion(Perturbation):
             segmented, or only the parts of given segments inside it are filled; the map is 0 elsewhere.
         reference : array or Tensor, optional
             With ``fill="scan:FILE"``: what the file holds, ``[D, H, W]`` on the scan's voxels, or one for
-            each scan, ``[B, D, H, W]``.
+            each scan, ``[B, D, H, W]``; of several channels ``[C, D, H, W]``.
         forward_args : mapping, sequence or Tensor, optional
             What the model takes besides the scans, such as age (`pyadx.inference.forward_arguments`); held
             fixed while regions are filled.
@@ -270,7 +271,8 @@ class SupervoxelOcclusion(Perturbation):
         store: Store,
     ) -> tuple[Tensor, RegionScorer, SupervoxelReport]:
         if tree is None:
-            own = None if inside is None else inside & (scan[0] != 0).cpu().numpy()
+            brain = (scan != 0).any(0).cpu().numpy()
+            own = brain if inside is None else inside & brain
             tree = ucm(scan[0].float(), own, **self._segmentation)
         masks = {name: group_mask(name, group, tree) for name, group in groups.items()}
         scorer = make()

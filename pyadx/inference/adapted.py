@@ -38,12 +38,18 @@ class Adapted(nn.Module):
 
     def forward(self, scans: Tensor) -> Tensor:
         """Map ``[B, C, D, H, W]`` to ``[B, classes]``, of one number per scan ``[B, 1]``."""
-        positional, named = ((), {}) if self.arguments is None else self.arguments.beside(scans)
-        found = chosen_output(self.inside(scans, *positional, **named), self.output)
-        if found.dim() == 1 and found.shape[0] == scans.shape[0]:
-            return found.unsqueeze(1)
-        # What squeeze() makes of one scan.
-        return found.reshape(1, 1) if found.dim() == 0 and scans.shape[0] == 1 else found
+        found = chosen_output(self._returned(scans), self.output)
+        single = found.dim() == 1 and found.shape[0] == scans.shape[0]
+        if single or (found.dim() == 0 and scans.shape[0] == 1):  # as squeeze() leaves one scan
+            # No unsqueeze: a trace of several scans, whose batch has an axis here, is run on one, too.
+            return found.reshape(scans.shape[0], 1)
+        return found
+
+    def _returned(self, scans: Tensor) -> object:
+        if not self.arguments:
+            return self.inside(scans)
+        positional, named = self.arguments.beside(scans)
+        return self.inside(scans, *positional, **named)
 
     @property
     def key(self) -> tuple[Any, ...]:

@@ -18,6 +18,10 @@ _TOLERANCE = {torch.float16: 2e-2, torch.bfloat16: 1e-1}
 _FINE_TOLERANCE = 1e-3
 
 
+class OutputError(TypeError):
+    """A model returned several tensors, or none, and nobody said which one counts."""
+
+
 def check_output(output: Any) -> Output:
     """Return the name or index of an output, or None; raise ``TypeError`` where it is neither."""
     if output is None or isinstance(output, str):
@@ -55,8 +59,8 @@ def chosen_output(returned: object, output: Output) -> Tensor:
 
     Raises
     ------
-    TypeError
-        If the model returned several and ``output`` does not say which, or no tensors.
+    OutputError
+        A ``TypeError``: if the model returned several and ``output`` does not say which, or no tensors.
     ValueError
         If there is no such output. Both messages list what there is, with shapes.
     """
@@ -69,7 +73,7 @@ def chosen_output(returned: object, output: Output) -> Tensor:
         return returned
     named = dict(_named(returned))
     if not named:
-        raise TypeError(
+        raise OutputError(
             "the model must return one tensor [B, classes], or several of which output= names one, got "
             f"{type(returned).__name__}; wrap it so that it returns the class scores only"
         )
@@ -80,7 +84,7 @@ def chosen_output(returned: object, output: Output) -> Tensor:
             (n for n in names if "logits" in n), next((n for n in names if named[n].dim() == 2), "")
         )
         word: Any = int(best) if best.isdecimal() else best or names[0]
-        raise TypeError(
+        raise OutputError(
             f"the model must return one tensor [B, classes], got {type(returned).__name__} with {listed}; "
             f"say which holds the class scores, such as output={word!r}"
         )

@@ -167,7 +167,10 @@ class OutputWatch:
         else:
             text += f": what moves all class scores alike leaves probabilities as they are, and {lost}"
         if self._kind == "logits" and self._single and abs(scan.output) > _LARGE:
-            text += f". A single output of {scan.output:.3g} looks like a regression output, not a logit"
+            return (
+                f"{text}. A single output of {scan.output:.3g} looks like a regression output, not a "
+                "logit: use score='output', which follows the output as it is"
+            )
         return f"{text}; use score='logit', which follows the output itself"
 
 

@@ -117,7 +117,7 @@ class MovingProgram(Program):
             kept += value.data[0, : z1 - z0, : y1 - y0, : x1 - x0]
         else:
             kept += value
-        if kept.numel():
+        if self._spreads and kept.numel():  # only normalisations ask for it
             self._largest[node] = max(self._largest.get(node, 0.0), float(kept.abs().max()))
 
     def _behind(self, plan: Plan, left: set[fx.Node]) -> Tensor | None:
