@@ -7,11 +7,20 @@ from torch import Tensor, fx
 from pyadx.inference.incremental.steps import Step
 from pyadx.inference.incremental.trace import Trace, aten, functional
 
-_DROPOUTS = {aten.dropout.default, aten.feature_dropout.default}
+_DROPOUTS = {
+    aten.dropout.default, aten.feature_dropout.default, aten.alpha_dropout.default,
+    aten.feature_alpha_dropout.default,
+}  # fmt: skip
 _IDENTITIES = {
     aten.clone.default, aten.alias.default, aten.contiguous.default, aten.detach.default,
     aten.lift_fresh_copy.default,
 }  # fmt: skip
+
+CASTS = {
+    aten.to.dtype, aten.to.device, aten.to.dtype_layout, aten.to.other, aten._to_copy.default,
+    aten.type_as.default,
+}  # fmt: skip
+_SAME_IF_ALIKE = {*CASTS, aten.expand.default, aten.slice.Tensor}
 
 
 class Lowered:
@@ -31,6 +40,8 @@ class Lowered:
         Flattened maps, and the maps that they are.
     local : dict
         Nodes that steps know, and whether they are maps.
+    inner : set
+        Nodes that look at single cells and are worked out again by whoever reads them, such as comparisons.
     """
 
     def __init__(self, trace: Trace) -> None:
@@ -41,6 +52,7 @@ class Lowered:
         self.flat: dict[fx.Node, fx.Node] = {}
         self.changing = {trace.input}
         self.fused: set[fx.Node] = set()
+        self.inner: set[fx.Node] = set()
 
     def resolve(self, node: fx.Node) -> fx.Node:
         """Return the node that holds a node's value."""
@@ -75,6 +87,22 @@ class Lowered:
 
 
 def is_identity(node: fx.Node) -> bool:
-    """Whether a node is its input under another name; dropout in training mode is not."""
+    """Whether a node is its input under another name: also a cast to the type it has, and a whole slice.
+
+    Dropout in training mode is none.
+    """
     target = functional(node.target)
-    return target in _IDENTITIES or (target in _DROPOUTS and not node.args[2])
+    if target in _DROPOUTS:
+        return not node.args[2]
+    return target in _IDENTITIES or (target in _SAME_IF_ALIKE and _alike(node))
+
+
+def _alike(node: fx.Node) -> bool:
+    value, source = node.meta.get("val"), node.args[0]
+    before = source.meta.get("val") if isinstance(source, fx.Node) else None
+    if not (isinstance(value, Tensor) and isinstance(before, Tensor)):
+        return False
+    kind = (value.dtype, value.device, value.shape[1:])
+    if functional(node.target) is aten.slice.Tensor and node.args[1:2] in ((), (0,)):
+        return False  # of the batch
+    return kind == (before.dtype, before.device, before.shape[1:]) and value.dim() == before.dim()

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, fx
 
-from pyadx.inference.incremental import map_rules, vector_rules
+from pyadx.inference.incremental import map_rules, pointwise_rules, vector_rules, view_rules
 from pyadx.inference.incremental.lowered import Lowered, is_identity
 from pyadx.inference.incremental.trace import Trace, aten, functional
 
@@ -30,16 +30,21 @@ class Lowering(Lowered):
         if is_identity(node) and self._known(sources[0]):
             self.aliases[node] = sources[0]
             return
-        if target is operator.getitem or not self._right_dtype(node):
+        if target is operator.getitem:
             return  # of a batch norm's results only the map is known, which is lowered with it
+        if not self._right_dtype(node):
+            pointwise_rules.note_inner(self, node, target, sources)
+            return
         if any(source in self.flat for source in sources):
             if target is aten.linear.default:
                 vector_rules.flattened_linear(self, node)
             return
+        rule = _RULES.get(target)
+        if any(source in self.inner for source in sources):
+            sources, rule = pointwise_rules.outer(self, sources), None
         if not all(source in self.local for source in sources):
             return
         local = [self.local[source] for source in sources]
-        rule = _RULES.get(target)
         if rule is not None and all(local):
             rule(self, node, *sources[:1])
         elif rule is None or not all(local):
@@ -67,5 +72,7 @@ _RULES: dict[Any, Callable[[Lowered, fx.Node, fx.Node], None]] = {
     aten.cat.default: map_rules.concatenate,
     aten.pad.default: map_rules.pad,
     aten.constant_pad_nd.default: map_rules.pad,
-    **dict.fromkeys(vector_rules.RESHAPES, vector_rules.reshape),
+    **dict.fromkeys(vector_rules.RESHAPES, view_rules.reshape),
+    **dict.fromkeys(view_rules.VIEWS, view_rules.view),
+    **dict.fromkeys(view_rules.SPLITS, view_rules.split),
 }

@@ -208,6 +208,7 @@ class Pointwise(Step):
     """Any operation that looks at one cell of each of its maps: ``f(before + change) - f(before)``.
 
     With ``singular`` the operation tells zero from next to zero, as a logarithm or a quotient does.
+    ``still`` are maps that do not change, ``[D, H, W, C]``: the function takes them after the others.
     """
 
     def __init__(
@@ -216,10 +217,12 @@ class Pointwise(Step):
         maps: Sequence[fx.Node],
         function: Callable[[Sequence[Tensor]], Tensor],
         singular: bool = False,
+        still: Sequence[Tensor] = (),
     ) -> None:
         super().__init__(output, maps, maps)
         self.function = function
         self.singular = singular
+        self.still = [own.to(output.meta["val"].dtype) for own in still]
 
     def grow(self, boxes: Sequence[np.ndarray]) -> np.ndarray:
         """Return the boxes around all maps."""
@@ -228,6 +231,7 @@ class Pointwise(Step):
     def scratch(self, slots: Mapping[fx.Node, bx.Triple]) -> int:
         """Return the size of all operands and results, before and after."""
         channels = sum(int(node.meta["val"].shape[1]) for node in self.inputs)
+        channels += sum(own.shape[-1] for own in self.still)
         return 2 * prod(slots[self.output]) * (channels + self.channels)
 
     def run(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> Patch:
@@ -244,12 +248,17 @@ class Pointwise(Step):
                 kept.append(taken)
         if self.singular:
             batch.doubt_rounding(*values)
-        before, after = (self.function([channels_first(v) for v in side]) for side in values)
+        still = [self._cut(batch, own) for own in self.still]
+        before, after = (self.function([channels_first(v) for v in (*side, *still)]) for side in values)
         batch.doubt_infinite(*values[1], channels_innermost(before))
         change = channels_innermost(after - before)
-        for taken in (*values[0], *values[1]):
+        for taken in (*values[0], *values[1], *still):
             batch.workspace.give(taken)
         return Patch(change, out_boxes)
+
+    def _cut(self, batch: Batch, still: Tensor) -> Tensor:
+        taken = batch.workspace.take(batch.size, *batch.slots[self.output], still.shape[-1])
+        return patches.gather(batch.boxes[self.output], taken, source=still, pad=1.0)
 
 
 class GlobalAverage(Step):

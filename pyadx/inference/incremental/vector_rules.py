@@ -1,20 +1,17 @@
 """How operations after the last map, and those that look at single cells, become steps."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, fx
 
+from pyadx.inference.incremental import pointwise_rules
 from pyadx.inference.incremental.convolution import FlattenedLinear, Linear
 from pyadx.inference.incremental.lowered import Lowered
 from pyadx.inference.incremental.map_rules import BATCH_NORMS, RELUS, normalised
-from pyadx.inference.incremental.map_steps import Pointwise
-from pyadx.inference.incremental.spread import is_singular
 from pyadx.inference.incremental.trace import aten
 from pyadx.inference.incremental.vector_steps import (
     Reshape,
-    VectorPointwise,
     VectorRelu,
     VectorScale,
 )
@@ -23,15 +20,6 @@ RESHAPES = {
     aten.view.default, aten.reshape.default, aten.flatten.using_ints, aten._unsafe_view.default,
     aten.squeeze.dims, aten.squeeze.dim, aten.squeeze.default,
 }  # fmt: skip
-# Composite operations, which carry no tag.
-_POINTWISE = {aten.selu.default, aten.relu6.default, aten.square.default}
-
-
-def reshape(low: Lowered, node: fx.Node, source: fx.Node) -> None:
-    """Lower a flattened map, which a linear layer may take."""
-    shape = source.meta["val"].shape
-    if node.meta["val"].dim() == 2 and node.meta["val"].shape[1] == shape[1:].numel():
-        low.flat[node] = source
 
 
 def flattened_linear(low: Lowered, node: fx.Node) -> None:
@@ -63,49 +51,5 @@ def vector_or_pointwise(
             low.add(Linear(node, sources[0], weight))
     elif not any(local) and target in RELUS:
         low.add(VectorRelu(node, sources[0]))
-    elif not all(n in low.changing or n in low.trace.constants for n in node.all_input_nodes):
-        return  # such as a covariate that is repeated for every scan of a batch
-    elif _is_pointwise(target) and all(source.meta["val"].shape == value.shape for source in sources):
-        if all(local):
-            if constants_fit(low, node):
-                operation = function(low, node, target, sources)
-                low.add(Pointwise(node, sources, operation, is_singular(node, low.changing)))
-        elif not any(local):
-            operation = function(low, node, target, sources)
-            low.add(VectorPointwise(node, sources, operation, is_singular(node, low.changing)))
-
-
-def constants_fit(low: Lowered, node: fx.Node) -> bool:
-    """Whether every constant operand is the same in all cells."""
-    for operand in node.all_input_nodes:
-        constant = low.constant(operand)
-        if operand in low.changing:
-            continue
-        if constant is None or (any(n != 1 for n in constant.shape[-3:]) and constant.dim() >= 3):
-            return False
-        if 0 < constant.dim() < 3 and constant.numel() > 1:
-            return False
-    return True
-
-
-def function(
-    low: Lowered, node: fx.Node, target: Any, sources: Sequence[fx.Node]
-) -> Callable[[Sequence[Tensor]], Tensor]:
-    """Return the operation as a function of the values of its changing operands."""
-    place = {source: index for index, source in enumerate(sources)}
-    constants, resolve = low.trace.constants, low.resolve
-
-    def function(values: Sequence[Tensor]) -> Tensor:
-        def operand(n: fx.Node) -> Any:
-            return constants[n] if n in constants else values[place[resolve(n)]]
-
-        return target(*fx.map_arg(node.args, operand), **fx.map_arg(node.kwargs, operand))
-
-    return function
-
-
-def _is_pointwise(target: Any) -> bool:
-    tags = getattr(target, "tags", ())
-    return (
-        torch.Tag.pointwise in tags or target in _POINTWISE
-    ) and torch.Tag.nondeterministic_seeded not in tags
+    else:
+        pointwise_rules.pointwise(low, node, target, sources, local)

@@ -1,0 +1,136 @@
+"""How operations that look at one cell of each map become steps: recognised by torch's tag and by shape."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from pyadx.inference.incremental.lowered import CASTS, Lowered
+from pyadx.inference.incremental.map_steps import Pointwise
+from pyadx.inference.incremental.spread import is_singular
+from pyadx.inference.incremental.steps import channels_innermost
+from pyadx.inference.incremental.trace import aten, functional
+from pyadx.inference.incremental.vector_steps import VectorPointwise
+
+# Composite operations, which carry no tag.
+_UNTAGGED = {
+    aten.selu.default, aten.relu6.default, aten.square.default, aten.prelu.default,
+    aten.log_sigmoid.default, aten.hardswish.default, aten.hardsigmoid.default, aten.rrelu.default,
+    aten.where.self, aten.where.ScalarOther, aten.where.ScalarSelf, aten.where.Scalar,
+    aten.__and__.Tensor, aten.__or__.Tensor, aten.__xor__.Tensor, aten.zeros_like.default,
+    aten.ones_like.default, aten.full_like.default,
+}  # fmt: skip
+# Operations over the channels of a cell, by the place of the axis among their arguments.
+_OVER_CHANNELS = {aten.glu.default: 1, aten.softmax.int: 1, aten.log_softmax.int: 1}
+_PER_CHANNEL = {aten.prelu.default}  # their weight counts along the channels, whatever its shape
+
+Values = Sequence[Tensor]
+
+
+def pointwise(
+    low: Lowered, node: fx.Node, target: Any, sources: Sequence[fx.Node], local: Sequence[bool]
+) -> None:
+    """Take an operation on single cells of maps, or on single values after the last map."""
+    value = node.meta["val"]
+    if not is_pointwise(node) or not _readable(low, node):
+        return
+    shapes = [source.meta["val"].shape for source in sources]
+    singular = is_singular(node, low.changing)
+    if all(local) and value.dim() == 5 and all(shape[2:] == value.shape[2:] for shape in shapes):
+        still = _still(low, node, value.shape)
+        if still is not None:
+            operation = _function(low, node, sources, list(still))
+            low.add(Pointwise(node, sources, operation, singular, list(still.values())))
+    elif not any(local) and all(shape == value.shape for shape in shapes):
+        low.add(VectorPointwise(node, sources, _function(low, node, sources), singular))
+
+
+def note_inner(low: Lowered, node: fx.Node, target: Any, sources: Sequence[fx.Node]) -> None:
+    """Note an operation of another type, such as a comparison: whoever reads it works it out again."""
+    value = node.meta["val"]
+    if not isinstance(value, Tensor) or not is_pointwise(node) or not _readable(low, node):
+        return
+    known = all(source in low.inner or low.local.get(source, False) for source in sources)
+    if known and value.dim() == 5 and _still(low, node, value.shape) is not None:
+        low.inner.add(node)
+
+
+def outer(low: Lowered, sources: Sequence[fx.Node]) -> list[fx.Node]:
+    """Return the maps that nodes come from, seen through inner ones."""
+    found: list[fx.Node] = []
+    for source in sources:
+        own = [source]
+        if source in low.inner:
+            own = outer(low, [low.resolve(n) for n in source.all_input_nodes if n in low.changing])
+        found += [node for node in own if node not in found]
+    return found
+
+
+def is_pointwise(node: fx.Node) -> bool:
+    """Whether every cell of the result depends on that cell of the operands alone."""
+    target: Any = functional(node.target)
+    if target in _OVER_CHANNELS:
+        place = _OVER_CHANNELS[target]
+        axis: Any = node.args[place] if len(node.args) > place else -1
+        return node.meta["val"].dim() == 5 and axis % 5 == 1
+    tags = getattr(target, "tags", ())
+    if target is aten.rrelu.default:
+        return not (len(node.args) > 3 and node.args[3])
+    known = torch.Tag.pointwise in tags or target in _UNTAGGED or target in CASTS
+    return known and torch.Tag.nondeterministic_seeded not in tags
+
+
+def _readable(low: Lowered, node: fx.Node) -> bool:
+    """Whether all operands are the scan's or constant; not so a covariate that is repeated for a batch."""
+    return all(n in low.changing or n in low.trace.constants for n in node.all_input_nodes)
+
+
+def _still(low: Lowered, node: fx.Node, shape: Sequence[Any]) -> dict[fx.Node, Tensor] | None:
+    """Return the constant operands that differ from cell to cell, ``[D, H, W, C]`` each."""
+    found = {}
+    inside = [n for n in node.all_input_nodes if n in low.inner]
+    for operand in node.all_input_nodes:
+        constant = low.constant(operand)
+        if operand in low.changing or functional(node.target) in _PER_CHANNEL:
+            continue
+        if constant is None or constant.dim() > 5:
+            return None
+        whole = constant.reshape(*[1] * (5 - constant.dim()), *constant.shape)
+        if whole.shape[0] != 1 or any(
+            n not in (1, m) for n, m in zip(whole.shape[2:], shape[2:], strict=True)
+        ):
+            return None
+        if any(n != 1 for n in whole.shape[2:]):
+            size = [int(n) for n in shape[2:]]
+            found[operand] = channels_innermost(whole.expand(-1, -1, *size))[0]
+    for own in inside:
+        more = _still(low, own, shape)
+        if more is None:
+            return None
+        found |= more
+    return found
+
+
+def _function(
+    low: Lowered, node: fx.Node, sources: Sequence[fx.Node], still: Sequence[fx.Node] = ()
+) -> Callable[[Values], Tensor]:
+    """Return an operation as a function of its changing operands, and of the constants among cells."""
+    place = {source: index for index, source in enumerate([*sources, *still])}
+    constants, resolve, inner = low.trace.constants, low.resolve, frozenset(low.inner)
+
+    def function(values: Values) -> Tensor:
+        def operand(n: fx.Node) -> Any:
+            if n in constants:
+                return values[place[n]].to(constants[n].dtype) if n in place else constants[n]
+            own = resolve(n)
+            return evaluate(own) if own in inner else values[place[own]]
+
+        def evaluate(n: fx.Node) -> Any:
+            target: Any = functional(n.target)
+            return target(*fx.map_arg(n.args, operand), **fx.map_arg(n.kwargs, operand))
+
+        result: Tensor = evaluate(node)
+        return result
+
+    return function

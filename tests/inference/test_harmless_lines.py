@@ -1,0 +1,95 @@
+"""Lines that networks have for their authors' sake cost nothing: boxes go through them, exactly."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from networks import lively
+from torch import nn
+
+from pyadx.inference import FullScorer, IncrementalScorer
+
+SHAPE = (20, 18, 22)
+MASK = torch.from_numpy(np.random.default_rng(0).random(SHAPE) > 0.3)
+
+
+def shuffled(x):
+    """Channels in groups change places, as ShuffleNet has it."""
+    batch, channels, *size = x.shape
+    return x.view(batch, 2, channels // 2, *size).transpose(1, 2).reshape(batch, channels, *size)
+
+
+LINES = {
+    "float": lambda x: x.float().to(x.dtype),
+    "double": lambda x: x.double().mul(2).to(x.dtype),
+    "to itself": lambda x: x.to(x.dtype).to(x.device).type_as(x),
+    "brain mask": lambda x: x * MASK,
+    "mask of floats, added": lambda x: x + MASK[None, None].to(x.dtype) / 3,
+    "divided by a profile": lambda x: x / torch.linspace(1, 2, SHAPE[2], dtype=x.dtype),
+    "where": lambda x: torch.where(x > 0.1, x, 0.2 * x),
+    "where in the brain": lambda x: torch.where(MASK, x, torch.zeros_like(x)),
+    "two comparisons": lambda x: x * ((x > 0.1) & (x < 0.9)).to(x.dtype),
+    "crop": lambda x: x[..., 2:-2],
+    "crop of all axes": lambda x: x[:, :, 1:, :-3, 4:15],
+    "flip": lambda x: x.flip(-1),
+    "flip of two axes": lambda x: torch.flip(x, (2, 4)),
+    "half of the channels": lambda x: x[:, ::2],
+    "chunk": lambda x: torch.cat(x.chunk(2, 1)[::-1], 1),
+    "split": lambda x: x.split([1, 3], 1)[1],
+    "channel shuffle": shuffled,
+    "torch's channel shuffle": lambda x: torch.channel_shuffle(x, 2),
+    "channels mirrored": lambda x: x.flip(1),
+    "hardswish": F.hardswish,
+    "log sigmoid": F.logsigmoid,
+    "gated": lambda x: F.glu(x, 1),
+    "softmax over channels": lambda x: x.softmax(1),
+    "weighted by a map": lambda x: x * x[:, :1].sigmoid(),
+    "leaky in evaluation": lambda x: F.rrelu(x, training=False),
+    "alpha dropout": lambda x: F.alpha_dropout(x, training=False),
+    "in place": lambda x: x.clone().mul_(MASK).clamp_(min=0.05),
+    "expanded to itself": lambda x: x.expand(-1, 4, -1, -1, -1),
+}
+LAYERS = {"PReLU": lambda: nn.PReLU(), "PReLU per channel": lambda: nn.PReLU(4)}
+
+
+class Around(nn.Module):
+    """A line between two convolutions, and a pooled head."""
+
+    def __init__(self, line):
+        super().__init__()
+        self.line = line
+        self.before = nn.Conv3d(1, 4, 3, padding=1)
+        self.after = nn.LazyConv3d(6, 3)
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, x):
+        x = F.relu(self.after(self.line(self.before(x))))
+        return self.head(x.mean((2, 3, 4)))
+
+
+@pytest.fixture(params=[*LINES, *LAYERS])
+def model(request):
+    torch.manual_seed(0)
+    line = LAYERS[request.param]() if request.param in LAYERS else LINES[request.param]
+    own = Around(line)
+    own(torch.rand(1, 1, *SHAPE))
+    return lively(own, torch.rand(2, 1, *SHAPE)).double().eval()
+
+
+def test_boxes_go_through_exactly(model, generator):
+    scan = torch.rand(1, *SHAPE, generator=generator, dtype=torch.float64)
+    low = torch.stack([torch.randint(-2, n, (24,), generator=generator) for n in SHAPE], 1)
+    boxes = torch.cat([low, low + torch.randint(1, 9, (24, 3), generator=generator)], 1)
+    fast = IncrementalScorer(model, scan, 1, score="logit", fill=0.3)
+    expected = FullScorer(model, scan, 1, score="logit", fill=0.3).score(boxes)
+    assert (fast.score(boxes) - expected).abs().max() < 1e-10 * expected.abs().max()
+    assert fast.gain(np.array([[8, 8, 8, 11, 11, 11]])) > 5
+    left = fast._program._ends[-1][0]
+    assert not left, f"whole maps from {left[0]} on"
+
+
+def test_a_baseline_moves_through_them(model, generator):
+    scan = torch.rand(1, *SHAPE, generator=generator, dtype=torch.float64)
+    fast, slow = (S(model, scan, 1, score="logit", fill=0.3) for S in (IncrementalScorer, FullScorer))
+    regions = slow.regions(torch.tensor([[2, 3, 4, 9, 9, 9], [5, 5, 5, 14, 12, 20]]))
+    assert torch.allclose(fast.commit(regions), slow.commit(regions), rtol=1e-10)
