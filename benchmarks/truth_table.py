@@ -45,11 +45,14 @@ def markdown(files):
 
 def _network(lines):
     settings = next(line["settings"] for line in lines if "settings" in line)
-    machine = [line["machine"] for line in lines if "machine" in line][-1]
-    results = {}
+    results, processors, machine = {}, [], {}
     for line in lines:
+        if "machine" in line:
+            machine = line["machine"]
+            if machine["processor"] not in processors:
+                processors.append(machine["processor"])
         if "figures" in line:
-            results.setdefault(line["method"], {})[line["subject"]] = line
+            results.setdefault(line["method"], {})[line["subject"]] = line | {"on": machine["processor"]}
     label = {line["subject"]: line["label"] for line in lines if "subject" in line}
     with_truth = [line["subject"] for line in lines if "truth" in line]
     patients = sorted(set(with_truth))
@@ -57,7 +60,7 @@ def _network(lines):
     versions = ", ".join(f"{name} {v}" for name, v in machine["versions"].items() if v)
     parts = [
         f"## {settings['architecture']}: {len(patients)} patients, {len(healthy)} controls\n",
-        f"{machine['processor']}, {machine['threads']} threads; Python {machine['python']}, {versions}. "
+        f"{' and '.join(processors)}, {machine['threads']} threads; Python {machine['python']}, {versions}. "
         f"Truth: window {settings['window']}, stride {settings['stride']}, {settings['score']}; compared "
         "at the windows' centres inside the brain, the rest on all voxels of the brain. Mean over patients "
         "[95% bootstrap interval].\n",
@@ -67,7 +70,7 @@ def _network(lines):
         "### Against what was planted, and regions\n",
         _planted(results, patients),
         "### Controls, and cost\n",
-        _controls(results, patients, healthy),
+        _controls(results, patients, healthy, machine["processor"]),
         _differences(results, patients),
         _effects(results, patients),
         _failures(lines, results),
@@ -124,18 +127,19 @@ def _planted(results, patients):
     return text + "| prevalence | " + " | ".join(cells) + " |\n"
 
 
-def _controls(results, patients, healthy):
+def _controls(results, patients, healthy, processor):
+    """Show maps of controls, and seconds on one processor: those of another are no comparison."""
     columns = [
         "method", *(f"{name}, share of the map" for name in _SHARES), "strength, controls / patients",
-        "seconds per scan",
+        f"seconds per scan, {processor}",
     ]  # fmt: skip
     rows = []
     for method, found in results.items():
         shares = [_cell(_values(found, healthy, f"{name}_share")) for name in _SHARES]
         ill, well = (_values(found, group, "strength") for group in (patients, healthy))
         ratio = f"{np.mean(well) / np.mean(ill):.2f}" if ill and well and np.mean(ill) > 0 else "-"
-        seconds = np.mean([line["seconds"] for line in found.values()])
-        rows.append([method, *shares, ratio, f"{seconds:.2f}"])
+        seconds = [line["seconds"] for line in found.values() if line["on"] == processor]
+        rows.append([method, *shares, ratio, f"{np.mean(seconds):.2f}" if seconds else "-"])
     some = next(iter(results.values()), {})
     sizes = [_values(some, healthy, f"{name}_prevalence") for name in _SHARES]
     rows.append(["share of the brain", *(f"{np.mean(v):.3f}" if v else "-" for v in sizes), "", ""])
