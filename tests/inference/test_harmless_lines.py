@@ -76,20 +76,15 @@ def model(request):
     return lively(own, torch.rand(2, 1, *SHAPE)).double().eval()
 
 
-def test_boxes_go_through_exactly(model, generator):
+def test_boxes_go_through_exactly_also_when_the_baseline_moves(model, generator):
     scan = torch.rand(1, *SHAPE, generator=generator, dtype=torch.float64)
     low = torch.stack([torch.randint(-2, n, (24,), generator=generator) for n in SHAPE], 1)
     boxes = torch.cat([low, low + torch.randint(1, 9, (24, 3), generator=generator)], 1)
-    fast = IncrementalScorer(model, scan, 1, score="logit", fill=0.3)
-    expected = FullScorer(model, scan, 1, score="logit", fill=0.3).score(boxes)
+    fast, slow = (S(model, scan, 1, score="logit", fill=0.3) for S in (IncrementalScorer, FullScorer))
+    expected = slow.score(boxes)
     assert (fast.score(boxes) - expected).abs().max() < 1e-10 * expected.abs().max()
     assert fast.gain(np.array([[8, 8, 8, 11, 11, 11]])) > 5
     left = fast._program._ends[-1][0]
     assert not left, f"whole maps from {left[0]} on"
-
-
-def test_a_baseline_moves_through_them(model, generator):
-    scan = torch.rand(1, *SHAPE, generator=generator, dtype=torch.float64)
-    fast, slow = (S(model, scan, 1, score="logit", fill=0.3) for S in (IncrementalScorer, FullScorer))
     regions = slow.regions(torch.tensor([[2, 3, 4, 9, 9, 9], [5, 5, 5, 14, 12, 20]]))
     assert torch.allclose(fast.commit(regions), slow.commit(regions), rtol=1e-10)
