@@ -5,7 +5,7 @@ the parameters where only some of them are meant.
 """
 
 THOROUGH = (
-    # Wheels are built and installed into empty environments.
+    # A wheel is built, installed into an empty environment and demonstrated there at full size.
     "package/test_wheel.py::",
     # The paper's experiments with four networks, twice.
     "commands/test_evaluate.py::test_reproduce_makes_all_tables_and_figures_and_resumes",
@@ -27,8 +27,7 @@ THOROUGH = (
     "training/test_training.py::test_two_processes_average_to_the_same_training",
     "training/test_training.py::test_it_learns_what_is_there_and_nothing_from_shuffled_labels",
     "data/test_phantom.py::test_the_same_seed_gives_the_same_bytes_also_after_an_interruption",
-    # Whole programs at full size: the demonstration, and the README from top to bottom.
-    "commands/test_demo.py::test_demo_explains_an_unseen_synthetic_patient_end_to_end",
+    # The README from top to bottom.
     "package/test_documented_code.py::test_the_readme_runs_from_top_to_bottom",
     # The paper's networks and MONAI's; random small networks have the same layers.
     *(
@@ -43,6 +42,8 @@ THOROUGH = (
             "test_bf16_is_opt_in_and_close",
         )
     ),
+    "inference/test_moving_baseline.py::test_scores_along_a_walk_are_those_of_full_forwards[resnet]",
+    "inference/test_moving_baseline.py::test_regions_are_scored_from_where_the_baseline_is[resnet]",
     # More of the page in a browser.
     "report/test_notebook.py::test_the_example_notebook_runs",
     "report/test_browser_colours.py::test_the_colour_bar_says_what_a_sign_speaks_for",

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,21 +10,14 @@ from torch import Tensor, nn
 
 from pyadx import ops
 from pyadx.explainers.references import Reference, plain_reference, reference_volume
+from pyadx.inference.adapted import Adapted
 from pyadx.inference.batch.dependence import find_dependence, runs_apart
 from pyadx.inference.batching import BatchSize, check_batch_size, in_batches
+from pyadx.inference.forward_arguments import ForwardArguments
 from pyadx.inference.model_state import Forward, evaluation_mode
-from pyadx.inference.score import (
-    Outputs,
-    Score,
-    Target,
-    as_logits,
-    check_are_probabilities,
-    check_output_kind,
-    check_outputs,
-    check_score,
-    class_score,
-    resolve_target,
-)
+from pyadx.inference.outputs import Output, output_of
+from pyadx.inference.reading import Reading, followed_score
+from pyadx.inference.score import Outputs, Score, Target, class_score
 from pyadx.inference.volumes import volume_tensor
 from pyadx.inference.watch import OutputWatch
 from pyadx.ops.arrays import plain_array
@@ -81,6 +75,8 @@ def deletion_insertion(
     spacing: float | Sequence[float] | None = None,
     score: Score = "probability",
     outputs: Outputs = "logits",
+    output: Output = None,
+    forward_args: Any = None,
     batch_size: BatchSize = "auto",
 ) -> Faithfulness:
     """Delete voxels from the strongest on, and insert them into an empty scan (Petsiuk et al., BMVC 2018).
@@ -109,10 +105,13 @@ def deletion_insertion(
         a volume, such as ``local`` or ``controls`` (`pyadx.explainers.references`).
     spacing : float or sequence of float, optional
         Voxel size in mm, for references that smooth.
-    score : {"probability", "logit", "log_odds"}
+    score : {"probability", "logit", "log_odds", "output"}
         What is followed.
     outputs : {"logits", "probabilities", "log_probabilities"}
         What the model returns, as for `pyadx.Occlusion`.
+    output, forward_args
+        Which of several outputs is followed, and what the model takes besides the scan, as for
+        `pyadx.Occlusion`.
     batch_size : int or "auto"
         Copies per forward.
 
@@ -126,8 +125,7 @@ def deletion_insertion(
     ValueError, TypeError
         If shapes do not fit, the heatmap is not finite, or fewer voxels than steps are ranked.
     """
-    check_score(score)
-    check_output_kind(outputs)
+    reading = Reading(followed_score(model, score), outputs)
     batch_size = check_batch_size(batch_size)
     scan = _one_scan(volume_tensor(volume, model))
     groups = whole_number(steps)
@@ -143,23 +141,21 @@ def deletion_insertion(
     kept = torch.stack([counts + 1, torch.full_like(counts, steps + 1)], 1)
     intervals = torch.cat([taken, kept])
     scores = torch.empty(len(intervals), dtype=torch.float64)
-    forward, watch = Forward(model), OutputWatch(score, outputs)
+    network = Adapted(model, output_of(model, output), ForwardArguments(forward_args, scan[None]))
+    forward, watch = Forward(network), OutputWatch(reading)
     with evaluation_mode(model), torch.no_grad():
-        whole = check_outputs(forward(scan[None].clone()), 1, outputs)
-        check_are_probabilities(whole, outputs)
-        logits = as_logits(whole.double(), outputs, whole.dtype)
-        index = resolve_target(target, logits, model)
-        watch.begin(whole, index, model, forward, scan[None])
+        seen = reading.look(forward(scan[None].clone()), 1, target, model, exact=True)
+        watch.begin(seen, model, forward, scan[None])
 
         def run(start: int, stop: int) -> None:
             copies = ops.occlude_labels(scan, ranks, intervals[start:stop], fill)
-            given = check_outputs(forward(copies), stop - start, outputs)
-            own = as_logits(given.double(), outputs, given.dtype)
-            followed = class_score(own, index.expand(stop - start), score)
+            own = reading.again(forward(copies), stop - start, exact=True)
+            index = seen.target.expand(stop - start)
+            followed = reading.value(own, index)
             scores[start:stop] = followed.cpu()
             watch.moved(
-                followed - class_score(logits, index, score),
-                class_score(own, index.expand(stop - start), "logit") - class_score(logits, index, "logit"),
+                followed - reading.value(seen.logits, seen.target),
+                class_score(own, index, "logit") - class_score(seen.logits, seen.target, "logit"),
             )
 
         apart = batch_size == 1 or runs_apart(forward.model)

@@ -7,6 +7,7 @@ there on this very network. Maps are measured against it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from pyadx.explainers import Occlusion
 from pyadx.explainers.perturbation import masks_per_scan
 from pyadx.explainers.volumes import check_volume
 from pyadx.inference.engines import Engine, RegionScorer
+from pyadx.inference.outputs import Output
 from pyadx.inference.score import Outputs, Score, Target
 from pyadx.inference.segments import distinct_segments
 from pyadx.ops.arrays import plain_array
@@ -35,6 +37,8 @@ def causal_truth(
     stride: int = 1,
     score: Score = "log_odds",
     outputs: Outputs = "logits",
+    output: Output = None,
+    forward_args: Any = None,
     engine: Engine = "auto",
     progress: bool = False,
 ) -> Tensor:
@@ -54,7 +58,7 @@ def causal_truth(
         Class whose score is followed; ``None`` takes the class predicted for the scan.
     window, stride : int
         Size of the window and distance between windows, in voxels, as for `pyadx.Occlusion`.
-    score, outputs, engine, progress
+    score, outputs, output, forward_args, engine, progress
         As for `pyadx.Occlusion`; ``log_odds`` does not flatten where the network is sure.
 
     Returns
@@ -69,9 +73,10 @@ def causal_truth(
     """
     scan, healthy = _pair(model, volume, twin)
     explain = Occlusion(
-        model, window, stride, healthy, engine, signed=True, score=score, outputs=outputs, progress=progress
-    )
-    return explain(scan[None], target)[0]
+        model, window, stride, healthy, engine, signed=True, score=score, outputs=outputs, output=output,
+        progress=progress,
+    )  # fmt: skip
+    return explain(scan[None], target, forward_args=forward_args)[0]
 
 
 def region_truth(
@@ -83,12 +88,14 @@ def region_truth(
     *,
     score: Score = "log_odds",
     outputs: Outputs = "logits",
+    output: Output = None,
+    forward_args: Any = None,
 ) -> dict[str, float]:
     """Return how far the class score falls when a whole region comes from the healthy twin.
 
     Parameters
     ----------
-    model, volume, twin, target, score, outputs
+    model, volume, twin, target, score, outputs, output, forward_args
         As for `causal_truth`.
     regions : mapping
         Name to bool mask ``[D, H, W]``.
@@ -105,8 +112,9 @@ def region_truth(
     """
     scan, healthy = _pair(model, volume, twin)
     scorer = RegionScorer(
-        "full", model, scan, target, fill=healthy, signed=True, score=score, outputs=outputs
-    )
+        "full", model, scan, target, fill=healthy, signed=True, score=score, outputs=outputs,
+        output=output, forward_args=forward_args,
+    )  # fmt: skip
     found = {}
     for name, mask in regions.items():
         (inside,) = masks_per_scan(mask, scan[None])

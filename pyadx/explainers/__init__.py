@@ -11,6 +11,7 @@ from pyadx.explainers.integratedgradients import IntegratedGradients
 from pyadx.explainers.layercam import LayerCAM
 from pyadx.explainers.occlusion import Occlusion
 from pyadx.explainers.registry import Method, Option, find_method, method, methods
+from pyadx.explainers.shapley import RegionShapley
 from pyadx.explainers.smoothgrad import SmoothGrad
 from pyadx.explainers.spelling import MethodSpec, explainer, parse_method
 from pyadx.explainers.supervoxels import SupervoxelOcclusion
@@ -31,6 +32,7 @@ __all__ = [
     "MethodSpec",
     "Occlusion",
     "Option",
+    "RegionShapley",
     "SmoothGrad",
     "SupervoxelOcclusion",
     "XGradCAM",

@@ -1,7 +1,9 @@
 """What the CAM family shares: a layer's feature maps become one coarse map, which is laid over the scan."""
 
 from abc import abstractmethod
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,15 +14,13 @@ from pyadx.explainers.base import Explainer, Explanation, SinglePass
 from pyadx.explainers.batches import over_scans
 from pyadx.explainers.options import MapOptions
 from pyadx.explainers.volumes import check_volume
+from pyadx.inference.adapted import Adapted
 from pyadx.inference.capture import capture
+from pyadx.inference.forward_arguments import ForwardArguments
 from pyadx.inference.model_state import Forward, evaluation_mode
-from pyadx.inference.score import (
-    Target,
-    as_logits,
-    check_are_probabilities,
-    check_outputs,
-    resolve_target,
-)
+from pyadx.inference.outputs import Output, output_of
+from pyadx.inference.reading import followed_score
+from pyadx.inference.score import Target, resolve_target
 from pyadx.inference.watch import OutputWatch
 from pyadx.inference.wrappers import unwrapped
 
@@ -36,23 +36,28 @@ class ActivationMaps(Explainer):
         As in `GradCAM`.
     options : MapOptions
         How it runs, and how the sum becomes a heatmap.
-    keep_trace : bool
+    keep_trace, output
         As in `GradCAM`.
     """
 
     # Whether what is summed needs the derivatives of the class score by the feature maps.
     differentiable = False
 
-    def __init__(self, model: nn.Module, options: MapOptions, keep_trace: bool) -> None:
+    def __init__(
+        self, model: nn.Module, options: MapOptions, keep_trace: bool, output: Output = None
+    ) -> None:
         self.model = model
         self._network = unwrapped(model)
-        self._run = options
+        self._run = options = replace(options, score=followed_score(model, options.score))
+        self.output = output_of(model, output)
         self.rectify, self.align = options.rectify, options.align
         self.score, self.outputs = options.score, options.outputs
         self.keep_trace = keep_trace
         self._placement = Placement(options.align)
 
-    def run(self, volume: Tensor | np.ndarray, target: Target = None) -> Explanation:
+    def run(
+        self, volume: Tensor | np.ndarray, target: Target = None, *, forward_args: Any = None
+    ) -> Explanation:
         """Explain one scan or a batch of scans.
 
         Parameters
@@ -63,6 +68,8 @@ class ActivationMaps(Explainer):
         target : int, str, sequence, array or None
             Class to explain, for all scans or one per scan; ``None`` explains the predicted class of
             each scan.
+        forward_args : mapping, sequence or Tensor, optional
+            What the model takes besides the scans (`pyadx.inference.forward_arguments`).
 
         Returns
         -------
@@ -78,11 +85,13 @@ class ActivationMaps(Explainer):
             volume = check_volume(volume, self.model)
             if not self.keep_trace:
                 self._placement = Placement(self.align)
-            forward = Forward(self.model)
+            network = Adapted(self.model, self.output, ForwardArguments(forward_args, volume))
+            forward = Forward(network)
             with evaluation_mode(self.model), torch.no_grad():
                 layers = self._layers(forward, volume)
-                for layer in layers:  # while scans are followed through the model, it cannot be traced
-                    self._placement.trace(self._network, layer, volume[0])
+                with forward.rows(0, 1):
+                    for layer in layers:  # while scans are followed through the model, it cannot be traced
+                        self._placement.trace(network, layer, volume[0])
                 found = [
                     over_scans(volume, target, partial(self._explain, forward, layer), self._run, forward)
                     for layer in layers
@@ -90,7 +99,7 @@ class ActivationMaps(Explainer):
                 maps, outputs = found[0]
                 if len(layers) > 1:
                     maps = torch.stack([heat for heat, _ in found], 1)
-                targets = resolve_target(target, outputs, self.model)
+                targets = resolve_target(target, outputs, self.model, self.score)
                 return self._explanation(maps, outputs, targets, (SinglePass(len(layers)),) * len(maps))
 
     @abstractmethod
@@ -110,11 +119,8 @@ class ActivationMaps(Explainer):
         self, forward: Forward, layer: str, scans: Tensor, target: Target, watch: OutputWatch
     ) -> tuple[Tensor, Tensor]:
         with capture(self._network, layer, differentiable=self.differentiable) as captured:
-            given = check_outputs(forward(scans), scans.shape[0], self._run.outputs)
-            check_are_probabilities(given.detach(), self._run.outputs)
-            outputs = as_logits(given, self._run.outputs)
-            classes = resolve_target(target, outputs.detach(), self.model)
-            maps, weights = self._summands(captured.features, outputs, classes, layer)
-        watch.begin(given, classes, self._network, forward, scans[:1])
-        heat = activation_map(self._placement, self._network, layer, maps, weights, scans, self._run)
-        return heat, outputs.detach()
+            seen = self._run.reading.look(forward(scans), scans.shape[0], target, self.model)
+            maps, weights = self._summands(captured.features, seen.logits, seen.target, layer)
+        watch.begin(seen, self._network, forward, scans[:1])
+        heat = activation_map(self._placement, forward.model, layer, maps, weights, scans, self._run)
+        return heat, seen.logits.detach()

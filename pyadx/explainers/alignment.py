@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from pyadx import ops
 from pyadx.explainers.options import Align, MapOptions
+from pyadx.inference.adapted import inside_of
 from pyadx.inference.errors import UntraceableError
 from pyadx.inference.receptive_field import Geometry, layer_geometry
 
@@ -58,7 +59,7 @@ class Placement:
             self._geometry(model, layer, scan)
 
     def _geometry(self, model: nn.Module, layer: str, scan: Tensor) -> Geometry:
-        key = (model, layer, scan.shape, scan.dtype, scan.device)
+        key = (inside_of(model), layer, scan.shape, scan.dtype, scan.device)
         if key not in self._kept:
             try:
                 self._kept[key] = layer_geometry(model, layer, scan)

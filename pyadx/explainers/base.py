@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pyadx.explainers.registry import method_of
 from pyadx.explainers.spelling import MethodSpec
-from pyadx.inference.score import Target
+from pyadx.inference.score import Target, probabilities
 
 
 class Report(Protocol):
@@ -81,6 +81,17 @@ class Explanation:
     reports: tuple[Report, ...]
     method: str
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def prediction(self) -> Tensor:
+        """What the model says of each scan.
+
+        With ``score="output"`` the value that was followed, in the model's units, ``[B]``; otherwise the
+        probability of every class, ``[B, classes]``.
+        """
+        if self.options.get("score") == "output":
+            return self.outputs.gather(1, self.targets.to(self.outputs.device)[:, None])[:, 0]
+        return probabilities(self.outputs)
 
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.heatmap.shape))

@@ -37,16 +37,18 @@ def over_scans(
 
     def own(start: int, stop: int) -> tuple[Tensor, Tensor]:
         watch.next_scans()
-        return explain(volume[start:stop], targets[start:stop], watch)
+        with forward.rows(start, stop):
+            return explain(volume[start:stop], targets[start:stop], watch)
 
     with progress_bar("scans", scans, options.progress and scans > 1) as advance:
 
         def run(start: int, stop: int) -> None:
             nonlocal together
             if together is None and stop - start > 1:
-                made, dependence = run_watched(
-                    lambda: own(start, stop), forward.model, forward, volume[start]
-                )
+                with forward.rows(start, start + 1):  # of the scan that is run again if need be
+                    made, dependence = run_watched(
+                        lambda: own(start, stop), forward.model, forward, volume[start]
+                    )
                 together = dependence is None
                 if dependence is not None:
                     dependence.tell(forward.model)

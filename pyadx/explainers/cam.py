@@ -6,7 +6,13 @@ from torch import Tensor, nn
 from pyadx.explainers.activation_maps import ActivationMaps
 from pyadx.explainers.options import MapOptions
 from pyadx.explainers.registry import method
-from pyadx.explainers.shared_options import AlignOption, OutputsOption, RectifyOption, ScoreOption
+from pyadx.explainers.shared_options import (
+    AlignOption,
+    OutputOption,
+    OutputsOption,
+    RectifyOption,
+    ScoreOption,
+)
 from pyadx.inference.batching import BatchSize
 from pyadx.inference.global_pooling import GapHead, find_gap_head
 from pyadx.inference.model_state import Forward
@@ -35,10 +41,10 @@ class CAM(ActivationMaps):
         follow if ``outputs`` says so.
     rectify : {"abs", "relu", "none"}
         What is done to the weighted sum; ``abs`` is the paper's choice.
-    score : {"logit", "probability"}
+    score : {"logit", "probability", "output"}
         ``logit`` takes the target's row of the output layer (the paper); ``probability`` its
         derivative through the softmax, ``p_t (w_t - sum_j p_j w_j)``.
-    align, outputs, batch_size, progress, keep_trace
+    align, outputs, output, batch_size, progress, keep_trace
         As in `GradCAM`.
 
     Raises
@@ -55,12 +61,13 @@ class CAM(ActivationMaps):
         align: AlignOption = "stretch",
         score: ScoreOption = "logit",
         outputs: OutputsOption = "logits",
+        output: OutputOption = None,
         batch_size: BatchSize = "auto",
         progress: bool = False,
         keep_trace: bool = False,
     ) -> None:
         super().__init__(
-            model, MapOptions(score, outputs, batch_size, progress, rectify, align), keep_trace
+            model, MapOptions(score, outputs, batch_size, progress, rectify, align), keep_trace, output
         )
         self._head: GapHead | None = None
 
@@ -76,6 +83,8 @@ class CAM(ActivationMaps):
         return features, self._weights(self._head.rows(), outputs, classes)
 
     def _weights(self, rows: Tensor, outputs: Tensor, classes: Tensor) -> Tensor:
+        if self._run.score == "output":
+            return rows[classes]
         if self._run.score == "logit":
             # A single output is the logit of class 1, and its negative that of class 0.
             return (rows if len(rows) > 1 else torch.cat([-rows, rows]))[classes]

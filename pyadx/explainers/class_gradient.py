@@ -10,7 +10,6 @@ from pyadx.explainers.options import RunOptions
 from pyadx.inference.batch.dependence import BatchDependence, run_watched, runs_apart
 from pyadx.inference.batching import first_batch, in_batches, is_out_of_memory
 from pyadx.inference.model_state import Forward
-from pyadx.inference.score import as_logits, check_outputs, class_score
 
 
 class Copies:
@@ -96,12 +95,11 @@ class ClassGradient:
     def logits(self, scans: Tensor) -> Tensor:
         """Return class scores before softmax ``[N, classes]`` of scans ``[N, C, D, H, W]``."""
         # A copy: a model may work in place, and gradients are taken of scans as they came.
-        given = check_outputs(self.forward(scans.clone()), scans.shape[0], self._options.outputs)
-        return as_logits(given, self._options.outputs)
+        return self._options.reading.again(self.forward(scans.clone()), scans.shape[0])
 
     def of_logits(self, logits: Tensor) -> Tensor:
         """Return the score ``[N]`` that class scores ``[N, classes]`` make."""
-        return class_score(logits, self._target.expand(len(logits)), self._options.score)
+        return self._options.reading.value(logits, self._target.expand(len(logits)))
 
     def __call__(self, scans: Tensor) -> Tensor:
         """Return the score of each of ``[N, C, D, H, W]``, ``[N]``.

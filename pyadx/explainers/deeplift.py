@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from pyadx.explainers.class_gradient import ClassGradient, captum_attribution, differentiable, independent
 from pyadx.explainers.gradient_base import GradientMethod
 from pyadx.explainers.registry import method
+from pyadx.inference.adapted import inside_of
 from pyadx.inference.capture import why_unwatched
-from pyadx.inference.score import as_logits
 
 _NODES = 256  # of the sum that spreads the score's change over the classes' scores
 _RULES = (
@@ -40,7 +40,7 @@ class DeepLift(GradientMethod):
 
     Parameters
     ----------
-    model, baseline, signed, smoothing, score, outputs, batch_size, progress, spacing
+    model, baseline, signed, smoothing, score, outputs, output, batch_size, progress, spacing
         As in `pyadx.explainers.gradient_base.GradientMethod`. ``batch_size`` has no effect: a scan and its
         baseline run together, and nothing else.
 
@@ -62,7 +62,7 @@ class DeepLift(GradientMethod):
     def _attribute(self, score: ClassGradient, scan: Tensor, baseline: Tensor | None) -> tuple[Tensor, int]:
         assert baseline is not None
         network = score.forward.model
-        reason = why_unwatched(network)
+        reason = why_unwatched(inside_of(network))
         if reason is not None:
             raise ValueError(f"DeepLIFT cannot follow this network: {reason}")
         score.copies.look(scan)
@@ -73,7 +73,7 @@ class DeepLift(GradientMethod):
             )
         pair = torch.stack([scan, baseline])
         outputs, ends = _with_ends(network, lambda: score.forward(pair.clone()))
-        logits = as_logits(outputs, self._run.outputs)
+        logits = self._run.reading.again(outputs, 2)
         # Below eps a difference counts as none; half precision has no 1e-10.
         eps = max(1e-10, torch.finfo(scan.dtype).tiny)
         followed = _Followed(score, _shares(score, logits))

@@ -7,6 +7,7 @@ from pyadx.explainers.registry import method
 from pyadx.explainers.shared_options import (
     AlignOption,
     LayerOption,
+    OutputOption,
     OutputsOption,
     RectifyOption,
     ScoreOption,
@@ -42,11 +43,15 @@ class GradCAM(GradientMaps):
     align : {"stretch", "receptive_field"}
         How the map is laid over the scan: over its whole extent (the paper), or with every cell where
         its receptive field is centred.
-    score : {"logit", "probability"}
-        What is differentiated: the class score before softmax (the paper), or the probability.
+    score : {"logit", "probability", "log_odds", "output"}
+        What is differentiated: the class score before softmax (the paper), the probability, its log-odds,
+        or the output itself (regression).
     outputs : {"logits", "probabilities", "log_probabilities"}
         What the model returns: class scores before softmax, or what a sigmoid, softmax or log-softmax at
         its end made of them. A call warns where that looks wrong, or a probability cannot move.
+    output : str or int, optional
+        Which of several outputs holds the class scores: a name, or an index; by default the one that
+        ``model.card`` names.
     batch_size : int or "auto"
         Scans per pass; halved when memory runs out.
     progress : bool
@@ -70,13 +75,14 @@ class GradCAM(GradientMaps):
         align: AlignOption = "stretch",
         score: ScoreOption = "logit",
         outputs: OutputsOption = "logits",
+        output: OutputOption = None,
         batch_size: BatchSize = "auto",
         progress: bool = False,
         keep_trace: bool = False,
     ) -> None:
         super().__init__(
-            model, layer, rectify, align=align, score=score, outputs=outputs, batch_size=batch_size,
-            progress=progress, keep_trace=keep_trace,
+            model, layer, rectify, align=align, score=score, outputs=outputs, output=output,
+            batch_size=batch_size, progress=progress, keep_trace=keep_trace,
         )  # fmt: skip
 
     def _combined(self, gradient: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:

@@ -29,7 +29,7 @@ class GradCAMPlusPlus(GradientMaps):
 
     Parameters
     ----------
-    model, layer, align, score, outputs, batch_size, progress, keep_trace
+    model, layer, align, score, outputs, output, batch_size, progress, keep_trace
         As in `GradCAM`.
     rectify : {"abs", "relu", "none"}
         What is done to the weighted sum; ``relu`` is the published choice.

@@ -3,7 +3,6 @@
 import math
 import warnings
 from abc import abstractmethod
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from pyadx.explainers.base import Explainer, Explanation
 from pyadx.explainers.class_gradient import ClassGradient, Copies, captum_attribution
+from pyadx.explainers.gradient_report import GradientReport
 from pyadx.explainers.option_kinds import number, optional
 from pyadx.explainers.options import RunOptions
 from pyadx.explainers.references import (
@@ -23,19 +23,16 @@ from pyadx.explainers.references import (
 )
 from pyadx.explainers.references.resolve import Spacing
 from pyadx.explainers.registry import Option, method_of
-from pyadx.explainers.shared_options import COMPARED, OutputsOption, ScoreOption, SignedOption
+from pyadx.explainers.shared_options import COMPARED, OutputOption, OutputsOption, ScoreOption, SignedOption
 from pyadx.explainers.volumes import check_volume
+from pyadx.inference.adapted import Adapted, inside_of
 from pyadx.inference.batching import BatchSize
+from pyadx.inference.forward_arguments import ForwardArguments
 from pyadx.inference.model_state import Forward, evaluation_mode
+from pyadx.inference.outputs import output_of
 from pyadx.inference.progress import progress_bar
-from pyadx.inference.score import (
-    Target,
-    as_logits,
-    check_are_probabilities,
-    check_outputs,
-    resolve_target,
-    targets_per_scan,
-)
+from pyadx.inference.reading import followed_score
+from pyadx.inference.score import Target, targets_per_scan
 from pyadx.inference.watch import OutputWatch
 from pyadx.ops.numbers import real_number
 
@@ -45,63 +42,6 @@ SmoothingOption = Annotated[
     float | None,
     Option("Smooth the map with a Gaussian of this standard deviation, mm.", optional(number(above=0))),
 ]
-
-
-@dataclass(frozen=True)
-class GradientReport:
-    """How the map of one scan came about.
-
-    Attributes
-    ----------
-    passes : int
-        Forward and backward passes.
-    score_change : float, optional
-        Score of the scan minus that of the baseline, where the map should add up to it.
-    map_sum : float, optional
-        What it adds up to, before it is smoothed.
-    """
-
-    passes: int
-    score_change: float | None = None
-    map_sum: float | None = None
-
-    @property
-    def evaluations(self) -> int:
-        """One per pass."""
-        return self.passes
-
-    @property
-    def evaluated(self) -> int:
-        """All of them."""
-        return self.passes
-
-    @property
-    def approximate(self) -> bool:
-        """The completeness gap says how good a map is."""
-        return False
-
-    @property
-    def completeness_gap(self) -> float | None:
-        """How far the map's sum is from the score's change, as a share of it; None where it has no meaning.
-
-        That is where the method has no such property, and where the score does not change.
-        """
-        if self.score_change is None or self.map_sum is None or self.score_change == 0:
-            return None
-        return abs(self.map_sum - self.score_change) / abs(self.score_change)
-
-    def facts(self) -> dict[str, Any]:
-        """Return the number of passes and, where they have a meaning, the sums and the completeness gap."""
-        facts: dict[str, Any] = {"passes": self.passes}
-        if self.score_change is not None:
-            facts |= {"score_change": self.score_change, "map_sum": self.map_sum}
-            facts["completeness_gap"] = self.completeness_gap
-        return facts
-
-    def summary(self) -> str:
-        """State the completeness gap."""
-        gap = self.completeness_gap
-        return "" if gap is None else f"completeness gap {gap:.2%}"
 
 
 class GradientMethod(Explainer):
@@ -123,12 +63,15 @@ class GradientMethod(Explainer):
     smoothing : float, optional
         Standard deviation in mm of a Gaussian that the map is smoothed with before its absolute value is
         taken, if it is.
-    score : {"log_odds", "logit", "probability"}
-        What is differentiated: ``log p - log(1 - p)`` of the class, its score before softmax, or its
-        probability, whose gradient vanishes where it is near to 0 or 1.
+    score : {"log_odds", "logit", "probability", "output"}
+        What is differentiated: ``log p - log(1 - p)`` of the class, its score before softmax, its
+        probability, whose gradient vanishes where it is near to 0 or 1, or the output itself (regression).
     outputs : {"logits", "probabilities", "log_probabilities"}
         What the model returns: class scores before softmax, or what a sigmoid, softmax or log-softmax at
         its end made of them. A call warns where that looks wrong.
+    output : str or int, optional
+        Which of several outputs holds the class scores: a name, or an index; by default the one that
+        ``model.card`` names.
     batch_size : int or "auto"
         Copies of a scan per pass; halved when memory runs out.
     progress : bool
@@ -154,11 +97,12 @@ class GradientMethod(Explainer):
         smoothing: SmoothingOption = None,
         score: ScoreOption = "log_odds",
         outputs: OutputsOption = "logits",
+        output: OutputOption = None,
         batch_size: BatchSize = "auto",
         progress: bool = False,
         spacing: Spacing = None,
     ) -> None:
-        self._run = RunOptions(score, outputs, batch_size, progress)
+        self._run = RunOptions(followed_score(model, score), outputs, batch_size, progress)
         width = None if smoothing is None else real_number(smoothing)
         if smoothing is not None and (width is None or not 0 < width < math.inf):
             raise ValueError(f"smoothing must be a positive number of mm, got {smoothing!r}")
@@ -169,8 +113,9 @@ class GradientMethod(Explainer):
         self.baseline = None if none else plain_reference(baseline, regions=False)
         self.signed = signed
         self.smoothing = width
-        self.score = score
+        self.score = self._run.score
         self.outputs = outputs
+        self.output = output_of(model, output)
         self.spacing = spacing
         if self._captum is not None:
             captum_attribution(own.name, self._captum)
@@ -185,7 +130,12 @@ class GradientMethod(Explainer):
         return None
 
     def run(
-        self, volume: Tensor | np.ndarray, target: Target = None, *, reference: Any = None
+        self,
+        volume: Tensor | np.ndarray,
+        target: Target = None,
+        *,
+        reference: Any = None,
+        forward_args: Any = None,
     ) -> Explanation:
         """Explain one scan or a batch of scans.
 
@@ -199,7 +149,9 @@ class GradientMethod(Explainer):
             scan.
         reference : array or Tensor, optional
             With ``baseline="scan:FILE"``: what the file holds, ``[D, H, W]`` on the scan's voxels, or one
-            for each scan, ``[B, D, H, W]``.
+            for each scan, ``[B, D, H, W]``; of several channels ``[C, D, H, W]``.
+        forward_args : mapping, sequence or Tensor, optional
+            What the model takes besides the scans (`pyadx.inference.forward_arguments`); held fixed.
 
         Returns
         -------
@@ -216,20 +168,22 @@ class GradientMethod(Explainer):
             targets = targets_per_scan(target, len(volume))
             given = references_per_scan(reference, self.baseline, volume)
             watch = self._run.watch()
-            forward = Forward(self.model)
+            arguments = ForwardArguments(forward_args, volume)
+            forward = Forward(Adapted(self.model, self.output, arguments))
             copies = Copies(forward, self._run)
             found = []
             with (
                 evaluation_mode(self.model),
                 progress_bar("scans", len(volume), self._run.progress and len(volume) > 1) as advance,
             ):
-                for scan, own, other in zip(volume, targets, given, strict=True):
+                for place, (scan, own, other) in enumerate(zip(volume, targets, given, strict=True)):
                     watch.next_scans()
                     baseline = self._baseline(scan, other)
                     scan = scan.contiguous()
-                    outputs, index = self._look(forward, scan[None], own, watch)
-                    score = ClassGradient(forward, index, self._run, copies)
-                    found.append((*self._one(score, scan, baseline), outputs, index))
+                    with forward.rows(place, place + 1):
+                        outputs, index = self._look(forward, scan[None], own, watch)
+                        score = ClassGradient(forward, index, self._run, copies)
+                        found.append((*self._one(score, scan, baseline), outputs, index))
                     advance(1)
         watch.warn()
         maps, reports, scores, indices = zip(*found, strict=True)
@@ -248,12 +202,9 @@ class GradientMethod(Explainer):
     ) -> tuple[Tensor, Tensor]:
         """Return class scores ``[1, classes]`` and the class ``[1]`` of a scan ``[1, C, D, H, W]``."""
         with torch.no_grad():
-            given = check_outputs(forward(scan.clone()), 1, self._run.outputs)
-            check_are_probabilities(given, self._run.outputs)
-            outputs = as_logits(given, self._run.outputs)
-            index = resolve_target(target, outputs, self.model)
-            watch.begin(given, index, forward.model, forward, scan)
-        return outputs, index
+            seen = self._run.reading.look(forward(scan.clone()), 1, target, self.model)
+            watch.begin(seen, inside_of(forward.model), forward, scan)
+        return seen.logits, seen.target
 
     def _one(
         self, score: ClassGradient, scan: Tensor, baseline: Tensor | None

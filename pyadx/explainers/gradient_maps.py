@@ -10,6 +10,7 @@ from pyadx.explainers.options import MapOptions
 from pyadx.explainers.shared_options import (
     AlignOption,
     LayerOption,
+    OutputOption,
     OutputsOption,
     RectifyOption,
     ScoreOption,
@@ -38,12 +39,13 @@ class GradientMaps(ActivationMaps):
         align: AlignOption = "stretch",
         score: ScoreOption = "logit",
         outputs: OutputsOption = "logits",
+        output: OutputOption = None,
         batch_size: BatchSize = "auto",
         progress: bool = False,
         keep_trace: bool = False,
     ) -> None:
         super().__init__(
-            model, MapOptions(score, outputs, batch_size, progress, rectify, align), keep_trace
+            model, MapOptions(score, outputs, batch_size, progress, rectify, align), keep_trace, output
         )
         names = layer_names(self._network, _default_layer(model) if layer is None else layer)
         self.layer = names[0] if len(names) == 1 else names

@@ -7,6 +7,7 @@ from pyadx.explainers.registry import method
 from pyadx.explainers.shared_options import (
     AlignOption,
     LayerOption,
+    OutputOption,
     OutputsOption,
     RectifyOption,
     ScoreOption,
@@ -30,7 +31,7 @@ class HiResCAM(GradientMaps):
 
     Parameters
     ----------
-    model, layer, align, score, outputs, batch_size, progress, keep_trace
+    model, layer, align, score, outputs, output, batch_size, progress, keep_trace
         As in `GradCAM`.
     rectify : {"none", "abs", "relu"}
         What is done to the sum; ``none``, which keeps the sign, is the published choice.
@@ -55,13 +56,14 @@ class HiResCAM(GradientMaps):
         align: AlignOption = "stretch",
         score: ScoreOption = "logit",
         outputs: OutputsOption = "logits",
+        output: OutputOption = None,
         batch_size: BatchSize = "auto",
         progress: bool = False,
         keep_trace: bool = False,
     ) -> None:
         super().__init__(
-            model, layer, rectify, align=align, score=score, outputs=outputs, batch_size=batch_size,
-            progress=progress, keep_trace=keep_trace,
+            model, layer, rectify, align=align, score=score, outputs=outputs, output=output,
+            batch_size=batch_size, progress=progress, keep_trace=keep_trace,
         )  # fmt: skip
 
     def _combined(self, gradient: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:

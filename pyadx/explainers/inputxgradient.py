@@ -20,7 +20,7 @@ class InputXGradient(GradientMethod):
 
     Parameters
     ----------
-    model, baseline, signed, smoothing, score, outputs, batch_size, progress, spacing
+    model, baseline, signed, smoothing, score, outputs, output, batch_size, progress, spacing
         As in `pyadx.explainers.gradient_base.GradientMethod`.
 
     Raises

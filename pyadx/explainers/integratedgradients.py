@@ -9,7 +9,13 @@ from pyadx.explainers.class_gradient import ClassGradient, captum_attribution
 from pyadx.explainers.gradient_base import GradientMethod, SmoothingOption
 from pyadx.explainers.option_kinds import whole
 from pyadx.explainers.registry import Option, method
-from pyadx.explainers.shared_options import BaselineOption, OutputsOption, ScoreOption, SignedOption
+from pyadx.explainers.shared_options import (
+    BaselineOption,
+    OutputOption,
+    OutputsOption,
+    ScoreOption,
+    SignedOption,
+)
 from pyadx.inference.batching import BatchSize
 from pyadx.ops.numbers import whole_number
 
@@ -31,7 +37,7 @@ class IntegratedGradients(GradientMethod):
     ----------
     steps : int
         Points of the path at which the gradient is taken.
-    model, baseline, signed, smoothing, score, outputs, batch_size, progress, spacing
+    model, baseline, signed, smoothing, score, outputs, output, batch_size, progress, spacing
         As in `pyadx.explainers.gradient_base.GradientMethod`.
 
     Raises
@@ -52,6 +58,7 @@ class IntegratedGradients(GradientMethod):
         smoothing: SmoothingOption = None,
         score: ScoreOption = "log_odds",
         outputs: OutputsOption = "logits",
+        output: OutputOption = None,
         batch_size: BatchSize = "auto",
         progress: bool = False,
         spacing: float | Sequence[float] | None = None,
@@ -63,6 +70,7 @@ class IntegratedGradients(GradientMethod):
             smoothing=smoothing,
             score=score,
             outputs=outputs,
+            output=output,
             batch_size=batch_size,
             progress=progress,
             spacing=spacing,

@@ -22,7 +22,7 @@ class LayerCAM(GradientMaps):
 
     Parameters
     ----------
-    model, layer, align, score, outputs, batch_size, progress, keep_trace
+    model, layer, align, score, outputs, output, batch_size, progress, keep_trace
         As in `GradCAM`.
     rectify : {"abs", "relu", "none"}
         What is done to the sum; ``relu`` is the published choice.

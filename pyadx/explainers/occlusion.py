@@ -19,6 +19,7 @@ from pyadx.explainers.shared_options import (
     EngineOption,
     FillOption,
     MemoryOption,
+    OutputOption,
     OutputsOption,
     PrecisionOption,
     ScoreOption,
@@ -119,7 +120,9 @@ class Occlusion(Perturbation):
         most (`pyadx.explainers.coarse_to_fine`). Tracing, caching and the first forward count; if these
         and 27 windows of a coarse grid take longer, a warning says so. The report says how many windows
         were scored and how long it took.
-    model, fill, signed, score, outputs, engine, precision, max_memory, batch_size, progress, keep_trace
+    model, fill, signed, score, outputs, output, engine, precision, max_memory, batch_size, progress
+        As in `pyadx.explainers.perturbation.Perturbation`.
+    keep_trace
         As in `pyadx.explainers.perturbation.Perturbation`.
     spacing : float or sequence of float, optional
         Voxel size in mm, for references that smooth.
@@ -141,6 +144,7 @@ class Occlusion(Perturbation):
         signed: SignedOption = True,
         score: ScoreOption = "log_odds",
         outputs: OutputsOption = "logits",
+        output: OutputOption = None,
         batch_size: BatchSize = "auto",
         progress: bool = False,
         precision: PrecisionOption = "float32",
@@ -158,6 +162,7 @@ class Occlusion(Perturbation):
             signed=signed,
             score=score,
             outputs=outputs,
+            output=output,
             engine=engine,
             precision=precision,
             max_memory=max_memory,
@@ -185,6 +190,7 @@ class Occlusion(Perturbation):
         *,
         mask: Any = None,
         reference: Any = None,
+        forward_args: Any = None,
         store: str | Path | None = None,
         resume: bool = False,
         overwrite: bool = False,
@@ -204,7 +210,10 @@ class Occlusion(Perturbation):
             voxels are painted from are scored. The map is 0 elsewhere.
         reference : array or Tensor, optional
             With ``fill="scan:FILE"``: what the file holds, ``[D, H, W]`` on the scan's voxels, or one for
-            each scan, ``[B, D, H, W]``.
+            each scan, ``[B, D, H, W]``; of several channels ``[C, D, H, W]``.
+        forward_args : mapping, sequence or Tensor, optional
+            What the model takes besides the scans, such as age (`pyadx.inference.forward_arguments`); held
+            fixed while regions are filled.
         store : str or Path, optional
             A file that finished scores of a single scan go into. After a crash it lets the same call,
             with ``resume``, go on where it was and give the same bytes. Delete it once the map is safe.
@@ -234,7 +243,7 @@ class Occlusion(Perturbation):
         ) -> tuple[Tensor, RegionScorer, OcclusionReport]:
             return self._one(scan, make, inside, kept)
 
-        return self._over_scans(volume, target, mask, reference, explain)
+        return self._over_scans(volume, target, mask, reference, forward_args, explain)
 
     def _one(
         self, scan: Tensor, make: Callable[[], RegionScorer], inside: np.ndarray | None, store: Store

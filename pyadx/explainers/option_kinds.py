@@ -122,4 +122,5 @@ SWITCH = Kind("true or false", _switch, lambda value: "true" if value else "fals
 VOXELS = Kind("voxels: one number such as 7, or one per axis such as 7x5x5", _voxels, _write_voxels)
 NAME = Kind("a name", _name)
 LAYERS = Kind("a name", _name, lambda value: value if isinstance(value, str) else "+".join(value))
+OUTPUT = Kind("a name or an index", lambda text: int(text) if text.isdecimal() else _name(text))
 BYTES = Kind("a size such as 500M or 8G", parse_bytes)

@@ -5,7 +5,8 @@ from typing import Literal, get_args
 
 from pyadx import ops
 from pyadx.inference.batching import BatchSize, check_batch_size
-from pyadx.inference.score import Outputs, Score, check_output_kind, check_score
+from pyadx.inference.reading import Reading
+from pyadx.inference.score import Outputs, Score
 from pyadx.inference.watch import OutputWatch
 
 Align = Literal["stretch", "receptive_field"]
@@ -23,14 +24,18 @@ class RunOptions:
     batch_size: BatchSize
     progress: bool
 
+    @property
+    def reading(self) -> Reading:
+        """How the model's outputs are read."""
+        return Reading(self.score, self.outputs)
+
     def __post_init__(self) -> None:
-        check_score(self.score)
-        check_output_kind(self.outputs)
+        self.reading  # noqa: B018 (checks score and outputs)
         object.__setattr__(self, "batch_size", check_batch_size(self.batch_size))
 
     def watch(self) -> OutputWatch:
         """Return what sees suspicious outputs during one call."""
-        return OutputWatch(self.score, self.outputs)
+        return OutputWatch(self.reading)
 
 
 @dataclass(frozen=True)

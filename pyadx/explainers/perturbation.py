@@ -15,8 +15,11 @@ from pyadx.explainers.references import Reference, fill_of, plain_reference, ref
 from pyadx.explainers.references.resolve import Spacing
 from pyadx.inference.batching import BatchSize
 from pyadx.inference.engines import Engine, RegionScorer, check_engine
+from pyadx.inference.forward_arguments import ForwardArguments
 from pyadx.inference.incremental.scorer import Precision, check_max_memory, check_precision
 from pyadx.inference.incremental.trace import KeptTrace
+from pyadx.inference.outputs import Output, output_of
+from pyadx.inference.reading import followed_score
 from pyadx.inference.regions import Regions
 from pyadx.inference.score import Outputs, Score, Target, targets_per_scan
 from pyadx.inference.score_store import ScoreStore
@@ -65,12 +68,16 @@ class Perturbation(Explainer):
         ``[C, D, H, W]`` to copy from.
     signed : bool
         Give ``s(V) - s(filled)``, positive where a region speaks for the class, and not its absolute value.
-    score : {"probability", "logit", "log_odds"}
+    score : {"probability", "logit", "log_odds", "output"}
         What is followed: ``log p - log(1 - p)``, which neither saturates nor moves when all scores
-        shift; the softmax probability of the class (the paper); or its score before softmax.
+        shift; the softmax probability of the class (the paper); its score before softmax; or the output
+        itself, in its own units, for networks that predict a number (regression).
     outputs : {"logits", "probabilities", "log_probabilities"}
         What the model returns: class scores before softmax, or what a sigmoid, softmax or log-softmax at
         its end made of them. A call warns where that looks wrong, or a probability cannot move.
+    output : str or int, optional
+        Which of several outputs holds the class scores: a name, or an index; by default the one that
+        ``model.card`` names.
     engine : {"auto", "incremental", "full"}
         ``full`` runs the whole model once per region. ``incremental`` recomputes only what a region
         changes, with the same result up to rounding (`pyadx.inference.IncrementalScorer`). ``auto``
@@ -103,6 +110,7 @@ class Perturbation(Explainer):
         signed: bool,
         score: Score,
         outputs: Outputs,
+        output: Output,
         engine: Engine,
         precision: Precision,
         max_memory: int | None,
@@ -113,13 +121,14 @@ class Perturbation(Explainer):
     ) -> None:
         check_engine(engine)
         check_precision(precision)
-        self._run = RunOptions(score, outputs, batch_size, progress)
+        self._run = RunOptions(followed_score(model, score), outputs, batch_size, progress)
         self.model = model
         self.fill = plain_reference(fill)
         self.spacing = spacing
         self.signed = signed
-        self.score = score
+        self.score = self._run.score
         self.outputs = outputs
+        self.output = output_of(model, output)
         self.engine: Engine = engine
         self.precision: Precision = precision
         self.max_memory = check_max_memory(max_memory)
@@ -127,9 +136,16 @@ class Perturbation(Explainer):
         self._tracer = KeptTrace()
 
     def _over_scans(
-        self, volume: Tensor, target: Target, mask: Any, reference: Any, explain: ExplainOne
+        self,
+        volume: Tensor,
+        target: Target,
+        mask: Any,
+        reference: Any,
+        forward_args: Any,
+        explain: ExplainOne,
     ) -> Explanation:
         """Explain a checked batch ``[B, C, D, H, W]``, scan by scan."""
+        arguments = ForwardArguments(forward_args, volume)
         targets = targets_per_scan(target, volume.shape[0])
         masks = masks_per_scan(mask, volume)
         given = references_per_scan(reference, self.fill, volume)
@@ -142,7 +158,9 @@ class Perturbation(Explainer):
         for place, (scan, own, inside) in enumerate(zip(volume, targets, masks, strict=True)):
             watch.next_scans()
 
-            def scorer(scan: Tensor = scan, own: Target = own, file: Any = given[place]) -> RegionScorer:
+            def scorer(
+                scan: Tensor = scan, own: Target = own, file: Any = given[place], place: int = place
+            ) -> RegionScorer:
                 return RegionScorer(
                     self.engine,
                     self.model,
@@ -158,11 +176,13 @@ class Perturbation(Explainer):
                     batch_size=self._run.batch_size,
                     progress=self._run.progress,
                     watch=watch,
+                    output=self.output,
+                    forward_args=arguments.of(place, place + 1),
                 )
 
             heat, used, report = explain(place, scan, scorer, inside)
             if inside is not None:
-                heat = torch.where(torch.from_numpy(inside).to(heat.device), heat, 0.0)
+                heat = torch.where(torch.tensor(inside, device=heat.device), heat, 0.0)
             heats.append(heat)
             scorers.append(used)
             reports.append(report)

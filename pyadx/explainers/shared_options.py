@@ -4,7 +4,7 @@ from functools import partial
 from typing import Annotated, get_args
 
 from pyadx import ops
-from pyadx.explainers.option_kinds import BYTES, LAYERS, SWITCH, Kind, choice, optional
+from pyadx.explainers.option_kinds import BYTES, LAYERS, OUTPUT, SWITCH, Kind, choice, optional
 from pyadx.explainers.options import Align
 from pyadx.explainers.references import (
     REGION_WORDS,
@@ -17,6 +17,7 @@ from pyadx.explainers.registry import Option
 from pyadx.inference.capture import Layer
 from pyadx.inference.engines import Engine
 from pyadx.inference.incremental.scorer import Precision
+from pyadx.inference.outputs import Output
 from pyadx.inference.score import Outputs, Score
 
 FILL = Kind(
@@ -35,6 +36,9 @@ SignedOption = Annotated[
 ]
 ScoreOption = Annotated[Score, Option("What is followed.", choice(get_args(Score)))]
 OutputsOption = Annotated[Outputs, Option("What the network returns.", choice(get_args(Outputs)))]
+OutputOption = Annotated[
+    Output, Option("Which of several outputs holds the class scores.", optional(OUTPUT))
+]
 LayerOption = Annotated[
     Layer | None, Option("Name of the layer; default: the network's last.", optional(LAYERS))
 ]

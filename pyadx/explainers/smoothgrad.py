@@ -12,7 +12,7 @@ from pyadx.explainers.gradient_base import GradientMethod, SmoothingOption
 from pyadx.explainers.option_kinds import number, optional, whole
 from pyadx.explainers.references import Reference
 from pyadx.explainers.registry import Option, method
-from pyadx.explainers.shared_options import BASELINE, OutputsOption, ScoreOption, SignedOption
+from pyadx.explainers.shared_options import BASELINE, OutputOption, OutputsOption, ScoreOption, SignedOption
 from pyadx.inference.batching import BatchSize
 from pyadx.ops.numbers import real_number, whole_number
 
@@ -43,7 +43,7 @@ class SmoothGrad(GradientMethod):
         Of the noise.
     baseline : float, sequence of float, Tensor, str or None
         With a baseline the mean gradient is multiplied by ``scan - baseline``; none by default.
-    model, signed, smoothing, score, outputs, batch_size, progress, spacing
+    model, signed, smoothing, score, outputs, output, batch_size, progress, spacing
         As in `pyadx.explainers.gradient_base.GradientMethod`.
 
     Raises
@@ -69,6 +69,7 @@ class SmoothGrad(GradientMethod):
         smoothing: SmoothingOption = None,
         score: ScoreOption = "log_odds",
         outputs: OutputsOption = "logits",
+        output: OutputOption = None,
         batch_size: BatchSize = "auto",
         progress: bool = False,
         spacing: float | Sequence[float] | None = None,
@@ -80,6 +81,7 @@ class SmoothGrad(GradientMethod):
             smoothing=smoothing,
             score=score,
             outputs=outputs,
+            output=output,
             batch_size=batch_size,
             progress=progress,
             spacing=spacing,

@@ -18,6 +18,7 @@ from pyadx.explainers.shared_options import (
     EngineOption,
     FillOption,
     MemoryOption,
+    OutputOption,
     OutputsOption,
     PrecisionOption,
     ScoreOption,
@@ -118,7 +119,9 @@ class SupervoxelOcclusion(Perturbation):
         How scans that come without a hierarchy are segmented, as in `pyadx.segmentation.ucm`.
     spacing : float or sequence of float, optional
         Voxel size in mm, for that segmentation and for references that smooth.
-    model, fill, signed, score, outputs, engine, precision, max_memory, batch_size, progress, keep_trace
+    model, fill, signed, score, outputs, output, engine, precision, max_memory, batch_size, progress
+        As in `pyadx.explainers.perturbation.Perturbation`.
+    keep_trace
         As in `pyadx.explainers.perturbation.Perturbation`.
 
     Raises
@@ -155,6 +158,7 @@ class SupervoxelOcclusion(Perturbation):
         engine: EngineOption = "auto",
         score: ScoreOption = "log_odds",
         outputs: OutputsOption = "logits",
+        output: OutputOption = None,
         batch_size: BatchSize = "auto",
         progress: bool = False,
         precision: PrecisionOption = "float32",
@@ -167,19 +171,10 @@ class SupervoxelOcclusion(Perturbation):
                 f"aggregate must be one of {', '.join(get_args(Aggregate))}, got {aggregate!r}"
             )
         super().__init__(
-            model,
-            fill=fill,
-            signed=signed,
-            score=score,
-            outputs=outputs,
-            engine=engine,
-            precision=precision,
-            max_memory=max_memory,
-            batch_size=batch_size,
-            progress=progress,
-            keep_trace=keep_trace,
-            spacing=spacing,
-        )
+            model, fill=fill, signed=signed, score=score, outputs=outputs, output=output, engine=engine,
+            precision=precision, max_memory=max_memory, batch_size=batch_size, progress=progress,
+            keep_trace=keep_trace, spacing=spacing,
+        )  # fmt: skip
         self._segmentation: dict[str, Any] = {
             "max_levels": max_levels, "max_regions": max_regions, "preset": preset, "cue": cue,
             "linkage": linkage, "min_size": min_size, "smoothing": smoothing, "spacing": spacing,
@@ -208,6 +203,7 @@ class SupervoxelOcclusion(Perturbation):
         groups: Groups | None = None,
         mask: Any = None,
         reference: Any = None,
+        forward_args: Any = None,
         store: str | Path | None = None,
         resume: bool = False,
         overwrite: bool = False,
@@ -224,7 +220,8 @@ class SupervoxelOcclusion(Perturbation):
             class of each scan.
         hierarchy : Hierarchy or sequence of Hierarchy, optional
             The segments, on the scan's voxels, one for all scans or one per scan. Without it
-            `pyadx.segmentation.ucm` segments the first channel of each scan where it is not zero.
+            `pyadx.segmentation.ucm` segments each scan's first channel where any is not zero (a mean would
+            lose borders of opposite contrast: T1, T2). For another channel hand over ``ucm(scan[1])``.
         groups : mapping, optional
             Name to what is occluded jointly besides: a mask ``[D, H, W]``, such as all cortex, or leaves
             of the hierarchy as intervals ``[(lo, hi), ...]``. Their scores are in the reports; the map
@@ -234,7 +231,10 @@ class SupervoxelOcclusion(Perturbation):
             segmented, or only the parts of given segments inside it are filled; the map is 0 elsewhere.
         reference : array or Tensor, optional
             With ``fill="scan:FILE"``: what the file holds, ``[D, H, W]`` on the scan's voxels, or one for
-            each scan, ``[B, D, H, W]``.
+            each scan, ``[B, D, H, W]``; of several channels ``[C, D, H, W]``.
+        forward_args : mapping, sequence or Tensor, optional
+            What the model takes besides the scans, such as age (`pyadx.inference.forward_arguments`); held
+            fixed while regions are filled.
         store, resume, overwrite
             As in `pyadx.Occlusion.run`.
 
@@ -259,7 +259,7 @@ class SupervoxelOcclusion(Perturbation):
         ) -> tuple[Tensor, RegionScorer, SupervoxelReport]:
             return self._one(scan, make, trees[place], groups or {}, inside, kept)
 
-        return self._over_scans(volume, target, mask, reference, explain)
+        return self._over_scans(volume, target, mask, reference, forward_args, explain)
 
     def _one(
         self,
@@ -271,7 +271,8 @@ class SupervoxelOcclusion(Perturbation):
         store: Store,
     ) -> tuple[Tensor, RegionScorer, SupervoxelReport]:
         if tree is None:
-            own = None if inside is None else inside & (scan[0] != 0).cpu().numpy()
+            brain = (scan != 0).any(0).cpu().numpy()
+            own = brain if inside is None else inside & brain
             tree = ucm(scan[0].float(), own, **self._segmentation)
         masks = {name: group_mask(name, group, tree) for name, group in groups.items()}
         scorer = make()

@@ -101,6 +101,32 @@ class RegionScorer(Scorer):
             return "incremental"
         return "both" if fast.any() else "full"
 
+    def commit(self, regions: Regions, values: Tensor | None = None) -> Tensor:
+        """Fill regions for good, by the engine that has the maps; see `Baseline.commit`."""
+        scores = self._first.commit(regions, values)
+        self._share_base()
+        return scores
+
+    def refill(self, fill: Tensor) -> None:
+        """Fill regions with something else; see `Baseline.refill`."""
+        self._first.refill(fill)
+        self._share_base()
+
+    def rebase(self, volume: Tensor | None = None) -> float:
+        """Start anew from a scan; see `Baseline.rebase`."""
+        drift = self._first.rebase(volume)
+        self._share_base()
+        return drift
+
+    @property
+    def _first(self) -> Scorer:
+        return self._slow if self._fast is None else self._fast
+
+    def _share_base(self) -> None:
+        self.share(self._first)
+        if self._fast is not None:
+            self._slow.share(self._fast)
+
     def _prepare(self, boxes: np.ndarray) -> None:
         fast = self.incremental(boxes)
         if self._fast is not None and fast.any():

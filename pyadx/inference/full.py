@@ -8,9 +8,9 @@ from torch import Tensor
 from pyadx import ops
 from pyadx.inference.batch.dependence import run_watched, runs_apart
 from pyadx.inference.batching import in_batches
+from pyadx.inference.outputs import check_outputs
 from pyadx.inference.region_fill import Filling, RegionFill, fill_region
 from pyadx.inference.regions import Regions
-from pyadx.inference.score import check_outputs
 from pyadx.inference.scorer import Scorer
 
 

@@ -8,13 +8,8 @@ from torch import Tensor, nn
 
 from pyadx.inference.capture import why_unwatched
 from pyadx.inference.model_state import Forward
-from pyadx.inference.score import (
-    Outputs,
-    as_logits,
-    check_are_probabilities,
-    check_outputs,
-    probabilities,
-)
+from pyadx.inference.outputs import check_are_probabilities, check_outputs
+from pyadx.inference.score import Outputs, as_logits, probabilities
 
 
 @dataclass(frozen=True)
@@ -32,7 +27,7 @@ class GapHead:
 def find_gap_head(model: nn.Module, forward: Forward, scan: Tensor, kind: Outputs = "logits") -> GapHead:
     """Find the pooled layer by watching one forward pass.
 
-    The output layer is the linear layer whose result is the model's result; the pooled layer is the
+    The output layer is the last linear layer whose result is the model's result; the pooled layer is the
     last one whose spatial mean is what the output layer was given. Both are compared by value, so no
     naming or structure is assumed. Where the model returns probabilities, the output layer is the one
     whose result gives them.
@@ -93,7 +88,8 @@ def find_gap_head(model: nn.Module, forward: Forward, scan: Tensor, kind: Output
         for handle in handles:
             handle.remove()
     check_are_probabilities(outputs, kind)
-    if not linear or not _gives(linear[-1][2], outputs, kind):
+    chosen = next((own for own in reversed(linear) if _gives(own[2], outputs, kind)), None)
+    if chosen is None:
         others = [
             k for k in get_args(Outputs) if k != kind and linear and _gives(linear[-1][2], outputs, k)
         ]
@@ -102,7 +98,7 @@ def find_gap_head(model: nn.Module, forward: Forward, scan: Tensor, kind: Output
             "CAM needs a model whose last operation is a linear layer after global average pooling; "
             + advice
         )
-    output_layer, given, _ = linear[-1]
+    output_layer, given, _ = chosen
     scripted = any(isinstance(module, torch.jit.ScriptModule) for module in model.modules())
     rounding = max(1e-3, 2 * torch.finfo(given.dtype).eps)  # bfloat16 keeps two to three digits
     for name, mean in reversed(means):

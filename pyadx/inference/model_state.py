@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from pyadx.inference.adapted import Adapted
 from pyadx.inference.batching import is_out_of_memory
 from pyadx.inference.wrappers import unwrapped
 
@@ -116,6 +117,8 @@ class Forward:
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model = unwrapped(model)
+        # What an adapted model takes besides the scans.
+        self._arguments = model.arguments if isinstance(model, Adapted) else None
         self._modules = [m for m in model.modules() if not isinstance(m, torch.jit.ScriptModule)]
         for name, parameter in model.named_parameters():
             if is_lazy(parameter):
@@ -152,6 +155,19 @@ class Forward:
         self._weights = _stand_ins([m._parameters for m in self._modules], Tensor.detach)
         self._as_it_lies = True
         return self._run(x, channels_last)
+
+    @contextmanager
+    def rows(self, start: int, stop: int) -> Iterator[None]:
+        """Run scans ``start`` to ``stop`` of those that the model's further arguments were given for."""
+        if not self._arguments or not isinstance(self.model, Adapted):
+            yield
+            return
+        before = self.model.arguments
+        self.model.arguments = self._arguments.of(start, stop)
+        try:
+            yield
+        finally:
+            self.model.arguments = before
 
     def _run(self, x: Tensor, channels_last: bool) -> Tensor:
         if channels_last and not self._as_it_lies:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from pyadx.inference.adapted import inside_of, own_name
 from pyadx.inference.capture import find_layer
 from pyadx.inference.errors import UntraceableError
 from pyadx.inference.incremental.trace import Trace, aten, functional, per_axis, trace, with_defaults
@@ -64,7 +65,7 @@ def layer_geometry(
         A ``ValueError``: the model cannot be traced, the layer is not on the traced way, or an
         operation on the way has no fixed geometry; the message names it.
     """
-    handle = find_layer(model, layer).register_forward_hook(_mark)
+    handle = find_layer(inside_of(model), layer).register_forward_hook(_mark)
     try:
         traced = tracer(model, volume)
     finally:
@@ -91,7 +92,7 @@ def _mark(module: nn.Module, arguments: object, output: object) -> object:
 
 def _module_paths(node: fx.Node) -> set[str]:
     """Return the dotted names of the modules that an operation runs in."""
-    return {str(path) for path, _ in (node.meta.get("nn_module_stack") or {}).values()}
+    return {own_name(str(path)) for path, _ in (node.meta.get("nn_module_stack") or {}).values()}
 
 
 def _geometry_after(node: fx.Node, before: Sequence[Geometry | str]) -> Geometry | str:

@@ -10,13 +10,9 @@ from torch import Tensor, nn
 from pyadx.inference.wrappers import described
 from pyadx.ops.numbers import real_number, whole_number
 
-Score = Literal["probability", "logit", "log_odds"]
+Score = Literal["probability", "logit", "log_odds", "output"]
 Outputs = Literal["logits", "probabilities", "log_probabilities"]
 Target = int | str | None | Sequence[int | str | None] | np.ndarray | Tensor
-
-# How far the probabilities of a scan may be from a sum of one.
-_TOLERANCE = {torch.float16: 2e-2, torch.bfloat16: 1e-1}
-_FINE_TOLERANCE = 1e-3
 
 
 def check_score(score: str) -> None:
@@ -29,67 +25,6 @@ def check_output_kind(outputs: str) -> None:
     """Raise ``ValueError`` unless ``outputs`` is a known kind."""
     if outputs not in get_args(Outputs):
         raise ValueError(f"outputs must be one of {', '.join(get_args(Outputs))}, got {outputs!r}")
-
-
-def check_outputs(outputs: object, batch: int, kind: Outputs = "logits") -> Tensor:
-    """Check that a model gave finite class scores ``[B, classes]``.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it gave something else, or NaN or infinity. The logarithm of a probability may be minus
-        infinity.
-    """
-    if not isinstance(outputs, Tensor):
-        raise TypeError(
-            "the model must return one tensor [B, classes], got "
-            f"{type(outputs).__name__}; wrap it so that it returns the class scores only"
-        )
-    if outputs.dim() != 2 or outputs.shape[0] != batch or outputs.shape[1] < 1:
-        raise ValueError(
-            f"the model must return [B, classes] for {batch} scans, got {tuple(outputs.shape)}"
-        )
-    if type(outputs) is not Tensor:  # such as MONAI's MetaTensor
-        outputs = outputs.as_subclass(Tensor)
-    usable = torch.isfinite(outputs)
-    if kind == "log_probabilities":
-        usable |= outputs == -torch.inf
-    if not usable.all():
-        raise ValueError("the model's output holds NaN or infinity; check its weights and the scan")
-    return outputs
-
-
-def check_are_probabilities(outputs: Tensor, kind: Outputs) -> None:
-    """Check that outputs are what the user says they are.
-
-    Parameters
-    ----------
-    outputs : Tensor
-        From `check_outputs`, ``[B, classes]``.
-    kind : {"logits", "probabilities", "log_probabilities"}
-        What they are said to be; logits may be anything.
-
-    Raises
-    ------
-    ValueError
-        If probabilities are not between 0 and 1, or those of a scan do not sum to one.
-    """
-    if kind == "logits":
-        return
-    shares = outputs.double().exp() if kind == "log_probabilities" else outputs.double()
-    tolerance = _TOLERANCE.get(outputs.dtype, _FINE_TOLERANCE)
-    advice = f"outputs={kind!r} does not fit this model; class scores before softmax are outputs='logits'"
-    low, high = float(shares.min()), float(shares.max())
-    if low < -tolerance or high > 1 + tolerance:
-        raise ValueError(f"the model's probabilities go from {low:.3g} to {high:.3g}; {advice}")
-    if outputs.shape[1] > 1:
-        sums = shares.sum(1)
-        worst = float(sums[(sums - 1).abs().argmax()])
-        if abs(worst - 1) > tolerance:
-            raise ValueError(
-                f"the model's probabilities of a scan sum to {worst:.3g}, expected 1 (classes that exclude "
-                f"each other; explain one of several independent classes by itself); {advice}"
-            )
 
 
 def as_logits(outputs: Tensor, kind: Outputs, computed_in: torch.dtype | None = None) -> Tensor:
@@ -134,7 +69,7 @@ def as_logits(outputs: Tensor, kind: Outputs, computed_in: torch.dtype | None = 
     return logs - (-logs.expm1()).log()
 
 
-def class_index(name: Any, classes: int, names: Sequence[str] | None) -> int:
+def class_index(name: Any, classes: int, names: Sequence[str] | None, what: str = "classes") -> int:
     """Return the index of a class given by index or by name.
 
     Parameters
@@ -145,6 +80,8 @@ def class_index(name: Any, classes: int, names: Sequence[str] | None) -> int:
         How many there are.
     names : sequence of str, optional
         What they are called.
+    what : str
+        What to call them in errors: classes, or outputs.
 
     Raises
     ------
@@ -157,11 +94,12 @@ def class_index(name: Any, classes: int, names: Sequence[str] | None) -> int:
                 f"target {name!r} is a name, but the model has no class_names; give a class index"
             )
         if name not in names:
-            raise ValueError(f"unknown target {name!r}; the model's classes are {', '.join(names)}")
+            raise ValueError(f"unknown target {name!r}; the model's {what} are {', '.join(names)}")
         return list(names).index(name)
     index = _whole(name)
     if not 0 <= index < classes:
-        raise ValueError(f"target {index} is out of range: the model has classes 0 to {classes - 1}")
+        there = f"{what} 0 to {classes - 1}" if classes > 1 else f"one of the {what}, 0"
+        raise ValueError(f"target {index} is out of range: the model has {there}")
     return index
 
 
@@ -195,8 +133,8 @@ def _whole(target: Any) -> int:
     return index
 
 
-def resolve_target(target: Target, outputs: Tensor, model: nn.Module) -> Tensor:
-    """Return one class index per scan.
+def resolve_target(target: Target, outputs: Tensor, model: nn.Module, score: Score = "logit") -> Tensor:
+    """Return one class index per scan, or one index of an output where outputs are followed.
 
     Parameters
     ----------
@@ -208,6 +146,8 @@ def resolve_target(target: Target, outputs: Tensor, model: nn.Module) -> Tensor:
         against 0.
     model : torch.nn.Module
         Where ``class_names`` are looked up, and in what it wraps.
+    score : {"probability", "logit", "log_odds", "output"}
+        With ``output`` targets are indices of outputs: a single one is 0, and ``None`` takes it.
 
     Returns
     -------
@@ -220,6 +160,8 @@ def resolve_target(target: Target, outputs: Tensor, model: nn.Module) -> Tensor:
         If a class does not exist or the number of targets is not the number of scans.
     """
     targets = targets_per_scan(target, outputs.shape[0])
+    if score == "output":
+        return _output_indices(targets, outputs, model)
     predicted = _class_logits(outputs).argmax(1)
     if all(own is None for own in targets):
         return predicted
@@ -229,6 +171,18 @@ def resolve_target(target: Target, outputs: Tensor, model: nn.Module) -> Tensor:
         int(predicted[scan]) if own is None else class_index(own, classes, names)
         for scan, own in enumerate(targets)
     ]
+    return torch.tensor(indices, device=outputs.device)
+
+
+def _output_indices(targets: list[int | str | None], outputs: Tensor, model: nn.Module) -> Tensor:
+    """Return the index of the output that is followed in each scan."""
+    names = getattr(described(model, "class_names"), "class_names", None)
+    count = outputs.shape[1]
+    if count > 1 and None in targets:
+        raise ValueError(
+            f"score='output' of a model with {count} outputs needs a target: an index from 0 to {count - 1}"
+        )
+    indices = [0 if own is None else class_index(own, count, names, "outputs") for own in targets]
     return torch.tensor(indices, device=outputs.device)
 
 
@@ -265,16 +219,19 @@ def class_score(outputs: Tensor, target: Tensor, score: Score) -> Tensor:
         Class scores before softmax, ``[B, classes]``; a single one as in `probabilities`.
     target : Tensor
         int64 ``[B]``.
-    score : {"probability", "logit", "log_odds"}
-        Softmax probability; the class score before softmax; or ``log p - log(1 - p)``, which stays as it
-        is when all logits shift, and does not flatten where ``p`` comes near to 0 or 1.
+    score : {"probability", "logit", "log_odds", "output"}
+        Softmax probability; the class score before softmax; ``log p - log(1 - p)``, which stays as it
+        is when all logits shift, and does not flatten where ``p`` comes near to 0 or 1; or the output
+        itself, whatever it means, for networks that predict a number (regression).
 
     Returns
     -------
     Tensor
         ``[B]``. Log-odds of a single output are the output or its negative.
     """
-    if score == "probability":
+    if score == "output":
+        scores = outputs
+    elif score == "probability":
         scores = probabilities(outputs)
     elif score == "logit" or outputs.shape[1] == 1:
         scores = _class_logits(outputs)

@@ -4,32 +4,26 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pyadx import ops
+from pyadx.inference.adapted import Adapted
+from pyadx.inference.baseline import Baseline
 from pyadx.inference.batch.axis import State
 from pyadx.inference.batch.dependence import BatchDependence, find_dependence
 from pyadx.inference.batching import BatchSize, check_batch_size
+from pyadx.inference.forward_arguments import ForwardArguments
 from pyadx.inference.model_state import Forward, evaluation_mode, tensor_float
+from pyadx.inference.outputs import Output, output_of
 from pyadx.inference.progress import progress_bar
+from pyadx.inference.reading import Reading, followed_score
 from pyadx.inference.region_fill import Filling, RegionFill
 from pyadx.inference.regions import Regions, distinct_regions
-from pyadx.inference.score import (
-    Outputs,
-    Score,
-    Target,
-    as_logits,
-    check_are_probabilities,
-    check_output_kind,
-    check_outputs,
-    check_score,
-    class_score,
-    resolve_target,
-)
+from pyadx.inference.score import Outputs, Score, Target, class_score
 from pyadx.inference.score_store import ScoreStore
 from pyadx.inference.sharding import is_shared, score_shared
 from pyadx.inference.volumes import volume_tensor
@@ -42,7 +36,7 @@ if TYPE_CHECKING:
 CHUNK = 1024  # regions that are scored, stored and resumed together
 
 
-class Scorer(ABC):
+class Scorer(Baseline, ABC):
     """Scores regions of one scan; subclasses say how.
 
     Parameters
@@ -56,7 +50,7 @@ class Scorer(ABC):
         Class whose score is followed; ``None`` takes the predicted class.
     fill : float, sequence of float, Tensor or RegionFill
         What regions are filled with (see `pyadx.ops.fill_tensor`).
-    score : {"probability", "logit", "log_odds"}
+    score : {"probability", "logit", "log_odds", "output"}
         As in `pyadx.inference.score.class_score`.
     outputs : {"logits", "probabilities", "log_probabilities"}
         What the model returns: class scores before softmax, or what a sigmoid, softmax or log-softmax at
@@ -70,6 +64,10 @@ class Scorer(ABC):
         its absolute value.
     watch : OutputWatch, optional
         Sees suspicious outputs for whoever makes several scorers; a scorer of its own warns by itself.
+    output : str or int, optional
+        Which of several outputs holds the class scores; by default the one that ``model.card`` names.
+    forward_args : mapping, sequence or Tensor, optional
+        What the model takes besides the scan (`pyadx.inference.forward_arguments`); held fixed.
 
     Attributes
     ----------
@@ -97,9 +95,10 @@ class Scorer(ABC):
         progress: bool = False,
         signed: bool = False,
         watch: OutputWatch | None = None,
+        output: Output = None,
+        forward_args: Any = None,
     ) -> None:
-        check_score(score)
-        check_output_kind(outputs)
+        self._reading = Reading(followed_score(model, score), outputs)
         batch_size = check_batch_size(batch_size)
         volume = volume_tensor(volume, model)
         if volume.dim() == 5 and volume.shape[0] == 1:
@@ -110,27 +109,28 @@ class Scorer(ABC):
         self.fill: Filling = fill if isinstance(fill, RegionFill) else ops.fill_tensor(fill, self.volume)
         if isinstance(self.fill, Tensor) and not torch.isfinite(self.fill).all():
             raise ValueError("fill holds NaN or infinity")
-        self.score_kind: Score = score
+        self.score_kind: Score = self._reading.score
         self.output_kind: Outputs = outputs
         self.batch_size = batch_size
         self.progress = progress
         self.signed = signed
         self._settled = False
         self.model = unwrapped(model)
-        self._forward = Forward(self.model)
-        self._watch = OutputWatch(score, outputs) if watch is None else watch
+        given = ForwardArguments(forward_args, self.volume[None])
+        self._network = Adapted(self.model, output_of(model, output), given)
+        self._forward = Forward(self._network)
+        self._watch = OutputWatch(self._reading) if watch is None else watch
         self._warns = watch is None
         with evaluation_mode(self.model), torch.no_grad(), tensor_float(False):
             # A copy, since a model may work in place.
-            self._outputs = check_outputs(self._forward(self.volume[None].clone()), 1, outputs)
-            check_are_probabilities(self._outputs, outputs)
+            returned = self._forward(self.volume[None].clone())
             # In float64, so that small changes keep their digits.
-            self._logits = as_logits(self._outputs.double(), outputs, self._outputs.dtype)
-            self._target = resolve_target(target, self._logits, model)
-            self._watch.begin(self._outputs, self._target, self.model, self._forward, self.volume[None])
+            seen = self._reading.look(returned, 1, target, model, exact=True)
+            self._outputs, self._logits, self._target = seen
+            self._watch.begin(seen, self.model, self._forward, self.volume[None])
         self.target = int(self._target)
-        self._before = {kind: class_score(self._logits, self._target, kind) for kind in get_args(Score)}
-        self.reference = float(self._before[score])
+        self._shared = {}
+        self._set_base(self._logits)
         self._shared = dict(vars(self))
 
     @classmethod
@@ -171,7 +171,14 @@ class Scorer(ABC):
     @property
     def outputs(self) -> Tensor:
         """The model's class scores before softmax of the unperturbed scan, ``[1, classes]``."""
-        return as_logits(self._outputs, self.output_kind)
+        return self._reading.logits(self._outputs)
+
+    @property
+    def adapted_facts(self) -> dict[str, Any]:
+        """Which output is followed, and a hash of the model's further arguments, where there are."""
+        _, output, arguments = self._network.key
+        facts = {"output": output, "forward_args": arguments or None}
+        return {name: value for name, value in facts.items() if value is not None}
 
     def score(self, boxes: Tensor) -> Tensor:
         """Return ``|score(scan) - score(scan with the box filled)|`` of every box.
@@ -266,17 +273,17 @@ class Scorer(ABC):
                 store.append(changes[start : start + CHUNK])
         return changes
 
-    def _prepare(self, boxes: np.ndarray) -> None:  # noqa: B027 (most scorers need nothing)
+    def _prepare(self, boxes: np.ndarray) -> None:
         """Get ready for regions like these."""
 
     def _change(self, outputs: Tensor) -> Tensor:
-        """Return how far class scores move, from the model's outputs of filled scans."""
-        logits = as_logits(outputs.double(), self.output_kind, self._outputs.dtype)
+        """Return how far class scores move, from the model's checked outputs of filled scans."""
+        logits = self._reading.logits(outputs.double(), self._outputs.dtype)
         target = self._target.expand(len(logits))
-        moved = self._before["logit"] - class_score(logits, target, "logit")
+        moved = self._before - class_score(logits, target, "logit")
         change = moved
         if self.score_kind != "logit":
-            change = self._before[self.score_kind] - class_score(logits, target, self.score_kind)
+            change = self._score_before - self._reading.value(logits, target)
         self._watch.moved(change, moved)
         return (change if self.signed else change.abs()).to(self._outputs.dtype)
 

@@ -28,7 +28,8 @@ def scoring_facts(scorer: Scorer, regions: Regions) -> dict[str, Any]:
         if isinstance(value, Tensor):
             weights.update(_digest(value))
     # Told only where it is not the rule, so that scores of earlier versions can be gone on with.
-    outputs = {} if scorer.output_kind == "logits" else {"outputs": scorer.output_kind}
+    outputs: dict[str, Any] = {} if scorer.output_kind == "logits" else {"outputs": scorer.output_kind}
+    outputs |= scorer.adapted_facts
     return {
         **outputs,
         "model": weights.hexdigest()[:16],

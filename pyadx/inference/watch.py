@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from pyadx.inference.last_operation import last_squashing
-from pyadx.inference.score import Outputs, Score, as_logits, class_score, probabilities
+from pyadx.inference.reading import Reading, Seen
+from pyadx.inference.score import as_logits, class_score, probabilities
 
 _LIBRARY = ("pyadx.explainers", "pyadx.inference", "pyadx.evaluation")
 _SUM_TOLERANCE = 1e-5  # of float32 probabilities of a scan
@@ -62,14 +63,13 @@ class OutputWatch:
 
     Parameters
     ----------
-    score : {"probability", "logit", "log_odds"}
-        What is followed.
-    kind : {"logits", "probabilities", "log_probabilities"}
-        What the model's outputs are said to be.
+    reading : Reading
+        What is followed, and what the model's outputs are said to be. Outputs that are followed as they are
+        (``score="output"``) may be anything: of them nothing is suspicious.
     """
 
-    def __init__(self, score: Score, kind: Outputs) -> None:
-        self._score, self._kind = score, kind
+    def __init__(self, reading: Reading) -> None:
+        self._score, self._kind = reading.score, reading.kind
         self._scans: list[_Scan] = []
         self._awaited = True
         self._already: str | None = None
@@ -82,17 +82,13 @@ class OutputWatch:
         """Expect other scans; until then what begins is the same scans with another engine."""
         self._awaited = True
 
-    def begin(
-        self, outputs: Tensor, target: Tensor, model: nn.Module, run: Callable[[Tensor], Any], scan: Tensor
-    ) -> None:
+    def begin(self, seen: Seen, model: nn.Module, run: Callable[[Tensor], Any], scan: Tensor) -> None:
         """See the outputs of unperturbed scans.
 
         Parameters
         ----------
-        outputs : Tensor
-            As the model gave them, ``[B, classes]``.
-        target : Tensor
-            int64 ``[B]``.
+        seen : Seen
+            The outputs as the model gave them, and the targets.
         model : torch.nn.Module
             In evaluation mode.
         run : callable
@@ -100,10 +96,10 @@ class OutputWatch:
         scan : Tensor
             One of the scans, ``[1, C, D, H, W]``.
         """
-        if not self._awaited:
+        if not self._awaited or self._score == "output":
             return
         self._awaited = False
-        outputs = outputs.detach()
+        outputs, target = seen.given.detach(), seen.target
         self._single = outputs.shape[1] == 1
         self._eps = torch.finfo(torch.float64 if outputs.dtype == torch.float64 else torch.float32).eps
         logits = as_logits(outputs.double(), self._kind, outputs.dtype)
@@ -121,7 +117,7 @@ class OutputWatch:
 
     def moved(self, scores: Tensor, logits: Tensor) -> None:
         """See by how much the last scan's score and its target's logit moved, ``[N]`` each."""
-        if not scores.numel():
+        if not scores.numel() or self._score == "output":
             return
         scan = self._scans[-1]
         for name, change in (("score_moved", scores), ("logit_moved", logits)):
@@ -171,7 +167,10 @@ class OutputWatch:
         else:
             text += f": what moves all class scores alike leaves probabilities as they are, and {lost}"
         if self._kind == "logits" and self._single and abs(scan.output) > _LARGE:
-            text += f". A single output of {scan.output:.3g} looks like a regression output, not a logit"
+            return (
+                f"{text}. A single output of {scan.output:.3g} looks like a regression output, not a "
+                "logit: use score='output', which follows the output as it is"
+            )
         return f"{text}; use score='logit', which follows the output itself"
 
 

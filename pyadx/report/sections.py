@@ -62,8 +62,20 @@ def _facts_table(known: Named) -> str:
         target = mapping(facts, "target").get("name", "")
         said = approximation(facts)
         title = f"{name} ({said})" if said else name
-        rows.append([title, network, target, prediction, parameters, seconds])
-    return _table(["heatmap", "network", "explains", "prediction", "parameters", "seconds"], rows)
+        rows.append([title, network, target, prediction, _reference(facts), parameters, seconds])
+    head = ["heatmap", "network", "explains", "prediction", "reference", "parameters", "seconds"]
+    return _table(head, rows)
+
+
+def _reference(facts: Mapping[str, Any]) -> str:
+    """Say what stood in for tissue, and how far another reference's map agrees."""
+    words = str(mapping(facts, "reference").get("name", ""))
+    second = mapping(facts, "second_reference")
+    if not second:
+        return words
+    flipped = second.get("share_with_other_sign")
+    share = f", {flipped:.0%} of this map has the other sign" if isinstance(flipped, float) else ""
+    return f"{words}; with {second.get('name')}: correlation {second.get('correlation')}{share}"
 
 
 def _ap_table(curves: Curves) -> str:

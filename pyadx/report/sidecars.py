@@ -64,6 +64,8 @@ def sign_words(facts: Mapping[str, Any]) -> tuple[str, str]:
     target = mapping(facts, "target").get("name")
     if not isinstance(target, str) or not target:
         return "negative", "positive"
+    if mapping(facts, "parameters").get("score") == "output":  # a number, such as an age
+        return f"lowers {_short(target)}", f"raises {_short(target)}"
     given = facts.get("classes")
     classes = list(given if isinstance(given, list | tuple) else mapping(facts, "prediction"))
     others = [name for name in classes if isinstance(name, str) and name != target]

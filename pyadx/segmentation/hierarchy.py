@@ -146,6 +146,18 @@ class Hierarchy:
         of_leaf = np.concatenate([[0, 1], 1 + np.cumsum(kept)]).astype(np.int32)
         return of_leaf[self.leaves]
 
+    def joins(self, n_regions: int) -> np.ndarray:
+        """Return when neighbouring regions of ``cut(n_regions)`` come together.
+
+        Returns
+        -------
+        ndarray
+            int64 ``[K - 1]`` for K regions: of regions ``i + 1`` and ``i + 2`` the merge that joins them.
+            All regions between two are one when the latest of the merges in between is done.
+        """
+        kept = self._order >= self.n_leaves - n_regions
+        return self._order[kept]
+
     def _divided(self, min_area: int) -> np.ndarray:
         """Whether merges stay undone if no region may be smaller, bool ``[R - 1]``."""
         count = self.n_leaves

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from pyadx.data.inputs import PreparedScans
-from pyadx.inference.score import check_outputs, probabilities
+from pyadx.inference.outputs import check_outputs
+from pyadx.inference.score import probabilities
 from pyadx.training.batches import augmented, balanced_batches
 from pyadx.training.metrics import classification_metrics
 from pyadx.training.protocols import Protocol

@@ -15,6 +15,7 @@ from pyadx.data import fit_to_grid, read_scan
 from pyadx.data.cohort import ScanRecord
 from pyadx.data.inputs import prepared_volume
 from pyadx.data.reference_scans import reference_on_scan
+from pyadx.explainers import MethodSpec
 
 nib = pytest.importorskip("nibabel")
 OPTIONS = "window=5,stride=5"
@@ -127,6 +128,20 @@ def test_a_second_reference_gives_a_second_map_and_says_how_far_they_agree(folde
     alone = explain(run, f"occlusion:{OPTIONS},fill=0", out="alone.nii.gz")
     assert alone[0] == 0
     np.testing.assert_array_equal(nib.load("alone.nii.gz").get_fdata(), second)
+
+
+def test_both_maps_follow_the_batch_size(folder, run, monkeypatch):
+    built = []
+
+    def build(spec, model, **how):
+        built.append((spec.canonical, how["batch_size"]))
+        return original(spec, model, **how)
+
+    original = MethodSpec.build
+    monkeypatch.setattr(MethodSpec, "build", build)
+    code, _, err = explain(run, f"occlusion:{OPTIONS}", "--second-reference", "zero", "--batch-size", "3")
+    assert code == 0, err
+    assert built == [(f"occlusion:{OPTIONS}", 3), (f"occlusion:{OPTIONS},fill=0", 3)]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ NAMES = sorted(methods())
 FAST = {
     "occlusion": "occlusion:window=3,stride=3",
     "sa3ducm": "sa3ducm:max_regions=8",
+    "shapley": "shapley:max_regions=4,pairs=2",
     "smoothgrad": "smoothgrad:samples=3",
     "integratedgradients": "integratedgradients:steps=4",
 }
@@ -253,6 +254,54 @@ def test_a_network_may_end_in_softmax_or_its_logarithm(spelling, model, scans, k
     found = pyadx.explainer(with_option(spelling, f"outputs={kind}"), whole).run(scans, target=1)
     assert close(found.heatmap, expected.heatmap)
     assert torch.allclose(found.outputs.softmax(1), expected.outputs.softmax(1))
+
+
+class Odd(torch.nn.Module):
+    """Takes a covariate, scans of two channels, and returns several outputs, one of them a number."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+        self.class_names = model.class_names
+
+    def forward(self, x, shift=None):
+        scores = self.model(x[:, :1] if x.shape[1] > 1 else x)
+        scores = scores if shift is None else scores + shift
+        return {"features": x.mean((2, 3, 4)), "logits": scores, "age": 70 + scores[:, 2]}
+
+
+def test_a_network_may_return_several_outputs_and_take_several_channels(spelling, model, scans):
+    plain = pyadx.explainer(spelling, model).run(scans[:2], target=["AD", 0])
+    explain = pyadx.explainer(with_option(spelling, "output=logits"), Odd(model))
+    # Zeros in the second channel are its background; SmoothGrad's noise follows the range of all channels.
+    both = explain.run(torch.cat([scans, 0 * scans], 1)[:2], target=["AD", 0])
+    for found in (explain.run(scans[:2], target=["AD", 0]), both):
+        assert close(found.heatmap, plain.heatmap)
+        assert torch.equal(found.targets, plain.targets)
+        assert torch.allclose(found.prediction, plain.outputs.softmax(1))
+    with pytest.raises(TypeError, match="say which holds the class scores, such as output='logits'"):
+        pyadx.explainer(spelling, Odd(model))(scans)
+
+
+def test_a_network_may_predict_a_number(spelling, model, scans):
+    if spelling == "cam":
+        pytest.skip("the output layer is followed by another operation")
+    found = pyadx.explainer(with_option(spelling, "output=age,score=output"), Odd(model)).run(scans[:2])
+    expected = pyadx.explainer(with_option(spelling, "score=logit"), model)(scans[:2], target=2)
+    assert close(found.heatmap, expected)
+    assert found.targets.tolist() == [0, 0]
+    assert torch.allclose(found.prediction, 70 + model.eval()(scans[:2])[:, 2])
+
+
+def test_a_network_may_take_more_than_scans(spelling, model, scans):
+    shift = torch.tensor([[0.0], [0.3], [0.9]], dtype=torch.float64) * torch.tensor([1.0, 0.0, -1.0])
+    explain = pyadx.explainer(with_option(spelling, "output=logits"), Odd(model))
+    if spelling == "cam":
+        pytest.skip("the output layer is followed by another operation")
+    found = explain.run(scans, target=1, forward_args={"shift": shift})
+    assert torch.allclose(found.outputs, model.eval()(scans) + shift)
+    alone = [explain(own, 1, forward_args=(row[None],))[0] for own, row in zip(scans, shift, strict=True)]
+    assert close(found.heatmap, torch.stack(alone))
 
 
 def test_whole_numbers_of_numpy_are_a_scan(spelling, model, scans):

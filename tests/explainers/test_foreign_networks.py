@@ -121,13 +121,21 @@ def test_layers_that_cannot_be_are_told(layer, error, words):
         GradCAM(gap(), layer)
 
 
-@pytest.mark.parametrize("make", [torch.jit.script, lambda m: torch.jit.freeze(torch.jit.script(m))])
+def jit_traced(model):
+    return torch.jit.trace(model, torch.rand(1, 1, *SHAPE, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    "make", [torch.jit.script, lambda m: torch.jit.freeze(torch.jit.script(m)), jit_traced]
+)
 def test_torchscript_is_occluded_and_its_cam_refused_for_the_true_reason(make, scan):
     model = make(gap())
     expected = Occlusion(gap(), 3, 5, engine="full")(scan, target=1)
     assert torch.allclose(Occlusion(model, 3, 5, engine="full")(scan, target=1), expected, rtol=1e-6)
-    with pytest.warns(RuntimeWarning, match="ScriptModule"):
-        Occlusion(model, 3, 5)(scan, target=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        heat = Occlusion(model, 3, 5, engine="incremental")(scan, target=1)
+    assert torch.allclose(heat, expected, rtol=1e-6)
     for refused in (lambda: GradCAM(model), lambda: CAM(model)(scan)):
         with pytest.raises(ValueError, match=r"runs without the hooks .* explain the Python model"):
             refused()
@@ -252,3 +260,46 @@ def test_memory_that_is_read_by_strides_is_not_rearranged(scan):
 
     with pytest.raises(ValueError, match="as_strided"):
         IncrementalScorer(randomised(Strided()).double().eval(), scan[0], 1)
+
+
+class Holding(nn.Module):
+    """What a LightningModule looks like: the network is an attribute."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return self.net(x)
+
+
+def with_compiled_layer(model):
+    model.conv2 = torch.compile(model.conv2)
+    return model
+
+
+def with_compiled_forward(model):
+    model.forward = torch.compile(model.forward)
+    return model
+
+
+INSIDES = {
+    "compiled network": lambda: Holding(torch.compile(gap())),
+    "compiled outside and inside": lambda: torch.compile(Holding(torch.compile(gap()))),
+    "compiled layer": lambda: with_compiled_layer(gap()),
+    "compiled forward": lambda: with_compiled_forward(gap()),
+    "scripted network": lambda: Holding(torch.jit.script(gap())),
+    "data parallel network": lambda: Holding(nn.DataParallel(gap())),
+}
+
+
+@pytest.mark.parametrize("inside", INSIDES)
+def test_what_is_compiled_or_scripted_inside_is_scored_incrementally_and_left_as_it_was(inside, scan):
+    model, expected = INSIDES[inside](), plain_change(gap(), scan)
+    before = [(name, id(module)) for name, module in model.named_modules()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scorer = IncrementalScorer(model, scan[0], 1, score="logit")
+        torch.testing.assert_close(scorer.score(BOXES), expected, rtol=1e-9, atol=1e-12)
+        assert scorer.gain(BOXES[:2].numpy().astype("int32")) > 1.5
+    assert [(name, id(module)) for name, module in model.named_modules()] == before

@@ -348,11 +348,11 @@ def test_a_regression_near_70_says_why_its_map_is_empty(generator, explainer, by
     value = model(scans).detach().abs().max()
     assert f"is 1 - {torch.exp(-value).item():.1g}" in message
     assert "regression" in message
-    assert "score='logit'" in message
+    assert "score='output'" in message
     if explainer in WINDOWED:
         assert "the logit by up to" in message
-    logit = EXPLAINERS[explainer](model, score="logit")
-    assert warnings_of(lambda: found.append(logit(scans))) == []
+    output = EXPLAINERS[explainer](model, score="output")
+    assert warnings_of(lambda: found.append(output(scans))) == []
     assert found[1].max() > 1e-4
 
 

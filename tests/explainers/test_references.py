@@ -186,7 +186,7 @@ def test_a_reference_that_does_not_fit_is_refused_or_told():
     ):
         with pytest.raises(ValueError, match=words):
             matched(wrong, volume, "it")
-    with pytest.raises(ValueError, match="one channel"):
+    with pytest.raises(ValueError, match="a channel for each"):
         matched(volume[0], brain(2), "it")
     with pytest.warns(UserWarning, match=r"correlates with the scan by -1\.00"):
         matched(1.2 * (volume[0] != 0) - volume[0], volume, "it")

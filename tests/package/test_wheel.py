@@ -1,5 +1,6 @@
 """A wheel built from this tree works in an empty environment that has only torch and numpy."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,7 +10,12 @@ import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from pyadx.evaluation import localization
+
+nib = pytest.importorskip("nibabel")
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -81,8 +87,40 @@ def test_wheel_works_where_there_is_only_torch_and_numpy(python, environment, tm
     assert "nibabel" not in packages
 
 
-def test_wheel_with_its_extra_runs_the_demo(python, wheel, environment, tmp_path):
+def test_wheel_with_its_extra_explains_an_unseen_synthetic_patient(python, wheel, environment, tmp_path):
+    """The demonstration, as somebody who installs the wheel runs it."""
     run(python, "-m", "pip", "install", "--quiet", f"{wheel}[report]")
-    demo = [str(Path(python).with_name("pyadx")), "demo", "--quiet", "-o", "pictures"]
-    run(*demo, cwd=tmp_path, env=environment)
-    assert list((tmp_path / "pictures").glob("*.png"))
+    folder = tmp_path / "results"
+    demo = [str(Path(python).with_name("pyadx")), "demo", "-o", "results"]
+    out = run(*demo, cwd=tmp_path, env=environment)
+    assert "SYNTHETIC" in out
+    assert "a random map has" in out
+    assert "results/demo.png" in out
+    check_demonstration(folder)
+
+
+def check_demonstration(folder):
+    scan = nib.load(folder / "scan.nii.gz")
+    brain = scan.get_fdata() > 0
+    assert 200_000 < brain.sum() < 300_000
+    planted = nib.load(folder / "planted.nii.gz")
+    assert np.allclose(planted.affine, scan.affine)
+    for method in ("gradcam", "cam", "occlusion", "sa3ducm"):
+        heat = nib.load(folder / f"{method}.nii.gz")
+        assert heat.shape == scan.shape
+        assert np.allclose(heat.affine, scan.affine)
+        values = heat.get_fdata()
+        assert np.isfinite(values).all()
+        assert np.abs(values[brain]).mean() > np.abs(values[~brain]).mean()
+        facts = json.loads((folder / f"{method}.json").read_text())
+        assert facts["model"]["trained"]
+        assert facts["prediction"]["AD"] > 0.5
+        assert not facts["scan"]["seen_in_training"]
+    core = np.abs(planted.get_fdata()) > 0.5 * np.abs(planted.get_fdata()).max()
+    for method in ("sa3ducm", "occlusion"):
+        heat = np.abs(nib.load(folder / f"{method}.nii.gz").get_fdata())
+        found = localization(heat, {"core": core}, brain)["core"]
+        assert found.average_precision > 5 * found.prevalence, method
+    assert (folder / "demo.png").stat().st_size > 50_000
+    assert (folder / "hierarchy.png").stat().st_size > 50_000
+    assert nib.load(folder / "labels.nii.gz").shape == (*scan.shape, 20)

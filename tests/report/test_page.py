@@ -88,6 +88,19 @@ def test_report_holds_scan_heatmaps_regions_curves_and_provenance(tmp_path, run)
         assert words in page
 
 
+def test_the_page_names_the_reference_and_how_far_a_second_one_agrees(tmp_path, run):
+    paths = save_case(tmp_path, methods=("occlusion",))
+    sidecar = tmp_path / "occlusion.json"
+    facts = json.loads(sidecar.read_text())
+    facts["reference"] = {"option": "fill", "name": "local"}
+    facts["second_reference"] = {"name": "controls", "correlation": 0.431, "share_with_other_sign": 0.12}
+    sidecar.write_text(json.dumps(facts))
+    out = tmp_path / "report.html"
+    assert run("report", paths["scan"], paths["occlusion"], "-o", out)[0] == 0
+    words = "local; with controls: correlation 0.431, 12% of this map has the other sign"
+    assert f"<td>{words}</td>" in out.read_text()
+
+
 def test_nothing_in_the_page_is_fetched(tmp_path, run):
     paths = save_case(tmp_path)
     assert run("report", paths["scan"], paths["gradcam"], "-o", tmp_path / "r.html")[0] == 0

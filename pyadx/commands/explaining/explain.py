@@ -1,6 +1,7 @@
 """``pyadx explain``: one scan and one checkpoint in, one heatmap out."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from inspect import signature
@@ -80,7 +81,8 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
     target = _target_index(request.target, card.class_names)
     explain = explainer(request.model, device, request.method, batch_size, request.progress)
     store = _score_store(request, explain, out)
-    second = second_of(explain.spec, request.second_reference, out, request.overwrite)
+    how = {"batch_size": batch_size, "progress": request.progress}
+    second = second_of(explain.spec, request.second_reference, out, request.overwrite, **how)
     reference = reference_facts(explain.spec, net.model)
     if request.mask is not None and "mask" not in signature(explain.run).parameters:
         raise ValueError(f"--mask has no meaning for {explain.spec.canonical}, which fills no regions")
@@ -102,13 +104,12 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
     found = explain.run(volume, target, **more)
     heatmap = found.heatmap[0].cpu().numpy()
     explain_seconds = time.perf_counter() - started
-    chances = probabilities(found.outputs)[0].tolist()
     target = int(found.targets[0])
     on_scan = map_to_scan(heatmap, fitted)
     sidecar = {
         **_method_facts(explain, found),
         "target": {"index": target, "name": card.class_names[target]},
-        "prediction": dict(zip(card.class_names, chances, strict=True)),
+        "prediction": named_prediction(found, card.class_names),
         **_provenance(request, net, fitted),
         "seconds": {"read": round(read_seconds, 4), "explain": round(explain_seconds, 4)},
         "software": software(device),
@@ -189,6 +190,19 @@ def _method_facts(explain: Explainer, found: Explanation) -> dict[str, Any]:
             "summary": report.summary(),
         },
     }
+
+
+def named_prediction(found: Explanation, names: Sequence[str]) -> dict[str, float]:
+    """Say what the network predicts for the first scan, by name.
+
+    Returns
+    -------
+    dict
+        The probability of every class; with ``score="output"`` every output as it is.
+    """
+    as_they_are = found.options.get("score") == "output"
+    values = (found.outputs if as_they_are else probabilities(found.outputs))[0].tolist()
+    return dict(zip(names, values, strict=True))
 
 
 def _provenance(request: ExplainRequest, net: Network, fitted: FittedScan) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """References of methods on the command line: files that are read, facts for sidecars, a second one."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -71,10 +72,11 @@ def with_reference(spec: MethodSpec, word: str) -> MethodSpec:
 
 @dataclass(frozen=True)
 class Second:
-    """The map with a second reference: method and file."""
+    """The map with a second reference: method, file, and how it is made (`MethodSpec.build`)."""
 
     spec: MethodSpec
     path: Path
+    how: Mapping[str, Any]
 
     def make(
         self,
@@ -88,7 +90,7 @@ class Second:
         mask: np.ndarray | None,
     ) -> tuple[Path, np.ndarray, dict[str, Any]]:
         """Return file, map on the scan and sidecar, and tell the first map's sidecar how far they agree."""
-        explain = self.spec.build(model, spacing=card.preprocessing.spacing)
+        explain = self.spec.build(model, spacing=card.preprocessing.spacing, **self.how)
         more: dict[str, Any] = {} if mask is None else {"mask": mask}
         found = explain.run(volume, target, **more, **reference_arguments(self.spec, fitted, card))
         heat = map_to_scan(found.heatmap[0].cpu().numpy(), fitted)
@@ -106,8 +108,10 @@ class Second:
         return self.path, heat, facts
 
 
-def second_of(spec: MethodSpec, word: str | None, out: Path, overwrite: bool) -> Second | None:
+def second_of(spec: MethodSpec, word: str | None, out: Path, overwrite: bool, **how: Any) -> Second | None:
     """Return the second map that ``--second-reference`` asks for, with its file beside the first one.
+
+    ``how`` says how it is made: ``batch_size``, ``progress``.
 
     Raises
     ------
@@ -122,7 +126,7 @@ def second_of(spec: MethodSpec, word: str | None, out: Path, overwrite: bool) ->
     written = write_reference(other.options[other.reference])
     plain = "".join(c if c.isalnum() else "-" for c in written).strip("-")
     path = out.with_name(f"{out.name[: len(out.name) - len(suffix)]}_reference-{plain}{suffix}")
-    return Second(other, check_heatmap_path(path, overwrite=overwrite))
+    return Second(other, check_heatmap_path(path, overwrite=overwrite), how)
 
 
 def compared(first: np.ndarray, second: np.ndarray, affine: np.ndarray) -> dict[str, Any]:

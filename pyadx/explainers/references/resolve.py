@@ -39,7 +39,8 @@ def fill_of(
     spacing : float or sequence of float, optional
         Voxel size in mm, for ``local``. Without it 8 mm count as 4 voxels.
     given : Tensor, optional
-        What ``scan:FILE`` names, ``[D, H, W]`` on the scan's voxels: explainers read no files.
+        What ``scan:FILE`` names, ``[D, H, W]`` or ``[C, D, H, W]`` on the scan's voxels: explainers read no
+        files.
 
     Raises
     ------
@@ -91,7 +92,7 @@ def in_voxels(millimetres: float, spacing: Spacing) -> float | list[float]:
 
 
 def controls_of(model: nn.Module) -> Tensor:
-    """Return the mean image ``[D, H, W]`` of a network's controls: its first class.
+    """Return the mean image, ``[D, H, W]`` or ``[C, D, H, W]``, of a network's controls: its first class.
 
     Raises
     ------
@@ -116,7 +117,8 @@ def references_per_scan(given: Any, reference: Any, volume: Tensor) -> Sequence[
     Parameters
     ----------
     given : array or Tensor, optional
-        ``[D, H, W]`` for all scans, or ``[B, D, H, W]``.
+        ``[D, H, W]`` for all scans, or ``[B, D, H, W]``; of scans with several channels ``[C, D, H, W]`` or
+        ``[B, C, D, H, W]``.
     reference : number, array or str
         The method's reference.
     volume : Tensor
@@ -127,7 +129,8 @@ def references_per_scan(given: Any, reference: Any, volume: Tensor) -> Sequence[
     ValueError
         If there is one though the reference names no file, none though it does, or the shape does not fit.
     """
-    scans, shape = volume.shape[0], tuple(volume.shape[2:])
+    scans, several = volume.shape[0], volume.shape[1] > 1
+    shape = tuple(volume.shape[1:] if several else volume.shape[2:])
     named = file_of(reference)
     if given is None:
         if named is not None:

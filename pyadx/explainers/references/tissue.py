@@ -68,34 +68,36 @@ def brain_mean(volume: Tensor) -> Tensor:
 
 
 def matched(reference: Tensor, volume: Tensor, name: str) -> Tensor:
-    """Bring another brain's image to the intensity of a scan.
+    """Bring another brain's image to the intensity of a scan, channel by channel.
 
-    Where neither holds values below 0, it is multiplied so that both have the same mean over the voxels
-    where both have brain. Values below 0 mean that both were standardised, and nothing is left to match.
+    Where neither holds values below 0, a channel is multiplied so that both have the same mean over the
+    voxels where both have brain. Values below 0 mean that both were standardised, and nothing is left to
+    match.
 
     Parameters
     ----------
     reference : Tensor
-        ``[D, H, W]`` or ``[1, D, H, W]`` on the scan's voxels.
+        ``[C, D, H, W]`` on the scan's voxels, of one channel also ``[D, H, W]``.
     volume : Tensor
-        The scan ``[1, D, H, W]``.
+        The scan ``[C, D, H, W]``.
     name : str
         For errors.
 
     Returns
     -------
     Tensor
-        ``[1, D, H, W]``.
+        ``[C, D, H, W]``.
 
     Raises
     ------
     ValueError
-        If shapes differ, the reference holds NaN or only 0, or covers less than half of the brain.
+        If shapes differ, the reference holds NaN, a channel of it only 0, or it covers less than half of
+        the brain.
     """
     other = reference.detach().to(volume)
     other = other[None] if other.dim() == 3 else other
     if other.shape != volume.shape:
-        channels = "; references have one channel" if volume.shape[0] > 1 else ""
+        channels = "; it needs a channel for each of the scan's" if volume.shape[0] > 1 else ""
         raise ValueError(
             f"{name} has shape {tuple(reference.shape)}, the scan {tuple(volume.shape)}{channels}"
         )
@@ -111,14 +113,23 @@ def matched(reference: Tensor, volume: Tensor, name: str) -> Tensor:
             f"{name} covers {overlap:.0%} of the scan's brain, at least {_LEAST_OVERLAP:.0%} is needed: "
             "bring both into one space first (register the scan to the network's template)"
         )
-    mine, own = volume[:, both].double().flatten(), other[:, both].double().flatten()
+    pairs = zip(volume, other, strict=True)
+    names = [name] if len(volume) == 1 else [f"channel {n} of {name}" for n in range(len(volume))]
+    return torch.stack([_matched(*pair, both, own) for pair, own in zip(pairs, names, strict=True)])
+
+
+def _matched(volume: Tensor, other: Tensor, both: Tensor, name: str) -> Tensor:
+    """Bring one channel ``[D, H, W]`` to the intensity of the scan's."""
+    mine, own = volume[both].double(), other[both].double()
+    if not own.any():
+        raise ValueError(f"{name} is 0 everywhere in the scan's brain")
     if float(mine.std(correction=0)) > 0 and float(own.std(correction=0)) > 0:
         correlation = float(torch.corrcoef(torch.stack([mine, own]))[0, 1])
         if correlation < _LEAST_CORRELATION:
             warnings.warn(
                 f"{name} correlates with the scan by {correlation:.2f} inside the brain (expected at least "
                 f"{_LEAST_CORRELATION:g}): is it of another contrast, or not in the same space?",
-                stacklevel=4,
+                stacklevel=5,
             )
     if float(volume.min()) < 0 or float(other.min()) < 0:
         return other

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from pyadx.inference.adapted import Adapted, inside_of
 from pyadx.inference.batch.axis import ALL_APART, Entangled, State
 from pyadx.inference.batch.watch import FOREIGN, Watch, code_line
 from pyadx.inference.batching import is_out_of_memory
@@ -50,6 +51,7 @@ class BatchDependence:
 
     def tell(self, model: nn.Module) -> None:
         """Warn, once for each model."""
+        model = inside_of(model)
         if model in _told:
             return
         _told.add(model)
@@ -75,7 +77,7 @@ _APART = (
 def runs_apart(model: nn.Module) -> bool:
     """Whether a model is put together from torch's own layers only, none of which looks across a batch."""
     for module in model.modules():
-        if type(module) is nn.Sequential:
+        if type(module) in (nn.Sequential, Adapted):
             continue
         if type(module) is nn.Flatten and module.start_dim == 1:
             continue

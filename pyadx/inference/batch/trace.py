@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from pyadx.inference.adapted import own_name
 from pyadx.inference.batch.axis import ALL_APART, SIZE, Entangled, Operand, State
 from pyadx.inference.batch.rules import after
 from pyadx.inference.batch.watch import FOREIGN, code_line
@@ -67,6 +68,7 @@ def place_in_trace(node: fx.Node) -> str:
     """Name the layer and the line of code that a node comes from."""
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     path, kind = stack[-1] if stack else ("", "")
+    path = own_name(path)
     layer = f"layer {path!r}, {str(kind).rsplit('.', 1)[-1]}" if path else ""
     code = user_line(str(node.meta.get("stack_trace") or ""))
     return ", at ".join(part for part in (layer, code) if part) or node.name

@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
+from pyadx.inference.adapted import inside_of
 from pyadx.inference.batch.axis import ALL_APART, SIZE, Entangled, Operand, State
 from pyadx.inference.batch.rules import after
 from pyadx.inference.model_state import Forward
@@ -84,7 +85,7 @@ class Watch(TorchDispatchMode):
     def lose(self) -> None:
         """Note that values of scans go where they cannot be followed."""
         if self._within and self._lost is None:
-            self._lost = Entangled(False, _place_in_run(self._model))
+            self._lost = Entangled(False, _place_in_run(inside_of(self._model)))
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         """Run an operation, and follow the scans through it."""
@@ -100,7 +101,7 @@ class Watch(TorchDispatchMode):
         shapes = [tuple(r.shape) if isinstance(r, Tensor) else () for r in tensors]
         for tensor, state in zip(tensors, after(function, *known, shapes, None), strict=True):
             if isinstance(state, Entangled) and state.where is None:
-                state = Entangled(state.certain, _place_in_run(self._model))
+                state = Entangled(state.certain, _place_in_run(inside_of(self._model)))
             if isinstance(tensor, Tensor):
                 self._states[tensor] = state
             elif state is not None:

@@ -80,8 +80,21 @@ class Convolution(Step):
 
     def run(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> Patch:
         """Convolve one batch of patches."""
-        source, out_boxes = inputs[0], batch.boxes[self.output]
         before = maps[self.before[0]] if self.before else None
+        return self._convolved(batch, inputs[0], before)
+
+    def changes(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> dict[fx.Node, Patch | Tensor]:
+        """Give what goes into the ReLU, too."""
+        if not self.before:
+            return super().changes(batch, inputs, maps)
+        rectified = self._convolved(batch, inputs[0], None)
+        out = batch.new(self.output, self.channels)
+        patches.relu(rectified.data, rectified.boxes, maps[self.before[0]], None, out)
+        return {self.before[0]: rectified, self.output: Patch(out, rectified.boxes)}
+
+    def _convolved(self, batch: Batch, source: Patch, before: Tensor | None) -> Patch:
+        """Convolve, with the ReLU if what it compares with is given."""
+        out_boxes = batch.boxes[self.output]
         if self.own and batch.precision == source.data.dtype:
             out = batch.new(self.output, self.channels)
             patches.conv(

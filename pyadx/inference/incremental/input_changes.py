@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyadx.inference.errors import UntraceableError
 from pyadx.inference.incremental.steps import channels_innermost
 from pyadx.inference.incremental.workspace import Workspace
 from pyadx.inference.region_fill import RegionFill, members, window
@@ -43,17 +44,30 @@ class InputChanges(ABC):
             For memory that is needed for a while.
         """
 
+    @abstractmethod
+    def follow(self, volume: Tensor, box: np.ndarray) -> None:
+        """Note that the scan is another one now, ``[C, D, H, W]``, within a box."""
+
 
 class VolumeChanges(InputChanges):
     """The same values for all regions.
 
     Parameters
     ----------
-    difference : Tensor
-        Fill minus scan, ``[C, D, H, W]``.
+    fill, volume : Tensor
+        ``[C, D, H, W]``; the fill may have fewer axes.
+
+    Raises
+    ------
+    UntraceableError
+        If their difference is not finite.
     """
 
-    def __init__(self, difference: Tensor) -> None:
+    def __init__(self, fill: Tensor, volume: Tensor) -> None:
+        self._fill = fill.expand_as(volume)
+        difference = self._fill - volume
+        if not torch.isfinite(difference).all():
+            raise UntraceableError("the difference of fill and scan is not finite")
         self._difference = channels_innermost(difference[None])[0]
         self._labels: tuple[Tensor, Tensor] | None = None
         self.channels = self._difference.shape[-1]
@@ -81,6 +95,11 @@ class VolumeChanges(InputChanges):
         out.masked_fill_((own < low) | (own >= high), 0)
         workspace.give(own)
 
+    def follow(self, volume: Tensor, box: np.ndarray) -> None:
+        """See `InputChanges.follow`."""
+        own = (slice(None), *window(box))
+        self._difference[window(box)] = (self._fill[own] - volume[own]).movedim(0, -1)
+
 
 class RegionChanges(InputChanges):
     """Values that depend on the region.
@@ -89,11 +108,18 @@ class RegionChanges(InputChanges):
     ----------
     fill : RegionFill
         What regions are filled with.
+    volume : Tensor
+        The scan as it is, ``[C, D, H, W]``.
     """
 
-    def __init__(self, fill: RegionFill) -> None:
+    def __init__(self, fill: RegionFill, volume: Tensor) -> None:
         self._fill = fill
-        self.channels = fill.volume.shape[0]
+        self._scan = volume
+        self.channels = volume.shape[0]
+
+    def follow(self, volume: Tensor, box: np.ndarray) -> None:
+        """See `InputChanges.follow`."""
+        self._scan = volume
 
     def write(
         self,
@@ -108,7 +134,7 @@ class RegionChanges(InputChanges):
         for place, box in enumerate(boxes):
             of_segment = () if segments is None else (segments.labels, segments.intervals[place])
             inside = members(self._fill, box, *of_segment)
-            scan = self._fill.volume[(slice(None), *window(box))]
+            scan = self._scan[(slice(None), *window(box))]
             moved = torch.where(inside, self._fill.values(box, inside) - scan, 0.0)
             depth, height, width = inside.shape
             out[place, :depth, :height, :width] = moved.movedim(0, -1)

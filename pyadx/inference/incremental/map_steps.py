@@ -36,6 +36,13 @@ class Relu(Step):
         patches.relu(source.data, source.boxes, maps[self.before[0]], self.scale, out)
         return Patch(out, source.boxes)
 
+    def changes(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> dict[fx.Node, Patch | Tensor]:
+        """Give what leaves the batch norm, too."""
+        found = super().changes(batch, inputs, maps)
+        if self.scale is not None:
+            found[self.before[0]] = Patch(inputs[0].data * self.scale, inputs[0].boxes)
+        return found
+
 
 class Scale(Step):
     """A batch norm on its own: a factor per channel."""

@@ -20,7 +20,7 @@ from pyadx.inference.incremental.plan import (
     rounded_sides,
 )
 from pyadx.inference.incremental.spread import Spread, lost, spreads
-from pyadx.inference.incremental.steps import Batch, Patch, Step, channels_first, channels_innermost
+from pyadx.inference.incremental.steps import Batch, Maps, Patch, Step, channels_first, channels_innermost
 from pyadx.inference.incremental.trace import Trace
 from pyadx.inference.incremental.workspace import Workspace, WorkspaceFullError
 from pyadx.inference.regions import Segments
@@ -139,9 +139,7 @@ class Program:
 
         def keep(node: fx.Node, value: Tensor) -> None:
             if node in wanted:
-                # Only maps are laid out as maps; vectors keep their batch of one.
-                local = node in self._local
-                found[node] = channels_innermost(value)[0] if local else value.contiguous()
+                found[node] = self._laid_out(node, value)
             for spread in self._spreads.get(node, ()):
                 self._before[spread] = spread.measure(value, 1)
 
@@ -151,6 +149,11 @@ class Program:
         self._interpreter.run(given, nodes, 1, keep)
         self.maps.update(found)
         self._largest = {node: float(kept.abs().max()) for node, kept in self.maps.items()}
+
+    def _laid_out(self, node: fx.Node, value: Tensor) -> Tensor:
+        """Bring a node's value for one scan into the form that is cached."""
+        # Only maps are laid out as maps; vectors keep their batch of one.
+        return channels_innermost(value)[0] if node in self._local else value.contiguous()
 
     def cached_bytes(self, plan: Plan) -> int:
         """Return the memory of the maps that one plan needs, cached or not."""
@@ -230,17 +233,23 @@ class Program:
         whole = {node: self._whole(batch, node, values[node]) for node in plan.frontier}
         for value in values.values():
             self._release(value)
+        outputs = self._run_plain(plan, whole, batch.size, self._watch(plan, batch))
+        for tensor in whole.values():
+            self._workspace.give(tensor)
+        return Scores(outputs, False, batch.doubtful)
+
+    def _run_plain(
+        self, plan: Plan, whole: Maps, scans: int, see: Callable[[fx.Node, Tensor], None]
+    ) -> Tensor:
+        """Run what follows the boxes on whole maps, each of them shown."""
         given = dict(whole)
         for alias, node in self._lowering.aliases.items():
             if self._lowering.resolve(node) in whole:
                 given[alias] = whole[self._lowering.resolve(node)]
-        watch = self._watch(plan, batch)
         for node, value in given.items():
-            watch(node, value)
-        outputs = self._interpreter.run(given, plan.plain, batch.size, watch)
-        for tensor in whole.values():
-            self._workspace.give(tensor)
-        return Scores(outputs, False, batch.doubtful)
+            see(node, value)
+        outputs: Tensor = self._interpreter.run(given, plan.plain, scans, see)
+        return outputs
 
     def _watch(self, plan: Plan, batch: Batch) -> Callable[[fx.Node, Tensor], None]:
         """Return what notes the regions whose maps lost their spread before something divides by it."""

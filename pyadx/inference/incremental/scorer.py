@@ -1,7 +1,7 @@
 """The fast scorer: recomputes only what a filled region changes, with the result of a full forward."""
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -14,13 +14,14 @@ from pyadx.inference.errors import UntraceableError
 from pyadx.inference.full import filled
 from pyadx.inference.incremental.boxes import by_size, extents
 from pyadx.inference.incremental.input_changes import InputChanges, RegionChanges, VolumeChanges
+from pyadx.inference.incremental.moving import MovingProgram
 from pyadx.inference.incremental.plan import Plan, centred
-from pyadx.inference.incremental.program import Program
 from pyadx.inference.incremental.trace import Trace, trace
 from pyadx.inference.model_state import evaluation_mode, tensor_float
+from pyadx.inference.outputs import Output, check_outputs
 from pyadx.inference.region_fill import RegionFill
 from pyadx.inference.regions import Regions
-from pyadx.inference.score import Outputs, Score, Target, check_outputs
+from pyadx.inference.score import Outputs, Score, Target
 from pyadx.inference.scorer import Scorer
 from pyadx.inference.watch import OutputWatch
 from pyadx.ops.numbers import whole_number
@@ -46,7 +47,7 @@ class IncrementalScorer(Scorer):
 
     Parameters
     ----------
-    model, volume, target, fill, score, outputs, batch_size, progress, signed, watch
+    model, volume, target, fill, score, outputs, batch_size, progress, signed, watch, output, forward_args
         As in `pyadx.inference.scorer.Scorer`.
     precision : {"float32", "tf32", "bf16"}
         What convolutions of changes compute in. ``tf32`` (CUDA only) and ``bf16`` round the changes,
@@ -79,6 +80,8 @@ class IncrementalScorer(Scorer):
         progress: bool = False,
         signed: bool = False,
         watch: OutputWatch | None = None,
+        output: Output = None,
+        forward_args: Any = None,
         precision: Precision = "float32",
         max_memory: int | None = None,
         tracer: Callable[[nn.Module, Tensor], Trace] = trace,
@@ -96,6 +99,8 @@ class IncrementalScorer(Scorer):
             progress=progress,
             signed=signed,
             watch=watch,
+            output=output,
+            forward_args=forward_args,
         )
         if self.volume.dtype not in (torch.float32, torch.float64):
             raise UntraceableError(f"incremental inference takes float32 or float64, not {volume.dtype}")
@@ -106,18 +111,15 @@ class IncrementalScorer(Scorer):
         wanted = torch.bfloat16 if precision == "bf16" else self.volume.dtype
         with evaluation_mode(self.model), torch.no_grad():
             changes = self._input_changes()
-            traced = tracer(self.model, self.volume)
-            self._program = Program(traced, self.volume, changes, wanted)
+            traced = tracer(self._network, self.volume)
+            self._program = MovingProgram(traced, self.volume, changes, wanted)
         self.settle_batches(state_of_trace(traced.nodes, traced.input, traced.output), place_in_trace)
         self._budget = float(_BATCH_BYTES.get(self.volume.device.type, 256 << 20))
 
     def _input_changes(self) -> InputChanges:
         if isinstance(self.fill, RegionFill):
-            return RegionChanges(self.fill)
-        difference = self.fill.expand_as(self.volume) - self.volume
-        if not torch.isfinite(difference).all():
-            raise UntraceableError("the difference of fill and scan is not finite")
-        return VolumeChanges(difference)
+            return RegionChanges(self.fill, self.volume)
+        return VolumeChanges(self.fill, self.volume)
 
     @property
     def memory(self) -> dict[str, int]:
@@ -229,6 +231,21 @@ class IncrementalScorer(Scorer):
         for place in doubtful.nonzero()[:, 0].tolist():
             after[place] = self._whole_forward(regions, start + place)[0]
         return self._change(check_outputs(after, stop - start, self.output_kind))
+
+    def _move(self, box: np.ndarray, values: Tensor) -> Tensor:
+        """Change the cached maps with the scan."""
+        self._program.look_at(self.volume)
+        plan = self._program.plan(int(self._program.choose(box[None])[0][0]))
+        self._program.cache([plan])
+        found = self._program.move(plan, box, values)
+        if found is None:
+            return self._forward(self.volume[None].clone())
+        outputs, change = found
+        return self._outputs.double() + outputs.double() if change else outputs
+
+    def _forget(self) -> None:
+        self._program.look_at(self.volume, self._input_changes())
+        self._program.forget()
 
     def _whole_forward(self, regions: Regions, place: int) -> Tensor:
         """Return the class scores of one filled scan as the model gives them, ``[1, classes]``."""

@@ -130,6 +130,10 @@ class Step(ABC):
     def run(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> Patch | Tensor:
         """Compute the change of the output for one batch."""
 
+    def changes(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> dict[fx.Node, Patch | Tensor]:
+        """Compute the changes of all maps that the step decides, also of those between its operations."""
+        return {self.output: self.run(batch, inputs, maps)}
+
 
 def map_size(node: fx.Node) -> bx.Triple:
     """Spatial size of a node's map."""

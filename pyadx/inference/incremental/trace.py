@@ -13,11 +13,14 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export import Dim, ExportedProgram
 
+from pyadx.inference.adapted import kept_as
 from pyadx.inference.batch.trace import user_line
 from pyadx.inference.batch.watch import FOREIGN, code_line
 from pyadx.inference.errors import UntraceableError
+from pyadx.inference.outputs import OutputError
 
 aten = torch.ops.aten
+_HIDDEN = ("Constraints violated", "fake tensor")  # what torch says there
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class KeptTrace:
 
     def __call__(self, model: nn.Module, volume: Tensor) -> Trace:
         """Return the trace, as `trace` would make it."""
-        asked = (model, volume.shape, volume.dtype, volume.device)
+        asked = (kept_as(model), volume.shape, volume.dtype, volume.device)
         if self._trace is None or self._of != asked:
             self._trace, self._of = trace(model, volume), asked
         return self._trace
@@ -75,11 +78,12 @@ def trace(model: nn.Module, volume: Tensor) -> Trace:
     """
     example = volume.new_zeros(2, *volume.shape)  # a batch of one would be taken for a constant
     try:
-        with _quietly():
-            shapes = ({0: Dim("batch")},)
-            program = torch.export.export(model, (example,), dynamic_shapes=shapes, strict=False)
+        with _quietly(), _frozen(model):
+            program = _exported(model, example)
             if _writes_shared_memory(program):
                 program = program.run_decompositions({})
+    except OutputError:
+        raise  # it is nothing about tracing
     except Exception as error:  # tracing runs the user's code, which may raise anything
         raise UntraceableError(f"torch.export cannot trace the model: {_reason(error)}") from None
     constants, inputs = {}, []
@@ -93,6 +97,7 @@ def trace(model: nn.Module, volume: Tensor) -> Trace:
     for node in nodes:
         if node.op != "placeholder":
             _check_runs(node)
+            _in_plain_words(node)
             continue
         if node.name in lifted:
             constants[node] = _constant(program, lifted[node.name]).detach()
@@ -112,6 +117,47 @@ def trace(model: nn.Module, volume: Tensor) -> Trace:
     return Trace([n for n in operations if n not in folded], inputs[0], outputs[0], constants)
 
 
+def _exported(model: nn.Module, example: Tensor) -> ExportedProgram:
+    """Run ``torch.export``; where Python hides what happens, read the code instead of running it.
+
+    ``len(x)`` makes a plain number of the batch's size when code is run. Reading takes longer, and the
+    compiler has to be loaded.
+    """
+    shapes = ({0: Dim("batch")},)
+    with torch.jit.optimized_execution(False):  # TorchScript would keep to sizes seen first
+        try:
+            return torch.export.export(model, (example,), dynamic_shapes=shapes, strict=False)
+        except Exception as error:
+            if not any(words in str(error) for words in _HIDDEN):
+                raise
+            try:
+                with torch.compiler.set_stance("default"):
+                    return torch.export.export(model, (example,), dynamic_shapes=shapes, strict=True)
+            except Exception:
+                raise error from None
+
+
+@contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    """Put frozen copies in the place of TorchScript code meanwhile: those torch.export can follow."""
+    eager = [own for own in model.modules() if not isinstance(own, torch.jit.ScriptModule)]
+    scripted = [
+        (own, name, child)
+        for own in eager
+        for name, child in own._modules.items()
+        # A frozen one has no mode.
+        if isinstance(child, torch.jit.ScriptModule) and hasattr(child, "training")
+    ]
+    try:
+        for own, name, child in scripted:
+            # Rounding stays as it is: nothing is folded.
+            own._modules[name] = torch.jit.freeze(child, optimize_numerics=False)
+        yield
+    finally:
+        for own, name, child in scripted:
+            own._modules[name] = child
+
+
 def _check_runs(node: fx.Node) -> None:
     """Refuse what cannot be run operation by operation: a region of code, or memory read by strides."""
     if isinstance(node.target, torch._ops.HigherOrderOperator):
@@ -124,6 +170,13 @@ def _check_runs(node: fx.Node) -> None:
     near = (user_line(n.meta.get("stack_trace") or "") for n in (node, *node.all_input_nodes, *node.users))
     line = next((line for line in near if line), "")
     raise UntraceableError(what + (f", near {line}" if line else ""))
+
+
+def _in_plain_words(node: fx.Node) -> None:
+    """Call a convolution that TorchScript wrote down a convolution."""
+    if node.target is aten._convolution.default and not node.args[6] and len(node.args[3]) == 3:  # type: ignore[arg-type]
+        node.target = aten.conv3d.default
+        node.args = (*node.args[:6], node.args[8])  # neither transposed, nor flags of the vendor's
 
 
 def _fold(operations: Sequence[fx.Node], constants: dict[fx.Node, Tensor]) -> set[fx.Node]:

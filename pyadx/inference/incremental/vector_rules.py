@@ -63,6 +63,8 @@ def vector_or_pointwise(
             low.add(Linear(node, sources[0], weight))
     elif not any(local) and target in RELUS:
         low.add(VectorRelu(node, sources[0]))
+    elif not all(n in low.changing or n in low.trace.constants for n in node.all_input_nodes):
+        return  # such as a covariate that is repeated for every scan of a batch
     elif _is_pointwise(target) and all(source.meta["val"].shape == value.shape for source in sources):
         if all(local):
             if constants_fit(low, node):

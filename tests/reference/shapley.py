@@ -1,0 +1,48 @@
+"""Shapley and Winter values by all subsets: obvious, and exponential."""
+
+from itertools import combinations
+from math import factorial
+
+import numpy as np
+
+
+def all_values(value, players):
+    """The value of every coalition, by frozen set."""
+    every = range(players)
+    return {frozenset(c): value(c) for size in range(players + 1) for c in combinations(every, size)}
+
+
+def shapley(values, players):
+    """``sum over subsets of |S|! (K - |S| - 1)! / K! (v(S + i) - v(S))``."""
+    found = np.zeros(players)
+    for player in range(players):
+        for coalition, value in values.items():
+            if player not in coalition:
+                size = len(coalition)
+                weight = factorial(size) * factorial(players - size - 1) / factorial(players)
+                found[player] += weight * (values[coalition | {player}] - value)
+    return found
+
+
+def winter(values, tree):
+    """``2^-d sum over subsets C of the d siblings on the path of (v(C + i) - v(C))``; nested pairs."""
+    found = {}
+
+    def members(node):
+        return frozenset([node]) if isinstance(node, int) else members(node[0]) | members(node[1])
+
+    def descend(node, siblings):
+        if not isinstance(node, int):
+            descend(node[0], [*siblings, members(node[1])])
+            descend(node[1], [*siblings, members(node[0])])
+            return
+        subsets = [
+            frozenset().union(*chosen)
+            for size in range(len(siblings) + 1)
+            for chosen in combinations(siblings, size)
+        ]
+        gains = [values[subset | {node}] - values[subset] for subset in subsets]
+        found[node] = sum(gains) / len(subsets)
+
+    descend(tree, [])
+    return np.array([found[player] for player in sorted(found)])
