@@ -120,8 +120,11 @@ def _text_rows(source: Path, text: str) -> list[tuple[int, str]]:
 
 
 def _table_rows(source: Path, lines: list[tuple[int, str]], separator: str) -> list[tuple[int, str]]:
-    quoting = csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL
-    cells = list(csv.reader((line for _, line in lines), delimiter=separator, quoting=quoting))
+    written = [line for _, line in lines]
+    if separator == "\t":  # BIDS knows no quoting
+        cells = list(csv.reader(written, delimiter=separator, quoting=csv.QUOTE_NONE))
+    else:
+        cells = list(csv.reader(written, delimiter=separator))
     if len(cells) != len(lines):
         raise ValueError(f"{source}: a quoted name goes over several lines")
     head = [cell.strip().lower() for cell in cells[0]]
@@ -148,7 +151,9 @@ def _column(source: Path, head: list[str], names: tuple[str, ...]) -> int:
 
 def _blank_rows(source: Path, lines: list[tuple[int, str]]) -> list[tuple[int, str]]:
     """Read number and name. Numbers behind the name (colours, other numbers) are not part of it."""
-    numbers, bare, full = [], [], []
+    numbers: list[int] = []
+    bare: list[str] = []
+    full: list[str] = []
     for at, line in lines:
         number, *words = line.split()
         if not _is_number(number) or not words:
