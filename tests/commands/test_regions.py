@@ -129,6 +129,14 @@ def test_a_table_is_replaced_only_when_told_to(files, capsys):
     assert (files / "table.tsv").read_bytes() != before
 
 
+@pytest.mark.parametrize("name", ["heat.tsv", "atlas.tsv"])
+def test_a_table_never_replaces_a_sidecar_or_a_key(files, capsys, name):
+    before = {file: file.read_bytes() for file in files.iterdir()}
+    assert run(files, "-o", files / name, "--overwrite") == 2
+    assert "belongs to the heatmap or atlas" in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in files.iterdir()} == before
+
+
 @pytest.mark.skipif(not ATLASES.is_dir(), reason="needs Debian's package mricron-data")
 def test_a_blob_in_the_left_hippocampus_of_colin_27_is_found_there_by_aal(tmp_path):
     brain = nib.load(ATLASES / "ch2bet.nii.gz")

@@ -14,6 +14,7 @@ from pyadx.data.atlas_keys import find_key, read_key
 from pyadx.data.flatness import flat_words, refuse_flat
 from pyadx.data.freesurfer import refuse_other_atlas
 from pyadx.data.freesurfer_names import NAMES
+from pyadx.data.heatmaps import sidecar_path
 from pyadx.data.region_tables import COLUMNS, region_table, usual_threshold
 from pyadx.data.regions import labels_on_scan, read_labels
 from pyadx.data.scans import Scan, read_volume
@@ -44,7 +45,16 @@ def run_regions(request: RegionsRequest) -> list[dict[str, Any]]:
     if request.out.suffix.lower() != ".tsv":
         raise ValueError(f"{request.out}: a table is written as .tsv")
     note = request.out.with_suffix(".json")
+    inputs = (
+        sidecar_path(request.heatmap),
+        sidecar_path(request.regions),
+        request.key or find_key(request.regions),
+    )
     for file in (request.out, note):
+        if any(other is not None and file.absolute() == other.absolute() for other in inputs):
+            raise ValueError(
+                f"{request.out}: {file.name} belongs to the heatmap or atlas; choose another name"
+            )
         check_output_file(file, overwrite=request.overwrite)
     if request.threshold is not None and not np.isfinite(request.threshold):
         raise ValueError(f"--threshold must be a finite number, got {request.threshold}")
