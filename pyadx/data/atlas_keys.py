@@ -1,0 +1,179 @@
+"""Keys of atlases: which number of a label volume is which region."""
+
+import csv
+import os
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+from pyadx.data.file_kinds import scan_suffix
+
+# In this order beside the volume. mricron writes X.nii.txt, ITK-SNAP X.label.
+_BESIDE = (".tsv", ".txt", ".nii.txt", ".xml", ".csv", ".label")
+_MOST_BYTES = 4 * 2**20  # FreeSurfer's whole colour table has 0.1 MB
+_NUMBER_COLUMNS = ("index", "number", "label", "value", "id", "no.", "no")
+_NAME_COLUMNS = ("name", "region", "region_name", "label_name", "structure", "abbreviation")
+_ITK_SNAP = re.compile(r'(\d+)(?:\s+\d+){3}\s+[\d.]+\s+\d+\s+\d+\s+"(.*)"')
+_FORMS = (
+    "expected a BIDS _dseg.tsv (index, name), text or CSV of number and name, a label table of ITK-SNAP "
+    "or an XML atlas of FSL"
+)
+
+
+def find_key(labels: str | os.PathLike[str]) -> Path | None:
+    """Return the key that stands beside a label volume under the same name, or ``None``.
+
+    Of several, the first of ``X.tsv``, ``X.txt``, ``X.nii.txt``, ``X.xml``, ``X.csv`` and ``X.label``
+    for ``X.nii.gz``.
+    """
+    volume = Path(labels)
+    stem = volume.name[: -len(scan_suffix(volume) or volume.suffix)]
+    beside = (volume.with_name(stem + suffix) for suffix in _BESIDE)
+    return next((file for file in beside if file.is_file()), None)
+
+
+def read_key(path: str | os.PathLike[str]) -> dict[int, str]:
+    """Read the key of a label volume.
+
+    Parameters
+    ----------
+    path : path
+        BIDS ``_dseg.tsv``; comma, tab or blank separated text of number and name (FreeSurfer's and
+        mricron's tables, too); ITK-SNAP's label descriptions; FSL's XML atlas, whose numbers count from
+        1 in the volume where it is probabilistic. What it holds decides, not its suffix.
+
+    Returns
+    -------
+    dict
+        Number to name.
+
+    Raises
+    ------
+    ValueError
+        If it is missing, larger than 4 MiB, no text, of no form above, or names a number twice.
+    """
+    source = Path(path)
+    text = _text(source)
+    start = text.lstrip()[:1]
+    try:
+        rows = _xml_rows(source, text) if start == "<" else _text_rows(source, text)
+    except (ElementTree.ParseError, csv.Error) as error:
+        raise ValueError(f"{source}: damaged ({error}); {_FORMS}") from error
+    if not rows:
+        raise ValueError(f"{source}: holds no number with a name; {_FORMS}")
+    key: dict[int, str] = {}
+    for number, name in rows:
+        if number in key and key[number] != name:
+            raise ValueError(
+                f"{source}: names the number {number} twice, {key[number]!r} and {name!r}; keep one of them"
+            )
+        key[number] = name
+    return key
+
+
+def _text(source: Path) -> str:
+    if not source.is_file():
+        raise ValueError(f"{source}: no such file")
+    size = source.stat().st_size
+    if size > _MOST_BYTES:
+        raise ValueError(f"{source}: has {size / 2**20:.1f} MiB, a key has at most 4; {_FORMS}")
+    raw = source.read_bytes()
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")
+    if re.search(r"[\x00-\x08\x0e-\x1f\x7f]", text):
+        raise ValueError(f"{source}: is no text (a table of colours, perhaps); {_FORMS}")
+    return text
+
+
+def _xml_rows(source: Path, text: str) -> list[tuple[int, str]]:
+    # Entities are what makes XML dangerous (files read, memory filled); they need a document type.
+    if re.search(r"<!\s*(DOCTYPE|ENTITY)", text, re.IGNORECASE):
+        raise ValueError(f"{source}: declares a document type or entities, which no atlas of FSL does")
+    root = ElementTree.fromstring(text)
+    kind = (root.findtext("header/type") or "").strip().lower()
+    if root.tag != "atlas":
+        raise ValueError(f"{source}: is XML, but no atlas of FSL (its first element is <{root.tag[:40]}>)")
+    first = 0 if kind == "label" else 1
+    rows = []
+    for label in root.iter("label"):
+        index, name = label.get("index", ""), _clean("".join(label.itertext()))
+        if not (_is_number(index) and name):
+            raise ValueError(f"{source}: has a <label> without index or name")
+        rows.append((int(index) + first, name))
+    return rows
+
+
+def _text_rows(source: Path, text: str) -> list[tuple[int, str]]:
+    lines = [line.strip() for line in text.splitlines()]
+    numbered = [(n, line) for n, line in enumerate(lines, 1) if line and not line.startswith(("#", "//"))]
+    if not numbered:
+        return []
+    snap = [_ITK_SNAP.fullmatch(line) for _, line in numbered]
+    if all(snap):
+        return [(int(match[1]), _clean(match[2])) for match in snap if match]
+    for separator in ("\t", ",", ";"):
+        if all(separator in line for _, line in numbered):
+            return _table_rows(source, numbered, separator)
+    return _blank_rows(source, numbered)
+
+
+def _table_rows(source: Path, lines: list[tuple[int, str]], separator: str) -> list[tuple[int, str]]:
+    written = [line for _, line in lines]
+    if separator == "\t":  # BIDS knows no quoting
+        cells = list(csv.reader(written, delimiter=separator, quoting=csv.QUOTE_NONE))
+    else:
+        cells = list(csv.reader(written, delimiter=separator))
+    if len(cells) != len(lines):
+        raise ValueError(f"{source}: a quoted name goes over several lines")
+    head = [cell.strip().lower() for cell in cells[0]]
+    number, name, first = 0, 1, 0
+    if not _is_number(head[0]) or "name" in head:
+        number, name = _column(source, head, _NUMBER_COLUMNS), _column(source, head, _NAME_COLUMNS)
+        first = 1
+    rows = []
+    for (at, _), row in list(zip(lines, cells, strict=True))[first:]:
+        if max(number, name) >= len(row) or not _is_number(row[number]) or not _clean(row[name]):
+            raise ValueError(f"{source}: line {at} is not a whole number and a name; {_FORMS}")
+        rows.append((int(row[number]), _clean(row[name])))
+    return rows
+
+
+def _column(source: Path, head: list[str], names: tuple[str, ...]) -> int:
+    for name in names:
+        if name in head:
+            return head.index(name)
+    raise ValueError(
+        f"{source}: has the columns {', '.join(head)[:200]}, none called {' or '.join(names[:2])}; {_FORMS}"
+    )
+
+
+def _blank_rows(source: Path, lines: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    """Read number and name. Numbers behind the name (colours, other numbers) are not part of it."""
+    numbers: list[int] = []
+    bare: list[str] = []
+    full: list[str] = []
+    for at, line in lines:
+        number, *words = line.split()
+        if not _is_number(number) or not words:
+            if at == lines[0][0] and not numbers and len(lines) > 1:
+                continue  # a heading
+            raise ValueError(f"{source}: line {at} is not a whole number and a name; {_FORMS}")
+        last = len(words)
+        while last > 1 and _is_number(words[last - 1]):
+            last -= 1
+        numbers.append(int(number))
+        bare.append(_clean(" ".join(words[:last])))
+        full.append(_clean(" ".join(words)))
+    # "17 BA 17": there the number behind belongs to the name, since without it all are called the same.
+    same = len(bare) > 1 and len(set(bare)) == 1
+    return list(zip(numbers, full if same else bare, strict=True))
+
+
+def _is_number(word: str) -> bool:
+    return re.fullmatch(r"\s*[0-9]{1,9}\s*", word) is not None
+
+
+def _clean(name: str) -> str:
+    return " ".join(name.strip().strip('"').split())
