@@ -12,7 +12,10 @@ from pyadx.cli.common import Device, Method, Orientation, Quiet, app
 @app.command()
 def explain(
     scan: Annotated[Path, typer.Argument(help="Scan: .nii, .nii.gz, .mgz or Analyze.", metavar="SCAN")],
-    model: Annotated[Path, typer.Option(help="Checkpoint of the network (.safetensors).", metavar="CKPT")],
+    model: Annotated[
+        Path,
+        typer.Option(help="Checkpoint (.safetensors), or demo:vggnet, a bundled network.", metavar="CKPT"),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Heatmap to write: .nii.gz or .nii.")],
     method: Method = "gradcam",
     target: Annotated[

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyadx.models.card import ModelCard, Preprocessing
 from pyadx.models.checkpoints import fingerprint, load, save
+from pyadx.models.own import read_card, wrap
 from pyadx.models.references import with_references
 from pyadx.models.registry import ARCHITECTURES, build
 from pyadx.models.resnet import ResNet3D, ResNet3DGAP, ResNet3DShallowGAP
@@ -24,8 +25,10 @@ __all__ = [
     "build",
     "fingerprint",
     "load",
+    "read_card",
     "save",
     "with_references",
+    "wrap",
 ]
 
 

@@ -1,9 +1,11 @@
 """What must be known about a network to use it on a scan."""
 
 from dataclasses import asdict, dataclass, field
+from operator import index
 from typing import Any, Literal, cast, get_args
 
 Intensity = Literal["max", "zscore", "none"]
+Task = Literal["classification", "regression"]
 Shape = tuple[int, int, int]
 
 
@@ -55,6 +57,17 @@ class ModelCard:
     references : dict
         How the reference image of a class was made, or why there is none: facts by name of the class, such
         as the number of ``scans`` and how they were matched in intensity.
+    channels : int
+        Images per scan, such as T1, T2 and FLAIR; the network takes ``[B, channels, D, H, W]``.
+    task : {"classification", "regression"}
+        ``regression`` predicts numbers: each output is followed as it is, in the network's units.
+    output : str, int or None
+        Which of several outputs counts, by name or index; ``None`` for networks that return one tensor.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If ``channels``, ``task`` or ``output`` cannot be meant.
     """
 
     architecture: str
@@ -64,10 +77,31 @@ class ModelCard:
     trained: bool = False
     provenance: dict[str, Any] = field(default_factory=dict)
     references: dict[str, dict[str, Any]] = field(default_factory=dict)
+    channels: int = 1
+    task: Task = "classification"
+    output: str | int | None = None
+
+    def __post_init__(self) -> None:
+        if type(self.channels) is not int:
+            object.__setattr__(self, "channels", _whole("channels", self.channels))
+        if not 0 < self.channels <= 1024:
+            raise ValueError(f"channels must be between 1 and 1024, got {self.channels}")
+        if self.task not in get_args(Task):
+            raise ValueError(f"task must be one of {', '.join(get_args(Task))}, got {self.task!r}")
+        if not (self.output is None or isinstance(self.output, str)) and type(self.output) is not int:
+            object.__setattr__(self, "output", _whole("output", self.output))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        return asdict(self)
+        """Return plain data for JSON.
+
+        ``channels``, ``task`` and ``output`` are left out where they say nothing, so that files stay
+        readable by earlier versions, and the same to the byte.
+        """
+        data = asdict(self)
+        for name, default in _SELDOM.items():
+            if data[name] == default:
+                del data[name]
+        return data
 
     @classmethod
     def from_dict(cls, data: object) -> "ModelCard":
@@ -100,6 +134,21 @@ class ModelCard:
                 trained=bool(raw.get("trained", False)),
                 provenance=dict(raw.get("provenance", {})),
                 references=references,
+                **{name: raw[name] for name in _SELDOM if name in raw},
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"its model card is incomplete or damaged ({error})") from None
+
+
+# Fields that came later, with what a card without them means.
+_SELDOM: dict[str, Any] = {"channels": 1, "task": "classification", "output": None}
+
+
+def _whole(name: str, value: Any) -> int:
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return index(value)
+    except TypeError:
+        words = "a whole number" if name == "channels" else "a name, an index or None"
+        raise TypeError(f"{name} must be {words}, got {value!r}") from None

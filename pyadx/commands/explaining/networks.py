@@ -27,11 +27,19 @@ class Network:
 def network(path: Path, device: torch.device | str = "cpu") -> Network:
     """Return a checkpoint's network on a device; read again only if the file has changed.
 
+    Parameters
+    ----------
+    path : Path
+        A checkpoint, or ``demo:vggnet`` or ``demo:resnet-shallow-gap`` for a bundled network.
+    device : torch.device or str
+        Where it is to run.
+
     Raises
     ------
     ValueError
-        As `pyadx.models.load`.
+        As `pyadx.models.load`, or if there is no such bundled network.
     """
+    path = _file_of(path)
     return _network(path, _version(path), str(device))
 
 
@@ -51,7 +59,14 @@ def explainer(
     ValueError
         If the checkpoint cannot be read, or the method or an option does not fit.
     """
+    path = _file_of(path)
     return _explainer(path, _version(path), str(device), method, batch_size, progress)
+
+
+def _file_of(path: Path) -> Path:
+    """Return the file of a bundled network that is asked for by name; any other path as it is."""
+    kind, _, name = str(path).partition(":")
+    return models.demonstration.demonstration_checkpoint(name) if kind == "demo" else path
 
 
 def _version(path: Path) -> tuple[int, ...]:
