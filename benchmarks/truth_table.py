@@ -60,7 +60,8 @@ def _network(lines):
     versions = ", ".join(f"{name} {v}" for name, v in machine["versions"].items() if v)
     parts = [
         f"## {settings['architecture']}: {len(patients)} patients, {len(healthy)} controls\n",
-        f"{' and '.join(processors)}, {machine['threads']} threads; Python {machine['python']}, {versions}. "
+        f"{' and '.join(processors)}, {machine['threads']} threads; "
+        f"Python {machine['python']}, {versions}. "
         f"Truth: window {settings['window']}, stride {settings['stride']}, {settings['score']}; compared "
         "at the windows' centres inside the brain, the rest on all voxels of the brain. Mean over patients "
         "[95% bootstrap interval].\n",
