@@ -43,6 +43,29 @@ def paint(hierarchy: Hierarchy, scores: np.ndarray, aggregate: Aggregate = "mean
     return of_leaf.astype(np.float32)[hierarchy.leaves]
 
 
+def segmented_part(scan: Tensor, inside: np.ndarray | None) -> np.ndarray:
+    """Return where a scan ``[C, D, H, W]`` is segmented: voxels that are not 0 in every channel.
+
+    Parameters
+    ----------
+    scan : Tensor
+        The scan.
+    inside : ndarray, optional
+        Region of interest, bool ``[D, H, W]``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such voxel.
+    """
+    brain = (scan != 0).any(0).cpu().numpy()
+    found: np.ndarray = brain if inside is None else inside & brain
+    if not found.any():
+        where = "" if inside is None else " in all of the mask"
+        raise ValueError(f"the scan is 0{where or ' everywhere'}: there is nothing to segment")
+    return found
+
+
 def hierarchies_per_scan(hierarchy: Any, volume: Tensor) -> list[Hierarchy | None]:
     """Return one hierarchy, or none, for each scan of a batch.
 

@@ -13,7 +13,7 @@ from pyadx.explainers.base import Explanation
 from pyadx.explainers.option_kinds import choice, number, optional, whole
 from pyadx.explainers.perturbation import Perturbation, Store
 from pyadx.explainers.registry import Option, method
-from pyadx.explainers.segments import Aggregate, group_mask, hierarchies_per_scan, paint
+from pyadx.explainers.segments import Aggregate, group_mask, hierarchies_per_scan, paint, segmented_part
 from pyadx.explainers.shared_options import (
     EngineOption,
     FillOption,
@@ -271,9 +271,7 @@ class SupervoxelOcclusion(Perturbation):
         store: Store,
     ) -> tuple[Tensor, RegionScorer, SupervoxelReport]:
         if tree is None:
-            brain = (scan != 0).any(0).cpu().numpy()
-            own = brain if inside is None else inside & brain
-            tree = ucm(scan[0].float(), own, **self._segmentation)
+            tree = ucm(scan[0].float(), segmented_part(scan, inside), **self._segmentation)
         masks = {name: group_mask(name, group, tree) for name, group in groups.items()}
         scorer = make()
         leaves = tree.leaves if inside is None else np.where(inside, tree.leaves, 0)

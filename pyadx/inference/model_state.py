@@ -120,7 +120,8 @@ class Forward:
         # What an adapted model takes besides the scans.
         self._arguments = model.arguments if isinstance(model, Adapted) else None
         self._modules = [m for m in model.modules() if not isinstance(m, torch.jit.ScriptModule)]
-        for name, parameter in model.named_parameters():
+        own = model.inside if isinstance(model, Adapted) else model  # the names that the user knows
+        for name, parameter in own.named_parameters():
             if is_lazy(parameter):
                 raise ValueError(
                     f"the model's parameter {name!r} is not initialised yet; run the model once on a scan"
