@@ -19,6 +19,7 @@ from pyadx.explainers.players import (
     regions_per_scan,
 )
 from pyadx.explainers.registry import Option, method
+from pyadx.explainers.segments import segmented_part
 from pyadx.explainers.shapley_report import ShapleyReport
 from pyadx.explainers.shared_options import (
     EngineOption,
@@ -203,10 +204,7 @@ class RegionShapley(Perturbation):
         self, regions: Any, scan: Tensor, names: Mapping[int, str] | None, inside: np.ndarray | None
     ) -> Players:
         if regions is None:
-            brain = (scan[0] != 0).cpu().numpy()
-            regions = ucm(
-                scan[0].float(), brain if inside is None else inside & brain, **self._segmentation
-            )
+            regions = ucm(scan[0].float(), segmented_part(scan, inside), **self._segmentation)
         if not isinstance(regions, Hierarchy):
             return players_of_labels(regions, tuple(scan.shape[1:]), names, inside)
         if regions.leaves.shape != tuple(scan.shape[1:]):

@@ -150,7 +150,7 @@ def test_what_cannot_be_traced_runs_as_full_forwards(scan, hierarchy):
         (lambda m, v, h: SupervoxelOcclusion(m)(v, 1, [h.leaves]), r"pyadx\.segmentation\.Hierarchy"),
         (lambda m, v, h: SupervoxelOcclusion(m)(v, 1, h, groups={"a": np.ones(3)}), "group 'a' must be"),
         (lambda m, v, h: SupervoxelOcclusion(m)(v, 1, h, groups={"a": [(0, 2)]}), "group 'a': leaves are"),
-        (lambda m, v, h: SupervoxelOcclusion(m)(v * 0, 1), "constant inside the mask"),
+        (lambda m, v, h: SupervoxelOcclusion(m)(v * 0, 1), "0 everywhere: there is nothing to segment"),
         (lambda m, v, h: SupervoxelOcclusion(m, cue="x")(v, 1), "cue must be one of"),
     ],
 )
