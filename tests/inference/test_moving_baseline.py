@@ -46,7 +46,6 @@ NETWORKS = {
         (20, 17, 24),
     ),
     "resnet-gap": lambda: ours("resnet-gap", 21, 24, 18),
-    "resnet": lambda: ours("resnet", 49, 50, 52),
     "normalised": lambda: (normalised(), 1, (22, 19, 24)),
 }
 
