@@ -87,11 +87,15 @@ def hierarchies_per_scan(hierarchy: Any, volume: Tensor) -> list[Hierarchy | Non
                 f"hierarchy must be a pyadx.segmentation.Hierarchy, got {type(tree).__name__}; "
                 "pyadx.segmentation.from_labels makes one of label volumes"
             )
-        if tree is not None and tree.leaves.shape != tuple(volume.shape[2:]):
-            raise ValueError(
-                f"the hierarchy has shape {tree.leaves.shape}, the scan {tuple(volume.shape[2:])}"
-            )
+        if tree is not None:
+            check_fits(tree, tuple(volume.shape[2:]))
     return trees
+
+
+def check_fits(tree: Hierarchy, shape: tuple[int, ...]) -> None:
+    """Raise ``ValueError`` unless a hierarchy lies on the voxels of a scan of this shape."""
+    if tree.leaves.shape != shape:
+        raise ValueError(f"the hierarchy has shape {tree.leaves.shape}, the scan {shape}")
 
 
 def group_mask(name: str, group: Any, hierarchy: Hierarchy) -> np.ndarray:

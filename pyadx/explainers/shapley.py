@@ -19,7 +19,7 @@ from pyadx.explainers.players import (
     regions_per_scan,
 )
 from pyadx.explainers.registry import Option, method
-from pyadx.explainers.segments import segmented_part
+from pyadx.explainers.segments import check_fits, segmented_part
 from pyadx.explainers.shapley_report import ShapleyReport
 from pyadx.explainers.shared_options import (
     EngineOption,
@@ -205,12 +205,10 @@ class RegionShapley(Perturbation):
     ) -> Players:
         if regions is None:
             regions = ucm(scan[0].float(), segmented_part(scan, inside), **self._segmentation)
+        shape = tuple(scan.shape[1:])
         if not isinstance(regions, Hierarchy):
-            return players_of_labels(regions, tuple(scan.shape[1:]), names, inside)
-        if regions.leaves.shape != tuple(scan.shape[1:]):
-            raise ValueError(
-                f"the hierarchy has shape {regions.leaves.shape}, the scan {tuple(scan.shape[1:])}"
-            )
+            return players_of_labels(regions, shape, names, inside)
+        check_fits(regions, shape)
         return players_of_tree(regions, self.max_regions, inside)
 
     def _one(

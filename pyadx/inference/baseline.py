@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pyadx import ops
 from pyadx.inference.model_state import Forward, evaluation_mode, tensor_float
 from pyadx.inference.reading import Reading
-from pyadx.inference.region_fill import Filling, RegionFill, members, window
+from pyadx.inference.region_fill import Filling, RegionFill, in_interval, members, window
 from pyadx.inference.regions import Regions
 from pyadx.inference.score import class_score
 
@@ -120,13 +120,15 @@ class Baseline:
         """Return the box of one region, and what stands in it when the region is filled."""
         box = region.boxes[0]
         old = self.volume[(slice(None), *window(box))]
-        chosen = () if region.segments is None else (region.segments.labels, region.segments.intervals[0])
+        segments = region.segments
         if values is None and isinstance(self.fill, RegionFill):
+            chosen = () if segments is None else (segments.labels, segments.intervals[0])
             inside = members(self.fill, box, *chosen)
-            new = torch.where(inside, self.fill.values(box, inside), old)
-        else:
-            filled = self.fill.expand_as(self.volume) if values is None else values  # type: ignore[union-attr]
-            new = torch.where(_inside(box, *chosen), filled[(slice(None), *window(box))], old)
+            return box, torch.where(inside, self.fill.values(box, inside), old)
+        filled = self.fill.expand_as(self.volume) if values is None else values  # type: ignore[union-attr]
+        new = filled[(slice(None), *window(box))]
+        if segments is not None:
+            new = torch.where(in_interval(segments.labels, segments.intervals[0], box), new, old)
         return box, new
 
     def _move(self, box: np.ndarray, values: Tensor) -> Tensor:
@@ -141,11 +143,3 @@ class Baseline:
         self._score_before = self._reading.value(logits, self._target)
         self.reference = float(self._score_before)
         self._shared = {name: value for name, value in vars(self).items() if name in self._shared}
-
-
-def _inside(box: np.ndarray, labels: Tensor | None = None, interval: np.ndarray | None = None) -> Tensor:
-    """Return which voxels of a box belong to its region; all of them without labels."""
-    if labels is None or interval is None:
-        return torch.ones((), dtype=torch.bool)
-    own = labels[window(box)]
-    return (own >= int(interval[0])) & (own < int(interval[1]))

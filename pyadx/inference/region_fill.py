@@ -73,16 +73,20 @@ def window(box: np.ndarray) -> tuple[slice, slice, slice]:
     return slice(z0, z1), slice(y0, y1), slice(x0, x1)
 
 
+def in_interval(labels: Tensor, interval: np.ndarray, box: np.ndarray) -> Tensor:
+    """Return which voxels of a box have a label ``lo <= label < hi``, bool ``[d, h, w]``."""
+    own = labels[window(box)]
+    return (own >= int(interval[0])) & (own < int(interval[1]))
+
+
 def members(
     fill: RegionFill, box: np.ndarray, labels: Tensor | None = None, interval: np.ndarray | None = None
 ) -> Tensor:
     """Return which voxels of a box belong to its region and may change, bool ``[d, h, w]``."""
-    at = window(box)
-    inside = fill.brain[at]
+    inside = fill.brain[window(box)]
     if labels is None or interval is None:
         return inside
-    own = labels[at]
-    return inside & (own >= int(interval[0])) & (own < int(interval[1]))
+    return inside & in_interval(labels, interval, box)
 
 
 def fill_region(

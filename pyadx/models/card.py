@@ -117,10 +117,7 @@ class ModelCard:
             preprocessing = Preprocessing(**raw["preprocessing"])
             shape = tuple(raw["in_shape"])
             names = tuple(raw["class_names"])
-            if len(shape) != 3 or not all(type(n) is int and 0 < n <= 4096 for n in shape):
-                raise ValueError(f"in_shape must be three lengths up to 4096, got {shape}")
-            if not all(isinstance(name, str) and name for name in names):
-                raise ValueError(f"class_names must be names, got {names}")
+            check_shape_and_names(shape, names)
             references = raw.get("references", {})
             if not isinstance(references, dict) or not all(
                 name in names and isinstance(facts, dict) for name, facts in references.items()
@@ -142,6 +139,14 @@ class ModelCard:
 
 # Fields that came later, with what a card without them means.
 _SELDOM: dict[str, Any] = {"channels": 1, "task": "classification", "output": None}
+
+
+def check_shape_and_names(shape: tuple[Any, ...], names: tuple[Any, ...]) -> None:
+    """Raise ``ValueError`` unless these can be a grid and names of classes."""
+    if len(shape) != 3 or not all(type(n) is int and 0 < n <= 4096 for n in shape):
+        raise ValueError(f"in_shape must be three lengths up to 4096, got {shape}")
+    if not all(isinstance(name, str) and name for name in names):
+        raise ValueError(f"class_names must be names, got {names}")
 
 
 def _whole(name: str, value: Any) -> int:

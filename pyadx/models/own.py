@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from pyadx.models.card import ModelCard, Preprocessing, Task
+from pyadx.models.card import ModelCard, Preprocessing, Task, check_shape_and_names
 from pyadx.models.registry import attach_card
 
 _KEYS = ("in_shape", "spacing", "intensity", "class_names", "channels", "task", "output")
@@ -128,9 +128,8 @@ def _card(architecture: str, values: Mapping[str, Any], preprocessing: Preproces
     """Return a checked card of a network that somebody else has trained."""
     shape = tuple(values["in_shape"])
     names = tuple(values["class_names"])
-    if len(shape) != 3 or not all(type(n) is int and 0 < n <= 4096 for n in shape):
-        raise ValueError(f"in_shape must be three lengths up to 4096, got {shape}")
-    if not names or not all(isinstance(name, str) and name for name in names):
+    check_shape_and_names(shape, names)
+    if not names:
         raise ValueError(f"class_names must be names, got {names}")
     if len(set(names)) < len(names):
         raise ValueError(f"class_names must differ from each other, got {names}")
