@@ -1,11 +1,11 @@
-"""``pyadx phantom``, ``pyadx convert`` and ``pyadx strip``."""
+"""``pyadx phantom``, and what makes files of networks: ``convert``, ``pack`` and ``strip``."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pyadx.cli.common import Quiet, app
+from pyadx.cli.common import Card, Quiet, Trust, Weights, app
 
 
 @app.command()
@@ -88,3 +88,26 @@ def strip(
     for name, value in provenance.items():
         if name not in ("training_scans", "training_salt"):
             print(f"  {name}: {json.dumps(value, ensure_ascii=False)}")
+
+
+@app.command()
+def pack(
+    model: Annotated[str, typer.Argument(help="Network, as --model of pyadx explain.", metavar="NETWORK")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Packed network to write: .pt2.")],
+    weights: Weights = None,
+    card: Card = None,
+    trust: Trust = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Put a network, its weights and its card into one file that runs without the code it came from."""
+    from pyadx.commands.training.pack import run_pack
+    from pyadx.models.sources import ModelSource
+
+    packed = run_pack(ModelSource(model, weights, card, trust), out, overwrite)
+    if not quiet:
+        grid = "x".join(map(str, packed.card.in_shape))
+        print(
+            f"{packed.card.architecture}, {packed.card.channels}x{grid}, {', '.join(packed.card.class_names)}, "
+            f"outputs within {packed.difference:.1e} of the network's: {out}"
+        )

@@ -35,6 +35,26 @@ Orientation = Annotated[
     str, typer.Option(help="Affine of a NIfTI scan that holds: auto (sform before qform), sform or qform.")
 ]
 
+Model = Annotated[
+    str,
+    typer.Option(
+        help="Checkpoint (.safetensors); demo:vggnet, a bundled network; net.py:factory or "
+        "package.module:factory, your own code; or a packed network (.pt2).",
+        metavar="NETWORK",
+    ),
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option(help="State dict for --model net.py:factory: .pt, .pth, .ckpt or .safetensors."),
+]
+Card = Annotated[
+    Path | None,
+    typer.Option(help="Your network's grid, classes and intensities: a small .toml file."),
+]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Let files of networks run code that they hold (SECURITY.md).")
+]
+
 CohortPath = Annotated[
     Path, typer.Argument(help="BIDS folder, ADNI table or its folder, or a table.", metavar="COHORT")
 ]

@@ -6,13 +6,30 @@ from typing import Annotated
 
 import typer
 
-from pyadx.cli.common import Derivative, Device, GroupColumn, Images, Quiet, Space, Target, app
+from pyadx.cli.common import (
+    Card,
+    Derivative,
+    Device,
+    GroupColumn,
+    Images,
+    Quiet,
+    Space,
+    Target,
+    Trust,
+    Weights,
+    app,
+)
 
 
 @app.command()
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Folder of pyadx train, or a checkpoint.", metavar="RUN")],
+    run: Annotated[
+        str, typer.Argument(help="Folder of pyadx train, or a network as for pyadx explain.", metavar="RUN")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for tables, figures and heatmaps.")],
+    weights: Weights = None,
+    card: Card = None,
+    trust: Trust = False,
     cohort: Annotated[Path | None, typer.Option(help="Default: the one that RUN was trained on.")] = None,
     images: Images = None,
     group_column: GroupColumn = None,
@@ -54,9 +71,10 @@ def evaluate(
     The cohort of RUN is read as RUN did, unless options say otherwise (none takes one away).
     """
     from pyadx.commands.evaluating.evaluate import EvaluateRequest, run_evaluate
+    from pyadx.models.sources import ModelSource
 
     request = EvaluateRequest(
-        run,
+        ModelSource(run, weights, card, trust),
         out,
         cohort,
         regions,

@@ -6,17 +6,17 @@ from typing import Annotated
 
 import typer
 
-from pyadx.cli.common import Device, Method, Orientation, Quiet, app
+from pyadx.cli.common import Card, Device, Method, Model, Orientation, Quiet, Trust, Weights, app
 
 
 @app.command()
 def explain(
     scan: Annotated[Path, typer.Argument(help="Scan: .nii, .nii.gz, .mgz or Analyze.", metavar="SCAN")],
-    model: Annotated[
-        Path,
-        typer.Option(help="Checkpoint (.safetensors), or demo:vggnet, a bundled network.", metavar="CKPT"),
-    ],
+    model: Model,
     out: Annotated[Path, typer.Option("--out", "-o", help="Heatmap to write: .nii.gz or .nii.")],
+    weights: Weights = None,
+    card: Card = None,
+    trust: Trust = False,
     method: Method = "gradcam",
     target: Annotated[
         str | None, typer.Option(help="Class to explain, by name or index; default: the predicted one.")
@@ -41,10 +41,11 @@ def explain(
     """Explain one scan: write a heatmap in the scan's own space, with a JSON sidecar."""
     from pyadx.commands.explaining.explain import ExplainRequest, run_explain
     from pyadx.commands.explaining.references import comparison_words
+    from pyadx.models.sources import ModelSource
 
     request = ExplainRequest(
         scan,
-        model,
+        ModelSource(model, weights, card, trust),
         out,
         method,
         target,

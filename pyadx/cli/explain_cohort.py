@@ -8,15 +8,19 @@ from typing import Annotated
 import typer
 
 from pyadx.cli.common import (
+    Card,
     CohortPath,
     Derivative,
     Device,
     GroupColumn,
     Images,
     Method,
+    Model,
     Quiet,
     Space,
     Target,
+    Trust,
+    Weights,
     app,
 )
 
@@ -24,9 +28,12 @@ from pyadx.cli.common import (
 @app.command("explain-cohort")
 def explain_cohort(
     cohort: CohortPath,
-    model: Annotated[Path, typer.Option(help="Checkpoint of the network (.safetensors).", metavar="CKPT")],
+    model: Model,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for a BIDS derivative data set.")],
     method: Method,
+    weights: Weights = None,
+    card: Card = None,
+    trust: Trust = False,
     images: Images = None,
     group_column: GroupColumn = None,
     derivative: Derivative = None,
@@ -52,9 +59,10 @@ def explain_cohort(
     from pyadx.commands.cohorts.workers import Workers
     from pyadx.commands.explaining.heatmaps import make_job
     from pyadx.data.cohort import CohortReading
+    from pyadx.models.sources import ModelSource
 
     # Workers may have another working directory.
-    job = make_job(method, Path(os.path.abspath(model)))
+    job = make_job(method, ModelSource(model, weights, card, trust).absolute())
     result = run_explain_cohort(
         ExplainCohortRequest(
             Path(os.path.abspath(cohort)),

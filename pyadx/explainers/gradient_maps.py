@@ -3,7 +3,7 @@
 from abc import abstractmethod
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from pyadx.explainers.activation_maps import ActivationMaps
 from pyadx.explainers.options import MapOptions
@@ -104,12 +104,24 @@ def summed_products(weights: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
     return total, total.new_ones(len(total), 1)
 
 
+def _is_convolution(module: nn.Module) -> bool:
+    """Whether a layer is a 3D convolution, or the graph of one, as an unpacked archive has."""
+    graph = None if isinstance(module, nn.Conv3d) else getattr(module, "graph", None)
+    if not isinstance(graph, fx.Graph):
+        return isinstance(module, nn.Conv3d)
+    operations = [node.target for node in graph.nodes if node.op == "call_function"]
+    return any(target in _CONVOLUTIONS for target in operations) and len(operations) == 1
+
+
+_CONVOLUTIONS = (torch.ops.aten.conv3d.default, torch.ops.aten.conv3d.padding)
+
+
 def _default_layer(model: nn.Module) -> str:
     declared = getattr(described(model, "gradcam_layer"), "gradcam_layer", None)
     if isinstance(declared, str):
         return declared
     inside = unwrapped(model)
-    convolutions = [name for name, m in inside.named_modules() if isinstance(m, nn.Conv3d)]
+    convolutions = [name for name, m in inside.named_modules() if _is_convolution(m)]
     if not convolutions:
         reason = why_unwatched(inside) or "name a layer that gives feature maps"
         raise ValueError(f"the model has no 3D convolution to watch: {reason}")

@@ -23,6 +23,7 @@ from pyadx.data.derivatives import check_scans, start_derivatives
 from pyadx.inference.batching import is_out_of_memory
 from pyadx.inference.progress import progress_bar
 from pyadx.inference.score import class_index
+from pyadx.models.sources import ModelSource
 from pyadx.training.ray_session import in_a_line
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -86,7 +87,8 @@ def run_explain_cohort(request: ExplainCohortRequest) -> CohortResult:
     net = network(request.job.model)
     names = net.card.class_names
     class_index(request.target, len(names), names)
-    warn_of_other_reading(reading_of(run_of(request.job.model)), request.reading, request.cohort)
+    run = run_of(ModelSource.of(request.job.model).path)
+    warn_of_other_reading(reading_of(run), request.reading, request.cohort)
     cohort = _cohort(request, names)
     check_scans(request.out, cohort.scans, spec.description)
     start_derivatives(request.out, request.cohort if request.cohort.is_dir() else request.cohort.parent)

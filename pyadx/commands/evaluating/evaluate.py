@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from pyadx import models
 from pyadx.commands.devices import pick_device
 from pyadx.commands.evaluating.faithfulness_rows import Faithful, faithfulness_of, write_faithfulness
 from pyadx.commands.evaluating.first_scan import draw_first
@@ -20,6 +19,7 @@ from pyadx.commands.evaluating.truth_rows import (
     write_truth,
 )
 from pyadx.commands.explaining.heatmaps import HeatmapJob, heatmap_of, make_job
+from pyadx.commands.explaining.networks import Model, network
 from pyadx.commands.training.runs import reading_of, run_of, warn_of_other_reading
 from pyadx.commands.training.setup import run_facts
 from pyadx.commands.training.train import checkpoint_file
@@ -35,6 +35,7 @@ from pyadx.evaluation.scoreboard import Scoreboard, scoreboard_markdown, write_s
 from pyadx.files import check_writable_folder, replacing, together
 from pyadx.inference.progress import progress_bar
 from pyadx.inference.score import class_index
+from pyadx.models.sources import ModelSource
 from pyadx.report.panels import check_figures_possible
 from pyadx.report.precision_recall import save_precision_recall
 
@@ -44,18 +45,19 @@ _DEFAULT_METHODS = {
     "resnet-gap": ("sa3ducm", "cam", "gradcam:layer=bn4"),
     "resnet-shallow-gap": ("sa3ducm", "cam"),
 }
+_METHODS_OF_OTHERS = ("occlusion", "sa3ducm", "gradcam")
 
 
 @dataclass(frozen=True)
 class EvaluateRequest:
     """Everything that decides an evaluation.
 
-    ``run`` is the folder of a training, or a checkpoint; ``heatmaps`` the derivative data set that heatmaps
+    ``run`` is the folder of a training, or a network wherever it is; ``heatmaps`` the derivative data set that heatmaps
     are kept in, by default one in ``out``; ``reading`` holds the options by which the cohort is
     read otherwise than by the run.
     """
 
-    run: Path
+    run: Model
     out: Path
     cohort: Path | None = None
     regions: str = "aseg"
@@ -108,14 +110,14 @@ def run_evaluate(request: EvaluateRequest) -> Evaluation:
         raise ValueError(f"{request.out}: is a file, expected a folder for the results")
     check_writable_folder(request.out / "localization.csv" if request.out.exists() else request.out)
     pick_device(request.device)
-    checkpoint, note = _checkpoint(request.run)
-    card: Any = models.load(checkpoint).card
+    model, note = _network_of(request.run)
+    card = network(model).card
     class_index(request.target, len(card.class_names), card.class_names)
-    jobs = _jobs(request, checkpoint, card.architecture)
+    jobs = _jobs(request, model, card.architecture)
     source = request.cohort or (Path(note["cohort"]) if note else None)
     if source is None:
-        raise ValueError(f"{request.run}: is a checkpoint; name the cohort with --cohort")
-    reading = _reading(request, source, note or run_of(checkpoint))
+        raise ValueError(f"{request.run}: is no folder of pyadx train; name the cohort with --cohort")
+    reading = _reading(request, source, note or run_of(model.path))
     records = _chosen(request, source, card.class_names, reading)
     subjects = [read_subject(record, source, request.regions, request.inside) for record in records]
     if request.truth:
@@ -132,7 +134,7 @@ def run_evaluate(request: EvaluateRequest) -> Evaluation:
         truth=request.truth,
         root=request.heatmaps,
     )
-    words = f"{request.run.name}: {card.architecture}, {len(subjects)} scans, inside the {request.inside}"
+    words = f"{Path(str(request.run)).name}: {card.architecture}, {len(subjects)} scans, inside the {request.inside}"
     more = truth_markdown(evaluation.truth, evaluation.board) if evaluation.truth else ""
     return replace(evaluation, markdown=write_evaluation(evaluation.board, request.out, words, more))
 
@@ -230,20 +232,23 @@ def read_subject(record: ScanRecord, cohort: Path, regions: str, inside: str) ->
     return Subject(record, scan, masks, within)
 
 
-def _checkpoint(run: Path) -> tuple[Path, dict[str, Any] | None]:
-    if run.is_dir():
-        return checkpoint_file(run), run_facts(run)
-    return run, None
+def _network_of(run: Model) -> tuple[ModelSource, dict[str, Any] | None]:
+    """Return the network of a run, and the facts of a training."""
+    source = ModelSource.of(run)
+    folder = source.path
+    if source.kind == "checkpoint" and folder is not None and folder.is_dir():
+        return ModelSource.of(checkpoint_file(folder)), run_facts(folder)
+    return source, None
 
 
-def _jobs(request: EvaluateRequest, checkpoint: Path, architecture: str) -> list[HeatmapJob]:
+def _jobs(request: EvaluateRequest, model: ModelSource, architecture: str) -> list[HeatmapJob]:
     if request.methods is not None:
         names: Sequence[str] = [name for text in request.methods for name in text.split()]
     else:
-        names = _DEFAULT_METHODS[architecture]
+        names = _DEFAULT_METHODS.get(architecture, _METHODS_OF_OTHERS)
     if not names:
         raise ValueError("--methods names no method")
-    return [make_job(name, checkpoint) for name in names]
+    return [make_job(name, model) for name in names]
 
 
 def _reading(request: EvaluateRequest, source: Path, note: dict[str, Any] | None) -> CohortReading:
@@ -266,7 +271,7 @@ def _chosen(
             text = Path(text).read_text(encoding="utf-8").replace("\n", ",")
         names = [name.strip() for name in text.split(",") if name.strip()]
     else:
-        split = request.run / "splits.json"
+        split = Path(str(request.run)) / "splits.json"
         names = list(load_plan(split).set_aside) if split.is_file() else []
         if not names:
             raise ValueError(f"{request.run}: set no subjects aside; name some with --subjects")

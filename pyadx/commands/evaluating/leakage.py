@@ -1,28 +1,29 @@
 """Is a network evaluated on what it was trained on? By image and by subject."""
 
-from pathlib import Path
 from typing import Any
 
 from pyadx.commands.explaining.heatmaps import hash_in
-from pyadx.commands.explaining.networks import network
+from pyadx.commands.explaining.networks import Model, network
+from pyadx.models.sources import ModelSource
 from pyadx.models.training_scans import seen_in_training
 
 
-def leakage(model: Path, subject: str, facts: dict[str, Any]) -> list[str]:
+def leakage(model: Model, subject: str, facts: dict[str, Any]) -> list[str]:
     """Return what to warn of.
 
     Parameters
     ----------
-    model : Path
-        Checkpoint.
+    model : ModelSource, or path or str
+        Where the network is.
     subject : str
         Whose scan is evaluated.
     facts : dict
         Sidecar of a heatmap of this scan, of this or an older version.
     """
     seen = seen_in_training(network(model).card, hash_in(facts["scan"], "voxels_sha256"), subject)
+    name = ModelSource.of(model).name
     if seen.image:
-        return [f"{subject} was among the scans that {model.name} was trained on"]
+        return [f"{subject} was among the scans that {name} was trained on"]
     if seen.subject:
-        return [f"{model.name} was trained on another scan of {subject}, or of a subject with the same id"]
+        return [f"{name} was trained on another scan of {subject}, or of a subject with the same id"]
     return []

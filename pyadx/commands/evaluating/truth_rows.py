@@ -61,7 +61,7 @@ def check_twins(subjects: Iterable[tuple[str, Scan]], cohort: Path) -> None:
 
 
 def truth_on_scan(
-    model: Path, scan: Scan, record: ScanRecord, cohort: Path, root: Path, target: str, device: str
+    model: Model, scan: Scan, record: ScanRecord, cohort: Path, root: Path, target: str, device: str
 ) -> np.ndarray | None:
     """Return the causal truth on the scan's voxels; None for subjects without a twin.
 
@@ -69,7 +69,7 @@ def truth_on_scan(
 
     Parameters
     ----------
-    model : Path
+    model : ModelSource, or path or str
         Checkpoint.
     scan, record : Scan, ScanRecord
         The patient's.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pyadx.commands.devices import pick_device, software
-from pyadx.commands.explaining.networks import Network, explainer, network
+from pyadx.commands.explaining.networks import Model, Network, explainer, network
 from pyadx.commands.explaining.references import reference_arguments, reference_facts, second_of
 from pyadx.data.flatness import flat_words
 from pyadx.data.grids import FittedScan, fit_to_grid, map_to_scan
@@ -23,6 +23,7 @@ from pyadx.explainers import Explainer, Explanation, parse_method
 from pyadx.files import check_output_file, together
 from pyadx.inference.score import class_index, probabilities
 from pyadx.models.card import ModelCard
+from pyadx.models.sources import ModelSource
 from pyadx.models.training_scans import seen_in_training
 from pyadx.report.panels import check_figures_possible, save_panels
 
@@ -36,7 +37,7 @@ class ExplainRequest:
     """
 
     scan: Path
-    model: Path
+    model: Model
     out: Path
     method: str = "gradcam"
     target: str | None = None
@@ -211,7 +212,7 @@ def _provenance(request: ExplainRequest, net: Network, fitted: FittedScan) -> di
     seen = seen_in_training(card, own, request.subject)
     return {
         "model": {
-            "file": request.model.name,
+            **_files_of(request.model),
             "architecture": card.architecture,
             "weights_sha256": net.sha256,
             "trained": card.trained,
@@ -232,6 +233,13 @@ def _provenance(request: ExplainRequest, net: Network, fitted: FittedScan) -> di
             "intensity": card.preprocessing.intensity,
         },
     }
+
+
+def _files_of(model: Model) -> dict[str, str]:
+    """Name the files that a network came from, without their folders."""
+    source = ModelSource.of(model)
+    more = {"weights": source.weights, "card": source.card}
+    return {"file": source.name, **{kind: path.name for kind, path in more.items() if path is not None}}
 
 
 def orientation_facts(scan: Scan) -> dict[str, Any]:

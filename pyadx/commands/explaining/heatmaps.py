@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pyadx.commands.explaining.explain import ExplainRequest, run_explain
-from pyadx.commands.explaining.networks import explainer, network
+from pyadx.commands.explaining.networks import Model, explainer, network
 from pyadx.commands.explaining.references import reference_facts
 from pyadx.data.cohort import ScanRecord
 from pyadx.data.derivatives import derivative_file
@@ -27,8 +27,8 @@ class HeatmapJob:
     ----------
     name : str
         What tables and figures call it.
-    model : Path
-        Checkpoint.
+    model : ModelSource, or path or str
+        Where the network is.
     method : str
         Its spelling.
     file_label : str
@@ -36,7 +36,7 @@ class HeatmapJob:
     """
 
     name: str
-    model: Path
+    model: Model
     method: str
     file_label: str = ""
 
@@ -57,7 +57,7 @@ class HeatmapJob:
         return self.file_label or self.spec.description
 
 
-def make_job(method: str, model: Path) -> HeatmapJob:
+def make_job(method: str, model: Model) -> HeatmapJob:
     """Return the job of a method, called by its canonical spelling.
 
     Raises

@@ -10,8 +10,10 @@ from pyadx.data.cohort import CohortReading
 _SAME_IMAGES = ("derivative", "space")  # what decides which images a network sees
 
 
-def run_of(checkpoint: Path) -> dict[str, Any] | None:
+def run_of(checkpoint: Path | None) -> dict[str, Any] | None:
     """Return the facts of the run that a checkpoint is of: a training, or a round of a cross-validation."""
+    if checkpoint is None:
+        return None
     folder = checkpoint.resolve().parent
     for one in (folder, folder.parent.parent):
         try:

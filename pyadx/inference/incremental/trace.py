@@ -1,26 +1,19 @@
 """From somebody's model to a graph of ATen operations, with its weights as constants."""
 
-import io
-import logging
-import traceback
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.export import Dim, ExportedProgram
+from torch.export import ExportedProgram
 
 from pyadx.inference.adapted import kept_as
 from pyadx.inference.batch.trace import user_line
-from pyadx.inference.batch.watch import FOREIGN, code_line
 from pyadx.inference.errors import UntraceableError
-from pyadx.inference.outputs import OutputError
+from pyadx.inference.incremental.export import exported
 
 aten = torch.ops.aten
-_HIDDEN = ("Constraints violated", "fake tensor")  # what torch says there
 
 
 @dataclass(frozen=True)
@@ -76,16 +69,7 @@ def trace(model: nn.Module, volume: Tensor) -> Trace:
     UntraceableError
         A ``ValueError``: the model cannot be traced; the message names the operation.
     """
-    example = volume.new_zeros(2, *volume.shape)  # a batch of one would be taken for a constant
-    try:
-        with _quietly(), _frozen(model):
-            program = _exported(model, example)
-            if _writes_shared_memory(program):
-                program = program.run_decompositions({})
-    except OutputError:
-        raise  # it is nothing about tracing
-    except Exception as error:  # tracing runs the user's code, which may raise anything
-        raise UntraceableError(f"torch.export cannot trace the model: {_reason(error)}") from None
+    program = exported(model, volume, plain=_plain)
     constants, inputs = {}, []
     signature = program.graph_signature
     lifted = {
@@ -115,47 +99,6 @@ def trace(model: nn.Module, volume: Tensor) -> Trace:
     operations = [node for node in nodes if node.op == "call_function"]
     folded = _fold(operations, constants)
     return Trace([n for n in operations if n not in folded], inputs[0], outputs[0], constants)
-
-
-def _exported(model: nn.Module, example: Tensor) -> ExportedProgram:
-    """Run ``torch.export``; where Python hides what happens, read the code instead of running it.
-
-    ``len(x)`` makes a plain number of the batch's size when code is run. Reading takes longer, and the
-    compiler has to be loaded.
-    """
-    shapes = ({0: Dim("batch")},)
-    with torch.jit.optimized_execution(False):  # TorchScript would keep to sizes seen first
-        try:
-            return torch.export.export(model, (example,), dynamic_shapes=shapes, strict=False)
-        except Exception as error:
-            if not any(words in str(error) for words in _HIDDEN):
-                raise
-            try:
-                with torch.compiler.set_stance("default"):
-                    return torch.export.export(model, (example,), dynamic_shapes=shapes, strict=True)
-            except Exception:
-                raise error from None
-
-
-@contextmanager
-def _frozen(model: nn.Module) -> Iterator[None]:
-    """Put frozen copies in the place of TorchScript code meanwhile: those torch.export can follow."""
-    eager = [own for own in model.modules() if not isinstance(own, torch.jit.ScriptModule)]
-    scripted = [
-        (own, name, child)
-        for own in eager
-        for name, child in own._modules.items()
-        # A frozen one has no mode.
-        if isinstance(child, torch.jit.ScriptModule) and hasattr(child, "training")
-    ]
-    try:
-        for own, name, child in scripted:
-            # Rounding stays as it is: nothing is folded.
-            own._modules[name] = torch.jit.freeze(child, optimize_numerics=False)
-        yield
-    finally:
-        for own, name, child in scripted:
-            own._modules[name] = child
 
 
 def _check_runs(node: fx.Node) -> None:
@@ -197,6 +140,11 @@ def _fold(operations: Sequence[fx.Node], constants: dict[fx.Node, Tensor]) -> se
             constants[node] = target(*arguments[0], **arguments[1]).detach()
             folded.add(node)
     return folded
+
+
+def _plain(program: ExportedProgram) -> ExportedProgram:
+    """Return a program none of whose operations writes into what another one reads."""
+    return program.run_decompositions({}) if _writes_shared_memory(program) else program
 
 
 def _constant(program: ExportedProgram, name: str) -> Tensor:
@@ -250,36 +198,6 @@ def functional(target: Any) -> Any:
     name = target._schema.name.split("::")[1]
     packet = getattr(aten, name[:-1], None) if name.endswith("_") else None
     return getattr(packet, target._overloadname, None) if packet is not None else None
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep torch from logging and printing pages about a failure that is told in one line."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with (
-            redirect_stdout(io.StringIO()),
-            redirect_stderr(io.StringIO()),
-            warnings.catch_warnings(),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)
-
-
-def _reason(error: Exception) -> str:
-    """Say in one line what torch stumbled over, and in which line of the user's code."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    reason = lines[0] if lines else type(error).__name__
-    if reason.startswith("Constraints violated"):
-        reason = "it asks how many scans are in the batch, or fixes their number"
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(FOREIGN)]
-    if not frames:
-        return reason
-    last = frames[-1]
-    return f"{reason.rstrip('.')}, at {code_line(last.filename, last.lineno, last.line)}"
 
 
 def per_axis(value: Any) -> tuple[int, int, int]:
