@@ -117,6 +117,8 @@ $(VENV)/base:
 
 $(VENV)/installed: $(VENV)/base $(NATIVE)
 	$(BIN)/pip install --quiet --no-build-isolation --editable ".[report,train,test]"
+	# It asks for torchvision, which brings another torch with it and is needed for detectors only.
+	$(BIN)/pip install --quiet --no-deps "onnx2torch>=1.5.15"
 	touch $@
 
 $(VENV)/lint-ready: $(VENV)/installed

@@ -106,8 +106,9 @@ def pack(
 
     packed = run_pack(ModelSource(model, weights, card, trust), out, overwrite)
     if not quiet:
-        grid = "x".join(map(str, packed.card.in_shape))
+        own = packed.card
+        grid = "x".join(map(str, own.in_shape))
         print(
-            f"{packed.card.architecture}, {packed.card.channels}x{grid}, {', '.join(packed.card.class_names)}, "
+            f"{own.architecture}, {own.channels}x{grid}, {', '.join(own.class_names)}, "
             f"outputs within {packed.difference:.1e} of the network's: {out}"
         )

@@ -39,7 +39,7 @@ Model = Annotated[
     str,
     typer.Option(
         help="Checkpoint (.safetensors); demo:vggnet, a bundled network; net.py:factory or "
-        "package.module:factory, your own code; or a packed network (.pt2).",
+        "package.module:factory, your own code; .pt2; .onnx; a MONAI bundle; or hf://owner/name.",
         metavar="NETWORK",
     ),
 ]

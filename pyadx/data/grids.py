@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pyadx.data.scans import Scan
+from pyadx.models.card import ModelCard
 
 # Voxel sizes this close (relative) count as equal: the scan is cropped or padded, not resampled.
 _SAME_SIZE = 1e-3
@@ -14,8 +15,8 @@ _SAME_SIZE = 1e-3
 class FittedScan:
     """A scan on a network's grid.
 
-    The grid has the scan's axes in canonical (closest to RAS+) order and shares its centre, to within
-    half a voxel.
+    The grid has the scan's axes in canonical order, that is closest to RAS+ or to what ``axes`` says, and
+    shares its centre, to within half a voxel.
 
     Attributes
     ----------
@@ -32,6 +33,8 @@ class FittedScan:
     kept : float
         Share of the scan's total absolute intensity that lies on the grid; below 1 the grid cuts
         something off.
+    axes : str
+        Axis codes of the grid.
     """
 
     scan: Scan
@@ -40,6 +43,7 @@ class FittedScan:
     zoom: np.ndarray
     start: np.ndarray
     kept: float
+    axes: str = "RAS"
 
     @property
     def resampled(self) -> bool:
@@ -47,7 +51,15 @@ class FittedScan:
         return not np.array_equal(self.zoom, np.ones(3))
 
 
-def fit_to_grid(scan: Scan, shape: tuple[int, int, int], spacing: float | None) -> FittedScan:
+def fit_to_card(scan: Scan, card: ModelCard) -> FittedScan:
+    """Bring a scan to the grid, voxel size and axes of a network, as `fit_to_grid`."""
+    prepared = card.preprocessing
+    return fit_to_grid(scan, card.in_shape, prepared.spacing, prepared.orientation)
+
+
+def fit_to_grid(
+    scan: Scan, shape: tuple[int, int, int], spacing: float | None, axes: str = "RAS"
+) -> FittedScan:
     """Reorient a scan to canonical axes and bring it to a shape and voxel size.
 
     Parameters
@@ -58,6 +70,8 @@ def fit_to_grid(scan: Scan, shape: tuple[int, int, int], spacing: float | None) 
         Shape of the grid.
     spacing : float or None
         Isotropic voxel size of the grid in mm; ``None`` keeps the scan's.
+    axes : str
+        Axis codes of the grid.
 
     Returns
     -------
@@ -66,11 +80,12 @@ def fit_to_grid(scan: Scan, shape: tuple[int, int, int], spacing: float | None) 
         the bit; otherwise it is interpolated linearly.
     """
     import nibabel as nib
-    from nibabel.orientations import apply_orientation, io_orientation
+    from nibabel.orientations import apply_orientation
     from scipy import ndimage
 
-    canonical = apply_orientation(scan.data, io_orientation(scan.affine)).astype(np.float32, copy=False)
-    affine = scan.affine @ nib.orientations.inv_ornt_aff(io_orientation(scan.affine), scan.data.shape)
+    turned = _orientation(scan, axes)
+    canonical = apply_orientation(scan.data, turned).astype(np.float32, copy=False)
+    affine = scan.affine @ nib.orientations.inv_ornt_aff(turned, scan.data.shape)
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
     length = np.array(canonical.shape)
     zoom = np.ones(3) if spacing is None else spacing / sizes
@@ -87,7 +102,7 @@ def fit_to_grid(scan: Scan, shape: tuple[int, int, int], spacing: float | None) 
         )
         kept = _share_inside(canonical, start - zoom / 2, start + zoom * (np.array(shape) - 0.5))
     placed = affine @ nib.affines.from_matvec(np.diag(zoom), start)
-    return FittedScan(scan, np.ascontiguousarray(data), placed, zoom, start, kept)
+    return FittedScan(scan, np.ascontiguousarray(data), placed, zoom, start, kept, axes)
 
 
 def map_to_scan(heatmap: np.ndarray, fitted: FittedScan) -> np.ndarray:
@@ -108,7 +123,6 @@ def map_to_scan(heatmap: np.ndarray, fitted: FittedScan) -> np.ndarray:
     from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
     from scipy import ndimage
 
-    orientation = io_orientation(fitted.scan.affine)
     length = _canonical_shape(fitted)
     if fitted.resampled:
         backwards = 1.0 / fitted.zoom
@@ -126,14 +140,26 @@ def map_to_scan(heatmap: np.ndarray, fitted: FittedScan) -> np.ndarray:
             data[(slice(None),) * axis + (outside,)] = 0
     else:
         data = _window(heatmap, -fitted.start.astype(int), length)
-    back = ornt_transform(axcodes2ornt("RAS"), orientation)
+    back = ornt_transform(axcodes2ornt(fitted.axes), io_orientation(fitted.scan.affine))
     return np.ascontiguousarray(apply_orientation(data, back), dtype=np.float32)
 
 
-def _canonical_shape(fitted: FittedScan) -> tuple[int, ...]:
-    from nibabel.orientations import io_orientation
+def to_ras(data: np.ndarray, axes: str) -> np.ndarray:
+    """Turn an array on a grid with these axis codes to right, anterior, superior."""
+    from nibabel.orientations import apply_orientation, axcodes2ornt, ornt_transform
 
-    axes = io_orientation(fitted.scan.affine)[:, 0].astype(int)
+    return np.asarray(apply_orientation(data, ornt_transform(axcodes2ornt(axes), axcodes2ornt("RAS"))))
+
+
+def _orientation(scan: Scan, axes: str) -> np.ndarray:
+    """Return how nibabel turns a scan's axes into those of a grid."""
+    from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
+
+    return ornt_transform(io_orientation(scan.affine), axcodes2ornt(axes))
+
+
+def _canonical_shape(fitted: FittedScan) -> tuple[int, ...]:
+    axes = _orientation(fitted.scan, fitted.axes)[:, 0].astype(int)
     shape = [0, 0, 0]
     for stored, canonical in enumerate(axes):
         shape[canonical] = fitted.scan.data.shape[stored]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pyadx.data.cohort.records import Cohort, Exclusion, ScanRecord
-from pyadx.data.grids import FittedScan, fit_to_grid
+from pyadx.data.grids import FittedScan, fit_to_card
 from pyadx.data.intensity import scale_intensity
 from pyadx.data.scans import Scan, read_scan
 from pyadx.files import replacing
@@ -65,9 +65,7 @@ def prepared_volume(fitted: FittedScan, card: ModelCard, like: FittedScan | None
         If the intensities cannot be scaled.
     """
     try:
-        scaled = scale_intensity(
-            fitted.data, card.preprocessing.intensity, None if like is None else like.data
-        )
+        scaled = scale_intensity(fitted.data, card.preprocessing, None if like is None else like.data)
     except ValueError as error:
         raise ValueError(f"{fitted.scan.path}: {error}") from None
     return torch.from_numpy(scaled)[None, None]
@@ -156,7 +154,7 @@ def _read_into(
     for record in cohort.scans:
         try:
             scan = read_scan(record.path)
-            fitted = fit_to_grid(scan, card.in_shape, card.preprocessing.spacing)
+            fitted = fit_to_card(scan, card)
             if fitted.kept < _LEAST_KEPT:
                 raise ValueError(
                     f"{record.path}: only {fitted.kept:.0%} of its intensity lies on the grid of "
@@ -210,7 +208,7 @@ def _refuse_duplicates(scans: Sequence[ScanRecord], hashes: Sequence[str]) -> No
 
 
 def _cache_key(cohort: Cohort, card: ModelCard) -> str:
-    facts: list[Any] = [card.in_shape, card.preprocessing.spacing, card.preprocessing.intensity]
+    facts: list[Any] = [card.in_shape, card.preprocessing]
     for scan in cohort.scans:
         facts.append((str(scan.path), scan.subject, [_version(path) for path in _files_of(scan.path)]))
     return hashlib.sha256(repr(facts).encode()).hexdigest()

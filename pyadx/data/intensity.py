@@ -2,22 +2,25 @@
 
 import numpy as np
 
-from pyadx.models.card import Intensity
+from pyadx.models.card import Intensity, Preprocessing
 
 
-def scale_intensity(data: np.ndarray, intensity: Intensity, like: np.ndarray | None = None) -> np.ndarray:
+def scale_intensity(
+    data: np.ndarray, how: Intensity | Preprocessing, like: np.ndarray | None = None
+) -> np.ndarray:
     """Scale the intensities of a scan.
 
     Parameters
     ----------
     data : numpy.ndarray
         Any shape, finite.
-    intensity : {"max", "zscore", "none"}
-        ``max`` divides by the maximum (the paper's reference implementation). ``zscore`` subtracts the
-        mean and divides by the standard deviation of the non-zero voxels, and leaves zero voxels at 0.
+    how : Preprocessing, or str
+        Whose ``intensity`` it is, or that alone. ``max`` divides by the maximum (the paper's reference
+        implementation). ``zscore`` subtracts the mean and divides by the standard deviation of the non-zero
+        voxels, and leaves zero voxels at 0. ``percentiles`` and ``fixed`` are as in `Preprocessing`.
     like : numpy.ndarray, optional
-        A scan whose maximum, or mean and deviation, are taken instead of its own: what is compared with
-        that scan voxel by voxel must be scaled by the same numbers.
+        A scan whose maximum, mean and deviation, or percentiles are taken instead of its own: what is
+        compared with that scan voxel by voxel must be scaled by the same numbers.
 
     Returns
     -------
@@ -27,16 +30,31 @@ def scale_intensity(data: np.ndarray, intensity: Intensity, like: np.ndarray | N
     Raises
     ------
     ValueError
-        If the scan has no positive voxel (``max``), or its non-zero voxels are all equal (``zscore``).
+        If the scan has no positive voxel (``max``), its non-zero voxels are all equal (``zscore``), or its
+        percentiles are (``percentiles``).
     """
+    chosen = how if isinstance(how, Preprocessing) else Preprocessing(how)
+    intensity = chosen.intensity
     if intensity == "none":
         return data.astype(np.float32)
+    if intensity == "fixed":
+        assert chosen.mean is not None
+        assert chosen.std is not None
+        return ((data - chosen.mean) / chosen.std).astype(np.float32)
     given = data if like is None else like
     if intensity == "max":
         highest = float(given.max())
         if highest <= 0:
             raise ValueError("no voxel on the model's grid is positive: there is no maximum to divide by")
         return (data / highest).astype(np.float32)
+    if intensity == "percentiles":
+        low, high = np.percentile(given, chosen.percentiles)
+        if not high > low:
+            raise ValueError(
+                f"percentiles {chosen.percentiles[0]:g} and {chosen.percentiles[1]:g} of the scan on the "
+                f"model's grid are both {low:g}: there is no range to scale by"
+            )
+        return np.clip((data - low) / (high - low), 0, 1).astype(np.float32)
     tissue = given[given != 0]
     if not tissue.size or float(tissue.std(dtype=np.float64)) == 0:
         raise ValueError("the non-zero voxels of the scan are all equal, so they have no z-score")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyadx.data.grids import FittedScan, fit_to_grid
+from pyadx.data.grids import FittedScan, fit_to_card
 from pyadx.data.inputs import prepared_volume, voxel_hash
 from pyadx.data.intensity import scale_intensity
 from pyadx.data.scans import read_scan
@@ -45,7 +45,7 @@ def read_reference(path: str | os.PathLike[str], card: ModelCard) -> Tensor:
     scan = read_scan(Path(path))
     shape, spacing = card.in_shape, card.preprocessing.spacing
     filled = replace(scan, data=(scan.data != 0).astype(np.float32))
-    overlap = fit_to_grid(filled, shape, spacing).kept
+    overlap = fit_to_card(filled, card).kept
     if overlap < _LEAST_OVERLAP:
         size = "" if spacing is None else f" of {spacing:g} mm"
         raise ValueError(
@@ -58,7 +58,7 @@ def read_reference(path: str | os.PathLike[str], card: ModelCard) -> Tensor:
             f"{scan.path}: the network was trained on this scan, which could be read back from the "
             "checkpoint; give a mean of several people"
         )
-    return prepared_volume(fit_to_grid(scan, shape, spacing), card)[0, 0]
+    return prepared_volume(fit_to_card(scan, card), card)[0, 0]
 
 
 def reference_on_scan(path: str | os.PathLike[str], fitted: FittedScan, card: ModelCard) -> Tensor:
@@ -117,6 +117,6 @@ def reference_on_scan(path: str | os.PathLike[str], fitted: FittedScan, card: Mo
             f"{_LEAST_OVERLAP:.0%} is needed; bring both into one space first"
         )
     try:
-        return torch.from_numpy(scale_intensity(data, card.preprocessing.intensity))
+        return torch.from_numpy(scale_intensity(data, card.preprocessing))
     except ValueError as error:
         raise ValueError(f"{other.path}: {error}") from None

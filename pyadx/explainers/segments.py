@@ -5,6 +5,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
+from pyadx.explainers.references.tissue import background_of
 from pyadx.ops.arrays import plain_array
 from pyadx.segmentation import Hierarchy
 
@@ -44,7 +45,7 @@ def paint(hierarchy: Hierarchy, scores: np.ndarray, aggregate: Aggregate = "mean
 
 
 def segmented_part(scan: Tensor, inside: np.ndarray | None) -> np.ndarray:
-    """Return where a scan ``[C, D, H, W]`` is segmented: voxels that are not 0 in every channel.
+    """Return where a scan ``[C, D, H, W]`` is segmented: voxels that are background in no channel.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ def segmented_part(scan: Tensor, inside: np.ndarray | None) -> np.ndarray:
     ValueError
         If there is no such voxel.
     """
-    brain = (scan != 0).any(0).cpu().numpy()
+    brain = (scan != background_of(scan)).any(0).cpu().numpy()
     found: np.ndarray = brain if inside is None else inside & brain
     if not found.any():
         where = "" if inside is None else " in all of the mask"

@@ -1,10 +1,11 @@
 """What must be known about a network to use it on a scan."""
 
+import math
 from dataclasses import asdict, dataclass, field
 from operator import index
 from typing import Any, Literal, cast, get_args
 
-Intensity = Literal["max", "zscore", "none"]
+Intensity = Literal["max", "zscore", "percentiles", "fixed", "none"]
 Task = Literal["classification", "regression"]
 Shape = tuple[int, int, int]
 
@@ -15,21 +16,49 @@ class Preprocessing:
 
     Attributes
     ----------
-    intensity : {"max", "zscore", "none"}
+    intensity : {"max", "zscore", "percentiles", "fixed", "none"}
         ``max`` divides by the maximum (the paper's reference implementation); ``zscore`` subtracts
-        the mean and divides by the standard deviation inside the mask of non-zero voxels.
+        the mean and divides by the standard deviation inside the mask of non-zero voxels; ``percentiles``
+        brings what lies between two percentiles of all voxels of the grid to 0 to 1 and clips the rest (as
+        MONAI's ``ScaleIntensityRangePercentiles`` and TorchIO's ``RescaleIntensity``); ``fixed`` subtracts
+        ``mean`` and divides by ``std`` everywhere.
     spacing : float or None
         Voxel size in mm of the network's isotropic grid; ``None`` keeps the scan's own voxels.
+    orientation : str
+        Where the axes of the network's input point, as nibabel's axis codes: ``"RAS"`` is right, anterior,
+        superior.
+    percentiles : tuple of float
+        Lower and upper, of ``intensity="percentiles"``.
+    mean, std : float or None
+        Of ``intensity="fixed"``, in the scan's own units.
+
+    Raises
+    ------
+    ValueError
+        If a value cannot be meant, or belongs to another ``intensity``.
     """
 
     intensity: Intensity = "max"
     spacing: float | None = 2.0
+    orientation: str = "RAS"
+    percentiles: tuple[float, float] = (1.0, 99.0)
+    mean: float | None = None
+    std: float | None = None
 
     def __post_init__(self) -> None:
         if self.intensity not in get_args(Intensity):
             raise ValueError(
                 f"intensity must be one of {', '.join(get_args(Intensity))}, got {self.intensity!r}"
             )
+        check_orientation(self.orientation)
+        object.__setattr__(self, "percentiles", _percentiles(self.percentiles))
+        if self.intensity == "fixed":
+            if not (_is_number(self.mean) and _is_number(self.std) and cast(float, self.std) > 0):
+                raise ValueError(
+                    f"intensity 'fixed' needs a mean and a std over 0, got {self.mean!r} and {self.std!r}"
+                )
+        elif not (self.mean is None and self.std is None):
+            raise ValueError(f"mean and std belong to intensity 'fixed', not to {self.intensity!r}")
         if self.spacing is not None and not 0.05 <= float(self.spacing) <= 50:
             raise ValueError(f"spacing must be between 0.05 and 50 mm, got {self.spacing!r}")
         if self.spacing is not None and not isinstance(self.spacing, int | float):
@@ -94,13 +123,14 @@ class ModelCard:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON.
 
-        ``channels``, ``task`` and ``output`` are left out where they say nothing, so that files stay
-        readable by earlier versions, and the same to the byte.
+        Fields that came later are left out where they say nothing, so that files stay readable by earlier
+        versions, and the same to the byte.
         """
         data = asdict(self)
-        for name, default in _SELDOM.items():
-            if data[name] == default:
-                del data[name]
+        for fields, own in ((_SELDOM, data), (_SELDOM_PREPARED, data["preprocessing"])):
+            for name, default in fields.items():
+                if own[name] == default:
+                    del own[name]
         return data
 
     @classmethod
@@ -139,6 +169,38 @@ class ModelCard:
 
 # Fields that came later, with what a card without them means.
 _SELDOM: dict[str, Any] = {"channels": 1, "task": "classification", "output": None}
+_SELDOM_PREPARED: dict[str, Any] = {
+    "orientation": "RAS",
+    "percentiles": (1.0, 99.0),
+    "mean": None,
+    "std": None,
+}
+
+
+def check_orientation(codes: object) -> None:
+    """Raise ``ValueError`` unless these are axis codes, one of R or L, A or P, S or I each."""
+    pairs = ("LR", "AP", "IS")
+    if not (
+        isinstance(codes, str)
+        and len(codes) == 3
+        and sorted(next((i for i, p in enumerate(pairs) if c in p), -1) for c in codes) == [0, 1, 2]
+    ):
+        raise ValueError(f"orientation must be axis codes such as 'RAS' or 'LPS', got {codes!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _percentiles(values: object) -> tuple[float, float]:
+    if not (
+        isinstance(values, tuple | list)
+        and len(values) == 2
+        and all(map(_is_number, values))
+        and 0 <= values[0] < values[1] <= 100
+    ):
+        raise ValueError(f"percentiles must be two numbers, lower and upper, in 0 to 100, got {values!r}")
+    return float(values[0]), float(values[1])
 
 
 def check_shape_and_names(shape: tuple[Any, ...], names: tuple[Any, ...]) -> None:

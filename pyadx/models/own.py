@@ -12,7 +12,8 @@ from torch import nn
 from pyadx.models.card import ModelCard, Preprocessing, Task, check_shape_and_names
 from pyadx.models.registry import attach_card
 
-_KEYS = ("in_shape", "spacing", "intensity", "class_names", "channels", "task", "output")
+_PREPARED = ("spacing", "intensity", "orientation", "percentiles", "mean", "std")
+_KEYS = ("in_shape", "class_names", *_PREPARED, "channels", "task", "output")
 _NEEDED = ("in_shape", "class_names")
 
 
@@ -85,7 +86,7 @@ def read_card(path: str | os.PathLike[str], architecture: str) -> ModelCard:
     path : path
         Keys ``in_shape`` and ``class_names``, and if they differ from the defaults of `ModelCard` and
         `Preprocessing` also ``spacing`` (mm, or ``"none"`` for the scan's own voxels), ``intensity``,
-        ``channels``, ``task``, ``output``.
+        ``orientation``, ``percentiles``, ``mean``, ``std``, ``channels``, ``task``, ``output``.
     architecture : str
         What sidecars call the network.
 
@@ -112,7 +113,7 @@ def read_card(path: str | os.PathLike[str], architecture: str) -> ModelCard:
         for key in _NEEDED:
             if not isinstance(data[key], list):
                 raise ValueError(f"{key} must be a list, got {data[key]!r}")
-        chosen = {key: data.pop(key) for key in ("spacing", "intensity") if key in data}
+        chosen = {key: data.pop(key) for key in _PREPARED if key in data}
         if chosen.get("spacing") == "none":
             chosen["spacing"] = None
         elif isinstance(spacing := chosen.get("spacing", 1.0), bool) or not isinstance(

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from pyadx.data.intensity import scale_intensity
+from pyadx.models import Preprocessing
 
 SCAN = np.array([0.0, 0.0, 2.0, 4.0, 8.0], dtype=np.float64)
 
@@ -42,3 +43,15 @@ def test_a_scan_may_be_scaled_by_the_numbers_of_another(intensity):
     expected = [(value - low) / high if value else 0 for value in other.ravel().tolist()]
     assert np.allclose(found.ravel(), expected, rtol=1e-6)
     assert np.array_equal(scale_intensity(SCAN, intensity, like=SCAN), scale_intensity(SCAN, intensity))
+
+
+def test_percentiles_of_all_voxels_become_0_to_1_and_the_rest_is_clipped():
+    found = scale_intensity(SCAN, Preprocessing("percentiles", percentiles=(25, 75)))
+    assert found.tolist() == [0, 0, 0.5, 1, 1]
+    with pytest.raises(ValueError, match="percentiles 0 and 50 of the scan on the model's grid are both 0"):
+        scale_intensity(SCAN * 0, Preprocessing("percentiles", percentiles=(0, 50)))
+
+
+def test_fixed_takes_a_mean_and_a_deviation_also_from_the_background():
+    found = scale_intensity(SCAN, Preprocessing("fixed", mean=2.0, std=4.0))
+    assert found.tolist() == [-0.5, -0.5, 0, 0.5, 1.5]

@@ -9,6 +9,7 @@ nib = pytest.importorskip("nibabel")
 pytest.importorskip("scipy")
 
 from pyadx.data import fit_to_grid, map_to_scan, read_scan, write_heatmap  # noqa: E402
+from pyadx.data.grids import to_ras  # noqa: E402
 
 
 def rotation(degrees, axis):
@@ -175,3 +176,22 @@ def test_an_interrupted_write_leaves_nothing_new_and_the_old_whole(tmp_path, mon
         write_heatmap(out, scan.data * 2, scan, {"method": "new"})
     assert (out.read_bytes(), (tmp_path / "heat.json").read_bytes()) == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["heat.json", "heat.nii.gz", "scan.nii.gz"]
+
+
+@pytest.mark.parametrize("axes", ["RAS", "LPS", "PIR", "SAL"])
+@pytest.mark.parametrize("name", ["RAS", "LPI", "oblique"])
+@pytest.mark.parametrize("spacing", [2.0, 1.5])
+def test_a_network_may_have_other_axes(axes, name, spacing, tmp_path):
+    scan = read_scan(saved(tmp_path, AFFINES[name]))
+    fitted = fit_to_grid(scan, (41, 43, 45), spacing, axes)
+    assert nib.aff2axcodes(fitted.affine) == tuple(axes)
+    # The same voxels as on a grid along right, anterior, superior, in another order.
+    turned = nib.as_closest_canonical(nib.Nifti1Image(fitted.data, fitted.affine))
+    plain = fit_to_grid(scan, turned.shape, spacing)
+    if spacing != 2.0 or turned.shape == fitted.data.shape:
+        assert np.allclose(turned.get_fdata(), plain.data, atol=1e-3 * plain.data.max())
+    assert np.array_equal(to_ras(fitted.data, axes), turned.get_fdata().astype(np.float32))
+    back, expected = map_to_scan(fitted.data, fitted), map_to_scan(plain.data, plain)
+    both = (back != 0) & (expected != 0)
+    assert both.sum() > 0.95 * (expected != 0).sum()
+    assert np.allclose(back[both], expected[both], atol=1e-3 * plain.data.max())

@@ -12,7 +12,8 @@ from reference import references as twin
 import pyadx
 from pyadx.explainers.references import fill_of, parse_reference, reference_volume, write_reference
 from pyadx.explainers.references.regionwise import Harmonic, RegionMean
-from pyadx.explainers.references.tissue import brain_mean, local_mean, matched
+from pyadx.explainers.references.tissue import background_of, brain_mean, brain_of, local_mean, matched
+from pyadx.explainers.segments import segmented_part
 from pyadx.inference.region_fill import RegionFill, members
 from pyadx.inference.regions import distinct_regions
 from pyadx.ops import fill_tensor
@@ -261,3 +262,19 @@ def test_boxes_of_every_size_are_solved(model):
             values = fill.values(box, inside)[:, inside]
             assert float(values.min()) >= float(volume[volume != 0].min()) - 1e-9
             assert float(values.max()) <= float(volume.max()) + 1e-9
+
+
+def test_a_background_other_than_0_is_what_the_corners_share():
+    scan = torch.zeros(2, 9, 8, 7, dtype=torch.float64)
+    scan[:, 2:7, 2:6, 2:5] = torch.rand(2, 5, 4, 3, dtype=torch.float64) + 1
+    shifted = scan - torch.tensor([3.0, -2.0])[:, None, None, None]  # as a fixed mean leaves it
+    assert background_of(scan).flatten().tolist() == [0, 0]
+    assert background_of(shifted).flatten().tolist() == [-3, 2]
+    assert torch.equal(brain_of(shifted), brain_of(scan))
+    offset = shifted - scan
+    for make in (brain_mean, lambda volume: local_mean(volume, 1.5)):
+        assert torch.allclose(make(shifted), make(scan) + offset, atol=1e-12)
+    whole = torch.rand(1, 5, 5, 5)
+    assert float(background_of(whole)) == 0  # a whole head has noise there
+    assert float(background_of(torch.ones(1, 3, 3, 3))) == 0  # nothing else is in it
+    assert segmented_part(shifted[:1], None).sum() == 60

@@ -1,5 +1,7 @@
 """Networks of the user's own: their cards, from Python and from TOML."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -158,3 +160,32 @@ def test_a_wrong_card_is_refused_in_one_line_that_begins_with_the_file(tmp_path,
 def test_a_missing_card_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"none\.toml: cannot be read"):
         read_card(tmp_path / "none.toml", "Own")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"orientation": "RAR"}, "orientation must be axis codes such as 'RAS'"),
+        ({"orientation": "ras"}, "orientation"),
+        ({"percentiles": (9, 3)}, "percentiles must be two numbers"),
+        ({"percentiles": (0, 101)}, "percentiles"),
+        ({"intensity": "fixed"}, "'fixed' needs a mean and a std over 0"),
+        ({"intensity": "fixed", "mean": 0.0, "std": 0.0}, "needs a mean and a std over 0"),
+        ({"mean": 1.0}, "mean and std belong to intensity 'fixed', not to 'max'"),
+    ],
+)
+def test_preprocessing_that_cannot_be_meant_is_refused(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        Preprocessing(**change)
+    lines = "\n".join(
+        f"{key} = {list(value) if isinstance(value, tuple) else value!r}" for key, value in change.items()
+    )
+    with pytest.raises(ValueError, match=message):
+        read_card(toml(tmp_path, f"in_shape = [8, 9, 10]\nclass_names = ['a', 'b']\n{lines}"), "own")
+
+
+def test_preprocessing_is_read_from_toml_and_survives_a_file(tmp_path):
+    text = "orientation = 'LPS'\nintensity = 'percentiles'\npercentiles = [2, 98]"
+    card = read_card(toml(tmp_path, f"in_shape = [8, 9, 10]\nclass_names = ['a', 'b']\n{text}"), "own")
+    assert card.preprocessing == Preprocessing("percentiles", 2.0, "LPS", (2, 98))
+    assert ModelCard.from_dict(json.loads(json.dumps(card.to_dict()))) == card

@@ -52,9 +52,9 @@ _METHODS_OF_OTHERS = ("occlusion", "sa3ducm", "gradcam")
 class EvaluateRequest:
     """Everything that decides an evaluation.
 
-    ``run`` is the folder of a training, or a network wherever it is; ``heatmaps`` the derivative data set that heatmaps
-    are kept in, by default one in ``out``; ``reading`` holds the options by which the cohort is
-    read otherwise than by the run.
+    ``run`` is the folder of a training, or a network wherever it is; ``heatmaps`` the derivative data set
+    that heatmaps are kept in, by default one in ``out``; ``reading`` holds the options by which the cohort
+    is read otherwise than by the run.
     """
 
     run: Model
@@ -134,7 +134,8 @@ def run_evaluate(request: EvaluateRequest) -> Evaluation:
         truth=request.truth,
         root=request.heatmaps,
     )
-    words = f"{Path(str(request.run)).name}: {card.architecture}, {len(subjects)} scans, inside the {request.inside}"
+    name = Path(str(request.run)).name
+    words = f"{name}: {card.architecture}, {len(subjects)} scans, inside the {request.inside}"
     more = truth_markdown(evaluation.truth, evaluation.board) if evaluation.truth else ""
     return replace(evaluation, markdown=write_evaluation(evaluation.board, request.out, words, more))
 

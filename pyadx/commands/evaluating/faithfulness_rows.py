@@ -10,7 +10,7 @@ import numpy as np
 from pyadx.commands.devices import pick_device
 from pyadx.commands.explaining.heatmaps import HeatmapJob
 from pyadx.commands.explaining.networks import network
-from pyadx.data.grids import fit_to_grid
+from pyadx.data.grids import fit_to_card
 from pyadx.data.inputs import prepared_volume
 from pyadx.data.scans import Scan
 from pyadx.evaluation.faithfulness import Faithfulness, deletion_insertion
@@ -39,8 +39,8 @@ def faithfulness_of(
     own_device = pick_device(device)
     net = network(job.model, own_device)
     card = net.card
-    fitted = fit_to_grid(scan, card.in_shape, card.preprocessing.spacing)
-    on_grid = fit_to_grid(Scan(scan.path, scan.image, heatmap), card.in_shape, card.preprocessing.spacing)
+    fitted = fit_to_card(scan, card)
+    on_grid = fit_to_card(Scan(scan.path, scan.image, heatmap), card)
     volume = prepared_volume(fitted, card).to(own_device)
     outputs = job.spec.options.get("outputs", "logits")
     words = ["local", *(["controls"] if net.model.references else []), "zero"]

@@ -11,10 +11,10 @@ import numpy as np
 
 from pyadx.commands.devices import pick_device
 from pyadx.commands.explaining.heatmaps import HeatmapJob
-from pyadx.commands.explaining.networks import network
+from pyadx.commands.explaining.networks import Model, network
 from pyadx.data.cohort import ScanRecord
 from pyadx.data.derivatives import derivative_file
-from pyadx.data.grids import fit_to_grid, map_to_scan
+from pyadx.data.grids import fit_to_card, map_to_scan
 from pyadx.data.heatmaps import sidecar_path, write_heatmap
 from pyadx.data.inputs import prepared_volume, voxel_hash
 from pyadx.data.phantom import twin_file
@@ -90,7 +90,7 @@ def truth_on_scan(
         return None
     own_device = pick_device(device)
     net = network(model, own_device)
-    fitted = fit_to_grid(scan, net.card.in_shape, net.card.preprocessing.spacing)
+    fitted = fit_to_card(scan, net.card)
     window, stride = truth_window(fitted)
     facts = {
         "method": "causal truth",

@@ -14,7 +14,7 @@ from pyadx.commands.devices import pick_device, software
 from pyadx.commands.explaining.networks import Model, Network, explainer, network
 from pyadx.commands.explaining.references import reference_arguments, reference_facts, second_of
 from pyadx.data.flatness import flat_words
-from pyadx.data.grids import FittedScan, fit_to_grid, map_to_scan
+from pyadx.data.grids import FittedScan, fit_to_card, map_to_scan, to_ras
 from pyadx.data.heatmaps import check_heatmap_path, scores_path, write_heatmap
 from pyadx.data.inputs import prepared_volume, voxel_hash
 from pyadx.data.regions import read_mask
@@ -92,7 +92,7 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
     scan = read_scan(request.scan, orientation=request.orientation)
     if out.exists() and out.samefile(scan.path):
         raise ValueError(f"{out}: is the scan itself; choose another name for the heatmap")
-    fitted = fit_to_grid(scan, card.in_shape, card.preprocessing.spacing)
+    fitted = fit_to_card(scan, card)
     volume = prepared_volume(fitted, card).to(device)
     read_seconds = time.perf_counter() - started
 
@@ -133,8 +133,9 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
         if request.figure is not None:
             row = f"{found.method}, {card.class_names[target]}"
             spacing = _spacing(fitted)
+            drawn = [to_ras(one, fitted.axes) for one in (fitted.data, heatmap)]
             save_panels(
-                request.figure, fitted.data, {row: heatmap}, scan.path.name, spacing, facts={row: sidecar}
+                request.figure, drawn[0], {row: drawn[1]}, scan.path.name, spacing, facts={row: sidecar}
             )
         write_heatmap(out, on_scan, scan, sidecar)
         for path, heat, facts in others:
@@ -153,7 +154,7 @@ def _mask_on_grid(path: Path, fitted: FittedScan, card: ModelCard) -> np.ndarray
         If it does not lie on the scan, or holds no voxel of the grid.
     """
     own = replace(fitted.scan, data=read_mask(path, fitted.scan).astype(np.float32))
-    inside = fit_to_grid(own, card.in_shape, card.preprocessing.spacing).data > 0.5
+    inside = fit_to_card(own, card).data > 0.5
     if not inside.any():
         raise ValueError(f"{path}: has no voxel on the network's grid")
     return inside
@@ -238,8 +239,9 @@ def _provenance(request: ExplainRequest, net: Network, fitted: FittedScan) -> di
 def _files_of(model: Model) -> dict[str, str]:
     """Name the files that a network came from, without their folders."""
     source = ModelSource.of(model)
-    more = {"weights": source.weights, "card": source.card}
-    return {"file": source.name, **{kind: path.name for kind, path in more.items() if path is not None}}
+    more = {"weights": source.weights and source.weights.name, "card": source.card and source.card.name}
+    named = {**more, "revision": source.revision}
+    return {"file": source.name, **{kind: name for kind, name in named.items() if name}}
 
 
 def orientation_facts(scan: Scan) -> dict[str, Any]:

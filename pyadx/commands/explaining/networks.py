@@ -67,7 +67,7 @@ def explainer(
 
 def _version(source: ModelSource) -> Version:
     """Return what changes when one of a network's files is replaced or written to."""
-    found = []
+    found: list[tuple[int, ...]] = []
     for path in source.files:
         try:
             status = path.stat()

@@ -57,11 +57,11 @@ def run_pack(source: ModelSource, out: Path, overwrite: bool = False) -> Packed:
     card = model.card
     assert isinstance(card, ModelCard)
     example = torch.rand(1, card.channels, *card.in_shape, generator=torch.Generator().manual_seed(0))
+    expected = _outputs(model, example)
     try:
         program = exported(unwrapped(model), example[0])
     except UntraceableError as error:
         raise ValueError(f"{source}: cannot be packed: {error}") from None
-    expected = _outputs(model, example)
     partial = out.with_name(f".{out.stem}.checked.pt2")  # nobody finds what was not compared
     try:
         write_archive(program, model, partial)
@@ -91,8 +91,8 @@ def _difference(source: ModelSource, expected: list[Tensor], found: list[Tensor]
     )
     if not same:
         raise ValueError(
-            f"{source}: the packed network gives something else than the network; its forward may depend on "
-            "values or on chance in a way that a graph cannot hold"
+            f"{source}: the packed network gives something else than the network; its forward may "
+            "depend on values or on chance in a way that a graph cannot hold"
         )
     return max(
         (float((a - b).abs().max()) for a, b in zip(expected, found, strict=True) if a.numel()), default=0.0

@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from pyadx.data.cohort.records import ScanRecord
-from pyadx.data.grids import FittedScan, fit_to_grid
+from pyadx.data.grids import FittedScan, fit_to_card
 from pyadx.data.inputs import prepared_volume
 from pyadx.data.phantom.dataset import planted_file, planted_regions, twin_file
 from pyadx.data.regions import find_labels, read_labels, regions_on_scan
@@ -57,7 +57,7 @@ def read_case(record: ScanRecord, cohort: Path, card: ModelCard) -> Case:
     ValueError
         If a file is missing, cannot be read, or does not fit the scan.
     """
-    fitted = fit_to_grid(read_scan(record.path), card.in_shape, card.preprocessing.spacing)
+    fitted = fit_to_card(read_scan(record.path), card)
     on_grid = _as_scan(fitted)
     regions = regions_on_scan(
         read_labels(find_labels(cohort, record.subject, "aseg")), on_grid, union=False
@@ -105,7 +105,7 @@ def _fitted_beside(path: Path, fitted: FittedScan, card: ModelCard) -> FittedSca
     volume = read_volume(path)
     if not volume.lies_on(fitted.scan):
         raise ValueError(f"{path}: does not lie on the voxels of {fitted.scan.path}")
-    return fit_to_grid(volume, card.in_shape, card.preprocessing.spacing)
+    return fit_to_card(volume, card)
 
 
 def _as_scan(fitted: FittedScan) -> Scan:

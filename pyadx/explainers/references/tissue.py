@@ -12,8 +12,25 @@ _LEAST_OVERLAP = 0.5  # of the scan's brain
 _LEAST_CORRELATION = 0.3  # with the scan inside the brain; below it the contrast may be another one
 
 
+def background_of(volume: Tensor) -> Tensor:
+    """Return the value of each channel's background, ``[C, 1, 1, 1]``.
+
+    Intensities that a fixed mean was subtracted from have a background other than 0: the value that all
+    eight corners of a channel share. Where they differ, or nothing else is in the channel, it is 0.
+
+    Parameters
+    ----------
+    volume : Tensor
+        ``[C, D, H, W]``.
+    """
+    corners = volume[:, :: max(volume.shape[1] - 1, 1)][:, :, :: max(volume.shape[2] - 1, 1)]
+    corners = corners[..., :: max(volume.shape[3] - 1, 1)].flatten(1)
+    same = (corners == corners[:, :1]).all(1) & (volume.flatten(1) != corners[:, :1]).any(1)
+    return torch.where(same, corners[:, 0], torch.zeros_like(corners[:, 0]))[:, None, None, None]
+
+
 def brain_of(volume: Tensor) -> Tensor:
-    """Return which voxels are no background, bool ``[D, H, W]``: those that differ from 0 in any channel.
+    """Return which voxels are no background, bool ``[D, H, W]``: those that differ from it in any channel.
 
     Parameters
     ----------
@@ -25,7 +42,7 @@ def brain_of(volume: Tensor) -> Tensor:
     ValueError
         If there is none.
     """
-    brain = (volume != 0).any(0)
+    brain = (volume != background_of(volume)).any(0)
     if not brain.any():
         raise ValueError("the scan is 0 everywhere: there is nothing to make a reference of")
     return brain
@@ -35,7 +52,7 @@ def local_mean(volume: Tensor, sigma: float | Sequence[float]) -> Tensor:
     """Return the mean of each voxel's Gaussian neighbourhood, over voxels of the brain alone.
 
     Dividing by the share of the neighbourhood that is brain keeps the brain's edge from darkening.
-    Background stays 0.
+    Background stays as it is.
 
     Parameters
     ----------
@@ -54,17 +71,19 @@ def local_mean(volume: Tensor, sigma: float | Sequence[float]) -> Tensor:
     brain = brain_of(volume).cpu().numpy()
     share = ndimage.gaussian_filter(brain.astype(np.float64), sigma, mode="constant")
     out = []
-    for channel in volume.detach().cpu().double().numpy():
+    background = background_of(volume).detach().cpu().double().numpy()
+    for channel, outside in zip(volume.detach().cpu().double().numpy(), background, strict=True):
         summed = ndimage.gaussian_filter(np.where(brain, channel, 0.0), sigma, mode="constant")
-        out.append(np.divide(summed, share, out=np.zeros_like(summed), where=brain))
+        empty = np.broadcast_to(outside, summed.shape).copy()
+        out.append(np.divide(summed, share, out=empty, where=brain))
     return torch.from_numpy(np.stack(out)).to(volume)
 
 
 def brain_mean(volume: Tensor) -> Tensor:
-    """Return a volume that holds each channel's mean over the brain, and 0 in the background."""
+    """Return a volume that holds each channel's mean over the brain, and the background's outside."""
     brain = brain_of(volume)
     means = volume[:, brain].double().mean(1).to(volume.dtype)
-    return torch.where(brain, means[:, None, None, None], torch.zeros_like(volume))
+    return torch.where(brain, means[:, None, None, None], background_of(volume))
 
 
 def matched(reference: Tensor, volume: Tensor, name: str) -> Tensor:
@@ -105,7 +124,7 @@ def matched(reference: Tensor, volume: Tensor, name: str) -> Tensor:
         raise ValueError(f"{name} holds NaN or infinity")
     if not (other != 0).any():
         raise ValueError(f"{name} is 0 everywhere; fill=0 does the same")
-    brain, theirs = brain_of(volume), (other != 0).any(0)
+    brain, theirs = brain_of(volume), brain_of(other)
     both = brain & theirs
     overlap = float(both.sum() / brain.sum())
     if overlap < _LEAST_OVERLAP:

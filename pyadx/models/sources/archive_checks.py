@@ -1,8 +1,8 @@
 """What a ``.pt2`` file may hold: a graph and tensors, and nothing that torch would run as Python.
 
 `torch.export.load` unpickles what an archive calls pickled, compiles the guards in it as Python, hands the
-sizes in it to SymPy's ``eval`` and loads compiled libraries. So an archive is taken apart here, everything in it
-is compared with what a plain graph needs, and only what passed is put together again for torch.
+sizes in it to SymPy's ``eval`` and loads compiled libraries. So an archive is taken apart here, everything
+in it is compared with what a plain graph needs, and only what passed is put together again for torch.
 """
 
 import ast
@@ -32,10 +32,12 @@ _TREES = ("builtins.tuple", "builtins.list", "builtins.dict", "collections.Order
 _FORBIDDEN = ("as_custom_obj", "as_operator")
 _SIZES = (ast.Expression, ast.BinOp, ast.UnaryOp, ast.Compare, ast.BoolOp, ast.Name, ast.Load, ast.Constant,
           ast.Call, ast.keyword, ast.operator, ast.unaryop, ast.cmpop, ast.boolop)  # fmt: skip
-_FUNCTIONS = ("Symbol", "Integer", "Add", "Mul", "Equality", "Unequality", "StrictLessThan", "LessThan",
-              "StrictGreaterThan", "GreaterThan", "And", "Or", "Not", "FloorDiv", "Mod", "PythonMod", "CleanDiv", "CeilDiv", "Max", "Min", "Eq", "Ne", "Ge", "Gt",
-              "Le", "Lt", "Abs", "Piecewise", "floor", "ceiling", "IntTrueDiv", "FloatTrueDiv",
-              "TruncToInt", "CeilToInt", "FloorToInt", "ToFloat", "Where", "Identity")  # fmt: skip
+_FUNCTIONS = (
+    "Symbol", "Integer", "Add", "Mul", "Equality", "Unequality", "StrictLessThan", "LessThan",
+    "StrictGreaterThan", "GreaterThan", "And", "Or", "Not", "FloorDiv", "Mod", "PythonMod", "CleanDiv",
+    "CeilDiv", "Max", "Min", "Eq", "Ne", "Ge", "Gt", "Le", "Lt", "Abs", "Piecewise", "floor", "ceiling",
+    "IntTrueDiv", "FloatTrueDiv", "TruncToInt", "CeilToInt", "FloorToInt", "ToFloat", "Where", "Identity",
+)  # fmt: skip
 _SYMBOL = re.compile(r"[su]\d+|zuf\d+|u_\d+|int_oo|oo|True|False")
 _HINT = "--trust loads it all the same"
 

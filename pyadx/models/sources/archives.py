@@ -72,7 +72,7 @@ def read_archive(path: Path, *, trust: bool = False) -> tuple[nn.Module, ModelCa
     Returns
     -------
     tuple
-        The network, whose layers can be watched, with its card and references if it was packed; and the card.
+        The network, whose layers can be watched, and its card; ``None`` if it was not packed.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def read_archive(path: Path, *, trust: bool = False) -> tuple[nn.Module, ModelCa
     except Exception as error:  # whatever torch stumbles over
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{path}: torch {torch.__version__} cannot load it ({reason})") from None
-    model.check_input_constraints = False  # of the batch size it was exported with
+    setattr(model, "check_input_constraints", False)  # noqa: B010 (of the batch it was exported with)
     extra = {**found, **extra}
     if not extra[_CARD]:
         return model, None
@@ -139,7 +139,7 @@ def _unflattened(program: ExportedProgram) -> nn.Module:
     if not shape or type(shape[0]) is not int or shape[0] != 1:
         return torch.export.unflatten(program)
     changed = torch.export.unflatten(_with_any_batch(program, inputs[0]))
-    changed.check_input_constraints = False
+    setattr(changed, "check_input_constraints", False)  # noqa: B010 (a field that torch does not type)
     example = torch.rand(2, *shape[1:], dtype=inputs[0].meta["val"].dtype)
     try:
         with torch.no_grad():
@@ -152,8 +152,8 @@ def _unflattened(program: ExportedProgram) -> nn.Module:
 def _with_any_batch(program: ExportedProgram, scans: torch.fx.Node) -> ExportedProgram:
     """Return the program without the batch of one that ``torch.export`` wrote into its shapes.
 
-    Where a shape is spelled out the batch becomes "what is left", or, of a weight that is repeated for every
-    scan, the batch of the input. Everything else works on any batch.
+    Where a shape is spelled out the batch becomes "what is left", or, of a weight that is repeated for
+    every scan, the batch of the input. Everything else works on any batch.
     """
     place = list(program.graph.nodes).index(scans)
     program = copy.deepcopy(program)  # names may change

@@ -94,8 +94,12 @@ def _called(make: Any, what: str) -> Any:
     try:
         parameters = inspect.signature(make).parameters.values()
     except (TypeError, ValueError):
-        parameters = {}.values()  # type: ignore[assignment]
-    needed = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        parameters = {}.values()
+    needed = [
+        p.name
+        for p in parameters
+        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
     if needed:
         raise ValueError(
             f"{what}: needs {', '.join(needed)}; write a function that needs nothing, such as "

@@ -16,7 +16,10 @@ from pyadx.models.demonstration import demonstration_checkpoint
 from pyadx.models.own import read_card
 from pyadx.models.registry import ARCHITECTURES, attach_card, build
 from pyadx.models.sources.archives import input_words, read_archive
+from pyadx.models.sources.bundles import read_bundle
 from pyadx.models.sources.factories import code_file, made_by
+from pyadx.models.sources.hub import hub_file
+from pyadx.models.sources.onnx import read_onnx
 from pyadx.models.sources.state_dicts import load_weights
 
 _FACTORY = re.compile(r"(?P<code>.+\.py|[A-Za-z_]\w*(?:\.\w+)*):(?P<name>[A-Za-z_][\w.]*)")
@@ -31,7 +34,8 @@ class ModelSource:
     model : str
         A checkpoint of `pyadx.models.save`; ``demo:NAME``, a bundled network; ``file.py:factory`` or
         ``package.module:factory``, what returns a `torch.nn.Module`; an archive of ``torch.export`` or
-        ``pyadx pack``, ``.pt2``; or the name of an architecture of `pyadx.models.build`.
+        ``pyadx pack``, ``.pt2``; ``.onnx``; the folder of a MONAI bundle; ``hf://owner/name@revision``, a
+        file of these on the Hugging Face Hub; or the name of an architecture of `pyadx.models.build`.
     weights : Path or None
         State dict for code that comes without: ``.pt``, ``.pth``, ``.ckpt`` or ``.safetensors``.
     card : Path or None
@@ -55,13 +59,17 @@ class ModelSource:
 
     @property
     def kind(self) -> str:
-        """``demo``, ``architecture``, ``factory``, ``archive`` or ``checkpoint``."""
+        """``demo``, ``architecture``, ``factory``, ``archive``, ``onnx``, ``bundle`` or ``checkpoint``."""
         if self.model.startswith("demo:"):
             return "demo"
+        if self.model.startswith(_HUB):
+            return _KINDS.get(hub_file(self.model).path.suffix, "checkpoint")
         if self.model in ARCHITECTURES and not Path(self.model).exists():
             return "architecture"
         if _FACTORY.fullmatch(self.model) and not Path(self.model).exists():
             return "factory"
+        if (Path(self.model) / "configs").is_dir():
+            return "bundle"
         return _KINDS.get(Path(self.model).suffix.lower(), "checkpoint")
 
     @property
@@ -71,12 +79,23 @@ class ModelSource:
             return demonstration_checkpoint(self.model.removeprefix("demo:"))
         if self.kind == "factory":
             return code_file(_factory(self.model)[0])
+        if self.model.startswith(_HUB):
+            return hub_file(self.model).path
         return None if self.kind == "architecture" else Path(self.model)
+
+    @property
+    def revision(self) -> str | None:
+        """The commit of a file on the Hub."""
+        return hub_file(self.model).revision if self.model.startswith(_HUB) else None
 
     @property
     def files(self) -> tuple[Path, ...]:
         """Every file that decides the network."""
-        return tuple(path for path in (self.path, self.weights, self.card) if path is not None)
+        own = self.path
+        if own is not None and self.kind == "bundle":
+            parts = [*sorted((own / "configs").iterdir()), own / "models" / "model.pt"]
+            return (*parts, *(path for path in (self.weights, self.card) if path is not None))
+        return tuple(path for path in (own, self.weights, self.card) if path is not None)
 
     @property
     def name(self) -> str:
@@ -84,7 +103,9 @@ class ModelSource:
         if self.kind == "factory":
             code, factory = _factory(self.model)
             return f"{Path(code).name}:{factory}"
-        return self.model if self.kind == "architecture" else str(self.path and self.path.name)
+        if self.kind in ("architecture", "demo") or self.model.startswith(_HUB):
+            return self.model
+        return str(self.path and self.path.resolve().name)
 
     def absolute(self) -> "ModelSource":
         """Return the same for processes that work in another folder."""
@@ -92,7 +113,7 @@ class ModelSource:
         if self.kind == "factory":
             code, factory = _factory(model)
             model = f"{os.path.abspath(code)}:{factory}" if code.endswith(".py") else model
-        elif self.kind not in ("demo", "architecture"):
+        elif self.kind not in ("demo", "architecture") and not model.startswith(_HUB):
             model = os.path.abspath(model)
         weights, card = (
             None if path is None else Path(os.path.abspath(path)) for path in (self.weights, self.card)
@@ -138,8 +159,9 @@ class ModelSource:
         assert isinstance(card, ModelCard)
         digest = hashlib.sha256(own.encode())
         digest.update(json.dumps(card.to_dict(), sort_keys=True).encode())
-        if self.path is not None:
-            digest.update(self.path.read_bytes())
+        for path in self.files:
+            if path not in (self.weights, self.card) and path.suffix != ".pt":
+                digest.update(path.read_bytes())
         return digest.hexdigest()
 
 
@@ -167,7 +189,7 @@ def _load_factory(source: ModelSource) -> nn.Module:
 def _load_architecture(source: ModelSource) -> nn.Module:
     if source.weights is None or source.card is None:
         raise ValueError(
-            f"{source.model} is an architecture: its weights come with --weights FILE, its grid and classes "
+            f"{source.model} is an architecture: its weights come with --weights, its grid and classes "
             f"with --card FILE. Trained for trying it out: {' or '.join(f'demo:{n}' for n in _demos())}"
         )
     card = read_card(source.card, source.model)
@@ -184,24 +206,46 @@ def _demos() -> tuple[str, ...]:
     return NETWORKS
 
 
+def _load_onnx(source: ModelSource) -> nn.Module:
+    assert source.path is not None
+    if source.weights is not None:
+        raise ValueError(f"--weights has no meaning for {source.model}, which has its own; leave it out")
+    if source.card is None:
+        raise ValueError(
+            f"{source.model}: carries no card; say in_shape and class_names in a small file: "
+            "--card card.toml"
+        )
+    return attach_card(read_onnx(source.path), read_card(source.card, source.path.stem), {})
+
+
+def _load_bundle(source: ModelSource) -> nn.Module:
+    assert source.path is not None
+    return read_bundle(source.path, source.card, source.weights, source.trust)
+
+
 def _load_archive(source: ModelSource) -> nn.Module:
     if source.weights is not None:
         raise ValueError(f"--weights has no meaning for {source.model}, which has its own; leave it out")
     assert source.path is not None
     model, packed = read_archive(source.path, trust=source.trust)
     if source.card is not None:
-        return attach_card(model, read_card(source.card, packed.architecture if packed else source.path.stem), {})
+        return attach_card(
+            model, read_card(source.card, packed.architecture if packed else source.path.stem), {}
+        )
     if packed is None:
         raise ValueError(
-            f"{source.model}: carries no card; it takes {input_words(model) or 'one tensor'}: say in_shape and "
-            "class_names in a small file, --card card.toml, or once and for all with pyadx pack"
+            f"{source.model}: carries no card; it takes {input_words(model) or 'one tensor'}: say in_shape "
+            "and class_names in a small file, --card card.toml, or once and for all with pyadx pack"
         )
     return model
 
 
-_KINDS = {".pt2": "archive"}
+_HUB = "hf://"
+_KINDS = {".pt2": "archive", ".onnx": "onnx"}
 _LOADERS: dict[str, Callable[[ModelSource], nn.Module]] = {
     "archive": _load_archive,
+    "bundle": _load_bundle,
     "factory": _load_factory,
+    "onnx": _load_onnx,
     "architecture": _load_architecture,
 }

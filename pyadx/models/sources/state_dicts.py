@@ -103,8 +103,8 @@ def _unpickled(source: Path) -> Mapping[str, Any]:
             raise ValueError(f"{source}: is no file of torch.save, or damaged") from None
         raise ValueError(
             f"{source}: holds a {found[1]} beside its weights, which could run code; where you trust the "
-            f"file: torch.save(torch.load({source.name!r}, weights_only=False)['state_dict'], 'weights.pt'), "
-            "or .state_dict() of a whole network"
+            f"file: torch.save(torch.load({source.name!r}, weights_only=False)['state_dict'], 'w.pt'), or "
+            ".state_dict() of a whole network"
         ) from None
     except Exception as error:  # torch.load raises many kinds for a damaged file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -114,9 +114,7 @@ def _unpickled(source: Path) -> Mapping[str, Any]:
     return data
 
 
-def _without_prefix(
-    state: dict[str, Tensor], expected: Mapping[str, Any]
-) -> tuple[dict[str, Tensor], str]:
+def _without_prefix(state: dict[str, Tensor], expected: Mapping[str, Any]) -> tuple[dict[str, Tensor], str]:
     """Take away what stands before every name and makes the names fit; return that, too."""
     taken = ""
     while not set(state) & set(expected):

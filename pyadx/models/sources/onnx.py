@@ -1,0 +1,62 @@
+"""Networks in ONNX, converted by onnx2torch."""
+
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+
+def read_onnx(path: Path) -> nn.Module:
+    """Return an ONNX network as a `torch.nn.Module`, in evaluation mode.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing or damaged, onnx2torch is not installed or does not know an operation, or the
+        network takes more than one tensor.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        import onnx
+        from onnx2torch import convert
+    except ImportError:
+        raise ValueError(f"{path}: reading ONNX needs pip install onnx2torch") from None
+    try:
+        proto = onnx.load(str(path))
+        weights = {tensor.name for tensor in proto.graph.initializer}
+        inputs = [value.name for value in proto.graph.input if value.name not in weights]
+        if len(inputs) != 1:
+            raise ValueError(f"takes {len(inputs)} tensors ({', '.join(inputs)}), expected the scan alone")
+        _without_identities(proto.graph)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return convert(proto).eval()
+    except NotImplementedError as error:
+        found = re.search(r"operation_type='(\w+)', version=(\d+)", str(error))
+        what = f"{found[1]} of version {found[2]}" if found else str(error).splitlines()[0]
+        raise ValueError(
+            f"{path}: onnx2torch does not know {what}; export it with torch.onnx.export(..., dynamo=False, "
+            "opset_version=13), or give the code that made it: --model net.py:factory"
+        ) from None
+    except Exception as error:  # protobuf and onnx2torch have errors of their own
+        words = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{path}: cannot be read as ONNX ({words})") from None
+
+
+def _without_identities(graph: Any) -> None:
+    """Let whatever reads what an Identity hands on read that itself: onnx2torch finds no weights there."""
+    outputs = {value.name for value in graph.output}
+    kept: list[Any] = []
+    source: dict[str, str] = {}
+    for node in graph.node:
+        for place, name in enumerate(node.input):
+            node.input[place] = source.get(name, name)
+        if node.op_type == "Identity" and node.output[0] not in outputs:
+            source[node.output[0]] = node.input[0]
+        else:
+            kept.append(node)
+    del graph.node[:]
+    graph.node.extend(kept)
