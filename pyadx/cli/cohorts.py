@@ -7,6 +7,14 @@ import typer
 
 from pyadx.cli.common import Card, Quiet, Trust, Weights, app
 
+Statistics = Annotated[
+    Path | None,
+    typer.Option(
+        help="Cohort of scans like those it was trained on: scans that are not like them are told of.",
+        metavar="COHORT",
+    ),
+]
+
 
 @app.command()
 def phantom(
@@ -56,15 +64,19 @@ def convert(
             metavar="[CLASS=]FILE",
         ),
     ] = None,
+    statistics: Statistics = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the checkpoint.")] = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Convert a checkpoint that the paper's authors published (Lasagne, .npz), or add references to one."""
+    """Convert a checkpoint of the paper's authors (Lasagne, .npz), or tell one what its scans look like."""
     from pyadx import models
     from pyadx.commands.training.convert import Published, run_convert
 
     published = Published(arch, classes, shape, spacing, flip_filters or None)
-    card = run_convert(source, out, published, reference or (), overwrite)
+    card = run_convert(source, out, published, reference or (), overwrite, statistics, not quiet)
     shown = f", references {', '.join(card.references)}" if reference else ""
+    if statistics is not None:
+        shown += f", statistics of {card.statistics['scans']} scans"
     print(f"{card.architecture}, weights {models.fingerprint(models.load(out))[:16]}{shown}: {out}")
 
 
@@ -97,6 +109,7 @@ def pack(
     weights: Weights = None,
     card: Card = None,
     trust: Trust = False,
+    statistics: Statistics = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -104,7 +117,7 @@ def pack(
     from pyadx.commands.training.pack import run_pack
     from pyadx.models.sources import ModelSource
 
-    packed = run_pack(ModelSource(model, weights, card, trust), out, overwrite)
+    packed = run_pack(ModelSource(model, weights, card, trust), out, overwrite, statistics, not quiet)
     if not quiet:
         own = packed.card
         grid = "x".join(map(str, own.in_shape))

@@ -54,6 +54,10 @@ Card = Annotated[
 Trust = Annotated[
     bool, typer.Option("--trust", help="Let files of networks run code that they hold (SECURITY.md).")
 ]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Refuse scans that are not like those the network was trained on."),
+]
 
 CohortPath = Annotated[
     Path, typer.Argument(help="BIDS folder, ADNI table or its folder, or a table.", metavar="COHORT")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pyadx.cli.common import Card, Device, Method, Model, Orientation, Quiet, Trust, Weights, app
+from pyadx.cli.common import Card, Device, Method, Model, Orientation, Quiet, Strict, Trust, Weights, app
 
 
 @app.command()
@@ -36,6 +36,7 @@ def explain(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that was interrupted.")
     ] = False,
+    strict: Strict = False,
     quiet: Quiet = False,
 ) -> None:
     """Explain one scan: write a heatmap in the scan's own space, with a JSON sidecar."""
@@ -56,6 +57,7 @@ def explain(
         resume,
         not quiet,
         orientation,
+        strict=strict,
         mask=mask,
         second_reference=second_reference,
     )

@@ -18,6 +18,7 @@ from pyadx.cli.common import (
     Model,
     Quiet,
     Space,
+    Strict,
     Target,
     Trust,
     Weights,
@@ -52,6 +53,7 @@ def explain_cohort(
         int | None, typer.Option(help="Cores per scan; default: the machine's, shared out; on a cluster 1.")
     ] = None,
     device: Device = "auto",
+    strict: Strict = False,
     quiet: Quiet = False,
 ) -> None:
     """Explain every scan of a cohort, also without a diagnosis; a second call goes on where one stopped."""
@@ -79,12 +81,18 @@ def explain_cohort(
                 space,
                 sessions,
             ),
+            strict,
         )
     )
     if not quiet:
         rate = f", {result.done / result.seconds * 3600:,.0f} an hour" if result.done else ""
         spent = f"{result.seconds:.1f} s{rate}"
         print(f"{result.done} scans explained in {spent}; {result.before} were done before")
+        if result.outside:
+            print(
+                f'{result.outside} scans are not like those that the network was trained on: "outside" in '
+                "manifest.jsonl"
+            )
         print(f"heatmaps and manifest.jsonl: {out}")
     if result.failed:
         first = result.failed[0]

@@ -35,7 +35,7 @@ class PreparedScans:
     scans : tuple of ScanRecord
         In the same order.
     labels : numpy.ndarray
-        int64 ``[N]``, index of the class.
+        int64 ``[N]``, index of the class; -1 where the cohort was read without classes.
     hashes : tuple of str
         SHA-256 of each scan's voxels, as `voxel_hash` gives it.
     unreadable : tuple of Exclusion
@@ -193,7 +193,7 @@ def _refuse_unreadable(unreadable: Sequence[Exclusion], count: int) -> None:
 
 def _class_indices(cohort: Cohort, scans: Sequence[ScanRecord]) -> np.ndarray:
     place = {name: i for i, name in enumerate(cohort.class_names)}
-    return np.array([place[scan.label] for scan in scans], np.int64)
+    return np.array([place.get(scan.label, -1) for scan in scans], np.int64)
 
 
 def _refuse_duplicates(scans: Sequence[ScanRecord], hashes: Sequence[str]) -> None:

@@ -92,6 +92,9 @@ class ModelCard:
         ``regression`` predicts numbers: each output is followed as it is, in the network's units.
     output : str, int or None
         Which of several outputs counts, by name or index; ``None`` for networks that return one tensor.
+    statistics : dict
+        How the scans look that the network was trained on, as plain data: the number of ``scans``, and of
+        every figure mean and standard deviation (`pyadx.data.scan_statistics`); empty if it is not known.
 
     Raises
     ------
@@ -109,10 +112,12 @@ class ModelCard:
     channels: int = 1
     task: Task = "classification"
     output: str | int | None = None
+    statistics: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if type(self.channels) is not int:
             object.__setattr__(self, "channels", _whole("channels", self.channels))
+        check_statistics(self.statistics)
         if not 0 < self.channels <= 1024:
             raise ValueError(f"channels must be between 1 and 1024, got {self.channels}")
         if self.task not in get_args(Task):
@@ -168,13 +173,23 @@ class ModelCard:
 
 
 # Fields that came later, with what a card without them means.
-_SELDOM: dict[str, Any] = {"channels": 1, "task": "classification", "output": None}
+_SELDOM: dict[str, Any] = {"channels": 1, "task": "classification", "output": None, "statistics": {}}
 _SELDOM_PREPARED: dict[str, Any] = {
     "orientation": "RAS",
     "percentiles": (1.0, 99.0),
     "mean": None,
     "std": None,
 }
+
+
+def check_statistics(statistics: object) -> None:
+    """Raise ``ValueError`` unless these are numbers of scans and figures, or nothing."""
+    known = statistics.get("figures", {}) if isinstance(statistics, dict) else None
+    if not isinstance(known, dict) or not all(
+        isinstance(pair, list | tuple) and len(pair) == 2 and all(map(_is_number, pair)) and pair[1] >= 0
+        for pair in known.values()
+    ):
+        raise ValueError("statistics must map figures to a mean and a standard deviation")
 
 
 def check_orientation(codes: object) -> None:

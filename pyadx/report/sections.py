@@ -30,6 +30,7 @@ def sections(sidecars: Named, curves: Curves | None) -> str:
     known = [(name, facts) for name, facts in sidecars if facts]
     if known:
         parts.append("<h2>Prediction, method, time</h2>" + _facts_table(known))
+        parts.append(_checks(known))
     if curves:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "curves.png"
@@ -65,6 +66,20 @@ def _facts_table(known: Named) -> str:
         rows.append([title, network, target, prediction, _reference(facts), parameters, seconds])
     head = ["heatmap", "network", "explains", "prediction", "reference", "parameters", "seconds"]
     return _table(head, rows)
+
+
+def _checks(known: Named) -> str:
+    """Say in what the scan is not like those that each network was made for."""
+    rows = []
+    for name, facts in known:
+        checks = mapping(facts, "checks")
+        if not checks:
+            continue  # of an earlier version
+        doubts = checks.get("outside")
+        said = [str(words) for words in doubts] if isinstance(doubts, list) else []
+        rows.append([name, checks.get("compared_with", ""), "; ".join(said) or "nothing stands out"])
+    head = ["heatmap", "compared with", "the scan"]
+    return "<h2>Is it a scan for this network?</h2>" + _table(head, rows) if rows else ""
 
 
 def _reference(facts: Mapping[str, Any]) -> str:

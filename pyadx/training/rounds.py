@@ -5,7 +5,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from pyadx import models
 from pyadx.data.class_means import class_means
 from pyadx.data.cohort.splits import Round
 from pyadx.data.inputs import PreparedScans
+from pyadx.data.network_scans import network_statistics
 from pyadx.files import replacing
 from pyadx.models.card import ModelCard
 from pyadx.models.training_scans import training_record
@@ -243,10 +244,15 @@ def _save_model(
 
 
 def give_references(model: Any, scans: PreparedScans, train_on: np.ndarray, card: ModelCard) -> None:
-    """Give a network the mean image of each class of its training scans; warn of classes that get none."""
+    """Give a network the mean image of each class of its training scans, and how these scans look.
+
+    Classes that get no image are warned of.
+    """
     means = class_means(scans.volumes, scans.labels, train_on, card)
     images = {name: torch.from_numpy(image) for name, image in means.images.items()}
     models.with_references(model, images, means.facts)
+    statistics = network_statistics((scans.volumes[i] for i in train_on), model)
+    model.card = replace(model.card, statistics=statistics)
     for name, facts in means.facts.items():
         if "refused" in facts:
             warnings.warn(

@@ -11,7 +11,7 @@ from networks import Gap, randomised
 from torch import nn
 
 import pyadx
-from pyadx.commands.explaining.explain import named_prediction
+from pyadx.commands.explaining.provenance import named_prediction
 from pyadx.evaluation.faithfulness import deletion_insertion
 from pyadx.evaluation.truth import causal_truth, region_truth
 from pyadx.explainers import parse_method

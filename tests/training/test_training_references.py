@@ -52,6 +52,8 @@ def test_train_stores_the_twin_of_the_training_scans(intensity, scans, quick, ha
         run_round(tmp_path, split(scans), scans, replace(quick, card=card), hardware)
     model = models.load(tmp_path / "model.safetensors")
     assert list(model.references) == ["NC", "AD"]
+    assert model.card.statistics["scans"] == sum(own["scans"] for own in model.card.references.values())
+    assert "likeness" in model.card.statistics["figures"]
     for number, name in enumerate(model.references):
         expected = twin(scans, range(18), number, intensity == "max")
         assert torch.equal(model.references[name], expected)

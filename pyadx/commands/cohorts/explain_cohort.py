@@ -44,16 +44,21 @@ class ExplainCohortRequest:
     device: str = "auto"
     progress: bool = True
     reading: CohortReading = field(default_factory=CohortReading)
+    strict: bool = False
 
 
 @dataclass(frozen=True)
 class CohortResult:
-    """How many scans were explained now, were there before, and failed; seconds it took."""
+    """How many scans were explained now, were there before, and failed; seconds it took.
+
+    ``outside`` counts those explained now that are not like the scans the network was made for.
+    """
 
     done: int
     before: int
     failed: list[Entry]
     seconds: float
+    outside: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,7 @@ class Task:
     device: str
     network: str
     request: str
+    strict: bool = False
 
 
 def run_explain_cohort(request: ExplainCohortRequest) -> CohortResult:
@@ -97,7 +103,7 @@ def run_explain_cohort(request: ExplainCohortRequest) -> CohortResult:
     manifest = Manifest(request.out / "manifest.jsonl")
     started = time.perf_counter()
     failed: list[Entry] = []
-    before = done = 0
+    before = done = outside = 0
     root = request.out.resolve()
 
     def tasks() -> Iterator[Task]:
@@ -107,7 +113,9 @@ def run_explain_cohort(request: ExplainCohortRequest) -> CohortResult:
                 before += 1
                 advance(1)
                 continue
-            yield Task(request.job, root, record, request.target, request.device, net.sha256, asked)
+            yield Task(
+                request.job, root, record, request.target, request.device, net.sha256, asked, request.strict
+            )
 
     with progress_bar("scans", len(cohort.scans), request.progress) as advance:
         for task, result in run_tasks(explain_one, tasks(), request.workers):
@@ -118,10 +126,11 @@ def run_explain_cohort(request: ExplainCohortRequest) -> CohortResult:
             manifest.add(entry)
             if entry.status == "done":
                 done += 1
+                outside += bool(entry.outside)
             else:
                 failed.append(entry)
             advance(1)
-    return CohortResult(done, before, failed, time.perf_counter() - started)
+    return CohortResult(done, before, failed, time.perf_counter() - started, outside)
 
 
 def explain_one(task: Task) -> Entry:
@@ -130,7 +139,9 @@ def explain_one(task: Task) -> Entry:
     record = task.record
     failure = ""
     try:
-        _, facts, path = heatmap_of(task.job, task.root, record, task.target, task.device, progress=False)
+        _, facts, path = heatmap_of(
+            task.job, task.root, record, task.target, task.device, progress=False, strict=task.strict
+        )
     except (ValueError, TypeError, MemoryError) as error:
         failure = str(error) or type(error).__name__
     except Exception as error:
@@ -147,7 +158,9 @@ def explain_one(task: Task) -> Entry:
     if failure:
         return replace(_entry(task), reason=" ".join(failure.split()), seconds=seconds)
     file, digest = str(path.relative_to(task.root)), file_sha256(path)
-    return replace(_entry(task), status="done", seconds=seconds, file=file, file_sha256=digest)
+    outside = tuple(facts.get("checks", {}).get("outside", ()))
+    entry = replace(_entry(task), status="done", seconds=seconds, file=file, file_sha256=digest)
+    return replace(entry, outside=outside)
 
 
 def _entry(task: Task) -> Entry:

@@ -37,6 +37,8 @@ class Entry:
         Its group, where the cohort's tables say it.
     place : str
         Hash of the scan's whole path, which itself is nobody's business; see `place_of`.
+    outside : tuple of str
+        In what the scan is not like those that the network was made for.
     """
 
     subject: str
@@ -50,6 +52,7 @@ class Entry:
     entities: str = ""
     label: str = ""
     place: str = ""
+    outside: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, str, str]:

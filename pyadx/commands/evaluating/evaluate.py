@@ -176,6 +176,7 @@ def evaluate_jobs(
                 if words := flat_words(heat, "heatmap"):
                     warnings.append(f"{job.name} of {name}: {words}")
                 warnings += leakage(job.model, name, facts)
+                warnings += [f"{name}: {words}" for words in facts.get("checks", {}).get("outside", ())]
                 if faithfulness:
                     faithful += faithfulness_of(job, name, subject.scan, heat, target, device)
                 if truth:

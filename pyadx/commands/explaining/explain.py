@@ -1,7 +1,6 @@
 """``pyadx explain``: one scan and one checkpoint in, one heatmap out."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from inspect import signature
@@ -11,20 +10,20 @@ from typing import Any
 import numpy as np
 
 from pyadx.commands.devices import pick_device, software
-from pyadx.commands.explaining.networks import Model, Network, explainer, network
+from pyadx.commands.explaining.networks import Model, explainer, network
+from pyadx.commands.explaining.provenance import method_facts, named_prediction, provenance
 from pyadx.commands.explaining.references import reference_arguments, reference_facts, second_of
 from pyadx.data.flatness import flat_words
 from pyadx.data.grids import FittedScan, fit_to_card, map_to_scan, to_ras
 from pyadx.data.heatmaps import check_heatmap_path, scores_path, write_heatmap
-from pyadx.data.inputs import prepared_volume, voxel_hash
+from pyadx.data.inputs import prepared_volume
+from pyadx.data.network_scans import check_scan
 from pyadx.data.regions import read_mask
-from pyadx.data.scans import Scan, read_scan
-from pyadx.explainers import Explainer, Explanation, parse_method
+from pyadx.data.scans import read_scan
+from pyadx.explainers import Explainer, parse_method
 from pyadx.files import check_output_file, together
-from pyadx.inference.score import class_index, probabilities
+from pyadx.inference.score import class_index
 from pyadx.models.card import ModelCard
-from pyadx.models.sources import ModelSource
-from pyadx.models.training_scans import seen_in_training
 from pyadx.report.panels import check_figures_possible, save_panels
 
 
@@ -33,7 +32,8 @@ class ExplainRequest:
     """Everything that decides a heatmap; ``method`` is spelled as `pyadx.explainer` reads it.
 
     ``subject`` says whose scan it is, for the check whether the network was trained on another one.
-    ``second_reference`` names another reference, to make and compare a second map with.
+    ``strict`` refuses a scan that is not like those that the network was made for. ``second_reference``
+    names another reference, to make and compare a second map with.
     """
 
     scan: Path
@@ -49,6 +49,7 @@ class ExplainRequest:
     progress: bool = True
     orientation: str = "auto"
     subject: str | None = None
+    strict: bool = False
     mask: Path | None = None
     second_reference: str | None = None
 
@@ -94,6 +95,9 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
         raise ValueError(f"{out}: is the scan itself; choose another name for the heatmap")
     fitted = fit_to_card(scan, card)
     volume = prepared_volume(fitted, card).to(device)
+    checks = check_scan(scan, volume, net.model)
+    if request.strict and checks.words:
+        raise ValueError(f"{scan.path}: {'; '.join(checks.words)} (--strict)")
     read_seconds = time.perf_counter() - started
 
     started = time.perf_counter()
@@ -108,10 +112,11 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
     target = int(found.targets[0])
     on_scan = map_to_scan(heatmap, fitted)
     sidecar = {
-        **_method_facts(explain, found),
+        **method_facts(explain, found),
         "target": {"index": target, "name": card.class_names[target]},
         "prediction": named_prediction(found, card.class_names),
-        **_provenance(request, net, fitted),
+        **provenance(request, net, fitted),
+        "checks": checks.facts(),
         "seconds": {"read": round(read_seconds, 4), "explain": round(explain_seconds, 4)},
         "software": software(device),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -177,80 +182,6 @@ def _score_store(request: ExplainRequest, explain: Explainer, out: Path) -> Path
     return store
 
 
-def _method_facts(explain: Explainer, found: Explanation) -> dict[str, Any]:
-    """Say by which method with which options a map was made, and how that went."""
-    spec, (report,) = explain.spec, found.reports
-    return {
-        "method": spec.method.name,
-        "spelling": spec.canonical,
-        "parameters": spec.plain_options(),
-        "report": {
-            "evaluations": report.evaluations,
-            "evaluated": report.evaluated,
-            "approximate": report.approximate,
-            **report.facts(),
-            "summary": report.summary(),
-        },
-    }
-
-
-def named_prediction(found: Explanation, names: Sequence[str]) -> dict[str, float]:
-    """Say what the network predicts for the first scan, by name.
-
-    Returns
-    -------
-    dict
-        The probability of every class; with ``score="output"`` every output as it is.
-    """
-    as_they_are = found.options.get("score") == "output"
-    values = (found.outputs if as_they_are else probabilities(found.outputs))[0].tolist()
-    return dict(zip(names, values, strict=True))
-
-
-def _provenance(request: ExplainRequest, net: Network, fitted: FittedScan) -> dict[str, Any]:
-    """Say which model and scan a heatmap is of, and how the scan was brought to the model."""
-    own, card = voxel_hash(fitted.scan), net.card
-    seen = seen_in_training(card, own, request.subject)
-    return {
-        "model": {
-            **_files_of(request.model),
-            "architecture": card.architecture,
-            "weights_sha256": net.sha256,
-            "trained": card.trained,
-        },
-        "scan": {
-            "file": request.scan.name,
-            "shape": list(fitted.scan.data.shape),
-            "voxels_sha256": own,
-            "seen_in_training": seen.image,
-            **({} if request.subject is None else {"subject_seen_in_training": seen.subject}),
-            **orientation_facts(fitted.scan),
-        },
-        "grid": {
-            "shape": list(card.in_shape),
-            "spacing_mm": card.preprocessing.spacing,
-            "resampled": fitted.resampled,
-            "share_of_intensity_on_grid": round(fitted.kept, 6),
-            "intensity": card.preprocessing.intensity,
-        },
-    }
-
-
-def _files_of(model: Model) -> dict[str, str]:
-    """Name the files that a network came from, without their folders."""
-    source = ModelSource.of(model)
-    more = {"weights": source.weights and source.weights.name, "card": source.card and source.card.name}
-    named = {**more, "revision": source.revision}
-    return {"file": source.name, **{kind: name for kind, name in named.items() if name}}
-
-
-def orientation_facts(scan: Scan) -> dict[str, Any]:
-    """Say which affine of a scan's header was used, and what is doubtful about it."""
-    if scan.geometry is None:
-        return {}
-    return {"affine_from": scan.geometry.source, "header_notes": list(scan.notes)}
-
-
 def _batch_size(text: str) -> int | str:
     if text == "auto":
         return text
@@ -280,7 +211,7 @@ def _spacing(fitted: FittedScan) -> tuple[float, float, float]:
 
 
 def _warnings(fitted: FittedScan, card: ModelCard, facts: dict[str, Any]) -> list[str]:
-    found = []
+    found = [f"{fitted.scan.path.name}: {words}" for words in facts["checks"]["outside"]]
     if fitted.kept < 0.99:
         found.append(
             f"only {fitted.kept:.0%} of the scan's intensity lies on the network's grid "

@@ -69,7 +69,13 @@ def make_job(method: str, model: Model) -> HeatmapJob:
 
 
 def heatmap_of(
-    job: HeatmapJob, root: Path, record: ScanRecord, target: str, device: str, progress: bool
+    job: HeatmapJob,
+    root: Path,
+    record: ScanRecord,
+    target: str,
+    device: str,
+    progress: bool,
+    strict: bool = False,
 ) -> tuple[np.ndarray, dict[str, Any], Path]:
     """Return a heatmap, its sidecar and its file, which is kept if it is there and of this very request.
 
@@ -87,11 +93,15 @@ def heatmap_of(
         As for ``pyadx explain``.
     progress : bool
         Show bars.
+    strict : bool
+        Refuse scans that are not like those that the network was made for.
     """
     out = derivative_file(root, record.subject, job.description, record.entities)
     # Earlier versions left the session and other entities out of the name.
     for there in dict.fromkeys((out, derivative_file(root, record.subject, job.description))):
         kept = _kept(job, there, record.path, target)
+        if kept is not None and strict and kept[1].get("checks", {}).get("outside"):
+            raise ValueError(f"{record.path}: {'; '.join(kept[1]['checks']['outside'])} (--strict)")
         if kept is not None:
             return *kept, there
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -112,6 +122,7 @@ def heatmap_of(
             resume=begun,
             progress=progress,
             subject=record.subject,
+            strict=strict,
         )
     )
     return explanation.heatmap, explanation.sidecar, out

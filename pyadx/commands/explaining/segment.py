@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from pyadx.commands.devices import software
-from pyadx.commands.explaining.explain import orientation_facts
+from pyadx.commands.explaining.provenance import orientation_facts
 from pyadx.data.flatness import refuse_flat
 from pyadx.data.heatmaps import check_heatmap_path, image_on_scan, sidecar_path
 from pyadx.data.scans import Scan, read_scan, read_volume

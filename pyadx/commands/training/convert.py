@@ -1,7 +1,7 @@
 """``pyadx convert``: a published Lasagne checkpoint, or one of ours, in; a safetensors checkpoint out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from pyadx import models
 from pyadx.commands.cohorts.manifest import file_sha256
 from pyadx.commands.training.setup import parse_shape
+from pyadx.commands.training.statistics import give_statistics
 from pyadx.data.reference_scans import read_reference
 from pyadx.files import check_output_file
 from pyadx.models.card import ModelCard, Preprocessing
@@ -34,8 +35,10 @@ def run_convert(
     published: Published,
     references: Sequence[str] = (),
     overwrite: bool = False,
+    statistics: Path | None = None,
+    progress: bool = False,
 ) -> ModelCard:
-    """Convert a checkpoint, and give it reference images.
+    """Convert a checkpoint, and give it reference images and statistics.
 
     Parameters
     ----------
@@ -51,6 +54,11 @@ def run_convert(
         ``FILE``, a scan for the first class, or ``CLASS=FILE``.
     overwrite : bool
         Replace an existing file.
+    statistics : Path, optional
+        Cohort whose scans are like those that a checkpoint was trained on
+        (`pyadx.commands.training.statistics`).
+    progress : bool
+        Show a bar while its scans are read.
 
     Returns
     -------
@@ -67,18 +75,25 @@ def run_convert(
         raise ValueError(f"{out}: a checkpoint is written as .safetensors")
     check_output_file(out, overwrite=overwrite)
     if source.suffix.lower() == ".npz":
+        if statistics is not None:
+            raise ValueError("--statistics takes a checkpoint of pyadx: convert the .npz first")
         return _from_lasagne(source, out, published, references)
     _refuse_options(source, published)
-    if source.suffix == ".safetensors" and not references:
-        raise ValueError(f"{source}: is a checkpoint already; --reference FILE adds a reference image")
-    card = models.load(source).card
+    if source.suffix == ".safetensors" and not references and statistics is None:
+        raise ValueError(
+            f"{source}: is a checkpoint already; --reference FILE adds a reference image, --statistics "
+            "COHORT how its scans look"
+        )
+    model = models.load(source)
+    card = model.card
     assert isinstance(card, ModelCard)
     images, facts = _read_references(references, card)
-
-    def with_facts(old: ModelCard) -> ModelCard:
-        return replace(old, references={**old.references, **facts})
-
-    return copy_with_card(source, out, with_facts, images)
+    if images:
+        models.with_references(model, {**model.references, **images}, {**card.references, **facts})  # type: ignore[dict-item]
+    given = {} if statistics is None else give_statistics(model, statistics, progress)
+    changed = model.card
+    assert isinstance(changed, ModelCard)
+    return copy_with_card(source, out, lambda old: changed, {**images, **given})
 
 
 def _from_lasagne(source: Path, out: Path, published: Published, references: Sequence[str]) -> ModelCard:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from pyadx.commands.training.statistics import give_statistics
 from pyadx.files import check_output_file
 from pyadx.inference.errors import UntraceableError
 from pyadx.inference.incremental.export import exported
@@ -27,7 +28,13 @@ class Packed:
     difference: float
 
 
-def run_pack(source: ModelSource, out: Path, overwrite: bool = False) -> Packed:
+def run_pack(
+    source: ModelSource,
+    out: Path,
+    overwrite: bool = False,
+    statistics: Path | None = None,
+    progress: bool = False,
+) -> Packed:
     """Export a network, write it with its card and reference images, and compare what was written.
 
     Parameters
@@ -38,6 +45,10 @@ def run_pack(source: ModelSource, out: Path, overwrite: bool = False) -> Packed:
         ``.pt2`` file to write.
     overwrite : bool
         Replace an existing file.
+    statistics : Path, optional
+        Cohort whose scans are like those that the network was trained on (`give_statistics`).
+    progress : bool
+        Show a bar while its scans are read.
 
     Returns
     -------
@@ -54,6 +65,8 @@ def run_pack(source: ModelSource, out: Path, overwrite: bool = False) -> Packed:
         raise ValueError(f"{out}: a packed network is written as .pt2")
     check_output_file(out, overwrite=overwrite)
     model = source.load()
+    if statistics is not None:
+        give_statistics(model, statistics, progress)
     card = model.card
     assert isinstance(card, ModelCard)
     example = torch.rand(1, card.channels, *card.in_shape, generator=torch.Generator().manual_seed(0))

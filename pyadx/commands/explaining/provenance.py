@@ -1,0 +1,101 @@
+"""What a sidecar says about a map: by which method, of which network and scan, and how it went."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from pyadx.commands.explaining.networks import Model, Network
+from pyadx.data.grids import FittedScan
+from pyadx.data.inputs import voxel_hash
+from pyadx.data.scans import Scan
+from pyadx.explainers import Explainer, Explanation
+from pyadx.inference.score import probabilities
+from pyadx.models.sources import ModelSource
+from pyadx.models.training_scans import seen_in_training
+
+
+class Asked(Protocol):
+    """What of a request is told."""
+
+    @property
+    def scan(self) -> Path: ...  # noqa: D102
+
+    @property
+    def model(self) -> Model: ...  # noqa: D102
+
+    @property
+    def subject(self) -> str | None: ...  # noqa: D102
+
+
+def method_facts(explain: Explainer, found: Explanation) -> dict[str, Any]:
+    """Say by which method with which options a map was made, and how that went."""
+    spec, (report,) = explain.spec, found.reports
+    return {
+        "method": spec.method.name,
+        "spelling": spec.canonical,
+        "parameters": spec.plain_options(),
+        "report": {
+            "evaluations": report.evaluations,
+            "evaluated": report.evaluated,
+            "approximate": report.approximate,
+            **report.facts(),
+            "summary": report.summary(),
+        },
+    }
+
+
+def named_prediction(found: Explanation, names: Sequence[str]) -> dict[str, float]:
+    """Say what the network predicts for the first scan, by name.
+
+    Returns
+    -------
+    dict
+        The probability of every class; with ``score="output"`` every output as it is.
+    """
+    as_they_are = found.options.get("score") == "output"
+    values = (found.outputs if as_they_are else probabilities(found.outputs))[0].tolist()
+    return dict(zip(names, values, strict=True))
+
+
+def provenance(request: Asked, net: Network, fitted: FittedScan) -> dict[str, Any]:
+    """Say which model and scan a heatmap is of, and how the scan was brought to the model."""
+    own, card = voxel_hash(fitted.scan), net.card
+    seen = seen_in_training(card, own, request.subject)
+    return {
+        "model": {
+            **_files_of(request.model),
+            "architecture": card.architecture,
+            "weights_sha256": net.sha256,
+            "trained": card.trained,
+        },
+        "scan": {
+            "file": request.scan.name,
+            "shape": list(fitted.scan.data.shape),
+            "voxels_sha256": own,
+            "seen_in_training": seen.image,
+            **({} if request.subject is None else {"subject_seen_in_training": seen.subject}),
+            **orientation_facts(fitted.scan),
+        },
+        "grid": {
+            "shape": list(card.in_shape),
+            "spacing_mm": card.preprocessing.spacing,
+            "resampled": fitted.resampled,
+            "share_of_intensity_on_grid": round(fitted.kept, 6),
+            "intensity": card.preprocessing.intensity,
+        },
+    }
+
+
+def _files_of(model: Model) -> dict[str, str]:
+    """Name the files that a network came from, without their folders."""
+    source = ModelSource.of(model)
+    more = {"weights": source.weights and source.weights.name, "card": source.card and source.card.name}
+    named = {**more, "revision": source.revision}
+    return {"file": source.name, **{kind: name for kind, name in named.items() if name}}
+
+
+def orientation_facts(scan: Scan) -> dict[str, Any]:
+    """Say which affine of a scan's header was used, and what is doubtful about it."""
+    if scan.geometry is None:
+        return {}
+    return {"affine_from": scan.geometry.source, "header_notes": list(scan.notes)}
