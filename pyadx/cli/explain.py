@@ -2,24 +2,41 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pyadx.cli.common import Card, Device, Method, Model, Orientation, Quiet, Strict, Trust, Weights, app
 
+if TYPE_CHECKING:
+    from pyadx.commands.explaining.explain import ExplainedScan
+
 
 @app.command()
 def explain(
-    scan: Annotated[Path, typer.Argument(help="Scan: .nii, .nii.gz, .mgz or Analyze.", metavar="SCAN")],
+    scans: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Scan: .nii, .nii.gz, .mgz or Analyze; several, or a folder.", metavar="SCAN..."
+        ),
+    ],
     model: Model,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Heatmap to write: .nii.gz or .nii.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="Heatmap to write: .nii.gz or .nii; of several scans a folder."),
+    ],
     weights: Weights = None,
     card: Card = None,
     trust: Trust = False,
     method: Method = "gradcam",
     target: Annotated[
         str | None, typer.Option(help="Class to explain, by name or index; default: the predicted one.")
+    ] = None,
+    channel: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Further image of the same person, such as T2, for a network of several channels."
+        ),
     ] = None,
     mask: Annotated[
         Path | None, typer.Option(help="Region of interest on the scan; only there regions are filled.")
@@ -39,13 +56,13 @@ def explain(
     strict: Strict = False,
     quiet: Quiet = False,
 ) -> None:
-    """Explain one scan: write a heatmap in the scan's own space, with a JSON sidecar."""
+    """Explain a scan, or several: write heatmaps in the scan's own space, with a JSON sidecar."""
     from pyadx.commands.explaining.explain import ExplainRequest, run_explain
-    from pyadx.commands.explaining.references import comparison_words
+    from pyadx.commands.explaining.several import is_folder, run_several, scans_in
     from pyadx.models.sources import ModelSource
 
     request = ExplainRequest(
-        scan,
+        scans[0],
         ModelSource(model, weights, card, trust),
         out,
         method,
@@ -60,8 +77,23 @@ def explain(
         strict=strict,
         mask=mask,
         second_reference=second_reference,
+        channels=tuple(channel or ()),
     )
-    explanation = run_explain(request)
+    if len(scans) == 1 and not is_folder(scans[0]):
+        _tell(out, run_explain(request), quiet)
+        return
+    found = scans_in(scans)
+    failed = run_several(found, request, lambda path, explanation: _tell(path, explanation, quiet))
+    for path, reason in failed:
+        print(f"pyadx: error: {path.name}: {' '.join(reason.split())}", file=sys.stderr)
+    if failed:
+        print(f"pyadx: error: {len(failed)} of {len(found)} scans could not be explained", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def _tell(out: Path, explanation: "ExplainedScan", quiet: bool) -> None:
+    from pyadx.commands.explaining.references import comparison_words
+
     if quiet:
         return
     for warning in explanation.warnings:

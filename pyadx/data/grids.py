@@ -144,6 +144,35 @@ def map_to_scan(heatmap: np.ndarray, fitted: FittedScan) -> np.ndarray:
     return np.ascontiguousarray(apply_orientation(data, back), dtype=np.float32)
 
 
+def resampled_onto(other: Scan, affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Bring a scan onto other voxels, by where both lie in the world.
+
+    Parameters
+    ----------
+    other : Scan
+        What is brought.
+    affine : numpy.ndarray
+        Voxel-to-world matrix, 4x4, of the voxels wanted.
+    shape : tuple of int
+        How many there are.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32; the scan's own values where the voxels are the same, otherwise interpolated linearly, and 0
+        where it has none.
+    """
+    from scipy import ndimage
+
+    back = np.linalg.inv(other.affine) @ affine
+    if other.data.shape == shape and np.allclose(back, np.eye(4), atol=1e-4):
+        return other.data
+    found: np.ndarray = ndimage.affine_transform(
+        other.data.astype(np.float32), back[:3, :3], back[:3, 3], shape, order=1, mode="constant"
+    )
+    return found
+
+
 def to_ras(data: np.ndarray, axes: str) -> np.ndarray:
     """Turn an array on a grid with these axis codes to right, anterior, superior."""
     from nibabel.orientations import apply_orientation, axcodes2ornt, ornt_transform

@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,16 +54,47 @@ class PreparedScans:
         return np.array([place[name] for name in subjects if name in place], np.int64)
 
 
-def prepared_volume(fitted: FittedScan, card: ModelCard, like: FittedScan | None = None) -> Tensor:
-    """Return the network's input ``[1, 1, D, H, W]`` for a scan on its grid.
+def prepared_volume(
+    fitted: FittedScan,
+    card: ModelCard,
+    like: FittedScan | None = None,
+    channels: Sequence[Scan] = (),
+) -> Tensor:
+    """Return the network's input ``[1, C, D, H, W]`` for a scan on its grid.
 
-    With ``like`` intensities are scaled by the numbers of that scan, as a healthy twin's must be.
+    Parameters
+    ----------
+    fitted : FittedScan
+        The scan, the first channel.
+    card : ModelCard
+        Of the network.
+    like : FittedScan, optional
+        By whose numbers intensities are scaled, as a healthy twin's must be.
+    channels : sequence of Scan
+        Further channels on the scan's voxels (`pyadx.data.channels.read_channels`); each is scaled by its
+        own numbers.
 
     Raises
     ------
     ValueError
-        If the intensities cannot be scaled.
+        If the network takes another number of channels, or intensities cannot be scaled.
     """
+    if 1 + len(channels) != card.channels:
+        raise ValueError(
+            f"{fitted.scan.path}: the network takes {card.channels} images of a person, got "
+            f"{1 + len(channels)}; give the others with --channel FILE, in the order it was trained on"
+            if card.channels > 1
+            else f"{fitted.scan.path}: the network takes one image of a person, got {1 + len(channels)}"
+        )
+    if channels:
+        own = replace(card, channels=1)
+        return torch.cat(
+            [
+                prepared_volume(fitted, own, like),
+                *(prepared_volume(fit_to_card(c, own), own) for c in channels),
+            ],
+            1,
+        )
     try:
         scaled = scale_intensity(fitted.data, card.preprocessing, None if like is None else like.data)
     except ValueError as error:

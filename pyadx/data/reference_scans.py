@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyadx.data.grids import FittedScan, fit_to_card
+from pyadx.data.grids import FittedScan, fit_to_card, resampled_onto
 from pyadx.data.inputs import prepared_volume, voxel_hash
 from pyadx.data.intensity import scale_intensity
 from pyadx.data.scans import read_scan
@@ -86,21 +86,9 @@ def reference_on_scan(path: str | os.PathLike[str], fitted: FittedScan, card: Mo
     ValueError
         If it is no usable scan, or covers less than half of the scan's voxels that are not 0.
     """
-    from scipy import ndimage
-
     other = read_scan(Path(path))
-    back = np.linalg.inv(other.affine) @ fitted.affine
     same = other.data.shape == fitted.data.shape
-    data = other.data
-    if not (same and np.allclose(back, np.eye(4), atol=1e-4)):
-        data = ndimage.affine_transform(
-            other.data.astype(np.float32),
-            back[:3, :3],
-            back[:3, 3],
-            fitted.data.shape,
-            order=1,
-            mode="constant",
-        )
+    data = resampled_onto(other, fitted.affine, fitted.data.shape)
     brain = fitted.data != 0
     overlap = float((data[brain] != 0).mean()) if brain.any() else 0.0
     if overlap < _LEAST_OVERLAP and same:

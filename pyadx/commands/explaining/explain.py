@@ -13,10 +13,11 @@ from pyadx.commands.devices import pick_device, software
 from pyadx.commands.explaining.networks import Model, explainer, network
 from pyadx.commands.explaining.provenance import method_facts, named_prediction, provenance
 from pyadx.commands.explaining.references import reference_arguments, reference_facts, second_of
+from pyadx.data.channels import read_channels
 from pyadx.data.flatness import flat_words
 from pyadx.data.grids import FittedScan, fit_to_card, map_to_scan, to_ras
 from pyadx.data.heatmaps import check_heatmap_path, scores_path, write_heatmap
-from pyadx.data.inputs import prepared_volume
+from pyadx.data.inputs import prepared_volume, voxel_hash
 from pyadx.data.network_scans import check_scan
 from pyadx.data.regions import read_mask
 from pyadx.data.scans import read_scan
@@ -33,7 +34,8 @@ class ExplainRequest:
 
     ``subject`` says whose scan it is, for the check whether the network was trained on another one.
     ``strict`` refuses a scan that is not like those that the network was made for. ``second_reference``
-    names another reference, to make and compare a second map with.
+    names another reference, to make and compare a second map with. ``channels`` are further images of the
+    same person, for networks that take several.
     """
 
     scan: Path
@@ -52,6 +54,7 @@ class ExplainRequest:
     strict: bool = False
     mask: Path | None = None
     second_reference: str | None = None
+    channels: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,8 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
     if out.exists() and out.samefile(scan.path):
         raise ValueError(f"{out}: is the scan itself; choose another name for the heatmap")
     fitted = fit_to_card(scan, card)
-    volume = prepared_volume(fitted, card).to(device)
+    channels = read_channels(request.channels, scan)
+    volume = prepared_volume(fitted, card, channels=channels).to(device)
     checks = check_scan(scan, volume, net.model)
     if request.strict and checks.words:
         raise ValueError(f"{scan.path}: {'; '.join(checks.words)} (--strict)")
@@ -123,6 +127,9 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
         "note": "Research software, not a medical device."
         + ("" if card.trained else " The network is untrained: its weights are random."),
     }
+    if channels:
+        named = [{"file": one.path.name, "voxels_sha256": voxel_hash(one)} for one in channels]
+        sidecar["scan"]["further_channels"] = named
     if reference is not None:
         sidecar["reference"] = reference
     if (words := flat_words(heatmap, "heatmap")) is not None:
