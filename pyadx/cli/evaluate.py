@@ -38,6 +38,10 @@ def evaluate(
     regions: Annotated[
         str, typer.Option(help="aseg, aparc+aseg, or a pattern in the data set with {subject}.")
     ] = "aseg",
+    key: Annotated[
+        Path | None,
+        typer.Option(help="Names of the numbers in --regions; default: beside it, or FreeSurfer's."),
+    ] = None,
     subjects: Annotated[
         str | None, typer.Option(help="Ids, or a file of ids; default: those RUN set aside.")
     ] = None,
@@ -88,6 +92,7 @@ def evaluate(
         device,
         not quiet,
         {"images": images, "group_column": group_column, "derivative": derivative, "space": space},
+        key,
     )
     evaluation = run_evaluate(request)
     for warning in evaluation.warnings:

@@ -24,7 +24,7 @@ from pyadx.evaluation.curves import PrecisionRecall
 from pyadx.files import replacing
 from pyadx.report.colours import colour_scale, viewer_colormaps
 from pyadx.report.panels import centre_of_mass, save_panels
-from pyadx.report.precision_recall import REGION_COLOURS
+from pyadx.report.precision_recall import region_colours
 from pyadx.report.quantised import quantised_nifti
 from pyadx.report.sections import image, sections
 from pyadx.report.sidecars import approximation, mapping, shareable
@@ -58,6 +58,7 @@ def html_page(
     *,
     title: str,
     labels: np.ndarray | None = None,
+    regions: Mapping[str, Sequence[int]] | None = None,
     curves: Mapping[str, Mapping[str, PrecisionRecall]] | None = None,
     panels: bool = True,
 ) -> str:
@@ -72,8 +73,9 @@ def html_page(
     title : str
         Heading; any text, it is escaped.
     labels : numpy.ndarray, optional
-        Label volume with FreeSurfer's numbers on the scan's voxels: outlines of its regions, and their
-        names at the crosshair.
+        Label volume on the scan's voxels: outlines of its regions, and their names at the crosshair.
+    regions : mapping, optional
+        Name to the numbers in it; by default the paper's regions, by FreeSurfer's numbers.
     curves : mapping, optional
         Heatmap name to region to precision-recall curve, drawn beneath.
     panels : bool
@@ -100,7 +102,7 @@ def html_page(
         },
         "heatmaps": [_heatmap(i, heat, scan.affine) for i, heat in enumerate(heatmaps)],
         "colours": viewer_colormaps(),
-        "regions": None if labels is None else _regions(labels, scan),
+        "regions": None if labels is None else _regions(labels, scan, regions),
         "at": _start(scan, heatmaps),
     }
     style, script = _text("page.css"), _text("page.js")
@@ -159,17 +161,19 @@ def _heatmap(number: int, heat: PageHeatmap, affine: np.ndarray) -> dict[str, An
     }
 
 
-def _regions(labels: np.ndarray, scan: Scan) -> dict[str, Any]:
+def _regions(labels: np.ndarray, scan: Scan, regions: Mapping[str, Sequence[int]] | None) -> dict[str, Any]:
     """Return the regions, numbered from 1 as the label colours of the viewer want them."""
     if labels.shape != scan.data.shape:
         raise ValueError(f"the label volume has shape {labels.shape}, the scan {scan.data.shape}")
-    refuse_other_atlas("the label volume", labels, scan.affine, ", ".join(REGIONS))
-    numbered = np.zeros(labels.shape, np.uint8)
-    for number, members in enumerate(REGIONS.values(), start=1):
-        numbered[np.isin(labels, members)] = number
-    colours = [(0, 0, 0), *(REGION_COLOURS[name] for name in REGIONS)]
+    if regions is None:
+        refuse_other_atlas("the label volume", labels, scan.affine, ", ".join(REGIONS))
+        regions = REGIONS
+    numbered = np.zeros(labels.shape, np.uint8 if len(regions) < 256 else np.int16)
+    for number, members in enumerate(regions.values(), start=1):
+        numbered[np.isin(labels, list(members))] = number
+    colours = [(0, 0, 0), *region_colours(regions)]
     red, green, blue = (list(channel) for channel in zip(*colours, strict=True))
-    names = ["", *REGIONS]
+    names = ["", *regions]
     clear = [0] * len(names)  # the inside; the viewer draws the border
     nifti = quantised_nifti(numbered, scan.affine, exact=True)
     return {

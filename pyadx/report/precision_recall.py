@@ -1,7 +1,8 @@
 """Precision-recall curves, one panel per region (paper, Figure 3)."""
 
+import colorsys
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pyadx.evaluation.curves import PrecisionRecall
@@ -11,6 +12,17 @@ from pyadx.files import replacing
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 _DASHES = ("-", "--", ":")
 REGION_COLOURS = {"cortex": (86, 180, 233), "ventricle": (0, 158, 115), "hippocampus": (230, 159, 0)}
+
+
+def region_colours(names: Iterable[str]) -> list[tuple[int, int, int]]:
+    """Return a colour for every region: the paper's have their own, others are of hues far apart."""
+    found = []
+    for place, name in enumerate(names):
+        # Steps of the golden ratio around the circle of hues keep any number of them apart.
+        mixed = colorsys.hsv_to_rgb(place * 0.618034 % 1, 0.65, 0.95)
+        red, green, blue = (round(255 * part) for part in mixed)
+        found.append(REGION_COLOURS.get(name, (red, green, blue)))
+    return found
 
 
 def save_precision_recall(

@@ -16,7 +16,7 @@ def quantised_nifti(values: np.ndarray, affine: np.ndarray, *, exact: bool = Fal
     affine : numpy.ndarray
         Voxel-to-world matrix, mm.
     exact : bool
-        Keep whole numbers from 0 to 255 as they are: labels.
+        Keep whole numbers from 0 on as they are: labels, in 16 bits where there are more than 255.
 
     Returns
     -------
@@ -27,7 +27,7 @@ def quantised_nifti(values: np.ndarray, affine: np.ndarray, *, exact: bool = Fal
 
     values = np.asarray(values)
     if exact:
-        stored, step = values.astype(np.uint8), 1.0
+        stored, step = values.astype(np.uint8 if values.max() < 256 else np.int16), 1.0
     else:
         signed = bool(values.min() < 0)
         steps = 127 if signed else 255

@@ -1,16 +1,22 @@
 """``pyadx regions``: a heatmap in every region of an atlas."""
 
+import base64
 import csv
+import gzip
 import json
+import re
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from cohort_trees import labelled_cohort
 
+from pyadx import models
 from pyadx.cli import main
 from pyadx.data import region_table
 from pyadx.data.region_tables import COLUMNS, side_of
+from pyadx.models import Preprocessing
 from tests.reference.region_table import slow_region
 
 ATLASES = Path("/usr/share/mricron/templates")
@@ -164,3 +170,57 @@ def test_a_blob_in_the_left_hippocampus_of_colin_27_is_found_there_by_aal(tmp_pa
     assert best["rank"] == "1"
     assert float(best["asymmetry"]) > 0.99
     assert [float(best[f"max_{a}"]) for a in "xyz"] == pytest.approx([-25, -21, -13], abs=3)
+
+
+def test_a_page_has_the_regions_of_any_atlas(files):
+    scan = nib.Nifti1Image(np.random.default_rng(2).random((8, 9, 10), dtype=np.float32), AFFINE)
+    nib.save(scan, files / "scan.nii.gz")
+    command = ["report", *(str(files / name) for name in ("scan.nii.gz", "heat.nii.gz"))]
+    atlas = ["--regions", str(files / "atlas.nii.gz")]
+    assert main([*command, *atlas, "-o", str(files / "page.html"), "-q"]) == 0
+    page = (files / "page.html").read_text()
+    assert all(f"<th>{name}</th>" in page for name in ("Vermis", "Insula_L", "Insula_R"))
+    assert '"Insula_L"' in page  # at the crosshair
+    (files / "atlas.tsv").rename(files / "names.tsv")
+    assert main([*command, *atlas, "-o", str(files / "numbers.html"), "-q"]) == 0
+    assert "<th>101</th>" in (files / "numbers.html").read_text()
+    key = ["--key", str(files / "names.tsv")]
+    assert main([*command, *atlas, *key, "-o", str(files / "key.html"), "-q"]) == 0
+    assert "<th>Insula_L</th>" in (files / "key.html").read_text()
+    assert main([*command, *key, "-o", str(files / "no.html")]) == 2
+
+
+def test_more_regions_than_fit_into_eight_bits(files):
+    labels = np.arange(8 * 9 * 10, dtype=np.int32).reshape(8, 9, 10)
+    scan = nib.Nifti1Image(np.random.default_rng(2).random((8, 9, 10), dtype=np.float32), AFFINE)
+    for name, image in (("scan", scan), ("many", nib.Nifti1Image(labels, AFFINE))):
+        nib.save(image, files / f"{name}.nii.gz")
+    command = ["report", *(str(files / name) for name in ("scan.nii.gz", "heat.nii.gz"))]
+    out = files / "page.html"
+    assert main([*command, "--regions", str(files / "many.nii.gz"), "-o", str(out), "-q"]) == 0
+    text = out.read_text()
+    start = text.index('"regions": {') if '"regions": {' in text else text.index('"regions":{')
+    held = re.search(r'"nifti": ?"([^"]+)"', text[start:])[1]
+    image = nib.Nifti1Image.from_bytes(gzip.decompress(base64.b64decode(held)))
+    assert np.array_equal(np.asarray(image.dataobj).astype(int), labels)
+    heat = np.abs(nib.load(files / "heat.nii.gz").get_fdata())
+    strongest = sorted(range(1, labels.size), key=lambda number: -heat.ravel()[number])[:10]
+    assert all(f"<th>{number}</th>" in text for number in strongest)
+
+
+def test_evaluate_takes_any_atlas(tmp_path, monkeypatch, undrawn_figures):
+    monkeypatch.chdir(tmp_path)
+    labelled_cohort(tmp_path / "blobs", 1)
+    for path in Path("blobs").glob("derivatives/freesurfer/*/mri/aseg.mgz"):
+        image = nib.load(path)
+        other = np.where(np.asarray(image.dataobj) > 0, np.asarray(image.dataobj) + 500, 0)
+        nib.save(nib.MGHImage(other.astype(np.int32), image.affine), path.with_name("mine.mgz"))
+    Path("key.tsv").write_text("index\tname\n503\tshell\n517\thalf\n504\tmiddle\n")
+    model = models.build("resnet-shallow-gap", (12, 13, 11), preprocessing=Preprocessing("max", 4.0))
+    models.save(model, "net.safetensors")
+    command = ["evaluate", "net.safetensors", "--cohort", "blobs", "--methods", "cam", "-o", "out", "-q"]
+    people = ["--subjects", "sub-01,sub-02"]
+    regions = ["--regions", "derivatives/freesurfer/{subject}/mri/mine.mgz"]
+    assert main([*command, *people, *regions, "--key", "key.tsv"]) == 0
+    text = Path("out/localization.md").read_text()
+    assert all(name in text for name in ("shell", "half", "middle"))

@@ -20,6 +20,7 @@ from pyadx.commands.evaluating.truth_rows import (
 )
 from pyadx.commands.explaining.heatmaps import HeatmapJob, heatmap_of, make_job
 from pyadx.commands.explaining.networks import Model, network
+from pyadx.commands.reporting.report import atlas_regions
 from pyadx.commands.training.runs import reading_of, run_of, warn_of_other_reading
 from pyadx.commands.training.setup import run_facts
 from pyadx.commands.training.train import checkpoint_file
@@ -54,7 +55,7 @@ class EvaluateRequest:
 
     ``run`` is the folder of a training, or a network wherever it is; ``heatmaps`` the derivative data set
     that heatmaps are kept in, by default one in ``out``; ``reading`` holds the options by which the cohort
-    is read otherwise than by the run.
+    is read otherwise than by the run; ``key`` names the numbers of label volumes of another atlas.
     """
 
     run: Model
@@ -71,6 +72,7 @@ class EvaluateRequest:
     device: str = "auto"
     progress: bool = True
     reading: Mapping[str, str | Path | None] = field(default_factory=dict)
+    key: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +121,8 @@ def run_evaluate(request: EvaluateRequest) -> Evaluation:
         raise ValueError(f"{request.run}: is no folder of pyadx train; name the cohort with --cohort")
     reading = _reading(request, source, note or run_of(model.path))
     records = _chosen(request, source, card.class_names, reading)
-    subjects = [read_subject(record, source, request.regions, request.inside) for record in records]
+    how = (source, request.regions, request.inside, request.key)
+    subjects = [read_subject(record, *how) for record in records]
     if request.truth:
         check_twins([(subject.record.subject, subject.scan) for subject in subjects], source)
     evaluation = evaluate_jobs(
@@ -214,7 +217,9 @@ def write_evaluation(board: Scoreboard, out: Path, title: str, more: str = "") -
     return text
 
 
-def read_subject(record: ScanRecord, cohort: Path, regions: str, inside: str) -> Subject:
+def read_subject(
+    record: ScanRecord, cohort: Path, regions: str, inside: str, key: Path | None = None
+) -> Subject:
     """Read a scan and its regions; for a synthetic patient also where the disease was planted.
 
     Raises
@@ -224,7 +229,10 @@ def read_subject(record: ScanRecord, cohort: Path, regions: str, inside: str) ->
     """
     scan = read_scan(record.path)
     root = cohort if cohort.is_dir() else cohort.parent
-    masks = regions_on_scan(read_labels(find_labels(root, record.subject, regions)), scan)
+    labels = read_labels(find_labels(root, record.subject, regions))
+    freesurfer = regions in ("aseg", "aparc+aseg") and key is None
+    others = None if freesurfer else atlas_regions(labels, key)
+    masks = regions_on_scan(labels, scan, others, union=False) if others else regions_on_scan(labels, scan)
     planted = planted_file(root, record.subject)
     if planted.is_file():
         change = read_volume(planted).data

@@ -20,6 +20,8 @@ from pyadx.data.regions import labels_on_scan, read_labels
 from pyadx.data.scans import Scan, read_volume
 from pyadx.files import check_output_file, replacing
 
+FREESURFER = "FreeSurferColorLUT"
+
 
 @dataclass(frozen=True)
 class RegionsRequest:
@@ -62,7 +64,10 @@ def run_regions(request: RegionsRequest) -> list[dict[str, Any]]:
     refuse_flat(atlas.path, atlas.data, "label volume")
     names, source = names_of(atlas, request.key)
     numbers = np.unique(atlas.data[atlas.data > 0]).astype(np.int64)
-    _tell(heat, numbers, names, source)
+    words = flat_words(heat.data, "heatmap")
+    if words:
+        warnings.warn(f"{heat.path}: {words}", UserWarning, stacklevel=2)
+    tell_names(numbers, names, source)
     labels = labels_on_scan(atlas, heat)
     limit = usual_threshold(heat.data, labels) if request.threshold is None else request.threshold
     rows = region_table(heat.data, labels, heat.affine, names, threshold=limit, numbers=numbers)
@@ -83,13 +88,17 @@ def names_of(atlas: Scan, key: Path | None) -> tuple[dict[int, str], str | None]
         refuse_other_atlas(atlas.path, atlas.data, atlas.affine, "")
     except ValueError:
         return {}, None
-    return NAMES, "FreeSurferColorLUT"
+    return NAMES, FREESURFER
 
 
-def _tell(heat: Scan, numbers: np.ndarray, names: dict[int, str], source: str | None) -> None:
-    words = flat_words(heat.data, "heatmap")
-    if words:
-        warnings.warn(f"{heat.path}: {words}", UserWarning, stacklevel=3)
+def tell_names(numbers: np.ndarray, names: dict[int, str], source: str | None) -> None:
+    """Warn of numbers of an atlas that have no name.
+
+    Raises
+    ------
+    ValueError
+        If none of them has.
+    """
     unnamed = [str(n) for n in numbers.tolist() if n not in names]
     if source is None:
         warnings.warn(

@@ -1,14 +1,15 @@
 """``pyadx report``: a scan and its heatmaps as one page that opens offline."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pyadx.data.flatness import flat_words
+from pyadx.commands.reporting.regions import FREESURFER, names_of, tell_names
+from pyadx.data.flatness import flat_words, refuse_flat
 from pyadx.data.regions import labels_on_scan, read_labels, regions_on_scan
 from pyadx.data.scans import Scan, read_scan, read_volume
 from pyadx.evaluation import PrecisionRecall, pooled_curves
@@ -17,6 +18,8 @@ from pyadx.files import check_output_file
 from pyadx.report.page import PageHeatmap, html_page, save_page
 from pyadx.report.panels import check_figures_possible
 from pyadx.report.sidecars import read_facts
+
+_MOST_CURVES = 10  # of an atlas with any number of regions
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class ReportRequest:
     title: str | None = None
     overwrite: bool = False
     orientation: str = "auto"
+    key: Path | None = None
 
 
 def run_report(request: ReportRequest) -> int:
@@ -48,13 +52,25 @@ def run_report(request: ReportRequest) -> int:
         raise ValueError("give at least one heatmap")
     scan = read_scan(request.scan, orientation=request.orientation)
     heatmaps = named([(path, *_read_heatmap(path, scan)) for path in request.heatmaps])
-    labels, curves = None, None
+    labels = regions = curves = None
     if request.regions is not None:
         volume = read_labels(request.regions)
         labels = labels_on_scan(volume, scan)
-        curves = _curves(heatmaps, regions_on_scan(volume, scan), scan)
+        regions = atlas_regions(volume, request.key)
+        chosen = regions and strongest_regions(heatmaps[0].values, labels, regions)
+        masks = (
+            regions_on_scan(volume, scan, chosen, union=False) if chosen else regions_on_scan(volume, scan)
+        )
+        curves = _curves(heatmaps, masks, scan)
+    elif request.key is not None:
+        raise ValueError("--key names the regions of an atlas: give that with --regions")
     page = html_page(
-        scan, heatmaps, title=request.title or f"Heatmaps of {scan.path.name}", labels=labels, curves=curves
+        scan,
+        heatmaps,
+        title=request.title or f"Heatmaps of {scan.path.name}",
+        labels=labels,
+        regions=regions,
+        curves=curves,
     )
     save_page(request.out, page)
     return request.out.stat().st_size
@@ -95,6 +111,41 @@ def _read_heatmap(path: Path, scan: Scan) -> tuple[np.ndarray, dict[str, Any]]:
             "a heatmap of pyadx explain does"
         )
     return heat.data, read_facts(path)
+
+
+def atlas_regions(atlas: Scan, key: Path | None) -> dict[str, list[int]] | None:
+    """Return the regions of an atlas by name; ``None`` of one with FreeSurfer's numbers and no key.
+
+    Raises
+    ------
+    ValueError
+        If the key cannot be read, or names none of the numbers.
+    """
+    names, source = names_of(atlas, key)
+    if source == FREESURFER:
+        return None
+    refuse_flat(atlas.path, atlas.data, "label volume")
+    numbers = np.unique(atlas.data[atlas.data > 0]).astype(np.int64)
+    tell_names(numbers, names, source)
+    found: dict[str, list[int]] = {}
+    for number in numbers.tolist():
+        found.setdefault(names.get(number, str(number)), []).append(number)
+    return found
+
+
+def strongest_regions(
+    heat: np.ndarray, labels: np.ndarray, regions: Mapping[str, Sequence[int]], most: int = _MOST_CURVES
+) -> dict[str, Sequence[int]]:
+    """Return the regions in which a heatmap is strongest, by the mean of its absolute values."""
+    counts = np.bincount(labels.ravel())
+    sums = np.bincount(labels.ravel(), np.abs(heat).ravel().astype(np.float64))
+    means = {}
+    for name, numbers in regions.items():
+        held = [number for number in numbers if number < len(counts) and counts[number]]
+        if held:
+            means[name] = sums[held].sum() / counts[held].sum()
+    chosen = sorted(means, key=lambda name: -means[name])[:most]
+    return {name: regions[name] for name in regions if name in chosen}
 
 
 def _curves(
