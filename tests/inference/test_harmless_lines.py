@@ -1,5 +1,6 @@
 """Lines that networks have for their authors' sake cost nothing: boxes go through them, exactly."""
 
+import einops
 import numpy as np
 import pytest
 import torch
@@ -48,8 +49,47 @@ LINES = {
     "alpha dropout": lambda x: F.alpha_dropout(x, training=False),
     "in place": lambda x: x.clone().mul_(MASK).clamp_(min=0.05),
     "expanded to itself": lambda x: x.expand(-1, 4, -1, -1, -1),
+    "twice as large": lambda x: F.interpolate(x, scale_factor=2),
+    "nearest to a size": lambda x: F.interpolate(x, (13, 25, 22)),
+    "nearest, exact": lambda x: F.interpolate(x, (13, 25, 30), mode="nearest-exact"),
+    "trilinear": lambda x: F.interpolate(x, (17, 31, 22), mode="trilinear"),
+    "trilinear by factors": lambda x: F.interpolate(x, scale_factor=(1.5, 0.6, 1.3), mode="trilinear"),
+    "trilinear by the factor itself": lambda x: F.interpolate(
+        x, scale_factor=1.45, mode="trilinear", recompute_scale_factor=True
+    ),
+    "trilinear, corners aligned": lambda x: F.interpolate(
+        x, (25, 9, 40), mode="trilinear", align_corners=True
+    ),
+    "a few averages": lambda x: F.adaptive_avg_pool3d(x, (6, 5, 7)),
+    "averages along an axis": lambda x: F.adaptive_avg_pool3d(x, (None, 9, None)),
+    "replicated border": lambda x: F.pad(x, (1, 2, 0, 3, 2, 1), mode="replicate"),
+    "reflected border": lambda x: F.pad(x, (3, 2, 0, 3, 4, 1), mode="reflect"),
+    "circular border": lambda x: F.pad(x, (1, 2, 2, 0, 3, 1), mode="circular"),
+    "every other cell": lambda x: x[..., ::2, 1::3],
+    "space to depth": lambda x: (
+        x.view(-1, 4, 10, 2, 9, 2, 11, 2).permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(-1, 32, 10, 9, 11)
+    ),
+    "space to depth, cells first": lambda x: (
+        x.reshape(-1, 4, 10, 2, 6, 3, 22).permute(0, 5, 3, 1, 2, 4, 6).reshape(-1, 24, 10, 6, 22)
+    ),
+    "einops": lambda x: einops.rearrange(x, "b c (z i) (y j) (x k) -> b (i j k c) z y x", i=2, j=2, k=2),
+    "axes that change places": lambda x: x.permute(0, 1, 4, 2, 3),
+    "two axes that change places": lambda x: x.transpose(-1, 2),
 }
-LAYERS = {"PReLU": lambda: nn.PReLU(), "PReLU per channel": lambda: nn.PReLU(4)}
+LAYERS = {
+    "PReLU": lambda: nn.PReLU(),
+    "PReLU per channel": lambda: nn.PReLU(4),
+    "transposed": lambda: nn.ConvTranspose3d(4, 5, 2, stride=2),
+    "transposed, odd": lambda: nn.ConvTranspose3d(
+        4, 6, (3, 4, 2), stride=(2, 1, 3), padding=(1, 2, 0), output_padding=(1, 0, 2), dilation=(2, 1, 1)
+    ),
+    "transposed in groups": lambda: nn.ConvTranspose3d(4, 4, 3, padding=1, groups=2),
+    **{
+        f"{mode} convolution": lambda mode=mode: nn.Conv3d(4, 5, 3, padding=1, padding_mode=mode)
+        for mode in ("replicate", "reflect", "circular")
+    },
+    "upsampled": lambda: nn.Upsample(scale_factor=2, mode="trilinear", align_corners=True),
+}
 
 
 class Around(nn.Module):

@@ -6,7 +6,13 @@ from typing import Any
 
 from torch import Tensor, fx
 
-from pyadx.inference.incremental import map_rules, pointwise_rules, vector_rules, view_rules
+from pyadx.inference.incremental import (
+    axis_rules,
+    map_rules,
+    pointwise_rules,
+    vector_rules,
+    view_rules,
+)
 from pyadx.inference.incremental.lowered import Lowered, is_identity
 from pyadx.inference.incremental.trace import Trace, aten, functional
 
@@ -72,6 +78,9 @@ _RULES: dict[Any, Callable[[Lowered, fx.Node, fx.Node], None]] = {
     aten.cat.default: map_rules.concatenate,
     aten.pad.default: map_rules.pad,
     aten.constant_pad_nd.default: map_rules.pad,
+    **dict.fromkeys(axis_rules.RESIZES, axis_rules.resize),
+    **dict.fromkeys(axis_rules.PADS, map_rules.pad),
+    **dict.fromkeys(axis_rules.TRANSPOSED, axis_rules.transposed_convolution),
     **dict.fromkeys(vector_rules.RESHAPES, view_rules.reshape),
     **dict.fromkeys(view_rules.VIEWS, view_rules.view),
     **dict.fromkeys(view_rules.SPLITS, view_rules.split),

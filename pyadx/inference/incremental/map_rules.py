@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx
 
+from pyadx.inference.incremental import axis_rules
 from pyadx.inference.incremental import boxes as bx
 from pyadx.inference.incremental.convolution import Convolution
 from pyadx.inference.incremental.lowered import Lowered
@@ -142,10 +143,12 @@ def average_pool(low: Lowered, node: fx.Node, source: fx.Node) -> None:
 
 
 def adaptive_average_pool(low: Lowered, node: fx.Node, source: fx.Node) -> None:
-    """Lower global average pooling."""
+    """Lower global average pooling, or to a few cells."""
     sizes: Any = node.args[1]
-    if per_axis(sizes) == (1, 1, 1):
+    if list(sizes) in ([1], [1, 1, 1]):
         low.add(GlobalAverage(node, source, node.meta["val"].shape[1:]))
+    else:
+        axis_rules.adaptive_average(low, node, source)
 
 
 def mean(low: Lowered, node: fx.Node, source: fx.Node) -> None:
@@ -184,9 +187,12 @@ def concatenate(low: Lowered, node: fx.Node, source: fx.Node) -> None:
 
 
 def pad(low: Lowered, node: fx.Node, source: fx.Node) -> None:
-    """Lower padding with a constant, or cropping."""
-    amounts, mode = with_defaults(node.args[1:], [None, "constant"])[:2]
-    if functional(node.target) is aten.pad.default and mode != "constant":
+    """Lower padding, or cropping."""
+    target = functional(node.target)
+    amounts, mode = with_defaults(node.args[1:], [None, axis_rules.PADS.get(target, "constant")])[:2]
+    if target is not aten.constant_pad_nd.default and mode != "constant":
+        if mode in ("replicate", "reflect", "circular") and len(amounts) <= 6:
+            axis_rules.repeating_pad(low, node, source, mode)
         return
     amounts = [*amounts, *[0] * (10 - len(amounts))]
     if any(amounts[6:]):
