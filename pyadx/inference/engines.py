@@ -17,7 +17,7 @@ from pyadx.inference.scorer import Scorer
 
 Engine = Literal["auto", "incremental", "full"]
 
-LEAST_GAIN = 1.1  # predicted; below that boxes are not worth the trouble
+LEAST_GAIN = 1.3  # predicted, which may be a fifth too much; below that boxes could cost time
 
 
 def check_engine(engine: str) -> None:
