@@ -17,6 +17,7 @@ from pyadx.cli.common import app
 _INTERRUPTED = 130  # the shell's code for a process that Ctrl-C ended
 # Their --quiet also keeps warnings to the sidecar. Others work on many scans, whose warnings are told.
 _SILENCED = (["explain"], ["segment"], ["report"], ["regions"], ["demo"])
+_KINDS = (UserWarning, RuntimeWarning)  # of ours
 _PACKAGE = str(Path(__file__).resolve().parents[1])
 
 
@@ -31,7 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
         quiet = arguments[:1] in _SILENCED and bool({"-q", "--quiet"} & set(arguments))
         # A function of ours in place of Python's, for the time of this call.
         setattr(warnings, "showwarning", partial(_show_warning, set(), quiet, warnings.showwarning))  # noqa: B010
-        warnings.filterwarnings("always", category=UserWarning, module=r"pyadx\.")
+        for kind in _KINDS:
+            warnings.filterwarnings("always", category=kind, module=r"pyadx\.")
         return _run(arguments)
 
 
@@ -76,7 +78,7 @@ def _show_warning(
     text = " ".join(str(message).split())
     if quiet:
         return
-    if category is not UserWarning or not str(Path(filename).resolve()).startswith(_PACKAGE):
+    if category not in _KINDS or not str(Path(filename).resolve()).startswith(_PACKAGE):
         others(message, category, filename, *more, **kwargs)
     elif text not in told:
         told.add(text)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pyadx.cli.common import Device, Quiet, app
+from pyadx.cli.common import Card, Device, Quiet, Trust, Weights, app
 
 
 @app.command()
@@ -49,9 +49,22 @@ def methods(
 
 
 @app.command()
-def info() -> None:
-    """Print versions, what was built, CPU capability and GPU, and why CUDA is off if it is off."""
+def info(
+    model: Annotated[
+        str | None, typer.Option(help="Instead: a network, layer by layer.", metavar="NETWORK")
+    ] = None,
+    weights: Weights = None,
+    card: Card = None,
+    trust: Trust = False,
+) -> None:
+    """Print versions, what was built, and why CUDA is off; or what makes a network's occlusion slow."""
     from pyadx.commands.reporting.info import info_rows
 
+    if model is not None:
+        from pyadx.commands.reporting.network_info import network_lines
+        from pyadx.models.sources import ModelSource
+
+        print("\n".join(network_lines(ModelSource(model, weights, card, trust))))
+        return
     for name, value in info_rows():
         print(f"{name:13} {value}")

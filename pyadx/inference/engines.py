@@ -18,6 +18,7 @@ from pyadx.inference.scorer import Scorer
 Engine = Literal["auto", "incremental", "full"]
 
 LEAST_GAIN = 1.3  # predicted, which may be a fifth too much; below that boxes could cost time
+_MUCH = 0.3  # of a forward, recomputed as whole maps: enough to say why
 
 
 def check_engine(engine: str) -> None:
@@ -35,7 +36,7 @@ class RegionScorer(Scorer):
     ----------
     engine : {"auto", "incremental", "full"}
         ``auto`` decides region by region; the others do not. Where ``auto`` meets a model that cannot be
-        traced it warns, naming the operation, and runs full forwards.
+        traced, or an operation that makes whole maps necessary, it warns, naming operation and line.
     model, volume, target, precision, max_memory, tracer, options
         As `pyadx.inference.IncrementalScorer` takes them.
 
@@ -79,6 +80,10 @@ class RegionScorer(Scorer):
                 warnings.warn(
                     f"occlusion runs one full forward per region: {error}", RuntimeWarning, stacklevel=3
                 )
+        if engine == "auto" and self._fast is not None:
+            end = self._fast.ending()
+            if end is not None and end.share > _MUCH:
+                warnings.warn(end.words, RuntimeWarning, stacklevel=3)
         if self._fast is None:
             self._slow = FullScorer(model, volume, target, **options)
             self.share(self._slow)

@@ -73,6 +73,27 @@ class Program:
         """The buffers that batches are written into."""
         return self._workspace
 
+    # --- what there is -----------------------------------------------------------------------------------
+
+    @property
+    def operations(self) -> Sequence[fx.Node]:
+        """All operations of the network, in order."""
+        return self._trace.nodes
+
+    @property
+    def furthest(self) -> Plan:
+        """The plan that stays on boxes as long as that can be done."""
+        return self.plan(len(self._lowering.steps))
+
+    @property
+    def seconds_of_forward(self) -> float:
+        """Predicted time of a whole forward."""
+        return self._rest[0]
+
+    def seconds_left(self, stop: int) -> float:
+        """Predict the time of what is left for whole maps after so many steps."""
+        return self._rest[stop]
+
     # --- planning ----------------------------------------------------------------------------------------
 
     def choose(self, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,6 @@
 """The fast scorer: recomputes only what a filled region changes, with the result of a full forward."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -16,6 +16,7 @@ from pyadx.inference.incremental.boxes import by_size, extents
 from pyadx.inference.incremental.input_changes import InputChanges, RegionChanges, VolumeChanges
 from pyadx.inference.incremental.moving import MovingProgram
 from pyadx.inference.incremental.plan import Plan, centred
+from pyadx.inference.incremental.survey import Ending, LayerRow, ending, layer_rows, typical_boxes
 from pyadx.inference.incremental.trace import Trace, trace
 from pyadx.inference.model_state import evaluation_mode, tensor_float
 from pyadx.inference.outputs import Output, check_outputs
@@ -31,6 +32,7 @@ Precision = Literal["float32", "tf32", "bf16"]
 # Where a batch of patches stays in the cache of a CPU, or fills a GPU.
 _BATCH_BYTES = {"cpu": 24 << 20, "cuda": 2 << 30}
 _LARGEST_BATCH = 1024
+_TYPICAL = (7,)  # voxels
 _WHOLE_TOGETHER = 4  # scans: two to three times as fast as one by one, and hardly slower than eight
 _WHOLE_BYTES = 1 << 30  # that they may take
 _SHARE_OF_FREE = 0.5  # of a GPU's memory: convolutions want room for workspaces of their own
@@ -127,6 +129,20 @@ class IncrementalScorer(Scorer):
     def memory(self) -> dict[str, int]:
         """Bytes taken by the cached activations, and by the batches."""
         return {"cache": self._program.cache_bytes, "batches": self._program.workspace.nbytes}
+
+    def layers(self) -> list[LayerRow]:
+        """Return the network's layers, and which of them are recomputed on boxes."""
+        return layer_rows(self._program)
+
+    def ending(self, boxes: np.ndarray | None = None) -> Ending | None:
+        """Return what makes whole maps necessary for regions like these, or None where boxes do."""
+        shape = tuple(self.volume.shape[1:])
+        return ending(self._program, typical_boxes(shape, _TYPICAL) if boxes is None else boxes)
+
+    def typical_gains(self, sides: Sequence[int]) -> dict[int, float]:
+        """Predict how many times faster than whole forwards cubes of these sides are."""
+        gains = self.gains(typical_boxes(tuple(self.volume.shape[1:]), sides))
+        return dict(zip(sides, gains.tolist(), strict=True))
 
     def gain(self, boxes: np.ndarray) -> float:
         """Predict how many times faster regions like these, ``[R, 6]``, are than whole forwards."""
