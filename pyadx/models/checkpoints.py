@@ -48,13 +48,18 @@ def save(
     Raises
     ------
     ValueError
-        If the model carries no card, the name does not end in ``.safetensors``, or one of its
+        If the model carries no card or is none of `ARCHITECTURES`, the name does not end in ``.safetensors``, or one of its
         ``references`` is none (see `with_references`).
     """
     target = _safetensors_name(path)
     card = getattr(model, "card", None)
     if not isinstance(card, ModelCard):
         raise ValueError("only networks built or loaded by pyadx.models can be saved")
+    if card.architecture not in ARCHITECTURES:
+        raise ValueError(
+            f"{card.architecture} is no architecture of pyadx, whose checkpoints hold no code; pyadx pack "
+            "writes a network of your own as .pt2"
+        )
     state = {name: _stored(tensor, dtype) for name, tensor in model.state_dict().items()}
     card = replace(card, **card_changes)
     _write(target, {**state, **stored(getattr(model, "references", {}), card)}, card)
@@ -252,7 +257,8 @@ def _advice(source: Path, names: Iterable[Any] | None, key: str) -> str:
         f"weights of a network of pyadx become a checkpoint by: from pyadx import models; import torch; "
         f"m = models.build({known or 'vggnet'!r}, in_shape=(110, 110, 110), class_names=('NC', 'AD')); "
         f"m.load_state_dict(torch.load({str(source)!r}){key}); models.save(m, {target!r}, trained=True) # "
-        "with your own grid and classes. Any other network is explained from Python: pyadx.GradCAM(model)"
+        f"with your own grid and classes. Any other network: --model net.py:factory --weights {source} "
+        "--card card.toml"
     )
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.export import Dim, ExportedProgram
 
 from pyadx.inference.batch.watch import FOREIGN, code_line
@@ -41,12 +42,16 @@ def exported(
     """
     example = volume.new_zeros(2, *volume.shape)  # a batch of one would be taken for a constant
     try:
-        with _quietly(), _frozen(model):
-            return plain(_exported(model, example))
+        with _quietly(), _frozen(model), _data_followed():
+            program = plain(_exported(model, example))
     except OutputError:
         raise  # it is nothing about tracing
     except Exception as error:  # tracing runs the user's code, which may raise anything
         raise UntraceableError(f"torch.export cannot trace the model: {_reason(error)}") from None
+    if any(isinstance(value, FakeTensor) for value in program.constants.values()):
+        # torch lost sight of a value, and holds its shape for a constant.
+        raise UntraceableError("torch.export cannot trace the model: it hides values, as .data does")
+    return program
 
 
 def _exported(model: nn.Module, example: Tensor) -> ExportedProgram:
@@ -88,6 +93,28 @@ def _frozen(model: nn.Module) -> Iterator[None]:
     finally:
         for own, name, child in scripted:
             own._modules[name] = child
+
+
+@contextmanager
+def _data_followed() -> Iterator[None]:
+    """Let ``x.data`` of a traced value be ``x.detach()``, which torch.export does not lose sight of."""
+    own = torch.Tensor.data
+
+    def data(value: Tensor) -> Tensor:
+        return value.detach()
+
+    def replace(value: Tensor, other: Tensor) -> None:
+        own.__set__(value, other)  # type: ignore[attr-defined]
+
+    before = FakeTensor.__dict__.get("data")
+    FakeTensor.data = property(data, replace)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if before is None:
+            del FakeTensor.data
+        else:
+            FakeTensor.data = before
 
 
 @contextmanager
