@@ -137,6 +137,7 @@ SINGLE = {
     "[B, 1]": lambda own, other: own,
     "[B]": lambda own, other: own[:, 0],
     "squeezed": lambda own, other: own.squeeze(),
+    "squeezed, of one axis": lambda own, other: own.squeeze(1),
     "[B] in a dictionary": lambda own, other: {"age": own[:, 0], "features": other},
 }
 
@@ -164,6 +165,25 @@ def test_one_number_per_scan_is_a_logit_or_is_followed_as_it_is(spelling, form, 
     assert torch.allclose(found.prediction, plain(scans)[:, 0])
     with pytest.raises(ValueError, match="target 1 is out of range: the model has one of the outputs, 0"):
         explain(scans, target=1)
+
+
+@pytest.mark.parametrize(
+    ("line", "output"),
+    [
+        (lambda own, other: 50 + own.squeeze(1), None),
+        (lambda own, other: (own.squeeze(1) + 9) / (own[:, 0].abs() + 1), None),
+        (lambda own, other: {"age": (own[:, 0] * 2).exp()}, "age"),
+    ],
+)
+def test_what_is_done_to_one_number_per_scan_is_scored_as_whole_forwards_score_it(line, output, scans):
+    model = Returning(line, 1)
+    options = {"score": "output", "output": output}
+    found = [
+        pyadx.Occlusion(model, window=3, stride=4, engine=engine, **options)(scans)
+        for engine in ("incremental", "full")
+    ]
+    assert torch.allclose(*found, rtol=1e-9, atol=1e-12)
+    assert found[0].abs().max() > 0
 
 
 class Age(nn.Module):

@@ -99,8 +99,9 @@ def bytes_per_region(plan: Plan, source: fx.Node, grown: Mapping[fx.Node, np.nda
     slots = {node: bx.largest(boxes) for node, boxes in grown.items()}
 
     def elements(node: fx.Node) -> int:
-        channels = int(node.meta["val"].shape[1])
-        return prod(slots[node]) * channels if node in slots else node_bytes(node) // item
+        if node not in slots:  # no map: a vector per scan, or a number
+            return node_bytes(node) // item
+        return prod(slots[node]) * int(node.meta["val"].shape[1])
 
     held = set(plan.frontier)
     alive = {source: elements(source)}

@@ -66,12 +66,13 @@ class Batch:
         """Note the regions with values of which a change left nothing but rounding, ``[B, ...]`` each."""
         for old, new in zip(before, after, strict=True):
             rounding = ROUNDINGS * torch.finfo(new.dtype).eps * old.abs()
-            self.doubtful = self.doubtful | ((new != 0) & (new.abs() < rounding)).flatten(1).any(1)
+            next_to_nothing = (new != 0) & (new.abs() < rounding)
+            self.doubtful = self.doubtful | next_to_nothing.reshape(len(new), -1).any(1)
 
     def doubt_infinite(self, *values: Tensor) -> None:
         """Note the regions with infinity or NaN, ``[B, ...]`` each: changes from them say nothing."""
         for value in values:  # one pass; a sum that overflows costs a whole forward
-            self.doubtful = self.doubtful | ~torch.isfinite(value.flatten(1).sum(1))
+            self.doubtful = self.doubtful | ~torch.isfinite(value.reshape(len(value), -1).sum(1))
 
 
 class Step(ABC):
