@@ -1,4 +1,4 @@
-"""Networks that people bring: of MONAI, and blocks as papers on brain MRI write them, each with random weights."""
+"""Networks that people bring: of MONAI, and blocks as papers on brain MRI write them."""
 
 from collections.abc import Callable
 
@@ -63,7 +63,9 @@ class Residual(nn.Module):
         super().__init__()
         self.one, self.two = make(a, b, s), make(b, b, 1)
         self.n1, self.n2 = nn.BatchNorm3d(b), nn.BatchNorm3d(b)
-        self.short = nn.Identity() if (a, s) == (b, 1) else nn.Sequential(nn.Conv3d(a, b, 1, s), nn.BatchNorm3d(b))
+        self.short = (
+            nn.Identity() if (a, s) == (b, 1) else nn.Sequential(nn.Conv3d(a, b, 1, s), nn.BatchNorm3d(b))
+        )
 
     def forward(self, x):
         return F.relu(self.n2(self.two(F.relu(self.n1(self.one(x))))) + self.short(x))
@@ -85,7 +87,11 @@ class ShortcutA(nn.Module):
 
 def plane(a, b, s):
     """(2+1)D: a spatial and a depth convolution."""
-    return nn.Sequential(nn.Conv3d(a, b, (1, 3, 3), (1, s, s), (0, 1, 1)), nn.ReLU(), nn.Conv3d(b, b, (3, 1, 1), (s, 1, 1), (1, 0, 0)))  # fmt: skip
+    return nn.Sequential(
+        nn.Conv3d(a, b, (1, 3, 3), (1, s, s), (0, 1, 1)),
+        nn.ReLU(),
+        nn.Conv3d(b, b, (3, 1, 1), (s, 1, 1), (1, 0, 0)),
+    )
 
 
 def resnet_like(make=None, width=16):
@@ -102,7 +108,12 @@ class Inverted(nn.Module):
     def __init__(self, a, b, s=1, t=4):
         super().__init__()
         self.add = (a, s) == (b, 1)
-        self.body = nn.Sequential(conv(a, a * t, 1), conv(a * t, a * t, 3, s, groups=a * t), nn.Conv3d(a * t, b, 1), nn.BatchNorm3d(b))  # fmt: skip
+        self.body = nn.Sequential(
+            conv(a, a * t, 1),
+            conv(a * t, a * t, 3, s, groups=a * t),
+            nn.Conv3d(a * t, b, 1),
+            nn.BatchNorm3d(b),
+        )
 
     def forward(self, x):
         return x + self.body(x) if self.add else self.body(x)
@@ -200,14 +211,49 @@ def own_blocks(side) -> dict[str, Callable[[], nn.Module]]:
         "ClinicaDL-like Conv4FC3": lambda: clinicadl((8, 8, 8, 8), side),
         "R3D-like": resnet_like,
         "R(2+1)D-like": lambda: resnet_like(plane),
-        "MC3-like": lambda: Head(seq(conv(1, 16, 7, 2), Residual(16, 32, 2), Residual(32, 64, 2, make=lambda a, b, s: nn.Conv3d(a, b, (1, 3, 3), s, (0, 1, 1)))), 64),
-        "MedicalNet shortcut A": lambda: Head(seq(conv(1, 16, 7, 2), ShortcutA(16, 32, 2), ShortcutA(32, 64, 2)), 64),
-        "MedicalNet, dilated": lambda: Head(seq(conv(1, 16, 7, 2), nn.MaxPool3d(3, 2, 1), nn.Conv3d(16, 32, 3, padding=2, dilation=2), nn.ReLU(), nn.Conv3d(32, 32, 3, padding=4, dilation=4), nn.ReLU()), 32),
-        "MobileNet3D v1": lambda: Head(seq(conv(1, 16, s=2), depthwise(16, 32), depthwise(32, 64, 2), depthwise(64, 64)), 64),
-        "MobileNet3D v2": lambda: Head(seq(conv(1, 16, s=2), Inverted(16, 16), Inverted(16, 24, 2), Inverted(24, 24)), 24),
+        "MC3-like": lambda: Head(
+            seq(
+                conv(1, 16, 7, 2),
+                Residual(16, 32, 2),
+                Residual(32, 64, 2, make=lambda a, b, s: nn.Conv3d(a, b, (1, 3, 3), s, (0, 1, 1))),
+            ),
+            64,
+        ),
+        "MedicalNet shortcut A": lambda: Head(
+            seq(conv(1, 16, 7, 2), ShortcutA(16, 32, 2), ShortcutA(32, 64, 2)), 64
+        ),
+        "MedicalNet, dilated": lambda: Head(
+            seq(
+                conv(1, 16, 7, 2),
+                nn.MaxPool3d(3, 2, 1),
+                nn.Conv3d(16, 32, 3, padding=2, dilation=2),
+                nn.ReLU(),
+                nn.Conv3d(32, 32, 3, padding=4, dilation=4),
+                nn.ReLU(),
+            ),
+            32,
+        ),
+        "MobileNet3D v1": lambda: Head(
+            seq(conv(1, 16, s=2), depthwise(16, 32), depthwise(32, 64, 2), depthwise(64, 64)), 64
+        ),
+        "MobileNet3D v2": lambda: Head(
+            seq(conv(1, 16, s=2), Inverted(16, 16), Inverted(16, 24, 2), Inverted(24, 24)), 24
+        ),
         "Inception": lambda: Head(seq(conv(1, 8, s=2), Inception(8, 8), Inception(32, 8)), 32),
-        "SqueezeNet fire": lambda: Head(seq(conv(1, 16, 7, 2), conv(16, 8, 1), conv(8, 32), nn.MaxPool3d(3, 2), conv(32, 8, 1), conv(8, 32)), 32),
-        "ConvNeXt (layer norm over channels)": lambda: Head(seq(nn.Conv3d(1, 16, 4, 4), ConvNeXt(16), ConvNeXt(16)), 16),
+        "SqueezeNet fire": lambda: Head(
+            seq(
+                conv(1, 16, 7, 2),
+                conv(16, 8, 1),
+                conv(8, 32),
+                nn.MaxPool3d(3, 2),
+                conv(32, 8, 1),
+                conv(8, 32),
+            ),
+            32,
+        ),
+        "ConvNeXt (layer norm over channels)": lambda: Head(
+            seq(nn.Conv3d(1, 16, 4, 4), ConvNeXt(16), ConvNeXt(16)), 16
+        ),
         "gated by channels (CBAM, spatial)": lambda: with_line(Attention()),
         "blur pooling": lambda: with_line(Blur(8)),
         "PReLU": lambda: with_line(nn.PReLU()),
@@ -216,21 +262,31 @@ def own_blocks(side) -> dict[str, Callable[[], nn.Module]]:
         "log-sigmoid": lambda: with_line(nn.LogSigmoid()),
         "RReLU and alpha dropout": lambda: with_line(seq(nn.RReLU(), nn.AlphaDropout())),
         "channel shuffle": lambda: with_line(Line(shuffle)),
-        "chunk, flip, crop": lambda: with_line(Line(lambda x: torch.cat(x.chunk(2, 1)[::-1], 1).flip(-1)[..., 2:-2])),
+        "chunk, flip, crop": lambda: with_line(
+            Line(lambda x: torch.cat(x.chunk(2, 1)[::-1], 1).flip(-1)[..., 2:-2])
+        ),
         "torch.where": lambda: with_line(Line(lambda x: torch.where(x > 0.2, x, 0.1 * x))),
         "space to depth": lambda: with_line(Line(to_depth), 8, 64),
         "average pooling, ceil": lambda: with_line(nn.AvgPool3d(3, 2, 1, ceil_mode=True)),
         "L2 pooling": lambda: with_line(Line(lambda x: F.avg_pool3d(x * x, 2).clamp_min(1e-6).sqrt())),
-        "trilinear resize at the input": lambda: seq(nn.Upsample((48, 48, 48), mode="trilinear"), resnet_like(width=8)),
+        "trilinear resize at the input": lambda: seq(
+            nn.Upsample((48, 48, 48), mode="trilinear"), resnet_like(width=8)
+        ),
         "nearest upsampling": lambda: with_line(nn.Upsample(scale_factor=2)),
         "transposed convolution, skip": Deep,
-        "circular padding": lambda: Head(seq(nn.Conv3d(1, 16, 3, padding=1, padding_mode="circular"), nn.ReLU(), conv(16, 16)), 16),
-        "replicated padding": lambda: Head(seq(nn.Conv3d(1, 16, 3, padding=1, padding_mode="replicate"), nn.ReLU(), conv(16, 16)), 16),
-        "reflected padding": lambda: Head(seq(nn.Conv3d(1, 16, 3, padding=1, padding_mode="reflect"), nn.ReLU(), conv(16, 16)), 16),
+        "circular padding": lambda: Head(
+            seq(nn.Conv3d(1, 16, 3, padding=1, padding_mode="circular"), nn.ReLU(), conv(16, 16)), 16
+        ),
+        "replicated padding": lambda: Head(
+            seq(nn.Conv3d(1, 16, 3, padding=1, padding_mode="replicate"), nn.ReLU(), conv(16, 16)), 16
+        ),
+        "reflected padding": lambda: Head(
+            seq(nn.Conv3d(1, 16, 3, padding=1, padding_mode="reflect"), nn.ReLU(), conv(16, 16)), 16
+        ),
         "brain mask, casts": lambda: Masked(resnet_like(), side),
         "group norm": lambda: with_line(nn.GroupNorm(2, 8)),
         "instance norm at the input": lambda: seq(nn.InstanceNorm3d(1), resnet_like()),
-    }  # fmt: skip
+    }
 
 
 def monai_networks(side) -> dict[str, Callable[[], nn.Module]]:
@@ -262,8 +318,10 @@ def monai_networks(side) -> dict[str, Callable[[], nn.Module]]:
     found["MONAI Classifier (PReLU, instance norm)"] = lambda: nets.Classifier(classes=2, **shape)
     found["MONAI Classifier (batch norm)"] = lambda: nets.Classifier(classes=2, norm="batch", **shape)
     found["MONAI Regressor (batch norm)"] = lambda: nets.Regressor(out_shape=(2,), norm="batch", **shape)
-    found["MONAI ViT"] = lambda: Line(nets.ViT(**patch, hidden_size=96, mlp_dim=192, num_layers=2, num_heads=4, classification=True))
-    return found  # fmt: skip
+    found["MONAI ViT"] = lambda: Line(
+        nets.ViT(**patch, hidden_size=96, mlp_dim=192, num_layers=2, num_heads=4, classification=True)
+    )
+    return found
 
 
 def networks(side) -> dict[str, Callable[[], nn.Module]]:

@@ -1,9 +1,11 @@
-"""Which networks are occluded exactly on boxes, and what that gains: ``python benchmarks/networks_table.py OUT.jsonl``.
+"""Which networks are occluded exactly on boxes, and what that gains.
+
+``python benchmarks/networks_table.py OUT.jsonl`` measures; called again it goes on where it was; with
+``--table`` it prints Markdown.
 
 Every network is made with random weights, traced, compared in float64 with whole forwards (largest relative
 difference of the score's change over 6 boxes), and timed in float32: windows of 7 voxels by the engine that
-``auto`` takes, against whole forwards at their best batch of 1, 2 and 4. Called again it goes on where it was;
-``--table OUT.jsonl`` prints Markdown.
+``auto`` takes, against whole forwards at their best batch of 1, 2 and 4.
 """
 
 import argparse
@@ -90,11 +92,10 @@ def per_region(scorer, boxes):
 def table(path):
     head, *lines = (json.loads(text) for text in path.read_text().splitlines())
     exact = sum(line.get("difference", 1) <= 1e-8 for line in lines)
-    print(
-        f"{len(lines)} networks with random weights at {head['side']}^3, {exact} of them traced and exact to 1e-8 in "
-        f"float64. {head['processor']}, {head['threads']} thread(s), torch {head['torch']}.\n"
-    )
-    print("| network | difference, float64 | predicted gain | measured gain | engine of `auto` | what ends boxes |")
+    made = f"{head['processor']}, {head['threads']} thread(s), torch {head['torch']}"
+    told = f"{exact} traced and exact to 1e-8 in float64"
+    print(f"{len(lines)} networks with random weights at {head['side']}^3, {told}. {made}.\n")
+    print("| network | difference, float64 | predicted | measured | engine | what ends boxes |")
     print("| --- | ---: | ---: | ---: | --- | --- |")
     for line in lines:
         if not line["traced"]:
@@ -102,9 +103,15 @@ def table(path):
             continue
         ends = line["ends"].split(" on (")[0].rsplit("from ", 1)[-1] if line["ends"] else "nothing"
         print(
-            f"| {line['network']} | {line['difference']:.0e} | {line['predicted']:.1f} | {line['measured']:.1f} | "
-            f"{line['engine']} | {ends} |"
+            f"| {line['network']} | {line['difference']:.0e} | {line['predicted']:.1f} | "
+            f"{line['measured']:.1f} | {line['engine']} | {ends} |"
         )
+
+
+def processor():
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
 
 
 def main():
@@ -116,8 +123,12 @@ def main():
     if options.table:
         return table(options.out)
     if not options.out.exists():
-        cpu = next((x.split(":")[1].strip() for x in open("/proc/cpuinfo") if "model name" in x), platform.processor())
-        head = {"side": options.side, "threads": torch.get_num_threads(), "processor": cpu, "torch": torch.__version__}
+        head = {
+            "side": options.side,
+            "threads": torch.get_num_threads(),
+            "processor": processor(),
+            "torch": torch.__version__,
+        }
         options.out.write_text(json.dumps(head) + "\n")
     done = {json.loads(text).get("network") for text in options.out.read_text().splitlines()}
     for name, make in networks(options.side).items():
@@ -128,7 +139,7 @@ def main():
             file.write(json.dumps(line) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        print(name, {k: v for k, v in line.items() if k in ("difference", "predicted", "measured", "engine", "why")})
+        print(name, line)
         gc.collect()
 
 

@@ -11,12 +11,23 @@ from typing import Any
 
 import typer
 
-from pyadx.cli import cohorts, demo, evaluate, explain, explain_cohort, regions, report, segment, training  # noqa: F401 (they add their commands)
+from pyadx.cli import (  # noqa: F401 (they add their commands)
+    cohorts,
+    demo,
+    evaluate,
+    explain,
+    explain_cohort,
+    flip,
+    regions,
+    report,
+    segment,
+    training,
+)
 from pyadx.cli.common import app
 
 _INTERRUPTED = 130  # the shell's code for a process that Ctrl-C ended
 # Their --quiet also keeps warnings to the sidecar. Others work on many scans, whose warnings are told.
-_SILENCED = (["explain"], ["segment"], ["report"], ["regions"], ["demo"])
+_SILENCED = (["explain"], ["flip"], ["segment"], ["report"], ["regions"], ["demo"])
 _KINDS = (UserWarning, RuntimeWarning)  # of ours
 _PACKAGE = str(Path(__file__).resolve().parents[1])
 

@@ -38,6 +38,13 @@ def explain(
             help="Further image of the same person, such as T2, for a network of several channels."
         ),
     ] = None,
+    regions: Annotated[
+        Path | None,
+        typer.Option(help="Atlas in the scan's space, for shapley and flip; default: the scan's segments."),
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="Names of the atlas' numbers; default: beside it.")
+    ] = None,
     mask: Annotated[
         Path | None, typer.Option(help="Region of interest on the scan; only there regions are filled.")
     ] = None,
@@ -78,6 +85,8 @@ def explain(
         mask=mask,
         second_reference=second_reference,
         channels=tuple(channel or ()),
+        regions=regions,
+        key=key,
     )
     if len(scans) == 1 and not is_folder(scans[0]):
         _tell(out, run_explain(request), quiet)

@@ -144,6 +144,14 @@ def map_to_scan(heatmap: np.ndarray, fitted: FittedScan) -> np.ndarray:
     return np.ascontiguousarray(apply_orientation(data, back), dtype=np.float32)
 
 
+def on_grid(fitted: FittedScan, data: np.ndarray | None = None) -> Scan:
+    """Return what lies on a network's grid as a scan of its own; the fitted scan if nothing is given."""
+    import nibabel as nib
+
+    values = fitted.data if data is None else data
+    return Scan(fitted.scan.path, nib.Nifti1Image(values, fitted.affine), values)
+
+
 def resampled_onto(other: Scan, affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Bring a scan onto other voxels, by where both lie in the world.
 

@@ -3,6 +3,7 @@
 from pyadx.explainers.base import Explainer, Explanation
 from pyadx.explainers.cam import CAM
 from pyadx.explainers.deeplift import DeepLift
+from pyadx.explainers.flip import RegionFlip, decisive_regions
 from pyadx.explainers.gradcam import GradCAM
 from pyadx.explainers.gradcampp import GradCAMPlusPlus
 from pyadx.explainers.hirescam import HiResCAM
@@ -32,10 +33,12 @@ __all__ = [
     "MethodSpec",
     "Occlusion",
     "Option",
+    "RegionFlip",
     "RegionShapley",
     "SmoothGrad",
     "SupervoxelOcclusion",
     "XGradCAM",
+    "decisive_regions",
     "explainer",
     "find_method",
     "method",

@@ -7,8 +7,9 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
+from pyadx.explainers.segments import check_fits, segmented_part
 from pyadx.ops.arrays import plain_array
-from pyadx.segmentation import Hierarchy
+from pyadx.segmentation import Hierarchy, ucm
 
 Order = Literal["tree", "flat"]
 Split = tuple[int, int, int]  # players low <= i < middle, and middle <= i < high
@@ -59,6 +60,40 @@ class Players:
             if turn:
                 order[low:high] = np.concatenate([order[middle:high], order[low:middle]])
         return order
+
+
+def players_of(
+    regions: Any,
+    scan: Tensor,
+    names: Mapping[int, str] | None,
+    inside: np.ndarray | None,
+    count: int,
+    segmentation: Mapping[str, Any],
+) -> Players:
+    """Return the regions of one scan ``[C, D, H, W]``: of a label volume, a hierarchy, or its segmentation.
+
+    Parameters
+    ----------
+    regions : array, Hierarchy or None
+        Without it the first channel is segmented where it is no background.
+    scan : Tensor
+        The scan.
+    names : mapping, optional
+        Number in the label volume to name.
+    inside : ndarray, optional
+        Region of interest, bool ``[D, H, W]``.
+    count : int
+        Regions of a cut of a hierarchy.
+    segmentation : mapping
+        Options of `pyadx.segmentation.ucm`.
+    """
+    if regions is None:
+        regions = ucm(scan[0].float(), segmented_part(scan, inside), **segmentation)
+    shape = tuple(scan.shape[1:])
+    if not isinstance(regions, Hierarchy):
+        return players_of_labels(regions, shape, names, inside)
+    check_fits(regions, shape)
+    return players_of_tree(regions, count, inside)
 
 
 def players_of_labels(

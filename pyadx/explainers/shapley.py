@@ -14,12 +14,10 @@ from pyadx.explainers.perturbation import Perturbation, Store
 from pyadx.explainers.players import (
     Order,
     Players,
-    players_of_labels,
-    players_of_tree,
+    players_of,
     regions_per_scan,
 )
 from pyadx.explainers.registry import Option, method
-from pyadx.explainers.segments import check_fits, segmented_part
 from pyadx.explainers.shapley_report import ShapleyReport
 from pyadx.explainers.shared_options import (
     EngineOption,
@@ -41,7 +39,6 @@ from pyadx.inference.score_store import ScoreStore
 from pyadx.inference.scoring_facts import scoring_facts
 from pyadx.inference.segments import distinct_segments
 from pyadx.ops.numbers import real_number, whole_number
-from pyadx.segmentation import Hierarchy, ucm
 from pyadx.segmentation.options import Linkage, check_options
 
 Shown = Literal["region", "voxel"]
@@ -196,20 +193,10 @@ class RegionShapley(Perturbation):
         def explain(
             place: int, scan: Tensor, make: Callable[[], RegionScorer], inside: np.ndarray | None
         ) -> tuple[Tensor, RegionScorer, ShapleyReport]:
-            return self._one(scan, make, self._players(own[place], scan, names, inside), kept)
+            players = players_of(own[place], scan, names, inside, self.max_regions, self._segmentation)
+            return self._one(scan, make, players, kept)
 
         return self._over_scans(volume, target, mask, reference, forward_args, explain)
-
-    def _players(
-        self, regions: Any, scan: Tensor, names: Mapping[int, str] | None, inside: np.ndarray | None
-    ) -> Players:
-        if regions is None:
-            regions = ucm(scan[0].float(), segmented_part(scan, inside), **self._segmentation)
-        shape = tuple(scan.shape[1:])
-        if not isinstance(regions, Hierarchy):
-            return players_of_labels(regions, shape, names, inside)
-        check_fits(regions, shape)
-        return players_of_tree(regions, self.max_regions, inside)
 
     def _one(
         self, scan: Tensor, make: Callable[[], RegionScorer], players: Players, store: Store

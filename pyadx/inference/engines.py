@@ -17,7 +17,6 @@ from pyadx.inference.scorer import Scorer
 
 Engine = Literal["auto", "incremental", "full"]
 
-LEAST_GAIN = 1.3  # predicted, which may be a fifth too much; below that boxes could cost time
 _MUCH = 0.3  # of a forward, recomputed as whole maps: enough to say why
 
 
@@ -97,7 +96,7 @@ class RegionScorer(Scorer):
             return np.zeros(len(boxes), bool)
         if self.engine == "incremental":
             return np.ones(len(boxes), bool)
-        return self._fast.gains(boxes) >= LEAST_GAIN
+        return self._fast.pays(boxes)
 
     def engine_name(self, boxes: np.ndarray) -> str:
         """Return ``incremental``, ``full`` or ``both``: what scores these regions."""

@@ -48,8 +48,8 @@ def save(
     Raises
     ------
     ValueError
-        If the model carries no card or is none of `ARCHITECTURES`, the name does not end in ``.safetensors``, or one of its
-        ``references`` is none (see `with_references`).
+        If the model carries no card or is none of `ARCHITECTURES`, the name does not end in
+        ``.safetensors``, or one of its ``references`` is none (see `with_references`).
     """
     target = _safetensors_name(path)
     card = getattr(model, "card", None)

@@ -79,7 +79,7 @@ def test_it_is_listed_with_its_options(echo, run):
     assert code == 0
     assert "gain=1" in out
     assert "a number above 0" in out
-    assert "methods: cam, deeplift, echo, gradcam" in run("methods", "eco")[2]
+    assert "methods: cam, deeplift, echo, flip, gradcam" in run("methods", "eco")[2]
 
 
 def test_python_knows_it(echo):

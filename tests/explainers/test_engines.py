@@ -1,5 +1,3 @@
-import warnings
-
 import pytest
 import torch
 from networks import Gap, Plain, randomised

@@ -19,6 +19,7 @@ FAST = {
     "occlusion": "occlusion:window=3,stride=3",
     "sa3ducm": "sa3ducm:max_regions=8",
     "shapley": "shapley:max_regions=4,pairs=2",
+    "flip": "flip:max_regions=4",
     "smoothgrad": "smoothgrad:samples=3",
     "integratedgradients": "integratedgradients:steps=4",
 }
@@ -286,6 +287,8 @@ def test_a_network_may_return_several_outputs_and_take_several_channels(spelling
 def test_a_network_may_predict_a_number(spelling, model, scans):
     if spelling == "cam":
         pytest.skip("the output layer is followed by another operation")
+    if spelling.startswith("flip"):
+        pytest.skip("there is no class to change")
     found = pyadx.explainer(with_option(spelling, "output=age,score=output"), Odd(model)).run(scans[:2])
     expected = pyadx.explainer(with_option(spelling, "score=logit"), model)(scans[:2], target=2)
     assert close(found.heatmap, expected)
@@ -333,7 +336,8 @@ def test_a_mask_restricts_the_map_and_the_work(spelling, model, scans):
     inside[2:6, 3:6, 4:9] = True
     whole, part = explain.run(scans[:1], target=1), explain.run(scans[:1], target=1, mask=inside)
     assert (part.heatmap[0][~inside] == 0).all()
-    assert part.heatmap[0][inside].abs().max() > 0
+    # What the model predicts may not hang on the mask alone.
+    assert part.heatmap[0][inside].abs().max() > 0 or spelling.startswith("flip")
     assert 0 < part.reports[0].evaluated <= whole.reports[0].evaluated
     if spelling.startswith("occlusion"):
         assert part.reports[0].evaluated <= whole.reports[0].evaluated / 2

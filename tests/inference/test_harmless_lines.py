@@ -49,6 +49,10 @@ LINES = {
     "alpha dropout": lambda x: F.alpha_dropout(x, training=False),
     "in place": lambda x: x.clone().mul_(MASK).clamp_(min=0.05),
     "expanded to itself": lambda x: x.expand(-1, 4, -1, -1, -1),
+    "mean over channels": lambda x: x * x.mean(1, keepdim=True),
+    "gate of channel mean and maximum": lambda x: (
+        x * torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], 1).sum(1, keepdim=True).sigmoid()
+    ),
     "data": lambda x: torch.cat([x.data, torch.zeros(x.size(0), 2, *x.shape[2:]).to(x.dtype)], 1),
     "twice as large": lambda x: F.interpolate(x, scale_factor=2),
     "nearest to a size": lambda x: F.interpolate(x, (13, 25, 22)),

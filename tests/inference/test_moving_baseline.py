@@ -168,3 +168,38 @@ def test_what_is_interrupted_leaves_the_baseline_where_it_was(generator, monkeyp
     assert torch.equal(scorer.volume, scan)
     expected = FullScorer(model, scan, 1, score="logit").commit(regions)
     assert torch.allclose(scorer.commit(regions), expected, rtol=1e-10)
+
+
+class Halves(torch.nn.Module):
+    """Begins with views of the scan's only channel."""
+
+    def __init__(self, convolution=None):
+        super().__init__()
+        self.convolution = convolution
+
+    def forward(self, x):
+        if self.convolution is not None:
+            x = self.convolution(x[..., 1:-2])
+        left = 40 * x[:, 0, :9].mean((1, 2, 3)) - x[:, 0, 9:].square().mean((1, 2, 3))
+        return torch.stack([torch.ones_like(left), left], 1)
+
+
+@pytest.mark.parametrize("convolution", [None, torch.nn.Conv3d(1, 2, 3)], ids=["views", "cropped"])
+@pytest.mark.parametrize("scored", [False, True])
+def test_views_of_the_scan_do_not_move_twice_nor_move_the_callers_scan(convolution, scored, generator):
+    model = Halves(convolution).double().eval()
+    scan = torch.rand(1, 18, 12, 14, generator=generator, dtype=torch.float64)
+    given = scan.clone()
+    boxes = torch.tensor(
+        [[0, 0, 0, 9, 6, 14], [3, 4, 2, 18, 9, 9], [9, 0, 0, 18, 12, 3]], dtype=torch.int32
+    )
+    fast, slow = (
+        kind(model, given, 1, score="logit", signed=True) for kind in (IncrementalScorer, FullScorer)
+    )
+    if scored:
+        fast.score(boxes)
+    regions = fast.regions(boxes)
+    order = [0, 1, 2]
+    assert torch.allclose(walk(fast, regions, scan, order), walk(slow, regions, scan, order), atol=1e-12)
+    assert torch.equal(given, scan)
+    assert fast.rebase() < 1e-12

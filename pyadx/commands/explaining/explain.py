@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pyadx.commands.devices import pick_device, software
+from pyadx.commands.explaining.atlases import atlas_arguments
 from pyadx.commands.explaining.networks import Model, explainer, network
 from pyadx.commands.explaining.provenance import method_facts, named_prediction, provenance
 from pyadx.commands.explaining.references import reference_arguments, reference_facts, second_of
@@ -35,7 +36,8 @@ class ExplainRequest:
     ``subject`` says whose scan it is, for the check whether the network was trained on another one.
     ``strict`` refuses a scan that is not like those that the network was made for. ``second_reference``
     names another reference, to make and compare a second map with. ``channels`` are further images of the
-    same person, for networks that take several.
+    same person, for networks that take several. ``regions`` is an atlas for methods that share out or
+    choose regions, ``key`` the names of its numbers.
     """
 
     scan: Path
@@ -55,6 +57,8 @@ class ExplainRequest:
     mask: Path | None = None
     second_reference: str | None = None
     channels: tuple[Path, ...] = ()
+    regions: Path | None = None
+    key: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,9 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
     if request.mask is not None and "mask" not in signature(explain.run).parameters:
         raise ValueError(f"--mask has no meaning for {explain.spec.canonical}, which fills no regions")
 
+    if request.regions is not None and "regions" not in signature(explain.run).parameters:
+        raise ValueError(f"--regions has no meaning for {explain.spec.canonical}, which takes no atlas")
+
     started = time.perf_counter()
     scan = read_scan(request.scan, orientation=request.orientation)
     if out.exists() and out.samefile(scan.path):
@@ -110,6 +117,8 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
         more |= {"store": store, "resume": request.resume, "overwrite": request.overwrite}
     if request.mask is not None:
         more["mask"] = _mask_on_grid(request.mask, fitted, card)
+    if request.regions is not None:
+        more |= atlas_arguments(request.regions, request.key, fitted)
     found = explain.run(volume, target, **more)
     heatmap = found.heatmap[0].cpu().numpy()
     explain_seconds = time.perf_counter() - started
@@ -136,6 +145,8 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
         sidecar["flat"] = words
     if request.mask is not None:
         sidecar["mask"] = {"file": request.mask.name, "voxels_of_grid": int(more["mask"].sum())}
+    if request.regions is not None:
+        sidecar["atlas"] = {"file": request.regions.name, "key": request.key and request.key.name}
     others = []
     if second is not None:
         others.append(

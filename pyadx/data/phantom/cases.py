@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from pyadx.data.cohort.records import ScanRecord
-from pyadx.data.grids import FittedScan, fit_to_card
+from pyadx.data.grids import FittedScan, fit_to_card, on_grid
 from pyadx.data.inputs import prepared_volume
 from pyadx.data.phantom.dataset import planted_file, planted_regions, twin_file
 from pyadx.data.regions import find_labels, read_labels, regions_on_scan
@@ -109,7 +109,4 @@ def _fitted_beside(path: Path, fitted: FittedScan, card: ModelCard) -> FittedSca
 
 
 def _as_scan(fitted: FittedScan) -> Scan:
-    import nibabel as nib
-
-    image = nib.Nifti1Image(fitted.data, fitted.affine)
-    return Scan(fitted.scan.path, image, fitted.data)
+    return on_grid(fitted)

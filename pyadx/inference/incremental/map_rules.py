@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx
 
-from pyadx.inference.incremental import axis_rules
+from pyadx.inference.incremental import axis_rules, pointwise_rules
 from pyadx.inference.incremental import boxes as bx
 from pyadx.inference.incremental.convolution import Convolution
 from pyadx.inference.incremental.lowered import Lowered
@@ -152,8 +152,11 @@ def adaptive_average_pool(low: Lowered, node: fx.Node, source: fx.Node) -> None:
 
 
 def mean(low: Lowered, node: fx.Node, source: fx.Node) -> None:
-    """Lower global average pooling, written as a mean."""
+    """Lower global average pooling, written as a mean, or a mean over channels."""
     axes: Any = node.args[1]
+    if pointwise_rules.is_pointwise(node):
+        pointwise_rules.pointwise(low, node, aten.mean.dim, [source], [True])
+        return
     if sorted(axis % 5 for axis in axes or ()) == [2, 3, 4] and len(node.args) < 4:
         low.add(GlobalAverage(node, source, node.meta["val"].shape[1:]))
 

@@ -22,7 +22,10 @@ _UNTAGGED = {
     aten.ones_like.default, aten.full_like.default,
 }  # fmt: skip
 # Operations over the channels of a cell, by the place of the axis among their arguments.
-_OVER_CHANNELS = {aten.glu.default: 1, aten.softmax.int: 1, aten.log_softmax.int: 1}
+_OVER_CHANNELS = {
+    aten.glu.default: 1, aten.softmax.int: 1, aten.log_softmax.int: 1, aten.mean.dim: 1,
+    aten.sum.dim_IntList: 1, aten.amax.default: 1, aten.amin.default: 1, aten.cumsum.default: 1,
+}  # fmt: skip
 _PER_CHANNEL = {aten.prelu.default}  # their weight counts along the channels, whatever its shape
 
 Values = Sequence[Tensor]
@@ -72,8 +75,9 @@ def is_pointwise(node: fx.Node) -> bool:
     target: Any = functional(node.target)
     if target in _OVER_CHANNELS:
         place = _OVER_CHANNELS[target]
-        axis: Any = node.args[place] if len(node.args) > place else -1
-        return node.meta["val"].dim() == 5 and axis % 5 == 1
+        given: Any = node.args[place] if len(node.args) > place else -1
+        axes = list(given) if isinstance(given, list | tuple) else [given]
+        return node.meta["val"].dim() == 5 and [axis % 5 for axis in axes] == [1]
     tags = getattr(target, "tags", ())
     if target is aten.rrelu.default:
         return not (len(node.args) > 3 and node.args[3])

@@ -160,7 +160,10 @@ class Program:
 
         def keep(node: fx.Node, value: Tensor) -> None:
             if node in wanted:
-                found[node] = self._laid_out(node, value)
+                laid = self._laid_out(node, value)
+                # A view of the scan, as a slice of its only channel is, would change with it.
+                shared = laid.untyped_storage().data_ptr() == self._volume.untyped_storage().data_ptr()
+                found[node] = laid.clone() if shared else laid
             for spread in self._spreads.get(node, ()):
                 self._before[spread] = spread.measure(value, 1)
 

@@ -33,6 +33,7 @@ Precision = Literal["float32", "tf32", "bf16"]
 _BATCH_BYTES = {"cpu": 24 << 20, "cuda": 2 << 30}
 _LARGEST_BATCH = 1024
 _TYPICAL = (7,)  # voxels
+_LEAST_GAIN, _LEAST_GAIN_WHOLE = 1.3, 2.0  # predicted
 _WHOLE_TOGETHER = 4  # scans: two to three times as fast as one by one, and hardly slower than eight
 _WHOLE_BYTES = 1 << 30  # that they may take
 _SHARE_OF_FREE = 0.5  # of a GPU's memory: convolutions want room for workspaces of their own
@@ -153,6 +154,16 @@ class IncrementalScorer(Scorer):
     def gains(self, boxes: np.ndarray) -> np.ndarray:
         """Predict for every region, ``[R, 6]``, how many times faster it is than a whole forward."""
         return self._program.choose(boxes)[1]
+
+    def pays(self, boxes: np.ndarray) -> np.ndarray:
+        """Return for every region, ``[R, 6]``, whether it is predicted to be faster on boxes, bool ``[R]``.
+
+        Predictions may be too high: by a fifth where boxes reach the class scores, by half where whole maps
+        are left, whose time depends on the library.
+        """
+        stops, gains = self._program.choose(boxes)
+        whole = np.array([bool(self._program.plan(int(stop)).plain) for stop in stops], bool)
+        return gains >= np.where(whole, _LEAST_GAIN_WHOLE, _LEAST_GAIN)
 
     def _prepare(self, boxes: np.ndarray) -> None:
         """Cache what the plans of these regions compare with.

@@ -1,0 +1,34 @@
+"""An atlas for methods whose regions it gives, on the network's grid."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyadx.commands.reporting.regions import names_of, tell_names
+from pyadx.data.flatness import refuse_flat
+from pyadx.data.grids import FittedScan, on_grid
+from pyadx.data.regions import labels_on_scan, read_labels
+
+
+def atlas_arguments(path: Path, key: Path | None, fitted: FittedScan) -> dict[str, Any]:
+    """Return ``regions`` and ``names`` of an atlas in the scan's space, by nearest neighbour.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be read, does not lie on the scan, or a region of it has no voxel of the grid.
+    """
+    atlas = read_labels(path)
+    refuse_flat(atlas.path, atlas.data, "label volume")
+    names, source = names_of(atlas, key)
+    numbers = np.unique(atlas.data[atlas.data > 0]).astype(np.int64)
+    tell_names(numbers, names, source)
+    labels = labels_on_scan(atlas, on_grid(fitted))
+    lost = sorted(set(numbers.tolist()) - set(np.unique(labels).tolist()))
+    if lost:
+        raise ValueError(
+            f"{path}: region {names.get(lost[0], lost[0])} has no voxel on the network's grid, as have "
+            f"{len(lost) - 1} others; merge small regions, or take a coarser atlas"
+        )
+    return {"regions": labels, "names": {n: names.get(n, str(n)) for n in numbers.tolist()}}

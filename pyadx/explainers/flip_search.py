@@ -1,0 +1,147 @@
+"""The search for decisive regions, and what it found."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from torch import Tensor
+
+from pyadx.inference.engines import RegionScorer
+from pyadx.inference.regions import Regions
+
+Kind = Literal["remove", "keep"]
+
+
+@dataclass(frozen=True, eq=False)
+class FlipReport:
+    """Which regions decide the class of one scan; arrays are in the order of ``labels``.
+
+    Attributes
+    ----------
+    kind : {"remove", "keep"}
+        Whether these regions were filled, or all others.
+    labels, names : tuple
+        Numbers of the regions, the one that moves the score most first, and what they are called, ``[N]``.
+    changes : ndarray
+        float64 ``[N]``: how far the score fell (or rose) when each was filled (or brought back) after those
+        before it.
+    score, decided_score : float
+        Score of the scan, and of the scan with just these regions filled (or kept).
+    decided : bool
+        Whether the class changes without these regions (``remove``), or holds with them alone (``keep``).
+        Otherwise not even all regions do.
+    pruned : int
+        Regions that were taken on the way and turned out not to be needed.
+    evaluations, evaluated : int
+        Scans that would have been scored by whole forwards, and regions that were scored.
+    """
+
+    kind: Kind
+    labels: tuple[int, ...]
+    names: tuple[str, ...]
+    changes: np.ndarray
+    score: float
+    decided_score: float
+    decided: bool
+    pruned: int
+    evaluations: int
+    evaluated: int
+
+    @property
+    def approximate(self) -> bool:
+        """Never: the decision is that of a whole forward. That no smaller set does it is not proven."""
+        return False
+
+    def facts(self) -> dict[str, Any]:
+        """Return everything as plain data."""
+        own = {name: list(v) if isinstance(v, tuple) else v for name, v in vars(self).items()}
+        return {**own, "changes": self.changes.tolist()}
+
+    def summary(self) -> str:
+        """Say which regions decide."""
+        if self.decided and not self.labels:
+            remove = "the model does not predict this class: no region has to go"
+            return remove if self.kind == "remove" else "the class holds with all regions filled"
+        count = f"{len(self.labels)} region{'' if len(self.labels) == 1 else 's'}"
+        named = ", ".join(self.names[:5]) + (", ..." if len(self.names) > 5 else "")
+        moved = f"score {self.score:.4g} to {self.decided_score:.4g}"
+        if self.kind == "remove":
+            words = "without {} the class changes" if self.decided else "even without {} the class holds"
+        else:
+            words = "{} alone hold the class" if self.decided else "not even {} hold the class"
+        return words.format(f"{count} ({named})" if named else count) + f"; {moved}"
+
+
+class Search:
+    """Takes regions until the class is decided, and drops those that are not needed."""
+
+    def __init__(
+        self, scorer: RegionScorer, regions: Regions, scan: Tensor, filled: Tensor, kind: Kind
+    ) -> None:
+        self._scorer, self._regions = scorer, regions
+        self._begin, self._towards = (scan, filled) if kind == "remove" else (filled, scan)
+        self._sign = 1.0 if kind == "remove" else -1.0
+        self._wanted = kind == "keep"  # whether the class is to hold
+        scorer.refill(self._towards)
+        scorer.rebase(self._begin)
+        self.taken: list[int] = []
+        self.changes: list[float] = []
+        self.pruned = self.evaluations = 0
+
+    @property
+    def decided(self) -> bool:
+        """Whether the class is what it is to be, in the scan as it is now."""
+        logits = self._scorer.outputs[0]
+        return (int(logits.argmax()) == self._scorer.target) == self._wanted
+
+    @property
+    def score(self) -> float:
+        """Score of the scan as it is now."""
+        return self._scorer.reference
+
+    def run(self, most: int, advance: Callable[[int], None]) -> None:
+        """Search."""
+        left = np.arange(len(self._regions.boxes))
+        while not self.decided and len(left) and len(self.taken) < most:
+            moved = self._scores(left)
+            best = int(moved.argmax())
+            if not moved[best] > 0:
+                break  # whatever comes next moves the score away
+            self._commit(int(left[best]), self._towards)
+            self.taken.append(int(left[best]))
+            left = np.delete(left, best)
+            advance(1)
+        if self.decided:
+            self._prune()
+        self._verify()
+
+    def _scores(self, places: np.ndarray) -> np.ndarray:
+        """Return how far each region would move the score in the wanted direction."""
+        self.evaluations += len(places)
+        scores = self._scorer.score_regions(self._regions.part(places), advance=lambda count: None)
+        return self._sign * scores.double().cpu().numpy()
+
+    def _commit(self, place: int, values: Tensor) -> None:
+        self._scorer.commit(self._regions.part(np.array([place])), values)
+
+    def _prune(self) -> None:
+        """Give back what is not needed, the latest first: it moved the score least."""
+        for place in self.taken[::-1]:
+            self._commit(place, self._begin)
+            self.evaluations += 1
+            if self.decided:
+                self.taken.remove(place)
+                self.pruned += 1
+            else:
+                self._commit(place, self._towards)
+
+    def _verify(self) -> None:
+        """Walk once more with the regions that are left, and ask a whole forward at the end."""
+        self._scorer.rebase(self._begin)
+        before = self.score
+        for place in self.taken:
+            self._commit(place, self._towards)
+            self.changes.append(self._sign * (before - self.score))
+            before = self.score
+        self._scorer.rebase()
