@@ -176,7 +176,7 @@ ARGUMENTS = {
     "other safetensors": ({"--model": lambda: other_tensors("b.safetensors")}, "no model card"),
     "cut checkpoint": ({"--model": lambda: cut("b.safetensors")}, "damaged"),
     "pickle with code": ({"--model": lambda: pickled("b.pt")}, "plain weights"),
-    "unknown method": ({"--method": "lime"}, "methods: cam, deeplift, gradcam, gradcampp, "),
+    "unknown method": ({"--method": "lime"}, "methods: cam, deeplift, flip, gradcam, gradcampp, "),
     "mistyped method": ({"--method": "gradcm"}, "did you mean gradcam"),
     "mistyped option": ({"--method": "occlusion:windw=7"}, "did you mean window"),
     "unknown target": ({"--target": "MCI"}, "NC, AD"),

@@ -73,8 +73,6 @@ class Program:
         """The buffers that batches are written into."""
         return self._workspace
 
-    # --- what there is -----------------------------------------------------------------------------------
-
     @property
     def operations(self) -> Sequence[fx.Node]:
         """All operations of the network, in order."""
@@ -85,12 +83,7 @@ class Program:
         """The plan that stays on boxes as long as that can be done."""
         return self.plan(len(self._lowering.steps))
 
-    @property
-    def seconds_of_forward(self) -> float:
-        """Predicted time of a whole forward."""
-        return self._rest[0]
-
-    def seconds_left(self, stop: int) -> float:
+    def seconds_left(self, stop: int = 0) -> float:
         """Predict the time of what is left for whole maps after so many steps."""
         return self._rest[stop]
 

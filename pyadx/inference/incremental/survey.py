@@ -117,7 +117,7 @@ def ending(program: Program, boxes: np.ndarray) -> Ending | None:
     first = next((n for n in plan.plain if isinstance(n.meta.get("val"), Tensor | tuple | list)), None)
     if first is None or not len(boxes):
         return None
-    whole = program.seconds_of_forward
+    whole = program.seconds_left()
     stops, gains = program.choose(boxes)
     middle = int(np.argsort(gains)[len(gains) // 2])
     each, gain = whole / gains[middle], float(gains[middle])
@@ -130,7 +130,7 @@ def ending(program: Program, boxes: np.ndarray) -> Ending | None:
 def layer_rows(program: Program) -> list[LayerRow]:
     """Return the layers of a network in the order of their first operation."""
     plain = set(program.furthest.plain)
-    whole = program.seconds_of_forward
+    whole = program.seconds_left()
     rows: dict[str, list[fx.Node]] = {}
     for node in program.operations:
         if isinstance(node.meta.get("val"), Tensor | tuple | list):
