@@ -1,7 +1,7 @@
 """The paper's SA-3DUCM: sensitivity to occluding every segment of a hierarchy (section 3.3)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pyadx.explainers.base import Explanation
+from pyadx.explainers.interactions import MergeInteractions, merge_interactions
 from pyadx.explainers.option_kinds import choice, number, optional, whole
 from pyadx.explainers.perturbation import Perturbation, Store
 from pyadx.explainers.registry import Option, method
@@ -54,6 +55,8 @@ class SupervoxelReport:
         Segments that were scored by each engine.
     groups : dict
         Score of every group that was asked for.
+    interactions : MergeInteractions or None
+        What the parts of every segment hold in common; of signed scores.
     """
 
     levels: int
@@ -63,6 +66,7 @@ class SupervoxelReport:
     incremental: int
     full: int
     groups: dict[str, float] = field(default_factory=dict)
+    interactions: MergeInteractions | None = field(default=None, compare=False, repr=False)
 
     @property
     def evaluations(self) -> int:
@@ -80,8 +84,11 @@ class SupervoxelReport:
         return False
 
     def facts(self) -> dict[str, Any]:
-        """Return counts, and the scores of groups where there are any."""
-        return {name: value for name, value in asdict(self).items() if value != {}}
+        """Return counts, and the scores of groups and the strongest interactions where there are any."""
+        own = {name: value for name, value in vars(self).items() if name != "interactions" and value != {}}
+        if self.interactions is not None and len(self.interactions.values):
+            own["interactions"] = self.interactions.strongest()
+        return own
 
     def summary(self) -> str:
         """Say how many segments there were."""
@@ -286,6 +293,7 @@ class SupervoxelOcclusion(Perturbation):
             incremental=fast,
             full=len(regions.boxes) - fast,
             groups={name: self._jointly(scorer, group) for name, group in masks.items()},
+            interactions=merge_interactions(tree.regions, scores) if self.signed else None,
         )
         heat = torch.from_numpy(paint(tree, scores, self.aggregate)).to(scan.device)
         return heat, scorer, report
