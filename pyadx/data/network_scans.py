@@ -1,7 +1,7 @@
 """Statistics of the scans that a network is made for: made from a cohort, compared with a scan."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,6 +76,12 @@ def check_scan(scan: Scan, volume: Tensor, model: nn.Module) -> ScanChecks:
     scans, source = statistics.get("scans"), statistics.get("source")
     against = f"{scans} training scans" if source is None else f"{scans} scans of {source}"
     return ScanChecks(figures, against, tuple(outside(figures, statistics)), labels)
+
+
+def refuse_unlike(source: object, doubts: Sequence[str]) -> None:
+    """Raise ``ValueError``, beginning with the scan's file, if there is anything doubtful about it."""
+    if doubts:
+        raise ValueError(f"{source}: {'; '.join(doubts)} (--strict)")
 
 
 def mean_reference(model: nn.Module) -> np.ndarray | None:

@@ -11,7 +11,13 @@ from pyadx.explainers.base import Explanation
 from pyadx.explainers.flip_search import FlipReport, Kind, Search
 from pyadx.explainers.option_kinds import choice, optional, whole
 from pyadx.explainers.perturbation import Perturbation
-from pyadx.explainers.players import Players, players_of, regions_per_scan
+from pyadx.explainers.players import (
+    Players,
+    players_of,
+    regions_per_scan,
+    segmentation_options,
+    whole_from,
+)
 from pyadx.explainers.registry import Option, method
 from pyadx.explainers.shared_options import (
     EngineOption,
@@ -29,8 +35,7 @@ from pyadx.inference.progress import progress_bar
 from pyadx.inference.regions import Regions
 from pyadx.inference.score import Target
 from pyadx.inference.segments import distinct_segments
-from pyadx.ops.numbers import whole_number
-from pyadx.segmentation.options import Linkage, check_options
+from pyadx.segmentation.options import Linkage
 
 
 @method(
@@ -104,18 +109,10 @@ class RegionFlip(Perturbation):
         if kind not in get_args(Kind):
             raise ValueError(f"kind must be one of {', '.join(get_args(Kind))}, got {kind!r}")
         self.kind: Kind = kind
-        for name, value, least in (("max_regions", max_regions, 2), ("most", most, 1)):
-            count = whole_number(value) if value is not None else least
-            if count is None or count < least:
-                raise ValueError(f"{name} must be a whole number from {least}, got {value!r}")
-        self.max_regions = int(max_regions)
-        self.most = None if most is None else int(most)
+        self.max_regions = whole_from("max_regions", max_regions, 2)
+        self.most = None if most is None else whole_from("most", most, 1)
         self.linkage = linkage
-        self._segmentation: dict[str, Any] = {
-            "preset": "default", "linkage": linkage, "cue": None, "min_size": None, "smoothing": None,
-            "spacing": spacing, "max_levels": 20, "max_regions": self.max_regions,
-        }  # fmt: skip
-        check_options(**self._segmentation)
+        self._segmentation = segmentation_options(linkage, spacing, self.max_regions)
 
     def run(
         self,

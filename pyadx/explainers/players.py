@@ -9,7 +9,9 @@ from torch import Tensor
 
 from pyadx.explainers.segments import check_fits, segmented_part
 from pyadx.ops.arrays import plain_array
+from pyadx.ops.numbers import whole_number
 from pyadx.segmentation import Hierarchy, ucm
+from pyadx.segmentation.options import check_options
 
 Order = Literal["tree", "flat"]
 Split = tuple[int, int, int]  # players low <= i < middle, and middle <= i < high
@@ -94,6 +96,24 @@ def players_of(
         return players_of_labels(regions, shape, names, inside)
     check_fits(regions, shape)
     return players_of_tree(regions, count, inside)
+
+
+def segmentation_options(linkage: Any, spacing: Any, max_regions: int) -> dict[str, Any]:
+    """Return checked options of `pyadx.segmentation.ucm` for scans that come without regions."""
+    options = {
+        "preset": "default", "linkage": linkage, "cue": None, "min_size": None, "smoothing": None,
+        "spacing": spacing, "max_levels": 20, "max_regions": max_regions,
+    }  # fmt: skip
+    check_options(**options)
+    return options
+
+
+def whole_from(name: str, value: Any, least: int) -> int:
+    """Return a whole number; raise ``ValueError`` if it is none, or below the least."""
+    number = whole_number(value)
+    if number is None or number < least:
+        raise ValueError(f"{name} must be a whole number from {least}, got {value!r}")
+    return number
 
 
 def players_of_labels(

@@ -16,6 +16,8 @@ from pyadx.explainers.players import (
     Players,
     players_of,
     regions_per_scan,
+    segmentation_options,
+    whole_from,
 )
 from pyadx.explainers.registry import Option, method
 from pyadx.explainers.shapley_report import ShapleyReport
@@ -38,8 +40,8 @@ from pyadx.inference.score import Target
 from pyadx.inference.score_store import ScoreStore
 from pyadx.inference.scoring_facts import scoring_facts
 from pyadx.inference.segments import distinct_segments
-from pyadx.ops.numbers import real_number, whole_number
-from pyadx.segmentation.options import Linkage, check_options
+from pyadx.ops.numbers import real_number
+from pyadx.segmentation.options import Linkage
 
 Shown = Literal["region", "voxel"]
 
@@ -123,9 +125,9 @@ class RegionShapley(Perturbation):
             precision=precision, max_memory=max_memory, batch_size=batch_size, progress=progress,
             keep_trace=keep_trace, spacing=spacing,
         )  # fmt: skip
-        self.max_regions = _whole("max_regions", max_regions, 2)
-        self.pairs = _whole("pairs", pairs, 0)
-        self.seed = _whole("seed", seed, 0)
+        self.max_regions = whole_from("max_regions", max_regions, 2)
+        self.pairs = whole_from("pairs", pairs, 0)
+        self.seed = whole_from("seed", seed, 0)
         self.error = None if error is None else real_number(error)
         if error is not None and (self.error is None or not self.error > 0):
             raise ValueError(f"error must be a positive number, got {error!r}")
@@ -135,11 +137,7 @@ class RegionShapley(Perturbation):
         self.order: Order = order
         self.show: Shown = show
         self.linkage = linkage
-        self._segmentation: dict[str, Any] = {
-            "preset": "default", "linkage": linkage, "cue": None, "min_size": None, "smoothing": None,
-            "spacing": spacing, "max_levels": 20, "max_regions": self.max_regions,
-        }  # fmt: skip
-        check_options(**self._segmentation)
+        self._segmentation = segmentation_options(linkage, spacing, self.max_regions)
 
     @property
     def resumable(self) -> bool:
@@ -277,10 +275,3 @@ def _remembered(
         return values[:half], values[half:-1], float(values[-1])
 
     return own
-
-
-def _whole(name: str, value: Any, least: int) -> int:
-    number = whole_number(value)
-    if number is None or number < least:
-        raise ValueError(f"{name} must be a whole number from {least}, got {value!r}")
-    return number

@@ -19,7 +19,7 @@ from pyadx.data.flatness import flat_words
 from pyadx.data.grids import FittedScan, fit_to_card, map_to_scan, to_ras
 from pyadx.data.heatmaps import check_heatmap_path, scores_path, write_heatmap
 from pyadx.data.inputs import prepared_volume, voxel_hash
-from pyadx.data.network_scans import check_scan
+from pyadx.data.network_scans import check_scan, refuse_unlike
 from pyadx.data.regions import read_mask
 from pyadx.data.scans import read_scan
 from pyadx.explainers import Explainer, parse_method
@@ -107,8 +107,8 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
     channels = read_channels(request.channels, scan)
     volume = prepared_volume(fitted, card, channels=channels).to(device)
     checks = check_scan(scan, volume, net.model)
-    if request.strict and checks.words:
-        raise ValueError(f"{scan.path}: {'; '.join(checks.words)} (--strict)")
+    if request.strict:
+        refuse_unlike(scan.path, checks.words)
     read_seconds = time.perf_counter() - started
 
     started = time.perf_counter()

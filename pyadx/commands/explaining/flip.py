@@ -16,7 +16,7 @@ from pyadx.commands.explaining.references import reference_arguments, reference_
 from pyadx.data.grids import FittedScan, fit_to_card, on_grid
 from pyadx.data.heatmaps import check_heatmap_path, write_heatmap
 from pyadx.data.inputs import prepared_volume
-from pyadx.data.network_scans import check_scan
+from pyadx.data.network_scans import check_scan, refuse_unlike
 from pyadx.data.regions import labels_on_scan, read_labels
 from pyadx.data.scans import Scan, read_scan
 from pyadx.explainers.segments import segmented_part
@@ -71,8 +71,8 @@ def run_flip(request: FlipRequest) -> Flip:
     fitted = fit_to_card(scan, net.card)
     volume = prepared_volume(fitted, net.card).to(device)
     checks = check_scan(scan, volume, net.model)
-    if request.strict and checks.words:
-        raise ValueError(f"{scan.path}: {'; '.join(checks.words)} (--strict)")
+    if request.strict:
+        refuse_unlike(scan.path, checks.words)
     regions = _regions(request, fitted, volume)
     more = {**reference_arguments(explain.spec, fitted, net.card), **regions}
     found = explain.run(volume, _target(request, net), **more)

@@ -14,6 +14,7 @@ from pyadx.data.cohort import ScanRecord
 from pyadx.data.derivatives import derivative_file
 from pyadx.data.heatmaps import scores_path, sidecar_path
 from pyadx.data.inputs import voxel_hash
+from pyadx.data.network_scans import refuse_unlike
 from pyadx.data.scans import read_scan, read_volume
 from pyadx.explainers import MethodSpec, parse_method
 from pyadx.files import remove_partial
@@ -100,9 +101,9 @@ def heatmap_of(
     # Earlier versions left the session and other entities out of the name.
     for there in dict.fromkeys((out, derivative_file(root, record.subject, job.description))):
         kept = _kept(job, there, record.path, target)
-        if kept is not None and strict and kept[1].get("checks", {}).get("outside"):
-            raise ValueError(f"{record.path}: {'; '.join(kept[1]['checks']['outside'])} (--strict)")
         if kept is not None:
+            if strict:
+                refuse_unlike(record.path, kept[1].get("checks", {}).get("outside", ()))
             return *kept, there
     out.parent.mkdir(parents=True, exist_ok=True)
     for path in (out, sidecar_path(out)):

@@ -9,6 +9,7 @@ from torch import Tensor, fx
 from pyadx.inference.adapted import own_name
 from pyadx.inference.batch.trace import place_in_trace
 from pyadx.inference.incremental.cost import plain_seconds
+from pyadx.inference.incremental.plan import centred
 from pyadx.inference.incremental.program import Program
 from pyadx.inference.incremental.trace import functional
 
@@ -160,10 +161,7 @@ def operation_name(node: fx.Node) -> str:
 
 def typical_boxes(shape: Sequence[int], sides: Sequence[int]) -> np.ndarray:
     """Return cubes of these sides in the middle of a scan, int32 ``[R, 6]``."""
-    size = np.asarray(shape)
-    low = np.stack([(size - np.minimum(side, size)) // 2 for side in sides])
-    high = low + np.minimum(np.asarray(sides)[:, None], size)
-    return np.concatenate([low, high], 1).astype(np.int32)
+    return centred(np.minimum(np.asarray(sides)[:, None], np.asarray(shape)), shape)
 
 
 def _layer(node: fx.Node) -> str:
