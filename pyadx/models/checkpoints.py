@@ -7,8 +7,6 @@ memory is taken, and pickled checkpoints are read with ``weights_only=True`` onl
 import hashlib
 import json
 import os
-import pickle
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +17,7 @@ from torch import Tensor, nn
 
 from pyadx.files import replacing
 from pyadx.models.card import ModelCard
+from pyadx.models.pickles import read_plain
 from pyadx.models.references import check_shape, class_of, named, stored, widened
 from pyadx.models.registry import ARCHITECTURES, attach_card
 
@@ -271,19 +270,12 @@ def _architecture_of(names: set[Any]) -> str | None:
 
 
 def _read_pickle(source: Path) -> Contents:
-    try:
-        data = torch.load(source, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        # Torch's own words advise to read it without this safety.
-        found = re.search(r"GLOBAL (\S+)", str(error))
-        what = f"it holds a {found[1]}, which could run code" if found else "it is no file of torch.save"
-        raise ValueError(
-            f"{source}: cannot be read as plain weights ({what}); save the model's state_dict(), then: "
-            + _advice(source, None, "")
-        ) from None
-    except Exception as error:  # torch.load raises many kinds for a damaged file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{source}: cannot be read as plain weights ({reason})") from None
+    def refused(kind: str | None) -> str:
+        what = "it is no file of torch.save" if kind is None else f"it holds a {kind}, which could run code"
+        advice = _advice(source, None, "")
+        return f"cannot be read as plain weights ({what}); save the model's state_dict(), then: {advice}"
+
+    data = read_plain(source, refused)
     if not isinstance(data, dict) or not {"card", "state_dict"} <= set(data):
         inner = isinstance(data, dict) and isinstance(data.get("state_dict"), dict)
         names = data["state_dict"] if inner else data if isinstance(data, dict) else None

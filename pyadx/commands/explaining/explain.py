@@ -12,7 +12,7 @@ import numpy as np
 from pyadx.commands.devices import pick_device, software
 from pyadx.commands.explaining.atlases import atlas_arguments
 from pyadx.commands.explaining.networks import Model, explainer, network
-from pyadx.commands.explaining.provenance import method_facts, named_prediction, provenance
+from pyadx.commands.explaining.provenance import method_facts, named_prediction, provenance, target_index
 from pyadx.commands.explaining.references import reference_arguments, reference_facts, second_of
 from pyadx.data.channels import read_channels
 from pyadx.data.flatness import flat_words
@@ -24,7 +24,6 @@ from pyadx.data.regions import read_mask
 from pyadx.data.scans import read_scan
 from pyadx.explainers import Explainer, parse_method
 from pyadx.files import check_output_file, together
-from pyadx.inference.score import class_index
 from pyadx.models.card import ModelCard
 from pyadx.report.panels import check_figures_possible, save_panels
 
@@ -87,7 +86,7 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
     device = pick_device(request.device)
     net = network(request.model, device)
     card = net.card
-    target = _target_index(request.target, card.class_names)
+    target = target_index(request.target, card.class_names)
     explain = explainer(request.model, device, request.method, batch_size, request.progress)
     store = _score_store(request, explain, out)
     how = {"batch_size": batch_size, "progress": request.progress}
@@ -207,13 +206,6 @@ def _batch_size(text: str) -> int | str:
         return int(text)
     except ValueError:
         raise ValueError(f"--batch-size must be 'auto' or a positive integer, got {text!r}") from None
-
-
-def _target_index(text: str | None, names: tuple[str, ...]) -> int | None:
-    if text is None:
-        return None
-    named = text in names or not text.isdecimal()
-    return class_index(text if named else int(text), len(names), names)
 
 
 def _check_figure_path(path: Path, overwrite: bool) -> None:

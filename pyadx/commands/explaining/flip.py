@@ -10,8 +10,8 @@ from torch import Tensor
 
 from pyadx.commands.devices import pick_device, software
 from pyadx.commands.explaining.atlases import atlas_arguments
-from pyadx.commands.explaining.networks import Model, Network, explainer, network
-from pyadx.commands.explaining.provenance import method_facts, named_prediction, provenance
+from pyadx.commands.explaining.networks import Model, explainer, network
+from pyadx.commands.explaining.provenance import method_facts, named_prediction, provenance, target_index
 from pyadx.commands.explaining.references import reference_arguments, reference_facts
 from pyadx.data.grids import FittedScan, fit_to_card, on_grid
 from pyadx.data.heatmaps import check_heatmap_path, write_heatmap
@@ -20,7 +20,6 @@ from pyadx.data.network_scans import check_scan, refuse_unlike
 from pyadx.data.regions import labels_on_scan, read_labels
 from pyadx.data.scans import Scan, read_scan
 from pyadx.explainers.segments import segmented_part
-from pyadx.inference.score import class_index
 from pyadx.segmentation import ucm
 
 
@@ -75,7 +74,7 @@ def run_flip(request: FlipRequest) -> Flip:
         refuse_unlike(scan.path, checks.words)
     regions = _regions(request, fitted, volume)
     more = {**reference_arguments(explain.spec, fitted, net.card), **regions}
-    found = explain.run(volume, _target(request, net), **more)
+    found = explain.run(volume, target_index(request.target, net.card.class_names), **more)
     facts = {
         **method_facts(explain, found),
         "target": {"index": int(found.targets[0]), "name": net.card.class_names[int(found.targets[0])]},
@@ -92,11 +91,6 @@ def run_flip(request: FlipRequest) -> Flip:
     write_heatmap(out, _places(request, regions["regions"], fitted, scan, report["labels"]), scan, facts)
     rows = list(zip(report["names"], report["changes"], strict=True))
     return Flip(report["summary"], rows, [f"{scan.path.name}: {words}" for words in checks.words])
-
-
-def _target(request: FlipRequest, net: Network) -> int | None:
-    names = net.card.class_names
-    return None if request.target is None else class_index(request.target, len(names), names)
 
 
 def _regions(request: FlipRequest, fitted: FittedScan, volume: Tensor) -> dict[str, Any]:

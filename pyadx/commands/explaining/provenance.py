@@ -9,7 +9,7 @@ from pyadx.data.grids import FittedScan
 from pyadx.data.inputs import voxel_hash
 from pyadx.data.scans import Scan
 from pyadx.explainers import Explainer, Explanation
-from pyadx.inference.score import probabilities
+from pyadx.inference.score import class_index, probabilities
 from pyadx.models.sources import ModelSource
 from pyadx.models.training_scans import seen_in_training
 
@@ -99,3 +99,11 @@ def orientation_facts(scan: Scan) -> dict[str, Any]:
     if scan.geometry is None:
         return {}
     return {"affine_from": scan.geometry.source, "header_notes": list(scan.notes)}
+
+
+def target_index(text: str | None, names: Sequence[str]) -> int | None:
+    """Return the class that is asked for by name or index; ``None`` where none is."""
+    if text is None:
+        return None
+    named = text in names or not text.isdecimal()
+    return class_index(text if named else int(text), len(names), names)

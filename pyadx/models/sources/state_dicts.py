@@ -1,8 +1,6 @@
 """Weights of somebody's network, from the files that training frameworks write."""
 
 import os
-import pickle
-import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from pyadx.models.pickles import read_plain
 
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".tar")
 # Where frameworks keep the state dict: Lightning, MONAI, MedicalNet, timm, plain scripts.
@@ -94,21 +94,16 @@ def _safetensors(source: Path) -> dict[str, Tensor]:
 
 
 def _unpickled(source: Path) -> Mapping[str, Any]:
-    try:
-        data = torch.load(source, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        # Torch's own words advise to read it without this safety.
-        found = re.search(r"GLOBAL (\S+)", str(error))
-        if not found:
-            raise ValueError(f"{source}: is no file of torch.save, or damaged") from None
-        raise ValueError(
-            f"{source}: holds a {found[1]} beside its weights, which could run code; where you trust the "
-            f"file: torch.save(torch.load({source.name!r}, weights_only=False)['state_dict'], 'w.pt'), or "
+    def refused(kind: str | None) -> str:
+        if kind is None:
+            return "is no file of torch.save, or damaged"
+        return (
+            f"holds a {kind} beside its weights, which could run code; where you trust the file: "
+            f"torch.save(torch.load({source.name!r}, weights_only=False)['state_dict'], 'w.pt'), or "
             ".state_dict() of a whole network"
-        ) from None
-    except Exception as error:  # torch.load raises many kinds for a damaged file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{source}: cannot be read as plain weights ({reason})") from None
+        )
+
+    data = read_plain(source, refused)
     if not isinstance(data, Mapping):
         raise ValueError(f"{source}: holds a {type(data).__name__}, expected a state dict")
     return data
