@@ -12,6 +12,7 @@ from pyadx.explainers.flip_search import FlipReport, Kind, Search
 from pyadx.explainers.option_kinds import choice, optional, whole
 from pyadx.explainers.perturbation import Perturbation
 from pyadx.explainers.players import (
+    Choice,
     Players,
     players_of,
     regions_per_scan,
@@ -112,7 +113,8 @@ class RegionFlip(Perturbation):
         self.max_regions = whole_from("max_regions", max_regions, 2)
         self.most = None if most is None else whole_from("most", most, 1)
         self.linkage = linkage
-        self._segmentation = segmentation_options(linkage, spacing, self.max_regions)
+        segmentation = segmentation_options(linkage, spacing, self.max_regions)
+        self._choice = Choice(self.max_regions, segmentation=segmentation)
 
     def run(
         self,
@@ -150,7 +152,7 @@ class RegionFlip(Perturbation):
         def explain(
             place: int, scan: Tensor, make: Callable[[], RegionScorer], inside: np.ndarray | None
         ) -> tuple[Tensor, RegionScorer, FlipReport]:
-            players = players_of(own[place], scan, names, inside, self.max_regions, self._segmentation)
+            players = players_of(own[place], scan, names, inside, self._choice)
             return self._one(scan, make, players)
 
         return self._over_scans(volume, target, mask, reference, forward_args, explain)

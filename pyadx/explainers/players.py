@@ -1,20 +1,30 @@
 """The regions of a Shapley value: labels of a volume or a cut of a hierarchy, and orders of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
 
+from pyadx.explainers.coalitions import (
+    GameSize,
+    Node,
+    Split,
+    draw_order,
+    game_size,
+    splits_of,
+    splits_of_groups,
+    tree_of,
+)
 from pyadx.explainers.segments import check_fits, segmented_part
 from pyadx.ops.arrays import plain_array
 from pyadx.ops.numbers import whole_number
 from pyadx.segmentation import Hierarchy, ucm
 from pyadx.segmentation.options import check_options
 
-Order = Literal["tree", "flat"]
-Split = tuple[int, int, int]  # players low <= i < middle, and middle <= i < high
+Order = Literal["tree", "balanced", "flat"]
+Groups = Mapping[int, str | Sequence[str]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,14 +39,17 @@ class Players:
         What each of them is called in the volume that it came from, ``[K]``.
     names : tuple of str
         For people, ``[K]``.
-    splits : tuple of (int, int, int)
-        How a tree divides the players, from the root on; empty where there is no tree.
+    splits : tuple of tuple of int
+        How a tree divides the players, from the root on; empty where all orders are allowed.
+    members : tuple of tuple of int
+        The numbers that each of them consists of in the volume that it came from, ``[K]``.
     """
 
     numbers: np.ndarray
     labels: tuple[int, ...]
     names: tuple[str, ...]
     splits: tuple[Split, ...] = ()
+    members: tuple[tuple[int, ...], ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -47,21 +60,54 @@ class Players:
         first = np.arange(1, len(self) + 1)
         return np.stack([first, first + 1], 1)
 
-    def order(self, kind: Order, random: np.random.Generator) -> np.ndarray:
-        """Draw an order of the players, int64 ``[K]``.
-
-        With ``tree`` the two sides of every split stay together, and either comes first: all orders that
-        respect the tree are equally likely. Without a tree all orders are.
-        """
-        if kind == "flat" or not self.splits:
+    def order(self, random: np.random.Generator) -> np.ndarray:
+        """Draw an order of the players, int64 ``[K]``: any that respects the tree is equally likely."""
+        if not self.splits:
             return random.permutation(len(self))
-        order = np.arange(len(self))
-        turned = random.random(len(self.splits)) < 0.5
-        # From the finest split up, so that a block that is turned around is in its own order already.
-        for (low, middle, high), turn in zip(self.splits[::-1], turned[::-1], strict=True):
-            if turn:
-                order[low:high] = np.concatenate([order[middle:high], order[low:middle]])
-        return order
+        return draw_order(self.splits, len(self), random)
+
+    def places(self, labels: Sequence[int]) -> list[int]:
+        """Return which players have these labels; raise ``ValueError`` where one has none."""
+        own = {label: place for place, label in enumerate(self.labels)}
+        for label in labels:
+            if label not in own:
+                some = ", ".join(map(str, self.labels[:5])) + (", ..." if len(own) > 5 else "")
+                raise ValueError(f"no region has the label {label!r}; labels are {some}")
+        if len(set(labels)) < len(labels):
+            raise ValueError(f"a label is given twice in {list(labels)}")
+        return [own[label] for label in labels]
+
+    @property
+    def size(self) -> GameSize:
+        """What exact values cost."""
+        return game_size(self.splits, len(self))
+
+    @property
+    def tree(self) -> Node:
+        """The root of the tree."""
+        return tree_of(self.splits, len(self))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How players are chosen where regions come without them.
+
+    Attributes
+    ----------
+    count : int
+        Regions of a cut of a hierarchy.
+    order : {"tree", "balanced", "flat"}
+        What the tree is.
+    merged : bool
+        Whether a group of regions is a single player.
+    segmentation : mapping
+        Options of `pyadx.segmentation.ucm`.
+    """
+
+    count: int
+    order: Order = "tree"
+    merged: bool = False
+    segmentation: Mapping[str, Any] = field(default_factory=dict)
 
 
 def players_of(
@@ -69,8 +115,8 @@ def players_of(
     scan: Tensor,
     names: Mapping[int, str] | None,
     inside: np.ndarray | None,
-    count: int,
-    segmentation: Mapping[str, Any],
+    choice: Choice,
+    groups: Groups | None = None,
 ) -> Players:
     """Return the regions of one scan ``[C, D, H, W]``: of a label volume, a hierarchy, or its segmentation.
 
@@ -84,18 +130,20 @@ def players_of(
         Number in the label volume to name.
     inside : ndarray, optional
         Region of interest, bool ``[D, H, W]``.
-    count : int
-        Regions of a cut of a hierarchy.
-    segmentation : mapping
-        Options of `pyadx.segmentation.ucm`.
+    choice : Choice
+        How players are chosen.
+    groups : mapping, optional
+        Number in the label volume to the group that it belongs to, or to nested groups.
     """
     if regions is None:
-        regions = ucm(scan[0].float(), segmented_part(scan, inside), **segmentation)
+        regions = ucm(scan[0].float(), segmented_part(scan, inside), **choice.segmentation)
     shape = tuple(scan.shape[1:])
-    if not isinstance(regions, Hierarchy):
-        return players_of_labels(regions, shape, names, inside)
-    check_fits(regions, shape)
-    return players_of_tree(regions, count, inside)
+    if isinstance(regions, Hierarchy):
+        if groups:
+            raise ValueError("groups belong to the numbers of a label volume; a hierarchy has its own")
+        check_fits(regions, shape)
+        return players_of_tree(regions, choice, inside)
+    return players_of_labels(regions, shape, names, inside, choice, groups)
 
 
 def segmentation_options(linkage: Any, spacing: Any, max_regions: int) -> dict[str, Any]:
@@ -117,39 +165,69 @@ def whole_from(name: str, value: Any, least: int) -> int:
 
 
 def players_of_labels(
-    regions: Any, shape: tuple[int, ...], names: Mapping[int, str] | None, inside: np.ndarray | None
+    regions: Any,
+    shape: tuple[int, ...],
+    names: Mapping[int, str] | None,
+    inside: np.ndarray | None,
+    choice: Choice,
+    groups: Groups | None = None,
 ) -> Players:
-    """Return one player for every number above 0 of a label volume ``[D, H, W]``.
+    """Return one player for every number above 0 of a label volume ``[D, H, W]``, or for every group.
 
     Raises
     ------
     TypeError, ValueError
-        If the volume holds no whole numbers, has another shape, or holds fewer than two regions.
+        If the volume holds no whole numbers, has another shape, or holds fewer than two players.
     """
+    given = checked_labels(regions, shape)
+    if inside is not None:
+        given = np.where(inside, given, 0)
+    labels = [int(n) for n in np.unique(given) if n > 0]
+    for what in (names, groups):
+        missing = [n for n in what or {} if n not in labels]
+        if missing:
+            raise ValueError(f"region {missing[0]} ({(what or {})[missing[0]]}) has no voxel of the scan")
+    paths = {n: _path(groups or {}, n) for n in labels}
+    labels.sort(key=lambda n: (not paths[n], paths[n], n))  # members of a group are neighbours
+    called = [(names or {}).get(n, str(n)) for n in labels]
+    members: list[tuple[int, ...]] = [(n,) for n in labels]
+    if choice.merged:
+        together: dict[str, list[int]] = {}
+        for n, name in zip(labels, called, strict=True):
+            together.setdefault(paths[n][0] if paths[n] else name, []).append(n)
+        members, called = [tuple(own) for own in together.values()], list(together)
+    if len(members) < 2:
+        raise ValueError(f"a share needs at least two regions, got {len(members)}")
+    present = np.unique(given)
+    player_of = {n: number for number, own in enumerate(members, start=1) for n in own}
+    number_of = np.array([player_of.get(int(n), 0) for n in present], np.int32)
+    nested = choice.order != "flat" and not choice.merged and any(paths.values())
+    splits = splits_of_groups([paths[n] for n in labels]) if nested else ()
+    first = tuple(own[0] for own in members)
+    return Players(number_of[np.searchsorted(present, given)], first, tuple(called), splits, tuple(members))
+
+
+def _path(groups: Groups, number: int) -> tuple[str, ...]:
+    path = groups.get(number, ())
+    return (path,) if isinstance(path, str) else tuple(path)
+
+
+def checked_labels(regions: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a label volume as integers ``[D, H, W]``; raise unless it is one of the scan's shape."""
     given = plain_array("regions", regions)
     if given.dtype.kind == "f" and np.isfinite(given).all() and (given == np.round(given)).all():
         given = given.astype(np.int64)
     if given.dtype.kind not in "iu":
         raise TypeError(f"regions must hold whole numbers, got {given.dtype}")
     if given.shape != shape:
-        raise ValueError(f"regions have shape {given.shape}, the scan {shape}")
+        overlap = "; regions that overlap are no label volume" if given.ndim > len(shape) else ""
+        raise ValueError(f"regions have shape {given.shape}, the scan {shape}{overlap}")
     if given.min(initial=0) < 0:
         raise ValueError(f"regions must not be negative, got {given.min()}")
-    if inside is not None:
-        given = np.where(inside, given, 0)
-    labels = [int(n) for n in np.unique(given) if n > 0]
-    missing = [n for n in names or {} if n not in labels]
-    if missing:
-        raise ValueError(f"region {missing[0]} ({(names or {})[missing[0]]}) has no voxel of the scan")
-    if len(labels) < 2:
-        raise ValueError(f"a share needs at least two regions, got {len(labels)}")
-    numbers = np.searchsorted(labels, given, "left") + 1
-    numbers[given == 0] = 0
-    called = tuple((names or {}).get(n, str(n)) for n in labels)
-    return Players(numbers.astype(np.int32), tuple(labels), called)
+    return given
 
 
-def players_of_tree(tree: Hierarchy, count: int, inside: np.ndarray | None) -> Players:
+def players_of_tree(tree: Hierarchy, choice: Choice, inside: np.ndarray | None) -> Players:
     """Return the regions of a cut of a hierarchy, with the tree above them.
 
     Raises
@@ -157,26 +235,17 @@ def players_of_tree(tree: Hierarchy, count: int, inside: np.ndarray | None) -> P
     ValueError
         If it has a single region.
     """
-    numbers = tree.cut(count)
+    numbers = tree.cut(choice.count)
     regions = int(numbers.max(initial=0))
     if regions < 2:
         raise ValueError(f"a share needs at least two regions, the hierarchy has {regions}")
     if inside is not None:
         numbers = np.where(inside, numbers, 0).astype(np.int32)
     labels = tuple(range(1, regions + 1))
-    return Players(numbers, labels, tuple(map(str, labels)), splits_of(tree.joins(count)))
-
-
-def splits_of(joins: np.ndarray) -> tuple[Split, ...]:
-    """Return the splits of a tree, from the root on, given when neighbours come together, ``[K - 1]``."""
-    splits, blocks = [], [(0, len(joins) + 1)]
-    while blocks:
-        low, high = blocks.pop()
-        if high - low > 1:
-            middle = low + 1 + int(joins[low : high - 1].argmax())
-            splits.append((low, middle, high))
-            blocks += [(low, middle), (middle, high)]
-    return tuple(splits)
+    splits: tuple[Split, ...] = ()
+    if choice.order != "flat":
+        splits = splits_of(tree.joins(choice.count), balanced=choice.order == "balanced")
+    return Players(numbers, labels, tuple(map(str, labels)), splits, tuple((n,) for n in labels))
 
 
 def regions_per_scan(regions: Any, volume: Tensor) -> Sequence[Any]:

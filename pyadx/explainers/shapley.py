@@ -1,17 +1,21 @@
 """Shapley values of regions, and Owen values where the regions are those of a hierarchy."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from pyadx.explainers.base import Explanation
+from pyadx.explainers.game import Game
 from pyadx.explainers.option_kinds import choice, number, optional, whole
+from pyadx.explainers.pairwise import pair_interactions
 from pyadx.explainers.perturbation import Perturbation, Store
 from pyadx.explainers.players import (
+    Choice,
+    Groups,
     Order,
     Players,
     players_of,
@@ -31,19 +35,16 @@ from pyadx.explainers.shared_options import (
     ScoreOption,
 )
 from pyadx.explainers.volumes import check_volume
-from pyadx.explainers.walks import Ends, Estimate, estimate, spread_over, walk
+from pyadx.explainers.walks import Estimate, estimate, spread_over
 from pyadx.inference.batching import BatchSize
 from pyadx.inference.engines import RegionScorer
 from pyadx.inference.progress import progress_bar
-from pyadx.inference.regions import Regions
 from pyadx.inference.score import Target
-from pyadx.inference.score_store import ScoreStore
-from pyadx.inference.scoring_facts import scoring_facts
-from pyadx.inference.segments import distinct_segments
 from pyadx.ops.numbers import real_number
 from pyadx.segmentation.options import Linkage
 
 Shown = Literal["region", "voxel"]
+Kind = Literal["region", "group"]
 
 
 @method(
@@ -63,6 +64,9 @@ class RegionShapley(Perturbation):
     the scan to the filled scan and back. Sources: Shapley, "A value for n-person games", 1953; Winter, "A
     value for cooperative games with levels structure of cooperation", 1989.
 
+    Where a tree or the number of regions allows it, values are exact: every coalition that matters is
+    scored, if these are no more than the orders would take.
+
     Parameters
     ----------
     max_regions : int
@@ -72,8 +76,16 @@ class RegionShapley(Perturbation):
         in the filled scan. That is the Shapley value where regions interact in pairs only.
     error : float, optional
         Stop when no standard error is larger, in units of the score.
-    order : {"tree", "flat"}
-        Which orders are drawn where regions come from a hierarchy; all orders where there is none.
+    exact : int, optional
+        Coalitions that exact values may take; more of them: orders are drawn. 0: always draw. By default as
+        many as all pairs of orders would score.
+    order : {"tree", "balanced", "flat"}
+        Which orders count: those that keep the parts of every node of the hierarchy together, or members of
+        a group; those of a flatter tree over the same leaves, for which exact values are cheap; or all.
+    players : {"region", "group"}
+        Whether a group of regions is a single player.
+    interactions : int
+        So many of the strongest regions are measured in pairs, too.
     show : {"region", "voxel"}
         The map: every voxel has the value of its region, or its share of it.
     seed : int
@@ -101,7 +113,16 @@ class RegionShapley(Perturbation):
         error: Annotated[
             float | None, Option("Largest standard error that is good enough.", optional(number(above=0)))
         ] = None,
-        order: Annotated[Order, Option("Orders that are drawn.", choice(get_args(Order)))] = "tree",
+        exact: Annotated[
+            int | None, Option("Coalitions that exact values may take.", optional(whole(0)))
+        ] = None,
+        order: Annotated[Order, Option("Orders that count.", choice(get_args(Order)))] = "tree",
+        players: Annotated[
+            Kind, Option("Whether a group of regions is one player.", choice(get_args(Kind)))
+        ] = "region",
+        interactions: Annotated[
+            int, Option("Strongest regions that are measured in pairs.", whole(0))
+        ] = 10,
         show: Annotated[
             Shown, Option("Whether voxels show their region's value or a share.", choice(get_args(Shown)))
         ] = "region",
@@ -128,16 +149,24 @@ class RegionShapley(Perturbation):
         self.max_regions = whole_from("max_regions", max_regions, 2)
         self.pairs = whole_from("pairs", pairs, 0)
         self.seed = whole_from("seed", seed, 0)
+        self.interactions = whole_from("interactions", interactions, 0)
+        self.exact = None if exact is None else whole_from("exact", exact, 0)
         self.error = None if error is None else real_number(error)
         if error is not None and (self.error is None or not self.error > 0):
             raise ValueError(f"error must be a positive number, got {error!r}")
-        for name, value, kind in (("order", order, Order), ("show", show, Shown)):
+        for name, value, kind in (
+            ("order", order, Order),
+            ("show", show, Shown),
+            ("players", players, Kind),
+        ):
             if value not in get_args(kind):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, got {value!r}")
         self.order: Order = order
         self.show: Shown = show
+        self.players: Kind = players
         self.linkage = linkage
-        self._segmentation = segmentation_options(linkage, spacing, self.max_regions)
+        segmentation = segmentation_options(linkage, spacing, self.max_regions)
+        self._choice = Choice(self.max_regions, order, players == "group", segmentation)
 
     @property
     def resumable(self) -> bool:
@@ -151,6 +180,8 @@ class RegionShapley(Perturbation):
         regions: Any = None,
         *,
         names: Mapping[int, str] | None = None,
+        groups: Groups | None = None,
+        pairwise: Sequence[int] | None = None,
         mask: Any = None,
         reference: Any = None,
         forward_args: Any = None,
@@ -171,6 +202,12 @@ class RegionShapley(Perturbation):
             not zero.
         names : mapping, optional
             Number in the label volume to name.
+        groups : mapping, optional
+            Number in the label volume to its group, a name, or to nested groups, the outermost first, such
+            as hemisphere and lobe. With ``players="region"`` orders keep members of a group together
+            (Owen's and Winter's values); with ``"group"`` the outermost groups are the players.
+        pairwise : sequence of int, optional
+            Labels whose interactions are measured, instead of those of the strongest regions.
 
         Returns
         -------
@@ -180,8 +217,11 @@ class RegionShapley(Perturbation):
         Raises
         ------
         TypeError, ValueError
-            If the volume, target, fill or regions do not fit, or there are fewer than two regions.
+            If the volume, target, fill, regions or groups do not fit, there are fewer than two regions, or
+            groups are to be players and there are none.
         """
+        if self.players == "group" and not groups:
+            raise ValueError("players='group' needs groups: label to the name of its group")
         volume = check_volume(volume, self.model)
         own = regions_per_scan(regions, volume)
         if store is not None and volume.shape[0] != 1:
@@ -191,87 +231,75 @@ class RegionShapley(Perturbation):
         def explain(
             place: int, scan: Tensor, make: Callable[[], RegionScorer], inside: np.ndarray | None
         ) -> tuple[Tensor, RegionScorer, ShapleyReport]:
-            players = players_of(own[place], scan, names, inside, self.max_regions, self._segmentation)
-            return self._one(scan, make, players, kept)
+            players = players_of(own[place], scan, names, inside, self._choice, groups)
+            chosen = None if pairwise is None else players.places(pairwise)
+            return self._one(scan, make, players, kept, chosen)
 
         return self._over_scans(volume, target, mask, reference, forward_args, explain)
 
     def _one(
-        self, scan: Tensor, make: Callable[[], RegionScorer], players: Players, store: Store
+        self,
+        scan: Tensor,
+        make: Callable[[], RegionScorer],
+        players: Players,
+        store: Store,
+        chosen: Sequence[int] | None,
     ) -> tuple[Tensor, RegionScorer, ShapleyReport]:
         scorer = make()
-        regions = distinct_segments(scorer.volume, players.numbers, players.intervals, scorer.fill)
-        fast = int(scorer.incremental(regions.boxes).sum())
-        facts = scoring_facts(scorer, regions)
-        alone = regions.spread(scorer.score_regions(regions)).double().cpu().numpy()
-        start, reference = scorer.volume.clone(), scorer.filled(regions)
-        score = scorer.reference
-        scorer.rebase(reference)
-        ends = Ends(start, reference, score, scorer.reference)
-        scorer.refill(start)
-        first = -regions.spread(scorer.score_regions(regions)).double().cpu().numpy()
-        found = self._estimate(scorer, regions, players, ends, facts, store)
-        if found is None:
-            found = Estimate((alone + first) / 2, np.full(len(players), np.nan), 0, 0.0)
-        scorer.rebase(start)
+        game = Game(scorer, players)
+        fast = int(scorer.incremental(game.regions.boxes).sum())
+        found = self._estimate(game, store)
+        voxels = np.bincount(players.numbers.reshape(-1), minlength=len(players) + 1)[1:]
         report = ShapleyReport(
             labels=players.labels,
             names=players.names,
+            members=players.members,
             values=found.values,
             errors=found.errors,
-            alone=alone,
-            first=first,
-            voxels=np.bincount(players.numbers.reshape(-1), minlength=len(players) + 1)[1:],
-            score=score,
-            reference_score=ends.reference_score,
+            alone=game.alone,
+            first=game.first,
+            voxels=voxels,
+            score=game.ends.score,
+            reference_score=game.ends.reference_score,
             pairs=found.pairs,
+            exact=found.exact,
             order=self.order if players.splits else "flat",
+            size=players.size,
+            pairwise=pair_interactions(game, found.values, self.interactions, chosen),
             drift=found.drift,
             incremental=fast,
-            full=len(regions.boxes) - fast,
+            full=len(game.regions.boxes) - fast,
         )
+        scorer.rebase(game.ends.scan)
         heat = spread_over(players.numbers, found.values, self.show == "voxel").to(scan.device)
         return heat, scorer, report
 
-    def _estimate(
-        self,
-        scorer: RegionScorer,
-        regions: Regions,
-        players: Players,
-        ends: Ends,
-        facts: dict[str, Any],
-        store: Store,
-    ) -> Estimate | None:
-        """Walk through orders of the regions; those that change nothing have no part in it."""
-        if not self.pairs or not len(regions.boxes):
-            return None
-        places = regions.inverse
+    def _estimate(self, game: Game, store: Store) -> Estimate:
+        """Exact values where they are cheap enough, means over orders otherwise."""
+        players = game.players
+        if not len(game.regions.boxes):
+            return Estimate(np.zeros(len(players)), np.zeros(len(players)), 0, 0.0, True)
+        exact = self._exactly(players)
+        if not exact and not self.pairs:
+            return Estimate((game.alone + game.first) / 2, np.full(len(players), np.nan), 0, 0.0)
+        kind = {"order": self.order, "seed": self.seed, "splits": players.splits, "exact": exact}
+        with game.kept(store, kind) as file:
+            if exact:
+                words = f"coalitions (depth {players.size.depth})"
+                with progress_bar(words, players.size.coalitions, self._run.progress) as advance:
+                    return game.exact(file, advance)
+            with progress_bar("pairs of orders", self.pairs, self._run.progress) as advance:
+                return estimate(game.drawn(self.seed, file), self.pairs, self.error, advance)
 
-        def draw(pair: int) -> tuple[np.ndarray, np.ndarray, float]:
-            order = places[players.order(self.order, np.random.default_rng([self.seed, pair]))]
-            leaving, coming, drift = walk(scorer, regions, order[order >= 0], ends)
-            spread = [np.where(places >= 0, steps[places], 0.0) for steps in (leaving, coming)]
-            return spread[0], spread[1], drift
-
-        with progress_bar("pairs of orders", self.pairs, self._run.progress) as advance:
-            if store.path is None:
-                return estimate(draw, self.pairs, self.error, advance)
-            facts = {**facts, "shapley": {"order": self.order, "seed": self.seed, "splits": players.splits}}
-            with ScoreStore(store.path, facts, resume=store.resume, overwrite=store.overwrite) as kept:
-                return estimate(_remembered(draw, kept), self.pairs, self.error, advance)
-
-
-def _remembered(
-    draw: Callable[[int], tuple[np.ndarray, np.ndarray, float]], kept: ScoreStore
-) -> Callable[[int], tuple[np.ndarray, np.ndarray, float]]:
-    """Return what draws a pair of orders, or reads it where it was drawn before."""
-
-    def own(pair: int) -> tuple[np.ndarray, np.ndarray, float]:
-        if pair >= kept.chunks:
-            leaving, coming, drift = draw(pair)
-            kept.append(torch.from_numpy(np.concatenate([leaving, coming, [drift]])))
-        values = kept.read(pair).numpy()
-        half = len(values) // 2
-        return values[:half], values[half:-1], float(values[-1])
-
-    return own
+    def _exactly(self, players: Players) -> bool:
+        size = players.size
+        if self.exact is None:
+            return size.coalitions <= 2 * self.pairs * len(players)
+        if size.coalitions > self.exact > 0:
+            warnings.warn(
+                f"exact values take {size.words}, exact= allows {self.exact:,}: orders are drawn instead; "
+                "order='balanced', fewer regions or groups need less",
+                UserWarning,
+                stacklevel=2,
+            )
+        return size.coalitions <= self.exact

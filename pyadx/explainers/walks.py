@@ -16,6 +16,8 @@ from torch import Tensor
 from pyadx.inference.engines import RegionScorer
 from pyadx.inference.regions import Regions
 
+Pair = tuple[np.ndarray, np.ndarray, float]  # contributions on the way there, and back; drift
+
 _LEAST_PAIRS = 4  # before a standard error is believed
 _LARGEST_DRIFT = 1e-4  # of the whole change, before maps are made anew in the middle of a walk
 
@@ -43,9 +45,7 @@ class Ends:
         return self.score - self.reference_score
 
 
-def walk(
-    scorer: RegionScorer, regions: Regions, order: np.ndarray, ends: Ends
-) -> tuple[np.ndarray, np.ndarray, float]:
+def walk(scorer: RegionScorer, regions: Regions, order: np.ndarray, ends: Ends) -> Pair:
     """Fill regions in an order, and bring them back in the same.
 
     Returns
@@ -91,16 +91,19 @@ class Estimate:
         Pairs of orders.
     drift : float
         Largest drift of any walk.
+    exact : bool
+        Whether these are no means: every coalition that matters was scored.
     """
 
     values: np.ndarray
     errors: np.ndarray
     pairs: int
     drift: float
+    exact: bool = False
 
 
 def estimate(
-    draw: Callable[[int], tuple[np.ndarray, np.ndarray, float]],
+    draw: Callable[[int], Pair],
     pairs: int,
     error: float | None,
     advance: Callable[[int], None],

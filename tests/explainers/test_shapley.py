@@ -9,7 +9,8 @@ from networks import Plain, randomised
 from reference.shapley import all_values, shapley, winter
 
 import pyadx
-from pyadx.explainers.players import Players, players_of_tree, splits_of
+from pyadx.explainers.coalitions import splits_of
+from pyadx.explainers.players import Choice, Players, players_of_tree
 from pyadx.segmentation import ucm
 
 SHAPE = (12, 9, 11)
@@ -50,8 +51,8 @@ def game(model, scan, masks, fill, target=1):
 
 def test_all_orders_give_what_all_subsets_give(model, scan, labels, monkeypatch):
     every = iter(permutations(range(4)))
-    monkeypatch.setattr(Players, "order", lambda self, kind, random: np.array(next(every)))
-    explain = pyadx.RegionShapley(model, fill=0.4, pairs=24)
+    monkeypatch.setattr(Players, "order", lambda self, random: np.array(next(every)))
+    explain = pyadx.RegionShapley(model, fill=0.4, pairs=24, exact=0)
     found = explain.run(scan, 1, labels)
     report = found.reports[0]
     values = game(model, scan, [labels == n for n in (4, 17, 30, 53)], 0.4)
@@ -70,7 +71,7 @@ def test_all_orders_give_what_all_subsets_give(model, scan, labels, monkeypatch)
 
 def test_all_orders_that_respect_a_tree_give_what_its_siblings_give(model, scan, monkeypatch):
     tree = ucm(scan[0].float(), max_regions=5)
-    players = players_of_tree(tree, 5, None)
+    players = players_of_tree(tree, Choice(5), None)
     assert len(players) == 5
     flips = iter(product([0.0, 1.0], repeat=4))
 
@@ -79,8 +80,8 @@ def test_all_orders_that_respect_a_tree_give_what_its_siblings_give(model, scan,
             return np.array(next(flips))
 
     drawn = Players.order
-    monkeypatch.setattr(Players, "order", lambda self, kind, random: drawn(self, kind, Coins()))
-    explain = pyadx.RegionShapley(model, fill=0.4, pairs=16, max_regions=5)
+    monkeypatch.setattr(Players, "order", lambda self, random: drawn(self, Coins()))
+    explain = pyadx.RegionShapley(model, fill=0.4, pairs=16, max_regions=5, exact=0)
     report = explain.run(scan, 1, tree).reports[0]
     nested = nested_pairs(players.splits, 0, 5)
     values = game(model, scan, [players.numbers == n for n in range(1, 6)], 0.4)
@@ -101,20 +102,20 @@ def test_orders_of_a_tree_keep_the_parts_of_every_node_together():
     joins = random.permutation(29)
     players = Players(np.zeros(0), tuple(range(30)), tuple(map(str, range(30))), splits_of(joins))
     for _ in range(20):
-        order = players.order("tree", random)
+        order = players.order(random)
         place = np.argsort(order)
         assert sorted(order) == list(range(30))
         for low, middle, high in players.splits:
             for a, b in ((low, middle), (middle, high), (low, high)):
                 assert np.ptp(place[a:b]) == b - a - 1
-    first = [players.order("tree", random)[0] for _ in range(400)]
+    first = [players.order(random)[0] for _ in range(400)]
     assert len(set(first)) > 5
 
 
 @pytest.mark.parametrize("fill", ["local", "region-mean", "mean", 0.0], ids=str)
 @pytest.mark.parametrize("engine", ["incremental", "full"])
 def test_shares_add_up_whatever_is_drawn(model, scan, labels, fill, engine):
-    explain = pyadx.RegionShapley(model, fill=fill, pairs=3, engine=engine, seed=4)
+    explain = pyadx.RegionShapley(model, fill=fill, pairs=3, engine=engine, seed=4, exact=0)
     report = explain.run(scan, 1, labels).reports[0]
     assert report.values.sum() == pytest.approx(report.change, rel=1e-12)
     assert abs(report.gap) < 1e-12
@@ -123,9 +124,9 @@ def test_shares_add_up_whatever_is_drawn(model, scan, labels, fill, engine):
 
 
 def test_float32_shares_are_those_of_float64(model, scan, labels):
-    exact = pyadx.RegionShapley(model, fill=0.4, pairs=3).run(scan, 1, labels).reports[0]
+    exact = pyadx.RegionShapley(model, fill=0.4, pairs=3, exact=0).run(scan, 1, labels).reports[0]
     model, scan = model.float(), scan.float()
-    report = pyadx.RegionShapley(model, fill=0.4, pairs=3).run(scan, 1, labels).reports[0]
+    report = pyadx.RegionShapley(model, fill=0.4, pairs=3, exact=0).run(scan, 1, labels).reports[0]
     assert np.abs(report.values - exact.values).max() < 1e-4 * abs(exact.change)
     assert report.values.sum() == pytest.approx(report.change, rel=1e-12)
     assert report.drift < 1e-4 * abs(exact.change)
@@ -142,7 +143,7 @@ def test_two_sided_occlusion_reports_what_it_leaves_open(model, scan, labels):
 
 def test_it_stops_at_the_wanted_error_and_the_seed_decides(model, scan, labels):
     def run(**options):
-        return pyadx.RegionShapley(model, fill=0.4, **options).run(scan, 1, labels).reports[0]
+        return pyadx.RegionShapley(model, fill=0.4, exact=0, **options).run(scan, 1, labels).reports[0]
 
     whole = run(pairs=12)
     error = float(whole.errors.max()) * 1.5
@@ -154,10 +155,10 @@ def test_it_stops_at_the_wanted_error_and_the_seed_decides(model, scan, labels):
 
 
 def test_killed_and_resumed_equals_undisturbed(model, scan, labels, tmp_path, monkeypatch):
-    explain = pyadx.RegionShapley(model.float(), fill=0.4, pairs=5)
+    explain = pyadx.RegionShapley(model.float(), fill=0.4, pairs=5, exact=0)
     scan = scan.float()
     expected = explain.run(scan, 1, labels).reports[0]
-    from pyadx.explainers import shapley as module
+    from pyadx.explainers import game as module
 
     walked = []
 
@@ -176,7 +177,7 @@ def test_killed_and_resumed_equals_undisturbed(model, scan, labels, tmp_path, mo
     assert np.array_equal(resumed.values, expected.values)
     assert np.array_equal(resumed.errors, expected.errors)
     with pytest.raises(ValueError, match="other"):
-        pyadx.RegionShapley(model, fill=0.4, pairs=5, seed=1).run(
+        pyadx.RegionShapley(model, fill=0.4, pairs=5, seed=1, exact=0).run(
             scan, 1, labels, store=tmp_path / "pairs", resume=True
         )
 

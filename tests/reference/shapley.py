@@ -1,6 +1,6 @@
 """Shapley and Winter values by all subsets: obvious, and exponential."""
 
-from itertools import combinations
+from itertools import combinations, permutations, product
 from math import factorial
 
 import numpy as np
@@ -46,3 +46,29 @@ def winter(values, tree):
 
     descend(tree, [])
     return np.array([found[player] for player in sorted(found)])
+
+
+def nested_shapley(values, tree):
+    """The mean over all orders that keep the members of every list of a nested list together."""
+
+    def orders(node):
+        if isinstance(node, int):
+            return [[node]]
+        found = []
+        for arranged in permutations(node):
+            for chosen in product(*map(orders, arranged)):
+                found.append([player for block in chosen for player in block])
+        return found
+
+    every = orders(tree)
+    found = np.zeros(len(every[0]))
+    for order in every:
+        for place, player in enumerate(order):
+            found[player] += values[frozenset(order[: place + 1])] - values[frozenset(order[:place])]
+    return found / len(every)
+
+
+def pair_interaction(values, players, a, b):
+    """``s(all) - s(without a) - s(without b) + s(without both)``."""
+    everyone = frozenset(range(players))
+    return values[everyone] - values[everyone - {a}] - values[everyone - {b}] + values[everyone - {a, b}]

@@ -1,0 +1,90 @@
+"""A scan as a cooperative game: regions are players, worth the score of the scan with them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from pyadx.explainers.exact_shares import ExactShares
+from pyadx.explainers.perturbation import Store
+from pyadx.explainers.players import Players
+from pyadx.explainers.walks import Ends, Estimate, Pair, walk
+from pyadx.inference.engines import RegionScorer
+from pyadx.inference.score_store import ScoreStore
+from pyadx.inference.scoring_facts import scoring_facts
+from pyadx.inference.segments import distinct_segments
+
+
+class Game:
+    """The regions of one scan, and what filling them changes; players that change no voxel have no part.
+
+    Attributes
+    ----------
+    scorer : RegionScorer
+        Where it stands, and what it fills with, is whatever was done last.
+    players : Players
+        The regions.
+    regions : pyadx.inference.regions.Regions
+        Those of them that change a voxel; ``inverse`` gives the place of every player, -1 if it has none.
+    ends : Ends
+        The scan, and the scan with all regions filled.
+    alone, first : ndarray
+        float64 ``[K]``: how far the score falls when a region is filled in the scan, and rises when it
+        comes back into the filled scan.
+    """
+
+    def __init__(self, scorer: RegionScorer, players: Players) -> None:
+        self.scorer, self.players = scorer, players
+        self.regions = distinct_segments(scorer.volume, players.numbers, players.intervals, scorer.fill)
+        self._facts = scoring_facts(scorer, self.regions)
+        self.alone = self._changes()
+        start, reference = scorer.volume.clone(), scorer.filled(self.regions)
+        score = scorer.reference
+        scorer.rebase(reference)
+        self.ends = Ends(start, reference, score, scorer.reference)
+        scorer.refill(start)
+        self.first = -self._changes()
+
+    def _changes(self) -> np.ndarray:
+        return self.regions.spread(self.scorer.score_regions(self.regions)).double().cpu().numpy()
+
+    @contextmanager
+    def kept(self, store: Store, kind: dict[str, Any]) -> Iterator[ScoreStore | None]:
+        """Open the file that finished work is kept in, if there is one."""
+        if store.path is None:
+            yield None
+            return
+        facts = {**self._facts, "shapley": kind}
+        with ScoreStore(store.path, facts, resume=store.resume, overwrite=store.overwrite) as file:
+            yield file
+
+    def exact(self, file: ScoreStore | None, advance: Callable[[int], None]) -> Estimate:
+        """Return exact values."""
+        tree = self.players.tree
+        intervals = np.array([[node.low + 1, node.high + 1] for node in tree.below()])
+        nodes = distinct_segments(self.ends.reference, self.players.numbers, intervals, self.ends.scan)
+        return ExactShares(self.scorer, nodes, tree, self.players.numbers, self.ends, file, advance).run()
+
+    def drawn(self, seed: int, file: ScoreStore | None) -> Callable[[int], Pair]:
+        """Return what walks through the order of a number and back, or reads what was found before."""
+        places = self.regions.inverse
+
+        def draw(pair: int) -> Pair:
+            order = places[self.players.order(np.random.default_rng([seed, pair]))]
+            leaving, coming, drift = walk(self.scorer, self.regions, order[order >= 0], self.ends)
+            spread = [np.where(places >= 0, steps[places], 0.0) for steps in (leaving, coming)]
+            return spread[0], spread[1], drift
+
+        def remembered(pair: int) -> Pair:
+            if file is None:
+                return draw(pair)
+            if pair >= file.chunks:
+                leaving, coming, drift = draw(pair)
+                file.append(torch.from_numpy(np.concatenate([leaving, coming, [drift]])))
+            values = file.read(pair).numpy()
+            half = len(values) // 2
+            return values[:half], values[half:-1], float(values[-1])
+
+        return remembered

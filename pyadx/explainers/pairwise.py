@@ -1,0 +1,92 @@
+"""What pairs of regions hold in common, or only together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pyadx.explainers.game import Game
+
+
+@dataclass(frozen=True, eq=False)
+class PairInteractions:
+    """Interactions of some regions, each with each.
+
+    Attributes
+    ----------
+    labels, names : tuple
+        Numbers of the regions and what they are called, ``[N]``.
+    matrix : ndarray
+        float64 ``[N, N]``, symmetric: ``s(scan) - s(without i) - s(without j) + s(without i and j)``, in
+        units of the score. Negative where regions stand in for each other: without both the score falls by
+        more than by what each alone takes. Positive where both are needed. NaN on the diagonal.
+    """
+
+    labels: tuple[int, ...]
+    names: tuple[str, ...]
+    matrix: np.ndarray
+
+    def facts(self) -> dict[str, Any]:
+        """Return everything as plain data; None on the diagonal."""
+        rows = [[None if value != value else value for value in row] for row in self.matrix.tolist()]
+        return {"labels": list(self.labels), "names": list(self.names), "matrix": rows}
+
+
+def pair_interactions(
+    game: Game, values: np.ndarray, count: int, chosen: Sequence[int] | None = None
+) -> PairInteractions | None:
+    """Measure the interactions of the strongest players, or of those that are chosen.
+
+    Parameters
+    ----------
+    game : Game
+        Its scorer is left at the scan.
+    values : ndarray
+        ``[K]``: how strong every player is.
+    count : int
+        How many of the strongest.
+    chosen : sequence of int, optional
+        Players, instead of the strongest.
+
+    Returns
+    -------
+    PairInteractions or None
+        None where there are fewer than two.
+    """
+    strongest = np.argsort(-np.abs(values), kind="stable")[:count].tolist()
+    own = strongest if chosen is None else list(chosen)
+    if len(own) < 2:
+        return None
+    matrix = _matrix(game, game.regions.inverse[own])
+    labels = tuple(game.players.labels[i] for i in own)
+    names = tuple(game.players.names[i] for i in own)
+    return PairInteractions(labels, names, matrix)
+
+
+def _matrix(game: Game, places: np.ndarray) -> np.ndarray:
+    """Fill every region for good, score the others, and bring it back; -1 is one that changes nothing.
+
+    Source: the discrete derivative of Grabisch and Roubens, "An axiomatic approach to the concept of
+    interaction among players in cooperative games", 1999, in the presence of all other regions.
+    """
+    scan, filled = game.ends.scan, game.ends.reference
+    scorer, regions = game.scorer, game.regions
+    scorer.rebase(scan)
+    scorer.refill(filled)
+
+    def changes(chosen: np.ndarray) -> np.ndarray:
+        scores = scorer.score_regions(regions.part(chosen), advance=lambda count: None)
+        return scores.double().cpu().numpy()
+
+    matrix = np.zeros((len(places), len(places)))
+    np.fill_diagonal(matrix, np.nan)
+    live = np.flatnonzero(places >= 0)
+    alone = changes(places[live])
+    for rank, i in enumerate(live[:-1]):
+        later = live[rank + 1 :]
+        scorer.commit(regions.part(places[[i]]), filled)
+        matrix[i, later] = alone[rank + 1 :] - changes(places[later])
+        matrix[later, i] = matrix[i, later]
+        scorer.commit(regions.part(places[[i]]), scan)
+    return matrix
