@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from pyadx import ops
+from pyadx.evaluation.curve_walks import walked_curves
 from pyadx.explainers.references import Reference, plain_reference, reference_volume
 from pyadx.inference.adapted import Adapted
 from pyadx.inference.batch.dependence import find_dependence, runs_apart
 from pyadx.inference.batching import BatchSize, check_batch_size, in_batches
+from pyadx.inference.engines import Engine, check_engine
 from pyadx.inference.forward_arguments import ForwardArguments
 from pyadx.inference.model_state import Forward, evaluation_mode
 from pyadx.inference.outputs import Output, output_of
@@ -78,12 +80,14 @@ def deletion_insertion(
     output: Output = None,
     forward_args: Any = None,
     batch_size: BatchSize = "auto",
+    engine: Engine = "auto",
 ) -> Faithfulness:
     """Delete voxels from the strongest on, and insert them into an empty scan (Petsiuk et al., BMVC 2018).
 
-    Voxels are ranked once into ``steps`` groups of equal size, one label volume serves all occluded copies,
-    and the copies are made batch by batch through `pyadx.ops.occlude_labels`. Equally strong voxels are
-    taken in the order of the volume.
+    Voxels are ranked once into ``steps`` groups of equal size, and one label volume serves all steps. Where
+    groups lie close together, as those of supervoxels do, they are filled one after another at a baseline
+    that moves (`pyadx.inference.IncrementalScorer`); otherwise the whole model sees every step. Equally
+    strong voxels are taken in the order of the volume.
 
     Parameters
     ----------
@@ -114,6 +118,8 @@ def deletion_insertion(
         `pyadx.Occlusion`.
     batch_size : int or "auto"
         Copies per forward.
+    engine : {"auto", "incremental", "full"}
+        How steps are scored; curves are the same up to rounding.
 
     Returns
     -------
@@ -135,14 +141,40 @@ def deletion_insertion(
     if isinstance(fill := plain_reference(fill, regions=False), str):
         fill = reference_volume(fill, scan, model, spacing=spacing)
         inside = (scan != fill).any(0).cpu().numpy() if inside is None else inside
+    check_engine(engine)
     ranks = _rank_groups(scan, heatmap, inside, steps, fill).to(scan.device)
+    watch = OutputWatch(reading)
+    options: dict[str, Any] = {"score": score, "outputs": outputs, "output": output}
+    options |= {"forward_args": forward_args, "batch_size": batch_size, "watch": watch}
+    scores = None
+    if engine != "full":
+        scores = walked_curves(model, scan, target, ranks, steps, fill, engine == "incremental", options)
+    if scores is None:
+        scores = _whole_curves(model, scan, target, ranks, steps, fill, reading, options)
+    watch.warn()
+    fraction = np.linspace(0, 1, steps + 1)
+    return Faithfulness(Curve(fraction, scores[: steps + 1]), Curve(fraction, scores[steps + 1 :]))
+
+
+def _whole_curves(
+    model: nn.Module,
+    scan: Tensor,
+    target: Target,
+    ranks: Tensor,
+    steps: int,
+    fill: ops.Fill,
+    reading: Reading,
+    options: dict[str, Any],
+) -> np.ndarray:
+    """Return both curves, one after the other, by batches of whole forwards."""
     counts = torch.arange(steps + 1)
     taken = torch.stack([torch.ones_like(counts), counts + 1], 1)
     kept = torch.stack([counts + 1, torch.full_like(counts, steps + 1)], 1)
     intervals = torch.cat([taken, kept])
     scores = torch.empty(len(intervals), dtype=torch.float64)
-    network = Adapted(model, output_of(model, output), ForwardArguments(forward_args, scan[None]))
-    forward, watch = Forward(network), OutputWatch(reading)
+    arguments = ForwardArguments(options["forward_args"], scan[None])
+    forward = Forward(Adapted(model, output_of(model, options["output"]), arguments))
+    watch, batch_size = options["watch"], options["batch_size"]
     with evaluation_mode(model), torch.no_grad():
         seen = reading.look(forward(scan[None].clone()), 1, target, model, exact=True)
         watch.begin(seen, model, forward, scan[None])
@@ -164,10 +196,7 @@ def deletion_insertion(
             dependence.tell(forward.model)
             batch_size = 1
         in_batches(len(intervals), batch_size, scan.device, run)
-    watch.warn()
-    fraction = np.linspace(0, 1, steps + 1)
-    deletion, insertion = scores.numpy()[: steps + 1], scores.numpy()[steps + 1 :]
-    return Faithfulness(Curve(fraction, deletion), Curve(fraction, insertion))
+    return scores.numpy()
 
 
 def _one_scan(volume: Tensor) -> Tensor:

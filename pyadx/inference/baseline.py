@@ -12,6 +12,7 @@ from pyadx.inference.reading import Reading
 from pyadx.inference.region_fill import Filling, RegionFill, in_interval, members, window
 from pyadx.inference.regions import Regions
 from pyadx.inference.score import class_score
+from pyadx.inference.watch import OutputWatch
 
 
 class Baseline:
@@ -34,6 +35,7 @@ class Baseline:
     _outputs: Tensor
     _target: Tensor
     _shared: dict[str, Any]
+    _watch: OutputWatch
     _owns_volume = False
 
     def commit(self, regions: Regions, values: Tensor | None = None) -> Tensor:
@@ -113,7 +115,9 @@ class Baseline:
         outputs = self._move(box, new)
         logits = self._reading.again(outputs, 1, exact=True)
         self._outputs = outputs.to(self._outputs.dtype)
+        score, logit = self._score_before, self._before
         self._set_base(logits)
+        self._watch.moved(self._score_before - score, self._before - logit)
         return self.reference
 
     def _values(self, region: Regions, values: Tensor | None) -> tuple[np.ndarray, Tensor]:

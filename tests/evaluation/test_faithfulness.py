@@ -8,7 +8,16 @@ from reference import faithfulness as slow
 from torch import nn
 
 from pyadx import GradCAM
-from pyadx.evaluation import agreement, deletion_insertion, randomisation, rank_correlation, stability
+from pyadx.evaluation import (
+    agreement,
+    curve_walks,
+    deletion_insertion,
+    randomisation,
+    rank_correlation,
+    stability,
+)
+from pyadx.inference import IncrementalScorer
+from pyadx.models import build
 
 pytest.importorskip("scipy")
 
@@ -49,6 +58,79 @@ def test_curves_equal_the_slow_reference(network, steps):
     assert found.deletion.auc == pytest.approx(np.trapezoid(deletion, np.linspace(0, 1, steps + 1)))
     assert found.deletion.score[0] == found.insertion.score[-1]
     assert found.deletion.score[-1] == found.insertion.score[0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("fill", [0.0, "local"])
+def test_curves_at_a_moving_baseline_are_those_of_whole_forwards(network, dtype, fill):
+    torch.manual_seed(0)
+    volume = torch.rand(1, 11, 8, 9, dtype=dtype) + 0.1
+    volume[:, :2] = 0
+    heat = torch.randint(-4, 5, (11, 8, 9)).float()
+    network = network.to(dtype)
+    options = {"steps": 6, "fill": fill, "score": "log_odds"}
+    whole = deletion_insertion(network, volume, heat, 1, engine="full", **options)
+    found = deletion_insertion(network, volume, heat, 1, engine="incremental", **options)
+    limit = 1e-12 if dtype == torch.float64 else 2e-6 * np.abs(whole.deletion.score).max()
+    for name in ("deletion", "insertion"):
+        expected = getattr(whole, name).score
+        assert np.ptp(expected) > 1e-3
+        assert np.abs(getattr(found, name).score - expected).max() < limit
+    assert found.deletion.score[0] == found.insertion.score[-1]
+    assert found.deletion.score[-1] == found.insertion.score[0]
+
+
+def test_groups_that_change_nothing_keep_their_place_on_the_curve(network):
+    volume = torch.rand(1, 8, 8, 8, dtype=torch.float64) + 0.1
+    volume[:, 4:] = 0.0
+    heat = torch.arange(512.0).flip(0).reshape(8, 8, 8)
+    inside = torch.ones(8, 8, 8, dtype=torch.bool)
+    curves = [
+        deletion_insertion(network, volume, heat, 1, inside=inside, steps=8, engine=engine)
+        for engine in ("full", "incremental")
+    ]
+    assert np.abs(curves[0].deletion.score - curves[1].deletion.score).max() < 1e-12
+    assert np.ptp(curves[1].deletion.score[4:]) == 0
+
+
+def slab_by_slab(shape):
+    """A map whose groups are compact."""
+    return torch.arange(float(np.prod(shape))).reshape(shape)
+
+
+def test_compact_groups_are_walked_and_scattered_ones_are_not(monkeypatch):
+    network = build("resnet-shallow-gap", (48, 48, 48), seed=0)
+    volume = torch.rand(1, 48, 48, 48)
+    monkeypatch.setattr(curve_walks, "_LEAST_GAIN", 0.5)  # it is a small network
+    walked = []
+    original = IncrementalScorer.commit
+    monkeypatch.setattr(IncrementalScorer, "commit", lambda *a, **k: walked.append(1) or original(*a, **k))
+    compact = slab_by_slab((48, 48, 48))
+    found = deletion_insertion(network, volume, compact, 1, steps=48, fill="mean", score="logit")
+    assert len(walked) == 2
+    whole = deletion_insertion(
+        network, volume, compact, 1, steps=48, fill="mean", score="logit", engine="full"
+    )
+    for name in ("deletion", "insertion"):
+        expected = getattr(whole, name).score
+        assert np.abs(getattr(found, name).score - expected).max() < 1e-5 * np.ptp(expected)
+    deletion_insertion(network, volume, torch.rand(48, 48, 48), 1, steps=4, fill="mean")
+    assert len(walked) == 2
+
+
+def test_a_model_that_cannot_be_traced_runs_in_full_unless_that_is_refused():
+    volume = torch.rand(1, 10, 10, 10) + 0.5
+
+    class Odd(CornerNet):
+        def forward(self, x):
+            return super().forward(x) if float(x.sum()) > 0 else super().forward(-x)
+
+    heat = slab_by_slab((10, 10, 10))
+    curves = deletion_insertion(Odd(), volume, heat, 1, steps=10)
+    expected = deletion_insertion(CornerNet(), volume, heat, 1, steps=10, engine="full")
+    assert np.array_equal(curves.deletion.score, expected.deletion.score)
+    with pytest.raises(ValueError, match="trace"):
+        deletion_insertion(Odd(), volume, heat, 1, steps=10, engine="incremental")
 
 
 def test_fill_and_mask_are_respected(network):
@@ -95,6 +177,7 @@ def test_the_model_is_left_as_it_was(network):
         ({"inside": torch.ones(6, 6, 6)}, "must be a bool mask"),
         ({"score": "loss"}, "score must be"),
         ({"batch_size": 0}, "batch_size"),
+        ({"engine": "fast"}, "engine must be"),
         ({"volume": torch.rand(2, 1, 6, 6, 6)}, "one scan"),
     ],
 )
