@@ -45,6 +45,10 @@ def explain(
     key: Annotated[
         Path | None, typer.Option(help="Names of the atlas' numbers; default: beside it.")
     ] = None,
+    groups: Annotated[
+        str | None,
+        typer.Option(help="Columns of the key that group regions, such as hemisphere,lobe, for shapley."),
+    ] = None,
     mask: Annotated[
         Path | None, typer.Option(help="Region of interest on the scan; only there regions are filled.")
     ] = None,
@@ -87,6 +91,7 @@ def explain(
         channels=tuple(channel or ()),
         regions=regions,
         key=key,
+        groups=tuple(name.strip() for name in (groups or "").split(",") if name.strip()),
     )
     if len(scans) == 1 and not is_folder(scans[0]):
         _tell(out, run_explain(request), quiet)

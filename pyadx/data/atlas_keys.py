@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -69,6 +70,52 @@ def read_key(path: str | os.PathLike[str]) -> dict[int, str]:
             )
         key[number] = name
     return key
+
+
+def read_groups(path: str | os.PathLike[str], columns: Sequence[str]) -> dict[int, tuple[str, ...]]:
+    """Read the groups of regions from further columns of a key, such as hemisphere and lobe.
+
+    Parameters
+    ----------
+    path : path
+        A key with tabs, commas or semicolons and a line of headings.
+    columns : sequence of str
+        The columns of the groups, the outermost first. An empty cell or ``n/a``: the region belongs to no
+        further group.
+
+    Returns
+    -------
+    dict
+        Number to its groups.
+
+    Raises
+    ------
+    ValueError
+        If the key has no such column, or cannot be read.
+    """
+    source = Path(path)
+    read_key(source)  # says what is wrong with a key that is no key
+    lines = [
+        line for line in _text(source).splitlines() if line.strip() and not line.startswith(("#", "//"))
+    ]
+    separator = next((mark for mark in "\t,;" if mark in lines[0]), None)
+    if separator is None:
+        raise ValueError(f"{source}: groups need a table with a line of headings")
+    quoting = csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL
+    head, *rows = csv.reader(lines, delimiter=separator, quoting=quoting)
+    names = [_clean(cell).lower() for cell in head]
+    number = _column(source, names, _NUMBER_COLUMNS)
+    chosen = []
+    for column in columns:
+        if column.strip().lower() not in names:
+            raise ValueError(f"{source}: has no column {column!r}; columns are {', '.join(head)[:200]}")
+        chosen.append(names.index(column.strip().lower()))
+    groups = {}
+    for row in rows:
+        path_of = [_clean(row[at]) if at < len(row) else "" for at in chosen]
+        last = next((at for at, name in enumerate(path_of) if name in ("", "n/a")), len(path_of))
+        groups[int(row[number])] = tuple(path_of[:last])
+    return groups
 
 
 def _text(source: Path) -> str:

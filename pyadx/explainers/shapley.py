@@ -221,7 +221,7 @@ class RegionShapley(Perturbation):
             groups are to be players and there are none.
         """
         if self.players == "group" and not groups:
-            raise ValueError("players='group' needs groups: label to the name of its group")
+            raise ValueError("players=group needs the group of every label (groups=, or --groups)")
         volume = check_volume(volume, self.model)
         own = regions_per_scan(regions, volume)
         if store is not None and volume.shape[0] != 1:

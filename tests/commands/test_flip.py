@@ -90,6 +90,39 @@ def test_explain_takes_an_atlas(folder, run, method):
     assert "left, back" in facts["report"]["names"]
 
 
+def test_explain_takes_groups_of_an_atlas(folder, run):
+    Path("atlas.tsv").write_text(
+        "index\tname\tside\tlobe\n4\tright half\tright\tn/a\n17\tleft, back\tleft\tback\n"
+        "53\tleft, front\tleft\tfront\n60\tmissing\tleft\tfront\n"
+    )
+    command = ["explain", "scan.nii.gz", *MODEL, "--target", "AD", "-o", "heat.nii.gz", "--overwrite"]
+    command += ["--regions", "atlas.nii.gz", "--groups", "side,lobe"]
+    code, _, err = run(*command, "--method", "shapley:fill=zero")
+    assert code == 0, err
+    facts = json.loads(Path("heat.json").read_text())
+    assert facts["atlas"]["groups"] == ["side", "lobe"]
+    assert facts["report"]["names"] == ["left, back", "left, front", "right half"]
+    assert facts["report"]["exact"]
+    assert facts["report"]["depth"] == 2
+    code, _, err = run(*command, "--method", "shapley:fill=zero,players=group")
+    assert code == 0, err
+    facts = json.loads(Path("heat.json").read_text())
+    assert facts["report"]["names"] == ["left", "right"]
+    assert facts["report"]["members"] == [[17, 53], [4]]
+    for method, columns, words in (
+        ("shapley:fill=zero", "lobes", "has no column 'lobes'; columns are index, name, side, lobe"),
+        ("flip:fill=zero", "side", "--groups has no meaning for flip"),
+        ("shapley:fill=zero,players=group", "", "players=group needs"),
+    ):
+        code, _, err = run(*command, "--method", method, "--groups", columns)
+        assert code == 2
+        assert words in err
+    code, _, err = run("explain", "scan.nii.gz", *MODEL, "--method", "shapley", "--groups", "side",
+                       "-o", "new.nii.gz")  # fmt: skip
+    assert code == 2
+    assert "--groups gives columns of an atlas" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

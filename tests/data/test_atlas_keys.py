@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pyadx.data.atlas_keys import find_key, read_key
+from pyadx.data.atlas_keys import find_key, read_groups, read_key
 
 ATLASES = Path("/usr/share/mricron/templates")
 TWO = {1: "Precentral_L", 2: "Precentral_R"}
@@ -89,3 +89,14 @@ def test_keys_of_mricrons_atlases():
     assert len(read_key(find_key(ATLASES / "AICHAmc.nii.gz"))) == 192
     with pytest.raises(ValueError, match="is no text"):
         read_key(ATLASES / "aal.nii.lut")
+
+
+def test_groups_are_further_columns(tmp_path):
+    key = tmp_path / "key.csv"
+    key.write_text('Index,Name,Side,Lobe\n3,"a, b",left,frontal\n5,c,right,\n7,d,n/a,frontal\n')
+    assert read_groups(key, ["side", "Lobe"]) == {3: ("left", "frontal"), 5: ("right",), 7: ()}
+    with pytest.raises(ValueError, match="has no column 'side2'; columns are Index, Name"):
+        read_groups(key, ["side2"])
+    key.write_text("3 left hippocampus\n5 right hippocampus\n")
+    with pytest.raises(ValueError, match="groups need a table with a line of headings"):
+        read_groups(key, ["side"])

@@ -1,18 +1,24 @@
 """An atlas for methods whose regions it gives, on the network's grid."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pyadx.commands.reporting.regions import names_of, tell_names
+from pyadx.data.atlas_keys import find_key, read_groups
 from pyadx.data.flatness import refuse_flat
 from pyadx.data.grids import FittedScan, on_grid
 from pyadx.data.regions import labels_on_scan, read_labels
 
 
-def atlas_arguments(path: Path, key: Path | None, fitted: FittedScan) -> dict[str, Any]:
+def atlas_arguments(
+    path: Path, key: Path | None, fitted: FittedScan, columns: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return ``regions`` and ``names`` of an atlas in the scan's space, by nearest neighbour.
+
+    With ``columns`` of the key also ``groups``, the outermost first.
 
     Raises
     ------
@@ -31,4 +37,11 @@ def atlas_arguments(path: Path, key: Path | None, fitted: FittedScan) -> dict[st
             f"{path}: region {names.get(lost[0], lost[0])} has no voxel on the network's grid, as have "
             f"{len(lost) - 1} others; merge small regions, or take a coarser atlas"
         )
-    return {"regions": labels, "names": {n: names.get(n, str(n)) for n in numbers.tolist()}}
+    found = {"regions": labels, "names": {n: names.get(n, str(n)) for n in numbers.tolist()}}
+    if not columns:
+        return found
+    table = key or find_key(atlas.path)
+    if table is None:
+        raise ValueError("--groups names columns of the atlas' key: give that with --key")
+    groups = read_groups(table, columns)
+    return {**found, "groups": {n: own for n, own in groups.items() if own and n in found["names"]}}

@@ -36,7 +36,7 @@ class ExplainRequest:
     ``strict`` refuses a scan that is not like those that the network was made for. ``second_reference``
     names another reference, to make and compare a second map with. ``channels`` are further images of the
     same person, for networks that take several. ``regions`` is an atlas for methods that share out or
-    choose regions, ``key`` the names of its numbers.
+    choose regions, ``key`` the names of its numbers, ``groups`` columns of the key that group them.
     """
 
     scan: Path
@@ -58,6 +58,7 @@ class ExplainRequest:
     channels: tuple[Path, ...] = ()
     regions: Path | None = None
     key: Path | None = None
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,11 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
 
     if request.regions is not None and "regions" not in signature(explain.run).parameters:
         raise ValueError(f"--regions has no meaning for {explain.spec.canonical}, which takes no atlas")
+    if request.groups and "groups" not in signature(explain.run).parameters:
+        raise ValueError(f"--groups has no meaning for {explain.spec.canonical}, which forms no groups")
+    if request.regions is None and (request.key is not None or request.groups):
+        name, what = ("--groups", "columns") if request.groups else ("--key", "the names")
+        raise ValueError(f"{name} gives {what} of an atlas: name that with --regions")
 
     started = time.perf_counter()
     scan = read_scan(request.scan, orientation=request.orientation)
@@ -117,7 +123,7 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
     if request.mask is not None:
         more["mask"] = _mask_on_grid(request.mask, fitted, card)
     if request.regions is not None:
-        more |= atlas_arguments(request.regions, request.key, fitted)
+        more |= atlas_arguments(request.regions, request.key, fitted, request.groups)
     found = explain.run(volume, target, **more)
     heatmap = found.heatmap[0].cpu().numpy()
     explain_seconds = time.perf_counter() - started
@@ -146,6 +152,8 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
         sidecar["mask"] = {"file": request.mask.name, "voxels_of_grid": int(more["mask"].sum())}
     if request.regions is not None:
         sidecar["atlas"] = {"file": request.regions.name, "key": request.key and request.key.name}
+        if request.groups:
+            sidecar["atlas"]["groups"] = list(request.groups)
     others = []
     if second is not None:
         others.append(
