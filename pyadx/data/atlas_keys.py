@@ -101,8 +101,10 @@ def read_groups(path: str | os.PathLike[str], columns: Sequence[str]) -> dict[in
     separator = next((mark for mark in "\t,;" if mark in lines[0]), None)
     if separator is None:
         raise ValueError(f"{source}: groups need a table with a line of headings")
-    quoting = csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL
-    head, *rows = csv.reader(lines, delimiter=separator, quoting=quoting)
+    if separator == "\t":  # BIDS knows no quoting
+        head, *rows = csv.reader(lines, delimiter=separator, quoting=csv.QUOTE_NONE)
+    else:
+        head, *rows = csv.reader(lines, delimiter=separator)
     names = [_clean(cell).lower() for cell in head]
     number = _column(source, names, _NUMBER_COLUMNS)
     chosen = []

@@ -37,11 +37,12 @@ def atlas_arguments(
             f"{path}: region {names.get(lost[0], lost[0])} has no voxel on the network's grid, as have "
             f"{len(lost) - 1} others; merge small regions, or take a coarser atlas"
         )
-    found = {"regions": labels, "names": {n: names.get(n, str(n)) for n in numbers.tolist()}}
+    called = {n: names.get(n, str(n)) for n in numbers.tolist()}
     if not columns:
-        return found
+        return {"regions": labels, "names": called}
     table = key or find_key(atlas.path)
     if table is None:
         raise ValueError("--groups names columns of the atlas' key: give that with --key")
     groups = read_groups(table, columns)
-    return {**found, "groups": {n: own for n, own in groups.items() if own and n in found["names"]}}
+    own = {n: path for n, path in groups.items() if path and n in called}
+    return {"regions": labels, "names": called, "groups": own}
