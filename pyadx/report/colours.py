@@ -22,6 +22,7 @@ DIVERGING = {
         "positive": ((0.0, _DARK), (0.15, (84, 32, 110)), (0.5, (156, 80, 196)), (1.0, (228, 160, 245))),
     },
 }
+SHADES = 5  # of cells on each side of 0
 _PERCENTILE = 99.5
 
 
@@ -108,6 +109,36 @@ def viewer_colormaps() -> dict[str, Any]:
     """
     sides = {name: {side: _points(stops) for side, stops in own.items()} for name, own in DIVERGING.items()}
     return {"sequential": list(SEQUENTIAL), "diverging": sides}
+
+
+def sign_colours(name: str = "blue-red") -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """Return the colours of a negative and a positive bar, which show on white and on black."""
+    return DIVERGING[name]["negative"][2][1], DIVERGING[name]["positive"][2][1]
+
+
+def sign_colormap() -> Any:
+    """Return Matplotlib's map for lines on white: pale at 0, the colours of bars at both ends."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    negative, positive = sign_colours()
+    return LinearSegmentedColormap.from_list("signs", [_unit(negative), (0.8, 0.8, 0.8), _unit(positive)])
+
+
+def sign_styles() -> str:
+    """Return the page's style rules for bars, and for cells in `SHADES` steps from 0.
+
+    The page allows no styles but those of its head, so colours of bars and cells are classes. They follow
+    the colours that are chosen in the viewer, which the body's ``data-signs`` holds.
+    """
+    rules = []
+    for place, name in enumerate(DIVERGING):
+        body = f'body[data-signs="{name}"] ' if place else ""
+        for sign, (red, green, blue) in zip(("minus", "plus"), sign_colours(name), strict=True):
+            rules.append(f"{body}.{sign} {{ fill: rgb({red} {green} {blue}); }}")
+            for step in range(1, SHADES + 1):
+                shade = f"rgb({red} {green} {blue} / {0.7 * step / SHADES:.0%})"
+                rules.append(f"{body}.{sign}-{step} {{ background: {shade}; }}")
+    return "\n".join(rules) + "\n"
 
 
 def _points(stops: tuple[tuple[float, tuple[int, int, int]], ...]) -> dict[str, list[int]]:
