@@ -58,8 +58,8 @@ class ColourScale:
         if not self.signed:
             return colormaps[SEQUENTIAL[0]]
         name, sides = next(iter(DIVERGING.items()))
-        down = [(0.5 - share / 2, _unit(colour)) for share, colour in reversed(sides["negative"])]
-        up = [(0.5 + share / 2, _unit(colour)) for share, colour in sides["positive"][1:]]
+        down = [(0.5 - share / 2, unit_colour(colour)) for share, colour in reversed(sides["negative"])]
+        up = [(0.5 + share / 2, unit_colour(colour)) for share, colour in sides["positive"][1:]]
         return LinearSegmentedColormap.from_list(name, [*down, *up], N=511)
 
     def opacity(self, values: np.ndarray) -> np.ndarray:
@@ -121,7 +121,9 @@ def sign_colormap() -> Any:
     from matplotlib.colors import LinearSegmentedColormap
 
     negative, positive = sign_colours()
-    return LinearSegmentedColormap.from_list("signs", [_unit(negative), (0.8, 0.8, 0.8), _unit(positive)])
+    return LinearSegmentedColormap.from_list(
+        "signs", [unit_colour(negative), (0.8, 0.8, 0.8), unit_colour(positive)]
+    )
 
 
 def sign_styles() -> str:
@@ -149,6 +151,7 @@ def _points(stops: tuple[tuple[float, tuple[int, int, int]], ...]) -> dict[str, 
     return {"R": red, "G": green, "B": blue, "A": [0, *[255] * (len(places) - 1)], "I": places}
 
 
-def _unit(colour: tuple[int, int, int]) -> tuple[float, float, float]:
+def unit_colour(colour: tuple[int, int, int]) -> tuple[float, float, float]:
+    """Return a colour as Matplotlib takes it, each channel from 0 to 1."""
     red, green, blue = colour
     return red / 255, green / 255, blue / 255

@@ -30,6 +30,7 @@ from pyadx.report.precision_recall import region_colours
 from pyadx.report.quantised import quantised_nifti
 from pyadx.report.region_places import region_centres, region_numbers
 from pyadx.report.region_reports import region_report
+from pyadx.report.region_tables import region_tsv
 from pyadx.report.sections import sections
 from pyadx.report.sidecars import approximation, mapping, shareable
 
@@ -182,7 +183,7 @@ def _report(heat: PageHeatmap, affine: np.ndarray, labels: np.ndarray | None) ->
         "nifti": base64.b64encode(quantised_nifti(numbers, affine, exact=True)).decode("ascii"),
         "names": [region.name for region in report.regions],
         "at": [None if voxel is None else _world(np.array(voxel, float), affine) for voxel in centres],
-        "table": report.table(),
+        "table": region_tsv(report),
         "table_file": f"{file}_regions.tsv",
     }
 

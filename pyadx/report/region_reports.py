@@ -1,15 +1,11 @@
 """What a sidecar says of regions, one by one and in pairs; what is missing or odd is left out."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 _LARGEST_LABEL = 2**31 - 1
 _LARGEST = 1e100  # no score is; what is computed from such numbers overflows
-# Cells that a spreadsheet takes for a formula begin so; the wide forms count in East Asian versions.
-_FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
-TABLE_COLUMNS = ("name", "label", "value", "standard_error", "alone", "first", "voxels")
 WHISKER = 1.96  # standard errors: 95% of a normal distribution
 
 
@@ -80,14 +76,6 @@ class RegionReport:
         ends = [region.ends for region in self.regions]
         low, high = min(low for low, _ in ends), max(high for _, high in ends)
         return (low, high) if high > low else (-1.0, 1.0)
-
-    def table(self) -> str:
-        """Return all regions as TSV, numbers in full; what is not known is ``n/a``."""
-        rows = [
-            [_cell(r.name), r.label, r.value, r.error, r.alone, r.first, r.voxels] for r in self.regions
-        ]
-        text = [["n/a" if value is None else str(value) for value in row] for row in rows]
-        return "".join("\t".join(row) + "\n" for row in (TABLE_COLUMNS, *text))
 
 
 @dataclass(frozen=True)
@@ -206,9 +194,3 @@ def _number(value: Any) -> float | None:
 
 def _name(name: Any, label: Any) -> str:
     return name if isinstance(name, str) and name.strip() else str(label)
-
-
-def _cell(name: str) -> str:
-    """Return a name that stays in its cell, and that no spreadsheet computes."""
-    plain = re.sub(r"[\s\x00-\x1f\x7f]+", " ", name).strip()
-    return f"'{plain}" if plain.startswith(_FORMULA) else plain

@@ -14,6 +14,7 @@ from pyadx.commands.explaining.atlases import atlas_arguments
 from pyadx.commands.explaining.networks import Model, explainer, network
 from pyadx.commands.explaining.provenance import method_facts, named_prediction, provenance, target_index
 from pyadx.commands.explaining.references import reference_arguments, reference_facts, second_of
+from pyadx.data.atlas_keys import find_key
 from pyadx.data.channels import read_channels
 from pyadx.data.flatness import flat_words
 from pyadx.data.grids import FittedScan, fit_to_card, map_to_scan, to_ras
@@ -26,6 +27,7 @@ from pyadx.explainers import Explainer, parse_method
 from pyadx.files import check_output_file, together
 from pyadx.models.card import ModelCard
 from pyadx.report.panels import check_figures_possible, save_panels
+from pyadx.report.region_tables import check_region_table, save_region_table
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class ExplainRequest:
     ``strict`` refuses a scan that is not like those that the network was made for. ``second_reference``
     names another reference, to make and compare a second map with. ``channels`` are further images of the
     same person, for networks that take several. ``regions`` is an atlas for methods that share out or
-    choose regions, ``key`` the names of its numbers.
+    choose regions, ``key`` the names of its numbers; ``table`` is the file for what such methods find.
     """
 
     scan: Path
@@ -58,6 +60,7 @@ class ExplainRequest:
     channels: tuple[Path, ...] = ()
     regions: Path | None = None
     key: Path | None = None
+    table: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
     out = check_heatmap_path(request.out, overwrite=request.overwrite)
     if request.figure is not None:
         _check_figure_path(request.figure, request.overwrite)
+    if request.table is not None:
+        _check_table_path(request.table, request)
     parse_method(request.method)
     batch_size = _batch_size(request.batch_size)
     device = pick_device(request.device)
@@ -95,8 +100,9 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
     if request.mask is not None and "mask" not in signature(explain.run).parameters:
         raise ValueError(f"--mask has no meaning for {explain.spec.canonical}, which fills no regions")
 
-    if request.regions is not None and "regions" not in signature(explain.run).parameters:
-        raise ValueError(f"--regions has no meaning for {explain.spec.canonical}, which takes no atlas")
+    for option, given in (("--regions", request.regions), ("--table", request.table)):
+        if given is not None and "regions" not in signature(explain.run).parameters:
+            raise ValueError(f"{option} has no meaning for {explain.spec.canonical}, which takes no atlas")
 
     started = time.perf_counter()
     scan = read_scan(request.scan, orientation=request.orientation)
@@ -159,6 +165,8 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
             save_panels(
                 request.figure, drawn[0], {row: drawn[1]}, scan.path.name, spacing, facts={row: sidecar}
             )
+        if request.table is not None:
+            save_region_table(request.table, sidecar["report"])
         write_heatmap(out, on_scan, scan, sidecar)
         for path, heat, facts in others:
             write_heatmap(path, heat, scan, facts)
@@ -213,6 +221,13 @@ def _check_figure_path(path: Path, overwrite: bool) -> None:
     if path.suffix.lower() != ".png":
         raise ValueError(f"{path}: a figure is written as .png")
     check_output_file(path, overwrite=overwrite)
+
+
+def _check_table_path(path: Path, request: ExplainRequest) -> None:
+    check_region_table(path, overwrite=request.overwrite)
+    key = request.key or (request.regions and find_key(request.regions))
+    if key and path.exists() and path.samefile(key):
+        raise ValueError(f"{path}: is the key of the atlas; choose another name for the table")
 
 
 def _spacing(fitted: FittedScan) -> tuple[float, float, float]:
