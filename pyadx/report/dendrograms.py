@@ -25,8 +25,9 @@ def save_dendrogram(
 ) -> None:
     """Draw the segments of a hierarchy as a tree, merges coloured and widened by their interaction.
 
-    Every segment of any level hangs on the smallest one that holds it. Leaves stand side by side in the
-    hierarchy's own order, so that no lines cross.
+    Every segment of any level hangs on the smallest one that holds it; where the coarsest level has several
+    segments, there are as many trees. Leaves stand side by side in the hierarchy's own order, so that no
+    lines cross.
 
     Parameters
     ----------

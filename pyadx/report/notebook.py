@@ -32,7 +32,7 @@ class View:
         self.page, self.height = page, height
 
     def _repr_html_(self) -> str:
-        frame = f'width="100%" height="{self.height}" style="border:0" sandbox="allow-scripts"'
+        frame = f'width="100%" height="{self.height}" style="border:0" sandbox="allow-scripts allow-downloads"'
         return f'<iframe {frame} srcdoc="{html.escape(self.page)}"></iframe>'
 
 
