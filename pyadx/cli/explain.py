@@ -60,6 +60,9 @@ def explain(
     device: Device = "auto",
     batch_size: Annotated[str, typer.Option(help="auto or a number.")] = "auto",
     figure: Annotated[Path | None, typer.Option(help="Also draw the heatmap into this PNG.")] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="Also write the regions of shapley or flip into this TSV.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that was interrupted.")
@@ -92,6 +95,7 @@ def explain(
         regions=regions,
         key=key,
         groups=tuple(name.strip() for name in (groups or "").split(",") if name.strip()),
+        table=table,
     )
     if len(scans) == 1 and not is_folder(scans[0]):
         _tell(out, run_explain(request), quiet)

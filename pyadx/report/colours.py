@@ -22,6 +22,7 @@ DIVERGING = {
         "positive": ((0.0, _DARK), (0.15, (84, 32, 110)), (0.5, (156, 80, 196)), (1.0, (228, 160, 245))),
     },
 }
+SHADES = 5  # of cells on each side of 0
 _PERCENTILE = 99.5
 
 
@@ -57,8 +58,8 @@ class ColourScale:
         if not self.signed:
             return colormaps[SEQUENTIAL[0]]
         name, sides = next(iter(DIVERGING.items()))
-        down = [(0.5 - share / 2, _unit(colour)) for share, colour in reversed(sides["negative"])]
-        up = [(0.5 + share / 2, _unit(colour)) for share, colour in sides["positive"][1:]]
+        down = [(0.5 - share / 2, unit_colour(colour)) for share, colour in reversed(sides["negative"])]
+        up = [(0.5 + share / 2, unit_colour(colour)) for share, colour in sides["positive"][1:]]
         return LinearSegmentedColormap.from_list(name, [*down, *up], N=511)
 
     def opacity(self, values: np.ndarray) -> np.ndarray:
@@ -110,6 +111,38 @@ def viewer_colormaps() -> dict[str, Any]:
     return {"sequential": list(SEQUENTIAL), "diverging": sides}
 
 
+def sign_colours(name: str = "blue-red") -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """Return the colours of a negative and a positive bar, which show on white and on black."""
+    return DIVERGING[name]["negative"][2][1], DIVERGING[name]["positive"][2][1]
+
+
+def sign_colormap() -> Any:
+    """Return Matplotlib's map for lines on white: pale at 0, the colours of bars at both ends."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    negative, positive = sign_colours()
+    return LinearSegmentedColormap.from_list(
+        "signs", [unit_colour(negative), (0.8, 0.8, 0.8), unit_colour(positive)]
+    )
+
+
+def sign_styles() -> str:
+    """Return the page's style rules for bars, and for cells in `SHADES` steps from 0.
+
+    The page allows no styles but those of its head, so colours of bars and cells are classes. They follow
+    the colours that are chosen in the viewer, which the body's ``data-signs`` holds.
+    """
+    rules = []
+    for place, name in enumerate(DIVERGING):
+        body = f'body[data-signs="{name}"] ' if place else ""
+        for sign, (red, green, blue) in zip(("minus", "plus"), sign_colours(name), strict=True):
+            rules.append(f"{body}.{sign} {{ fill: rgb({red} {green} {blue}); }}")
+            for step in range(1, SHADES + 1):
+                shade = f"rgb({red} {green} {blue} / {0.7 * step / SHADES:.0%})"
+                rules.append(f"{body}.{sign}-{step} {{ background: {shade}; }}")
+    return "\n".join(rules) + "\n"
+
+
 def _points(stops: tuple[tuple[float, tuple[int, int, int]], ...]) -> dict[str, list[int]]:
     """Lay one side out for the viewer: transparent at 0 itself, opaque from the next step on."""
     (_, first), *rest = stops
@@ -118,6 +151,7 @@ def _points(stops: tuple[tuple[float, tuple[int, int, int]], ...]) -> dict[str, 
     return {"R": red, "G": green, "B": blue, "A": [0, *[255] * (len(places) - 1)], "I": places}
 
 
-def _unit(colour: tuple[int, int, int]) -> tuple[float, float, float]:
+def unit_colour(colour: tuple[int, int, int]) -> tuple[float, float, float]:
+    """Return a colour as Matplotlib takes it, each channel from 0 to 1."""
     red, green, blue = colour
     return red / 255, green / 255, blue / 255

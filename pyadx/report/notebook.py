@@ -32,7 +32,8 @@ class View:
         self.page, self.height = page, height
 
     def _repr_html_(self) -> str:
-        frame = f'width="100%" height="{self.height}" style="border:0" sandbox="allow-scripts"'
+        allowed = "allow-scripts allow-downloads"  # downloads: tables of regions
+        frame = f'width="100%" height="{self.height}" style="border:0" sandbox="{allowed}"'
         return f'<iframe {frame} srcdoc="{html.escape(self.page)}"></iframe>'
 
 

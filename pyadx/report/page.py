@@ -8,6 +8,7 @@ import hashlib
 import html
 import json
 import os
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -22,11 +23,15 @@ from pyadx.data.regions import REGIONS
 from pyadx.data.scans import Scan
 from pyadx.evaluation.curves import PrecisionRecall
 from pyadx.files import replacing
-from pyadx.report.colours import colour_scale, viewer_colormaps
+from pyadx.report.colours import colour_scale, sign_styles, viewer_colormaps
+from pyadx.report.markup import image
 from pyadx.report.panels import centre_of_mass, save_panels
 from pyadx.report.precision_recall import region_colours
 from pyadx.report.quantised import quantised_nifti
-from pyadx.report.sections import image, sections
+from pyadx.report.region_places import region_centres, region_numbers
+from pyadx.report.region_reports import region_report
+from pyadx.report.region_tables import region_tsv
+from pyadx.report.sections import sections
 from pyadx.report.sidecars import approximation, mapping, shareable
 
 _VIEWER = Path(__file__).with_name("viewer")
@@ -100,12 +105,12 @@ def html_page(
             **_volume(scan.path.name, scan.data, scan.affine),
             "top": float(np.abs(scan.data).max()) or 1.0,
         },
-        "heatmaps": [_heatmap(i, heat, scan.affine) for i, heat in enumerate(heatmaps)],
+        "heatmaps": [_heatmap(i, heat, scan.affine, labels) for i, heat in enumerate(heatmaps)],
         "colours": viewer_colormaps(),
         "regions": None if labels is None else _regions(labels, scan, regions),
         "at": _start(scan, heatmaps),
     }
-    style, script = _text("page.css"), _text("page.js")
+    style, script = _text("page.css") + sign_styles(), _text("page.js")
     niivue = _text("niivue.umd.js").replace("</script", "<\\/script")
     values = {
         "policy": _policy([niivue, script], [style]),
@@ -125,7 +130,8 @@ def html_page(
 def save_page(path: str | os.PathLike[str], page: str) -> None:
     """Write a page: beside the file first, then renamed."""
     with replacing(Path(path)) as (partial,):
-        partial.write_text(page, encoding="utf-8")
+        # Half of a pair of surrogates is text in JSON, and in no file.
+        partial.write_text(page, encoding="utf-8", errors="replace")
 
 
 def _text(name: str) -> str:
@@ -151,13 +157,34 @@ def _volume(file: str, values: np.ndarray, affine: np.ndarray) -> dict[str, Any]
     return {"file": f"{file}.nii.gz", "nifti": nifti}
 
 
-def _heatmap(number: int, heat: PageHeatmap, affine: np.ndarray) -> dict[str, Any]:
+def _heatmap(
+    number: int, heat: PageHeatmap, affine: np.ndarray, labels: np.ndarray | None
+) -> dict[str, Any]:
     scale = colour_scale(heat.values, heat.facts)
     return {
         **_volume(f"heatmap {number}", heat.values, affine),
         "name": heat.name,
         "remark": approximation(heat.facts),
+        "report": _report(heat, affine, labels),
         **asdict(scale),
+    }
+
+
+def _report(heat: PageHeatmap, affine: np.ndarray, labels: np.ndarray | None) -> dict[str, Any] | None:
+    """Return the regions of a heatmap's sidecar: their table, and where they lie."""
+    report = region_report(heat.facts.get("report"))
+    if report is None:
+        return None
+    numbers = region_numbers(heat.values, report, labels)
+    centres = region_centres(numbers, len(report.regions))
+    file = re.sub(r"[^A-Za-z0-9_-]+", "-", heat.name).strip("-")
+    return {
+        "file": "places.nii.gz",
+        "nifti": base64.b64encode(quantised_nifti(numbers, affine, exact=True)).decode("ascii"),
+        "names": [region.name for region in report.regions],
+        "at": [None if voxel is None else _world(np.array(voxel, float), affine) for voxel in centres],
+        "table": region_tsv(report),
+        "table_file": f"{file}_regions.tsv",
     }
 
 
@@ -198,7 +225,11 @@ def _start(scan: Scan, heatmaps: Sequence[PageHeatmap]) -> list[float]:
         voxel = np.array(np.unravel_index(strongest, scan.data.shape), float)
     else:
         voxel = np.array(centre_of_mass(scan.data), float)
-    return (scan.affine[:3, :3] @ voxel + scan.affine[:3, 3]).tolist()
+    return _world(voxel, scan.affine)
+
+
+def _world(voxel: np.ndarray, affine: np.ndarray) -> list[float]:
+    return (affine[:3, :3] @ voxel + affine[:3, 3]).tolist()
 
 
 def _note(heatmaps: Sequence[PageHeatmap]) -> str:

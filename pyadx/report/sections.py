@@ -1,6 +1,5 @@
-"""What stands beneath the viewer: predictions, localisation, provenance."""
+"""What stands beneath the viewer: regions, predictions, localisation, provenance."""
 
-import base64
 import html
 import json
 import tempfile
@@ -9,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pyadx.evaluation.curves import PrecisionRecall
+from pyadx.report.markup import image, table
 from pyadx.report.precision_recall import save_precision_recall
+from pyadx.report.region_sections import region_sections
 from pyadx.report.sidecars import approximation, mapping
 
 Curves = Mapping[str, Mapping[str, PrecisionRecall]]
@@ -26,7 +27,7 @@ def sections(sidecars: Named, curves: Curves | None) -> str:
     curves : mapping, optional
         Heatmap name to region to precision-recall curve.
     """
-    parts = []
+    parts = [region_sections(place, name, facts) for place, (name, facts) in enumerate(sidecars)]
     known = [(name, facts) for name, facts in sidecars if facts]
     if known:
         parts.append("<h2>Prediction, method, time</h2>" + _facts_table(known))
@@ -46,12 +47,6 @@ def sections(sidecars: Named, curves: Curves | None) -> str:
     return "\n".join(parts)
 
 
-def image(file: Path, words: str) -> str:
-    """Return an image element that holds a PNG file."""
-    encoded = base64.b64encode(file.read_bytes()).decode("ascii")
-    return f'<img alt="{html.escape(words)}" src="data:image/png;base64,{encoded}">'
-
-
 def _facts_table(known: Named) -> str:
     rows = []
     for name, facts in known:
@@ -65,7 +60,7 @@ def _facts_table(known: Named) -> str:
         title = f"{name} ({said})" if said else name
         rows.append([title, network, target, prediction, _reference(facts), parameters, seconds])
     head = ["heatmap", "network", "explains", "prediction", "reference", "parameters", "seconds"]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _checks(known: Named) -> str:
@@ -79,7 +74,7 @@ def _checks(known: Named) -> str:
         said = [str(words) for words in doubts] if isinstance(doubts, list) else []
         rows.append([name, checks.get("compared_with", ""), "; ".join(said) or "nothing stands out"])
     head = ["heatmap", "compared with", "the scan"]
-    return "<h2>Is it a scan for this network?</h2>" + _table(head, rows) if rows else ""
+    return "<h2>Is it a scan for this network?</h2>" + table(head, rows) if rows else ""
 
 
 def _reference(facts: Mapping[str, Any]) -> str:
@@ -101,12 +96,4 @@ def _ap_table(curves: Curves) -> str:
     ]
     first = next(iter(curves.values()))
     rows.append(["prevalence (a random map)", *(f"{first[region].prevalence:.3f}" for region in regions)])
-    return _table(["average precision", *regions], rows)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    top = "".join(f"<th>{html.escape(str(cell))}</th>" for cell in head)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    return f'<div class="scroll"><table><tr>{top}</tr>{body}</table></div>'
+    return table(["average precision", *regions], rows)

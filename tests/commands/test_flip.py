@@ -143,6 +143,60 @@ def test_bad_input_is_told_in_one_line(folder, run, arguments, words):
     assert not Path("out.nii.gz").exists()
 
 
+SHAPLEY = ["explain", "scan.nii.gz", *MODEL, "--method", "shapley:pairs=2,fill=zero", "-o", "heat.nii.gz"]
+
+
+def test_explain_writes_the_regions_into_a_table(folder, run):
+    command = [*SHAPLEY, "--regions", "atlas.nii.gz", "--table", "shares.tsv"]
+    code, _, err = run(*command)
+    assert code == 0, err
+    report = json.loads(Path("heat.json").read_text())["report"]
+    head, *rows = [line.split("\t") for line in Path("shares.tsv").read_text().splitlines()]
+    assert head == ["name", "label", "value", "standard_error", "alone", "first", "voxels"]
+    columns = ("names", "labels", "values", "errors", "alone", "first", "voxels")
+    expected = zip(*(map(str, report[column]) for column in columns), strict=True)
+    assert sorted(rows) == sorted(map(list, expected))
+    Path("heat.nii.gz").unlink()
+    Path("heat.json").unlink()
+    code, _, err = run(*command)
+    assert code == 2
+    assert "shares.tsv: exists already" in err
+    assert not Path("heat.nii.gz").exists()
+    assert run(*command, "--overwrite")[0] == 0
+
+
+def test_a_table_appears_with_its_heatmap_or_not_at_all(folder, run, monkeypatch):
+    from pyadx.commands.explaining import explain as explain_module
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(explain_module, "write_heatmap", full)
+    assert run(*SHAPLEY, "--regions", "atlas.nii.gz", "--table", "shares.tsv")[0] != 0
+    assert not Path("shares.tsv").exists()
+    assert not list(folder.glob(".partial*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--table", "shares.csv"], "a table is written as .tsv"),
+        (["--table", "atlas.tsv", "--overwrite"], "is the key of the atlas"),
+        (["--table", "no/folder.tsv"], "no such folder"),
+        (["--table", "shares.tsv", "--method", "occlusion"], "has no meaning for occlusion"),
+    ],
+)
+def test_a_table_that_cannot_be_is_told_in_one_line(folder, run, arguments, words):
+    atlas = [] if "occlusion" in arguments else ["--regions", "atlas.nii.gz"]
+    key = Path("atlas.tsv").read_text()
+    code, _, err = run(*SHAPLEY, *atlas, *arguments)
+    assert code == 2
+    assert words in err
+    assert err.count("\n") == 1
+    assert Path("atlas.tsv").read_text() == key
+    assert not Path("heat.nii.gz").exists()
+
+
 def test_methods_without_regions_take_no_atlas(folder, run):
     command = ["explain", "scan.nii.gz", *MODEL, "--method", "occlusion", "-o", "heat.nii.gz"]
     code, _, err = run(*command, "--regions", "atlas.nii.gz")

@@ -14,6 +14,7 @@ from pyadx.commands.explaining.atlases import atlas_arguments
 from pyadx.commands.explaining.networks import Model, explainer, network
 from pyadx.commands.explaining.provenance import method_facts, named_prediction, provenance, target_index
 from pyadx.commands.explaining.references import reference_arguments, reference_facts, second_of
+from pyadx.data.atlas_keys import find_key
 from pyadx.data.channels import read_channels
 from pyadx.data.flatness import flat_words
 from pyadx.data.grids import FittedScan, fit_to_card, map_to_scan, to_ras
@@ -26,6 +27,7 @@ from pyadx.explainers import Explainer, parse_method
 from pyadx.files import check_output_file, together
 from pyadx.models.card import ModelCard
 from pyadx.report.panels import check_figures_possible, save_panels
+from pyadx.report.region_tables import check_region_table, save_region_table
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class ExplainRequest:
     ``strict`` refuses a scan that is not like those that the network was made for. ``second_reference``
     names another reference, to make and compare a second map with. ``channels`` are further images of the
     same person, for networks that take several. ``regions`` is an atlas for methods that share out or
-    choose regions, ``key`` the names of its numbers, ``groups`` columns of the key that group them.
+    choose regions, ``key`` the names of its numbers, ``groups`` columns of the key that group them;
+    ``table`` is the file for what such methods find.
     """
 
     scan: Path
@@ -59,6 +62,7 @@ class ExplainRequest:
     regions: Path | None = None
     key: Path | None = None
     groups: tuple[str, ...] = ()
+    table: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,8 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
     out = check_heatmap_path(request.out, overwrite=request.overwrite)
     if request.figure is not None:
         _check_figure_path(request.figure, request.overwrite)
+    if request.table is not None:
+        _check_table_path(request.table, request)
     parse_method(request.method)
     batch_size = _batch_size(request.batch_size)
     device = pick_device(request.device)
@@ -93,16 +99,7 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
     how = {"batch_size": batch_size, "progress": request.progress}
     second = second_of(explain.spec, request.second_reference, out, request.overwrite, **how)
     reference = reference_facts(explain.spec, net.model)
-    if request.mask is not None and "mask" not in signature(explain.run).parameters:
-        raise ValueError(f"--mask has no meaning for {explain.spec.canonical}, which fills no regions")
-
-    if request.regions is not None and "regions" not in signature(explain.run).parameters:
-        raise ValueError(f"--regions has no meaning for {explain.spec.canonical}, which takes no atlas")
-    if request.groups and "groups" not in signature(explain.run).parameters:
-        raise ValueError(f"--groups has no meaning for {explain.spec.canonical}, which forms no groups")
-    if request.regions is None and (request.key is not None or request.groups):
-        name, what = ("--groups", "columns") if request.groups else ("--key", "the names")
-        raise ValueError(f"{name} gives {what} of an atlas: name that with --regions")
+    _check_regions(request, explain)
 
     started = time.perf_counter()
     scan = read_scan(request.scan, orientation=request.orientation)
@@ -167,12 +164,30 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
             save_panels(
                 request.figure, drawn[0], {row: drawn[1]}, scan.path.name, spacing, facts={row: sidecar}
             )
+        if request.table is not None:
+            save_region_table(request.table, sidecar["report"])
         write_heatmap(out, on_scan, scan, sidecar)
         for path, heat, facts in others:
             write_heatmap(path, heat, scan, facts)
     if store is not None:
         store.unlink(missing_ok=True)
     return ExplainedScan(on_scan, sidecar, _warnings(fitted, card, sidecar))
+
+
+def _check_regions(request: ExplainRequest, explain: Explainer) -> None:
+    """Refuse options that mean nothing to a method, or without another one."""
+    taken = signature(explain.run).parameters
+    for option, given, argument, why in (
+        ("--mask", request.mask, "mask", "fills no regions"),
+        ("--regions", request.regions, "regions", "takes no atlas"),
+        ("--table", request.table, "regions", "takes no atlas"),
+        ("--groups", request.groups or None, "groups", "forms no groups"),
+    ):
+        if given is not None and argument not in taken:
+            raise ValueError(f"{option} has no meaning for {explain.spec.canonical}, which {why}")
+    if request.regions is None and (request.key is not None or request.groups):
+        name, what = ("--groups", "columns") if request.groups else ("--key", "the names")
+        raise ValueError(f"{name} gives {what} of an atlas: name that with --regions")
 
 
 def _mask_on_grid(path: Path, fitted: FittedScan, card: ModelCard) -> np.ndarray:
@@ -221,6 +236,13 @@ def _check_figure_path(path: Path, overwrite: bool) -> None:
     if path.suffix.lower() != ".png":
         raise ValueError(f"{path}: a figure is written as .png")
     check_output_file(path, overwrite=overwrite)
+
+
+def _check_table_path(path: Path, request: ExplainRequest) -> None:
+    check_region_table(path, overwrite=request.overwrite)
+    key = request.key or (request.regions and find_key(request.regions))
+    if key and path.exists() and path.samefile(key):
+        raise ValueError(f"{path}: is the key of the atlas; choose another name for the table")
 
 
 def _spacing(fitted: FittedScan) -> tuple[float, float, float]:

@@ -56,8 +56,10 @@ def run_several(
     ValueError
         If something is wrong with the request itself, or a heatmap is there; before any scan is explained.
     """
-    if request.figure is not None or request.channels or request.mask is not None:
-        raise ValueError("--figure, --channel and --mask belong to one scan; explain scans one by one")
+    if request.channels or any(own is not None for own in (request.figure, request.table, request.mask)):
+        raise ValueError(
+            "--figure, --table, --channel and --mask belong to one scan; explain scans one by one"
+        )
     folder = request.out
     if scan_suffix(folder) or (folder.exists() and not folder.is_dir()):
         raise ValueError(f"{folder}: several scans give several heatmaps; name a folder with -o")

@@ -17,6 +17,19 @@
     document.body.dataset.reason = reason;
   }
 
+  // Tables of regions can be kept also where there is no viewer.
+  for (const button of document.querySelectorAll("button.download")) {
+    const { table, table_file } = data.heatmaps[button.dataset.heatmap].report;
+    button.disabled = false;
+    button.addEventListener("click", () => {
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(new Blob([table], { type: "text/tab-separated-values;charset=utf-8" }));
+      link.download = table_file;
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+    });
+  }
+
   if (!document.createElement("canvas").getContext("webgl2")) {
     giveUp("no WebGL 2");
     return;
@@ -32,6 +45,8 @@
   let overlays = [];
   let regions = null;
   let shown = data.heatmaps.length ? 0 : NONE;
+  let marked = null; // the region that is highlighted: its button, name and volume
+  let marks = 0;
 
   function element(name, text, kind) {
     const made = document.createElement(name);
@@ -64,6 +79,7 @@
     const select = at("colours");
     if (select.dataset.kind === kind) {
       chosen[kind] = select.value;
+      document.body.dataset.signs = chosen.diverging; // bars of regions follow
     } else {
       select.dataset.kind = kind;
       select.replaceChildren(...names[kind].map((name) => element("option", name)));
@@ -112,6 +128,7 @@
       drawScale(heat, negative, positive, share);
     }
     if (regions && at("outlines").checked) layers.push(regions);
+    if (marked) layers.push(marked.image);
     nv.volumes = layers;
     nv.back = scan;
     nv.overlays = layers.slice(1);
@@ -134,8 +151,49 @@
     add("position, mm", Array.from(mm).slice(0, 3).map((x) => x.toFixed(1)).join(", "));
     add("voxel (RAS)", Array.from(voxel).map(Math.round).join(", "));
     if (regions) add("region", data.regions.names[Math.round(value(regions))] || "-");
+    if (marked) add("highlighted", marked.name);
     add("scan", format(value(scan)));
     overlays.forEach((image, i) => add(data.heatmaps[i].name, format(value(image) * data.heatmaps[i].top), i));
+  }
+
+  // A region as a volume of which the viewer draws the border. It is read anew each time: that is soon done.
+  async function outline(report, region) {
+    const image = await volume(report, { opacity: 1 });
+    image.img = image.img.map((number) => (number === region + 1 ? 1 : 0));
+    image.setColormapLabel({ R: [0, 80], G: [0, 255], B: [0, 130], A: [0, 0], I: [0, 1], labels: ["", ""] });
+    return image;
+  }
+
+  // Show the region of a bar: its heatmap, the crosshair in its middle, its border. Once more hides the border.
+  async function mark(button) {
+    const index = Number(button.dataset.heatmap), region = Number(button.dataset.region);
+    const { report } = data.heatmaps[index];
+    const asked = ++marks, again = marked && marked.button === button;
+    const image = again ? null : await outline(report, region);
+    if (asked !== marks) return; // another bar was chosen meanwhile
+    if (marked) marked.button.setAttribute("aria-pressed", "false");
+    marked = again ? null : { button, image, name: report.names[region] };
+    if (marked) {
+      button.setAttribute("aria-pressed", "true");
+      shown = index;
+      document.querySelector(`input[name=method][value="${index}"]`).checked = true;
+      nv.scene.crosshairPos = nv.mm2frac(report.at[region]);
+      at("viewer").scrollIntoView({ block: "nearest" });
+    }
+    refresh();
+    readout();
+  }
+
+  function barButtons() {
+    for (const button of document.querySelectorAll("button.region")) {
+      const { report } = data.heatmaps[button.dataset.heatmap];
+      if (!report.at[button.dataset.region]) {
+        button.title = "The map does not tell where this region lies.";
+        continue;
+      }
+      button.disabled = false;
+      button.closest("tr").addEventListener("click", () => mark(button));
+    }
   }
 
   function controls() {
@@ -172,14 +230,15 @@
     if (data.regions) {
       regions = await volume(data.regions, { opacity: 1 });
       regions.setColormapLabel(data.regions.colours);
-      nv.opts.atlasOutline = 0.6;
     }
+    nv.opts.atlasOutline = 0.6; // of labels: the outlines, and the region that is highlighted
     nv.addVolume(scan);
     nv.setSliceType(VIEWS["multiplanar + 3D"]);
     nv.scene.crosshairPos = nv.mm2frac(data.at);
     nv.onLocationChange = readout;
     refresh();
     readout();
+    barButtons();
     window.pyadx = { nv };
     document.body.dataset.state = "ready";
     for (const heat of others) overlays.push(await heatmap(heat));

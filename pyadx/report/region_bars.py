@@ -1,0 +1,117 @@
+"""Bars of regions on the page, and the buttons that show a region in the viewer."""
+
+import html
+from collections.abc import Mapping
+from typing import Any
+
+from pyadx.report.markup import number
+from pyadx.report.region_reports import WHISKER, Region, RegionReport
+from pyadx.report.sidecars import mapping, sign_words
+
+SHOWN = 20  # the others are folded away
+_WIDTH, _HEIGHT, _MARGIN = 480.0, 18.0, 6.0  # of a bar's drawing
+
+
+def region_bars(number_of: int, report: RegionReport, facts: Mapping[str, Any]) -> str:
+    """Return a table whose rows are bars; each name is a button that shows the region in the viewer.
+
+    Parameters
+    ----------
+    number_of : int
+        Place of the heatmap on the page.
+    report : RegionReport
+        Its regions.
+    facts : mapping
+        Its sidecar, for what the signs speak for.
+    """
+    rows = [_row(number_of, place, one, report.ends) for place, one in enumerate(report.regions)]
+    value = "share" if report.shared else "change"
+    head = '<tr><th>region</th><th class="bar"></th>' + "".join(
+        f'<th class="number">{words}</th>' for words in (value, f"&plusmn; {WHISKER} SE", "alone", "voxels")
+    )
+    text = f"<p>{html.escape(completeness(report))}</p><p>{html.escape(_legend(report, facts))}</p>"
+    top = f'<div class="scroll"><table class="regions">{head}</tr>{"".join(rows[:SHOWN])}</table></div>'
+    if len(rows) > SHOWN:
+        rest = (
+            f'<div class="scroll"><table class="regions">{head}</tr>{"".join(rows[SHOWN:])}</table></div>'
+        )
+        top += f"<details><summary>{len(rows) - SHOWN} more regions</summary>{rest}</details>"
+    button = (
+        f'<button type="button" class="download" data-heatmap="{number_of}" disabled>Table (TSV)</button>'
+    )
+    return text + top + button
+
+
+def completeness(report: RegionReport) -> str:
+    """Say what the values add up to, and what of the change they leave open."""
+    if not report.shared:
+        return "Regions in the order in which they were taken; each change is on top of those before it."
+    if report.change is None or report.gap is None:
+        return ""
+    ends = ""
+    if report.score is not None and report.reference_score is not None:
+        ends = f" from {number(report.reference_score)} (all regions filled) to {number(report.score)}"
+    return (
+        f"The shares add up to {number(report.change - report.gap)}. The score changes by "
+        f"{number(report.change)}{ends}; gap {number(report.gap)}."
+    )
+
+
+def _legend(report: RegionReport, facts: Mapping[str, Any]) -> str:
+    """Say what bars, whiskers and diamonds are."""
+    said = []
+    if report.shared and mapping(facts, "target"):
+        low, high = sign_words(facts)
+        said.append(f"A bar to the right {high}, one to the left {low}.")
+    if any(region.error is not None for region in report.regions):
+        said.append(
+            f"Whiskers: {WHISKER} standard errors (SE) to either side, a 95% interval; the errors come "
+            "from drawing some orders of the regions instead of all."
+        )
+    elif report.shared:
+        said.append("Standard errors are not known: they need two pairs of orders or more.")
+    if any(region.alone is not None for region in report.regions):
+        said.append("Diamond, alone: how far the score falls when this region alone is filled.")
+    return " ".join(said)
+
+
+def _row(number_of: int, place: int, region: Region, ends: tuple[float, float]) -> str:
+    button = (
+        f'<button type="button" class="region" data-heatmap="{number_of}" data-region="{place}" '
+        f'aria-pressed="false" disabled>{html.escape(region.name)}</button>'
+    )
+    whisker = "" if region.error is None else number(region.whisker)
+    cells = (number(region.value), whisker, number(region.alone), region.voxels)
+    return (
+        f'<tr><th>{button}</th><td class="bar">{_drawing(region, ends)}</td>'
+        + "".join(f'<td class="number">{"" if cell is None else cell}</td>' for cell in cells)
+        + "</tr>"
+    )
+
+
+def _drawing(region: Region, ends: tuple[float, float]) -> str:
+    """Return one bar, with its whisker and marker; the numbers stand beside it for those who do not see."""
+    low, high = ends
+
+    def x(value: float) -> float:
+        return _MARGIN + (_WIDTH - 2 * _MARGIN) * (value - low) / (high - low)
+
+    zero, end, middle = x(0.0), x(region.value), _HEIGHT / 2
+    sign = "minus" if region.value < 0 else "plus"
+    parts = [
+        f'<rect class="{sign}" x="{min(zero, end):.2f}" y="3" width="{abs(end - zero):.2f}" '
+        f'height="{_HEIGHT - 6:g}"/>',
+        f'<path class="axis" d="M{zero:.2f} 0V{_HEIGHT:g}"/>',
+    ]
+    if region.error is not None:
+        left, right = x(region.value - region.whisker), x(region.value + region.whisker)
+        parts.append(
+            f'<path class="whisker" d="M{left:.2f} {middle:g}H{right:.2f}M{left:.2f} 5V{_HEIGHT - 5:g}'
+            f'M{right:.2f} 5V{_HEIGHT - 5:g}"/>'
+        )
+    if region.alone is not None:
+        parts.append(
+            f'<path class="alone" d="M{x(region.alone):.2f} {middle - 4.5:g}l4.5 4.5l-4.5 4.5l-4.5 -4.5z"/>'
+        )
+    box = f"0 0 {_WIDTH:g} {_HEIGHT:g}"
+    return f'<svg viewBox="{box}" aria-hidden="true">{"".join(parts)}</svg>'

@@ -1,0 +1,98 @@
+"""Still figures of what regions do: bars of their values."""
+
+import os
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyadx.files import replacing
+from pyadx.report.colours import sign_colours, unit_colour
+from pyadx.report.region_bars import SHOWN, completeness
+from pyadx.report.region_reports import WHISKER, region_report
+from pyadx.report.sidecars import mapping, sign_words
+
+_LETTERS, _LINE = 40, 72  # of a region's name, and of a line above the bars
+
+
+def save_region_bars(
+    path: str | os.PathLike[str],
+    report: Mapping[str, Any],
+    title: str,
+    *,
+    most: int = SHOWN,
+    facts: Mapping[str, Any] | None = None,
+) -> None:
+    """Draw the values of regions as horizontal bars, the largest at the top.
+
+    Whiskers are 1.96 standard errors to either side; a diamond is how far the score falls when the region
+    alone is filled. Decisive regions are in the order in which they were taken.
+
+    Parameters
+    ----------
+    path : path
+        PNG or PDF (300 dpi); written beside it first and then renamed.
+    report : mapping
+        The entry ``report`` of a sidecar, or what ``facts()`` of a `ShapleyReport` or `FlipReport` gives.
+    title : str
+        Written above the figure.
+    most : int
+        Regions that are drawn, the strongest; how many more there are is written beneath.
+    facts : mapping, optional
+        The sidecar, for what a sign speaks for.
+
+    Raises
+    ------
+    ValueError
+        If the report holds no regions.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    known = region_report(report)
+    if known is None:
+        raise ValueError("the report holds no regions with values")
+    shown = known.regions[:most]
+    figure = Figure(figsize=(6.4, 0.24 * len(shown) + 1.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, fontsize=10, parse_math=False)
+    axes = figure.subplots()
+    rows, values = np.arange(len(shown)), np.array([region.value for region in shown])
+    negative, positive = map(unit_colour, sign_colours())
+    axes.barh(rows, values, height=0.66, color=[negative if value < 0 else positive for value in values])
+    errors = [np.nan if region.error is None else region.whisker for region in shown]
+    if not np.isnan(errors).all():
+        label = f"{WHISKER} standard errors"
+        axes.errorbar(values, rows, xerr=errors, fmt="none", ecolor="0.1", capsize=2, lw=0.9, label=label)
+    alone = [np.nan if region.alone is None else region.alone for region in shown]
+    if not np.isnan(alone).all():
+        axes.plot(alone, rows, "D", ms=3.5, mfc="none", mec="0.1", mew=0.8, label="filled alone")
+    axes.axvline(0, color="0.5", linewidth=0.8)
+    axes.set_yticks(rows, [_short(region.name) for region in shown], parse_math=False)
+    axes.tick_params("y", length=0)
+    axes.invert_yaxis()
+    axes.tick_params(labelsize=8)
+    axes.set_xlabel(_below(known.shared, facts or {}), fontsize=8, parse_math=False)
+    if axes.get_legend_handles_labels()[0]:
+        figure.legend(loc="outside lower center", ncols=2, fontsize=7, frameon=False)
+    more = len(known.regions) - len(shown)
+    said = [completeness(known), f"{more} more regions are not shown." if more else ""]
+    axes.set_title(
+        "\n".join(textwrap.fill(text, _LINE) for text in said if text), fontsize=7, parse_math=False
+    )
+    with replacing(Path(path)) as (partial,):
+        figure.savefig(partial, dpi=300, facecolor="white", format=Path(path).suffix[1:].lower() or "png")
+
+
+def _below(shared: bool, facts: Mapping[str, Any]) -> str:
+    what = "share of the change of the score" if shared else "change of the score"
+    if not shared or not mapping(facts, "target"):
+        return what
+    low, high = sign_words(facts)
+    return f"\N{LEFTWARDS ARROW} {low}    {what}    {high} \N{RIGHTWARDS ARROW}"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LETTERS else name[: _LETTERS - 1] + "…"
