@@ -63,7 +63,9 @@ def _legend(report: RegionReport, facts: Mapping[str, Any]) -> str:
     if report.shared and mapping(facts, "target"):
         low, high = sign_words(facts)
         said.append(f"A bar to the right {high}, one to the left {low}.")
-    if any(region.error is not None for region in report.regions):
+    if report.exact:
+        said.append("The shares are exact: every combination of regions that matters was scored.")
+    elif any(region.error is not None for region in report.regions):
         said.append(
             f"Whiskers: {WHISKER} standard errors (SE) to either side, a 95% interval; the errors come "
             "from drawing some orders of the regions instead of all."

@@ -61,6 +61,8 @@ class RegionReport:
         Whether the values are shares of ``change``.
     score, reference_score, change, gap : float or None
         As in `pyadx.explainers.shapley_report.ShapleyReport`.
+    exact : bool
+        Whether nothing had to be estimated.
     """
 
     regions: tuple[Region, ...]
@@ -69,6 +71,7 @@ class RegionReport:
     reference_score: float | None = None
     change: float | None = None
     gap: float | None = None
+    exact: bool = False
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -131,7 +134,7 @@ def region_report(report: Any) -> RegionReport | None:
         return None
     regions = sorted(found.values(), key=lambda region: -abs(region.value)) if shared else found.values()
     whole = {name: _number(report.get(name)) for name in ("score", "reference_score", "change", "gap")}
-    return RegionReport(tuple(regions), shared, **whole)
+    return RegionReport(tuple(regions), shared, **whole, exact=report.get("exact") is True)
 
 
 def pairs_of(report: Any) -> Pairs | None:

@@ -11,6 +11,7 @@ from networks import Plain, randomised
 from region_cases import shapley_facts
 
 import pyadx
+from pyadx.report.region_bars import region_bars
 from pyadx.report.region_places import region_centres, region_numbers
 from pyadx.report.region_reports import merges_of, pairs_of, region_report
 from pyadx.report.region_tables import region_tsv, save_region_table
@@ -105,6 +106,13 @@ def test_what_the_explainers_report_is_read_back():
         zip(report.labels, report.values.tolist(), strict=True)
     )
     assert known.change - known.gap == pytest.approx(sum(r.value for r in known.regions))
+    assert known.exact
+    assert "shares are exact" in region_bars(0, known, {})
+    drawn = pyadx.RegionShapley(model, pairs=3, exact=0).run(scan, 1, atlas).reports[0]
+    assert not region_report(drawn.facts()).exact
+    assert "drawing some orders" in region_bars(0, region_report(drawn.facts()), {})
+    pairs = pairs_of(report.facts())
+    assert pairs.matrix[0][1] == report.pairwise.matrix[0, 1]
     decisive = pyadx.decisive_regions(model, scan, None, atlas)
     flip = region_report(decisive.facts())
     assert [r.label for r in flip.regions] == list(decisive.labels) if decisive.labels else flip is None
