@@ -41,9 +41,9 @@ class Game:
         self._facts = scoring_facts(scorer, self.regions)
         self.alone = self._changes()
         start, reference = scorer.volume.clone(), scorer.filled(self.regions)
-        score = scorer.reference
+        begin, score = scorer.mark(self.regions), scorer.reference
         scorer.rebase(reference)
-        self.ends = Ends(start, reference, score, scorer.reference)
+        self.ends = Ends(start, reference, score, scorer.reference, begin)
         scorer.refill(start)
         self.first = -self._changes()
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyadx.inference.baseline import Mark
 from pyadx.inference.engines import RegionScorer
 from pyadx.inference.regions import Regions
 
@@ -32,12 +33,15 @@ class Ends:
         ``[C, D, H, W]``: with no region filled, and with all of them.
     score, reference_score : float
         Of the two.
+    begin : Mark
+        Of the scan.
     """
 
     scan: Tensor
     reference: Tensor
     score: float
     reference_score: float
+    begin: Mark
 
     @property
     def change(self) -> float:
@@ -55,7 +59,7 @@ def walk(scorer: RegionScorer, regions: Regions, order: np.ndarray, ends: Ends) 
     drift : float
         How far rounding had moved the score at the two ends; it is corrected there.
     """
-    scorer.rebase(ends.scan)
+    scorer.back(ends.begin)
     down, drift = _steps(scorer, regions, order, ends.reference, ends.score, ends.reference_score)
     if drift > _LARGEST_DRIFT * abs(ends.change):
         scorer.rebase()

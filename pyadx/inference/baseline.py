@@ -1,5 +1,6 @@
 """The scan that changes are measured from: unperturbed at first, moved when regions are filled for good."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,16 @@ from pyadx.inference.region_fill import Filling, RegionFill, in_interval, member
 from pyadx.inference.regions import Regions
 from pyadx.inference.score import class_score
 from pyadx.inference.watch import OutputWatch
+
+
+@dataclass(frozen=True, eq=False)
+class Mark:
+    """A scan that was remembered: it, what the model said of it, and what was cached."""
+
+    volume: Tensor
+    outputs: Tensor
+    logits: Tensor
+    kept: Any
 
 
 class Baseline:
@@ -90,6 +101,20 @@ class Baseline:
         self._forget()
         return abs(earlier - self.reference)
 
+    def mark(self, regions: Regions) -> Mark:
+        """Remember the scan as it is, and what is cached of it for regions like these.
+
+        `back` comes to it without a forward pass, and to the last bit. What is cached is kept twice.
+        """
+        return Mark(self.volume.clone(), self._outputs, self._logits, self._keep(regions))
+
+    def back(self, mark: Mark) -> None:
+        """Return to a scan that was remembered; what regions are filled with stays as it is."""
+        self.volume, self._owns_volume = mark.volume.clone(), True
+        self._outputs = mark.outputs
+        self._set_base(mark.logits)
+        self._bring_back(mark.kept)
+
     def refill(self, fill: Tensor) -> None:
         """Fill regions with something else from here on, broadcastable to ``[C, D, H, W]``."""
         self.fill = ops.fill_tensor(fill, self.volume)
@@ -104,6 +129,13 @@ class Baseline:
             at = (slice(None), *window(box))
             out[at] = torch.where(new != self.volume[at], new, out[at])
         return out
+
+    def _keep(self, regions: Regions) -> Any:
+        """Return a copy of what is cached of the scan; None where nothing is, or twice is too much."""
+
+    def _bring_back(self, kept: Any) -> None:
+        """Return to what was cached."""
+        self._forget()
 
     def _forget(self) -> None:
         """Let go of what was cached of the scan, and of what it is filled with."""

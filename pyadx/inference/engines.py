@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pyadx.inference.baseline import Mark
 from pyadx.inference.errors import UntraceableError
 from pyadx.inference.full import FullScorer
 from pyadx.inference.incremental.scorer import IncrementalScorer, Precision
@@ -121,6 +122,15 @@ class RegionScorer(Scorer):
         drift = self._first.rebase(volume)
         self._share_base()
         return drift
+
+    def mark(self, regions: Regions) -> Mark:
+        """Remember the scan as it is; see `Baseline.mark`."""
+        return self._first.mark(regions)
+
+    def back(self, mark: Mark) -> None:
+        """Return to a scan that was remembered; see `Baseline.back`."""
+        self._first.back(mark)
+        self._share_base()
 
     @property
     def _first(self) -> Scorer:

@@ -283,7 +283,7 @@ def test_all_orders_of_groups_are_drawn():
 @pytest.mark.parametrize(
     ("options", "more", "words"),
     [
-        ({"players": "group"}, {}, "needs groups"),
+        ({"players": "group"}, {}, "needs the group of every label"),
         ({}, {"groups": {9: "left"}}, "region 9 .left. has no voxel"),
         (
             {"players": "group"},

@@ -122,6 +122,42 @@ def test_float32_drift_is_measured_and_ended(generator):
 
 
 @pytest.mark.parametrize("engine", ["auto", "incremental", "full"])
+def test_coming_back_to_a_mark_is_as_if_nothing_had_been_done(case, engine):
+    model, scan, regions = case
+    kept, other = scan.clone(), scan.flip(1)
+    scorer = RegionScorer(engine, model.float(), scan.float(), 1, score="logit", signed=True)
+    scorer.commit(regions.part(np.array([1])))
+    volume, score = scorer.volume.clone(), scorer.reference
+    mark = scorer.mark(regions)
+    expected = scorer.score_regions(regions)
+    first = walk(scorer, regions, scan.float(), [3, 0, 5])
+    for away in (lambda: scorer.rebase(other), lambda: scorer.refill(other * 0.5), lambda: None):
+        away()
+        scorer.refill(torch.zeros_like(volume))
+        scorer.back(mark)
+        assert scorer.reference == score
+        assert torch.equal(scorer.volume, volume)
+        assert torch.equal(scorer.score_regions(regions), expected)
+        scorer.back(mark)
+        assert torch.equal(walk(scorer, regions, scan.float(), [3, 0, 5]), first)
+    assert torch.equal(scan, kept)
+    assert torch.equal(mark.volume, volume)
+
+
+def test_a_mark_keeps_no_maps_where_memory_is_bounded(generator):
+    model, scan = small(generator)
+    labels = players(scan.shape[1:], 4, generator)
+    regions = distinct_segments(scan, labels, np.array([[i, i + 1] for i in range(4)]), scan * 0)
+    scorer = IncrementalScorer(model, scan, 1, score="logit", max_memory=1 << 24)
+    mark = scorer.mark(regions)
+    assert mark.kept is None
+    expected = walk(FullScorer(model, scan, 1, score="logit"), regions, scan, range(4))
+    for _ in range(2):
+        scorer.back(mark)
+        assert (walk(scorer, regions, scan, range(4)) - expected).abs().max() < 1e-10
+
+
+@pytest.mark.parametrize("engine", ["auto", "incremental", "full"])
 def test_any_engine_moves(engine, generator):
     model, scan = (
         randomised(Plain(1, 2)).double().eval(),

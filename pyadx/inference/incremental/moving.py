@@ -4,21 +4,41 @@ Scoring a region computes how far each map changes and throws that away; here it
 Maps behind the last box are run again as a whole. The result is the cache of the filled scan, to rounding.
 """
 
+from dataclasses import dataclass, replace
+from typing import Any
+
 import numpy as np
+import torch
 from torch import Tensor, fx
 
 from pyadx.inference.incremental.input_changes import InputChanges
 from pyadx.inference.incremental.plan import Plan
 from pyadx.inference.incremental.program import Program
-from pyadx.inference.incremental.spread import lost
+from pyadx.inference.incremental.spread import Spread, lost
 from pyadx.inference.incremental.steps import Batch, Patch, channels_first, channels_innermost
 from pyadx.inference.region_fill import window
 
 Changes = dict[fx.Node, Patch | Tensor]
 
 
+_MOST_BATCHES = 2048  # a few kB each
+
+
+@dataclass(frozen=True, eq=False)
+class Mark:
+    """What was cached of a scan."""
+
+    maps: dict[fx.Node, Tensor]
+    before: dict[Spread, Tensor]
+    largest: dict[fx.Node, float]
+
+
 class MovingProgram(Program):
     """A `Program` whose scan can change, ``[C, D, H, W]``; the scan is changed in place."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._batches: dict[tuple[int, bytes], Batch] = {}
 
     def look_at(self, volume: Tensor, changes: InputChanges | None = None) -> None:
         """Take a copy of the scan, which `move` changes in place, for the scan; perhaps fill otherwise."""
@@ -30,6 +50,26 @@ class MovingProgram(Program):
         """Let go of all cached maps; `cache` makes those of the scan as it is."""
         self.maps.clear()
         self._before.clear()
+
+    def mark(self) -> Mark:
+        """Return a copy of what is cached, to come back to."""
+        maps = {node: kept.clone() for node, kept in self.maps.items()}
+        return Mark(maps, dict(self._before), dict(self._largest))
+
+    def back(self, mark: Mark) -> None:
+        """Return to what was cached of a scan that `look_at` has taken."""
+        for node in list(self.maps):
+            if node not in mark.maps:
+                del self.maps[node]
+        source = self._trace.input
+        for node, kept in mark.maps.items():
+            if node is source:  # a view of a scan, which is not to be written into
+                self.maps[node] = channels_innermost(self._volume[None])[0]
+            elif node in self.maps:
+                self.maps[node].copy_(kept)
+            else:
+                self.maps[node] = kept.clone()
+        self._before, self._largest = dict(mark.before), dict(mark.largest)
 
     def move(self, plan: Plan, box: np.ndarray, values: Tensor) -> tuple[Tensor, bool] | None:
         """Change the voxels of a box, and the cached maps with them.
@@ -69,8 +109,7 @@ class MovingProgram(Program):
 
     def _changes_of(self, plan: Plan, box: np.ndarray, change: Tensor) -> tuple[Changes, Batch]:
         """Return the changes of all maps that boxes reach."""
-        grown = self.grow(box[None].astype(np.int32), plan.steps)
-        batch = self._batch(plan, grown, 0, 1)
+        batch = self._batch_of_one(plan, box)
         source = self._trace.input
         changes: Changes = {source: Patch(change, batch.boxes[source])}
         for step in plan.steps:
@@ -80,6 +119,19 @@ class MovingProgram(Program):
             value = changes[node]
             batch.doubt_infinite(value.data if isinstance(value, Patch) else value)
         return changes, batch
+
+    def _batch_of_one(self, plan: Plan, box: np.ndarray) -> Batch:
+        """Return the batch of one box; where a box goes does not depend on the scan, and is kept."""
+        key = (len(plan.steps), box.astype(np.int32).tobytes())
+        known = self._batches.get(key)
+        if known is None:
+            grown = self.grow(box[None].astype(np.int32), plan.steps)
+            known = self._batch(plan, grown, 0, 1)
+            if len(self._batches) >= _MOST_BATCHES:
+                self._batches.clear()
+            self._batches[key] = known
+        fresh = torch.zeros(1, dtype=torch.bool, device=self._volume.device)
+        return replace(known, precision=self._precision, doubtful=fresh)
 
     def _follow(self, plan: Plan, changes: Changes) -> tuple[Tensor, bool] | None:
         """Add the changes to the cached maps, and make those anew that lie behind them."""
@@ -135,7 +187,8 @@ class MovingProgram(Program):
             nonlocal doubtful
             if node in left:
                 self.maps[node] = self._laid_out(node, value).clone()
-                self._largest[node] = float(value.abs().max())
+                if self._spreads:
+                    self._largest[node] = float(value.abs().max())
                 left.discard(node)
             for spread in self._spreads.get(node, ()):
                 measured[spread] = own = spread.measure(value, 1)

@@ -165,7 +165,8 @@ class Program:
         keep(self._trace.input, self._volume[None])
         self._interpreter.run(given, nodes, 1, keep)
         self.maps.update(found)
-        self._largest = {node: float(kept.abs().max()) for node, kept in self.maps.items()}
+        if self._spreads:  # only normalisations ask for it
+            self._largest = {node: float(kept.abs().max()) for node, kept in self.maps.items()}
 
     def _laid_out(self, node: fx.Node, value: Tensor) -> Tensor:
         """Bring a node's value for one scan into the form that is cached."""

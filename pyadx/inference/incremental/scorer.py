@@ -36,6 +36,7 @@ _TYPICAL = (7,)  # voxels
 _LEAST_GAIN, _LEAST_GAIN_WHOLE = 1.3, 2.0  # predicted
 _WHOLE_TOGETHER = 4  # scans: two to three times as fast as one by one, and hardly slower than eight
 _WHOLE_BYTES = 1 << 30  # that they may take
+_MOST_KEPT = 2 << 30  # of cached maps that are kept twice
 _SHARE_OF_FREE = 0.5  # of a GPU's memory: convolutions want room for workspaces of their own
 
 
@@ -276,6 +277,20 @@ class IncrementalScorer(Scorer):
             return self._forward(self.volume[None].clone())
         outputs, change = found
         return self._outputs.double() + outputs.double() if change else outputs
+
+    def _keep(self, regions: Regions) -> Any:
+        if self.max_memory is not None or self.volume.device.type != "cpu":
+            return None  # memory is scarce there, or was said to be
+        self._program.look_at(self.volume)
+        self._prepare(regions.boxes)
+        return self._program.mark() if self._program.cache_bytes <= _MOST_KEPT else None
+
+    def _bring_back(self, kept: Any) -> None:
+        if kept is None:
+            self._forget()
+            return
+        self._program.look_at(self.volume, self._input_changes())
+        self._program.back(kept)
 
     def _forget(self) -> None:
         self._program.look_at(self.volume, self._input_changes())
