@@ -1,4 +1,4 @@
-"""Still figures of what regions do: bars of their values."""
+"""Still figures of what regions do: bars of their values, and a matrix of what pairs of them do."""
 
 import os
 import textwrap
@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from pyadx.files import replacing
-from pyadx.report.colours import sign_colours, unit_colour
+from pyadx.report.colours import sign_colormap, sign_colours, unit_colour
 from pyadx.report.region_bars import SHOWN, completeness
-from pyadx.report.region_reports import WHISKER, region_report
+from pyadx.report.region_reports import WHISKER, pairs_of, region_report
 from pyadx.report.sidecars import mapping, sign_words
 
 _LETTERS, _LINE = 40, 72  # of a region's name, and of a line above the bars
@@ -82,6 +82,53 @@ def save_region_bars(
     axes.set_title(
         "\n".join(textwrap.fill(text, _LINE) for text in said if text), fontsize=7, parse_math=False
     )
+    with replacing(Path(path)) as (partial,):
+        figure.savefig(partial, dpi=300, facecolor="white", format=Path(path).suffix[1:].lower() or "png")
+
+
+def save_pair_matrix(path: str | os.PathLike[str], report: Mapping[str, Any], title: str) -> None:
+    """Draw the interactions of pairs of regions as a matrix with numbers.
+
+    Negative (blue): the two stand in for each other. Positive (red): both are needed.
+
+    Parameters
+    ----------
+    path, title
+        As in `save_region_bars`.
+    report : mapping
+        The entry ``report`` of a sidecar, or what ``facts()`` of a `ShapleyReport` gives.
+
+    Raises
+    ------
+    ValueError
+        If the report holds no interactions of pairs.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    pairs = pairs_of(report)
+    if pairs is None:
+        raise ValueError("the report holds no interactions of pairs")
+    matrix = np.array([[np.nan if v is None else v for v in row] for row in pairs.matrix])
+    limit = float(np.nanmax(np.abs(matrix), initial=0.0)) or 1.0
+    side = 0.5 * len(matrix) + 2.4
+    figure = Figure(figsize=(side + 0.6, side), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, fontsize=10, parse_math=False)
+    axes = figure.subplots()
+    image = axes.imshow(matrix, cmap=sign_colormap(), vmin=-limit, vmax=limit)
+    places, names = np.arange(len(matrix)), [_short(name) for name in pairs.names]
+    axes.set_xticks(places, names, rotation=90, parse_math=False)
+    axes.set_yticks(places, names, parse_math=False)
+    axes.tick_params(length=0, labelsize=7)
+    for (row, column), value in np.ndenumerate(matrix):
+        if np.isfinite(value):
+            ink = "white" if abs(value) > 0.6 * limit else "black"
+            axes.text(column, row, f"{value:.2g}", ha="center", va="center", fontsize=6, color=ink)
+    bar = figure.colorbar(image, shrink=0.7)
+    words = "stand in for each other \N{LEFTWARDS ARROW}   \N{RIGHTWARDS ARROW} needed together"
+    bar.set_label(words, fontsize=7)
+    bar.ax.tick_params(labelsize=7)
     with replacing(Path(path)) as (partial,):
         figure.savefig(partial, dpi=300, facecolor="white", format=Path(path).suffix[1:].lower() or "png")
 

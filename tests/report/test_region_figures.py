@@ -15,7 +15,7 @@ from segmentation.volumes import blobs  # noqa: E402
 
 import pyadx  # noqa: E402
 from pyadx.explainers.interactions import MergeInteractions, merge_interactions  # noqa: E402
-from pyadx.report import save_dendrogram, save_region_bars  # noqa: E402
+from pyadx.report import save_dendrogram, save_pair_matrix, save_region_bars  # noqa: E402
 from pyadx.segmentation import Hierarchy, from_labels, ucm  # noqa: E402
 
 
@@ -61,6 +61,24 @@ def test_a_report_without_regions_is_refused(tmp_path):
     with pytest.raises(ValueError, match="holds no regions"):
         save_region_bars(tmp_path / "bars.png", {"labels": []}, "t")
     assert not list(tmp_path.iterdir())
+
+
+def test_pairs_are_a_matrix_with_numbers(tmp_path, figures):
+    pairs = {"labels": [4, 5, 6], "names": ["a", "b $x", "c"]}
+    pairs["matrix"] = [[None, -2.0, 0.5], [-2.0, None, 0.0], [0.5, 0.0, None]]
+    save_pair_matrix(tmp_path / "pairs.png", {"pairwise": pairs}, "title $")
+    axes = figures[0].axes[0]
+    (drawn,) = axes.images
+    assert drawn.get_clim() == (-2.0, 2.0)
+    assert drawn.get_array().filled(0).tolist() == [[0, -2, 0.5], [-2, 0, 0], [0.5, 0, 0]]
+    low, high = drawn.to_rgba([-2.0, 2.0])
+    assert low[2] > low[0]  # negative is blue
+    assert high[0] > high[2]
+    assert sorted(text.get_text() for text in axes.texts) == ["-2", "-2", "0", "0", "0.5", "0.5"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b $x", "c"]
+    assert image.open(tmp_path / "pairs.png").size[0] > 600
+    with pytest.raises(ValueError, match="no interactions of pairs"):
+        save_pair_matrix(tmp_path / "none.png", {"labels": [4]}, "t")
 
 
 # --- trees -----------------------------------------------------------------------------------------------
