@@ -12,6 +12,7 @@ from pyadx.commands.devices import pick_device
 from pyadx.commands.explaining.heatmaps import HeatmapJob
 from pyadx.data.cohort import CohortReading
 from pyadx.data.cohort.bids_filters import ScanFilter
+from pyadx.files import check_writable_folder
 
 LEVELS = ("participant", "group")
 # Peak of a process at 110^3 with VGGNet: 0.51 GB with Grad-CAM, 0.66 GB with occlusion and SA-3DUCM.
@@ -75,6 +76,8 @@ def run_participant_level(request: BidsAppRequest) -> CohortResult:
     workers = _workers(request)
     if request.validate:
         check_valid_bids(request.bids_dir)
+    if request.work is not None:
+        _make_work_folder(request.work)
     return run_explain_cohort(
         ExplainCohortRequest(
             request.bids_dir,
@@ -119,6 +122,15 @@ def _check_outside(option: str, folder: Path, data_set: Path) -> None:
             f"{option} {folder}: lies among the scans; choose {data_set / 'derivatives' / 'pyadx'} or "
             "another folder"
         )
+
+
+def _make_work_folder(folder: Path) -> None:
+    """Make it now: in the middle of a run every scan would fail by it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"--work-dir {folder}: cannot be made ({error.strerror})") from None
+    check_writable_folder(folder / "scores")
 
 
 def _workers(request: BidsAppRequest) -> Workers:

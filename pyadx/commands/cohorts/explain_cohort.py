@@ -108,6 +108,7 @@ def run_explain_cohort(request: ExplainCohortRequest) -> CohortResult:
     _tell_left_out(request, cohort)
     workers = request.workers.at_most(len(cohort.scans))
     asked = _request_hash(request, net.sha256)
+    work = request.work and request.work / asked  # scores of one request must not meet those of another
     manifest = Manifest(request.out / "manifest.jsonl")
     started = time.perf_counter()
     failed: list[Entry] = []
@@ -121,7 +122,7 @@ def run_explain_cohort(request: ExplainCohortRequest) -> CohortResult:
                 before += 1
                 advance(1)
                 continue
-            what = (record, request.target, request.device, net.sha256, asked, request.strict, request.work)
+            what = (record, request.target, request.device, net.sha256, asked, request.strict, work)
             yield Task(request.job, root, *what)
 
     with progress_bar("scans", len(cohort.scans), request.progress) as advance:

@@ -112,14 +112,12 @@ def heatmap_of(
             if strict:
                 refuse_unlike(record.path, kept[1].get("checks", {}).get("outside", ()))
             return *kept, there
-    out.parent.mkdir(parents=True, exist_ok=True)
-    for path in (out, sidecar_path(out)):
-        remove_partial(path)
-    # Scores that an interrupted call left are those of this very request, or refused.
     resumable = explainer(job.model, "cpu", job.method).resumable
     store = scores_path(out if work is None else work / out.relative_to(root))
-    if resumable:
-        store.parent.mkdir(parents=True, exist_ok=True)
+    for path in (out, sidecar_path(out), *([store] if resumable else [])):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_partial(path)
+    # Scores that an interrupted call left are those of this very request, or refused.
     begun = resumable and store.exists()
     uri = bids_uri(record)
     explanation = run_explain(
