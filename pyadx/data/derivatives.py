@@ -13,12 +13,12 @@ from pyadx.data.cohort.records import ScanRecord
 from pyadx.files import holds_results, replacing
 
 _LONGEST_NAME = 200  # of the 255 bytes that file systems allow; a temporary name beside it is longer
-# Of BIDS 1.11; "stat" stands where nilearn and FitLins write it. Entities that BIDS does not know come
-# before those of derivatives.
+# Of BIDS 1.11; "contrast" and "stat", which it does not have yet, stand as in FitLins and XCP-D. Other
+# unknown entities come before those of derivatives.
 _ORDER = (
     "sub", "ses", "cohort", "sample", "task", "tracksys", "acq", "ce", "trc", "stain", "rec", "dir", "run",
     "mod", "echo", "flip", "inv", "mt", "part", "proc", "", "hemi", "space", "split", "recording", "chunk",
-    "atlas", "seg", "scale", "res", "den", "label", "desc", "stat",
+    "atlas", "seg", "scale", "res", "den", "label", "contrast", "stat", "desc",
 )  # fmt: skip
 # What BIDS has no names for, so that its validator passes over it: maps of explanations and of statistics
 # (nilearn's and FitLins' suffix), and what is kept beside them.

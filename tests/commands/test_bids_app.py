@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -170,6 +171,36 @@ def test_scans_of_a_derivative_keep_their_space_and_say_mni_twice(raw, run):
     assert (header["sform_code"], header["qform_code"]) == (1, 1)
 
 
+@pytest.mark.parametrize(
+    ("forms", "codes"),
+    [
+        ((4, 0, None), (4, 4)),
+        ((4, 1, AFFINE), (4, 4)),
+        ((0, 4, AFFINE), (4, 4)),
+        # Programs that look at the qform place the scan elsewhere, and are to place the map there, too.
+        ((4, 1, AFFINE + np.eye(4, k=3) * 9), (4, 1)),
+        ((2, 1, AFFINE), (2, 1)),
+        ((1, 0, None), (1, 0)),
+    ],
+)
+def test_mni_is_said_twice_only_where_nothing_contradicts(tmp_path, forms, codes):
+    from pyadx.data import read_scan
+    from pyadx.data.heatmaps import image_on_scan
+
+    sform, qform, other = forms
+    image = nib.Nifti1Image(different_brain(0, SHAPE), AFFINE)
+    image.set_sform(AFFINE, sform)
+    image.set_qform(AFFINE if other is None else other, qform)
+    nib.save(image, tmp_path / "scan.nii")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the affines disagree
+        scan = read_scan(tmp_path / "scan.nii")
+    header = image_on_scan(scan.data, scan, "map").header
+    assert (header["sform_code"], header["qform_code"]) == codes
+    if qform and other is not None:
+        assert np.allclose(header.get_qform(), other, atol=1e-4)
+
+
 @pytest.mark.parametrize("command", ["bids", "explain-cohort"])
 def test_maps_on_the_networks_grid(raw, run, command):
     data = np.pad(different_brain(3, SHAPE), 3)[:, ::-1, ::-1]
@@ -221,6 +252,8 @@ def test_entities_stand_in_the_order_of_bids():
     name = derivative_file("r", "01", "cam", "ses-1_res-2_space-X_foo-1_run-2_seg-a_acq-b").name
     expected = "sub-01_ses-1_acq-b_run-2_foo-1_space-X_seg-a_res-2_desc-cam_heatmap.nii.gz"
     assert name == expected
+    name = derivative_file("r", "01", "cam", "stat-t_space-X_contrast-a").name
+    assert name == "sub-01_space-X_contrast-a_stat-t_desc-cam_heatmap.nii.gz"
     assert entities_on_grid("ses-1_run-2", 1.5) == "ses-1_run-2_space-network_res-1p5mm"
     assert entities_on_grid("space-X_res-1", 2.0) == "space-X_res-2mm"
     assert entities_on_grid("", None) == "space-network"
