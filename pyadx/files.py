@@ -196,7 +196,8 @@ def holds_results(folder: Path, note: str, what: str) -> bool:
         return False
     if not folder.is_dir():
         raise ValueError(f"{folder}: is a file, expected a folder")
-    if not any(folder.iterdir()):
+    # One that another process has just begun holds nothing but its temporary files.
+    if all(file.name.startswith(_PREFIX) for file in folder.iterdir()):
         return False
     if not (folder / note).is_file():
         raise ValueError(f"{folder}: is not empty and holds no {what}; choose another folder")

@@ -12,6 +12,7 @@ from typing import Any
 import typer
 
 from pyadx.cli import (  # noqa: F401 (they add their commands)
+    bids,
     cohorts,
     demo,
     evaluate,

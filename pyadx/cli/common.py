@@ -70,8 +70,30 @@ Derivative = Annotated[str | None, typer.Option(help="BIDS: take scans from deri
 Space = Annotated[
     str | None, typer.Option(help="BIDS: space of the scans: native, or such as MNI152NLin2009cAsym:res-2.")
 ]
+Spaces = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--space",
+        help="BIDS: space of the scans: native, or such as MNI152NLin2009cAsym:res-2. network: maps are "
+        "written on the network's grid. Both may be given.",
+    ),
+]
 Target = Annotated[str, typer.Option(help="Class to explain.")]
 Method = Annotated[
     str,
     typer.Option(help="NAME[:option=value,...], such as gradcam:layer=conv2b; pyadx methods lists them."),
 ]
+
+
+def split_spaces(given: list[str] | None) -> tuple[str | None, bool]:
+    """Return the space of the scans, and whether maps are written on the network's grid.
+
+    Raises
+    ------
+    ValueError
+        If scans are asked for in two spaces.
+    """
+    scans = [space for space in given or () if space != "network"]
+    if len(scans) > 1:
+        raise ValueError(f"--space takes one space of scans, and network; got {', '.join(scans)}")
+    return (scans[0] if scans else None), len(scans) < len(given or ())

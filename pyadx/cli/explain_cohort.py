@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,13 +17,17 @@ from pyadx.cli.common import (
     Method,
     Model,
     Quiet,
-    Space,
+    Spaces,
     Strict,
     Target,
     Trust,
     Weights,
     app,
+    split_spaces,
 )
+
+if TYPE_CHECKING:
+    from pyadx.commands.cohorts.explain_cohort import CohortResult
 
 
 @app.command("explain-cohort")
@@ -38,7 +42,7 @@ def explain_cohort(
     images: Images = None,
     group_column: GroupColumn = None,
     derivative: Derivative = None,
-    space: Space = None,
+    space: Spaces = None,
     sessions: Annotated[
         str, typer.Option(help="earliest: a scan per subject; all: every scan.")
     ] = "earliest",
@@ -64,7 +68,8 @@ def explain_cohort(
     from pyadx.models.sources import ModelSource
 
     # Workers may have another working directory.
-    job = make_job(method, ModelSource(model, weights, card, trust).absolute())
+    scans, on_grid = split_spaces(space)
+    job = make_job(method, ModelSource(model, weights, card, trust).absolute(), on_grid=on_grid)
     result = run_explain_cohort(
         ExplainCohortRequest(
             Path(os.path.abspath(cohort)),
@@ -78,12 +83,17 @@ def explain_cohort(
                 None if images is None else os.path.abspath(images),
                 group_column,
                 derivative,
-                space,
+                scans,
                 sessions,
             ),
             strict,
         )
     )
+    tell_result(result, out, quiet, 1)
+
+
+def tell_result(result: "CohortResult", out: Path, quiet: bool, failed_code: int) -> None:
+    """Say how many scans were explained; end with an exit code if some could not be."""
     if not quiet:
         rate = f", {result.done / result.seconds * 3600:,.0f} an hour" if result.done else ""
         spent = f"{result.seconds:.1f} s{rate}"
@@ -97,8 +107,8 @@ def explain_cohort(
     if result.failed:
         first = result.failed[0]
         print(
-            f"pyadx: error: {len(result.failed)} scans failed, such as {first.subject} ({first.reason}); "
+            f"pyadx: error: {len(result.failed)} scans failed, such as {first.name} ({first.reason}); "
             f"all are in {out / 'manifest.jsonl'}",
             file=sys.stderr,
         )
-        raise typer.Exit(1)
+        raise typer.Exit(failed_code)

@@ -6,12 +6,24 @@ import re
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from pyadx.data.cohort.records import ScanRecord
 from pyadx.files import holds_results, replacing
 
 _LONGEST_NAME = 200  # of the 255 bytes that file systems allow; a temporary name beside it is longer
+# Of BIDS 1.11; "contrast" and "stat", which it does not have yet, stand as in FitLins and XCP-D. Other
+# unknown entities come before those of derivatives.
+_ORDER = (
+    "sub", "ses", "cohort", "sample", "task", "tracksys", "acq", "ce", "trc", "stain", "rec", "dir", "run",
+    "mod", "echo", "flip", "inv", "mt", "part", "proc", "", "hemi", "space", "split", "recording", "chunk",
+    "atlas", "seg", "scale", "res", "den", "label", "contrast", "stat", "desc",
+)  # fmt: skip
+# What BIDS has no names for, so that its validator passes over it: maps of explanations and of statistics
+# (nilearn's and FitLins' suffix), and what is kept beside them.
+_NOT_OF_BIDS = "*_heatmap.*\n*_statmap.*\n*.scores\nmanifest.jsonl\nexcluded.csv\n"
+_SOURCE = "raw"  # the name that BIDS URIs call the source by
 
 
 def derivative_file(
@@ -41,10 +53,42 @@ def derivative_file(
     )
     if not label or not desc:
         raise ValueError(f"subject {subject!r} and description {description!r} need letters or digits")
-    parts = entities.split("_") if entities else []
+    parts = in_bids_order([f"sub-{label}", *filter(None, entities.split("_")), f"desc-{desc}"])
     sessions = [part for part in parts if part.startswith("ses-")]
-    name = "_".join([f"sub-{label}", *parts, f"desc-{desc}", "heatmap.nii.gz"])
+    name = "_".join([*parts, "heatmap.nii.gz"])
     return Path(root).joinpath(f"sub-{label}", *sessions, "anat", name)
+
+
+def in_bids_order(parts: Iterable[str]) -> list[str]:
+    """Sort entities such as ``res-2`` as BIDS orders them in names."""
+
+    def place(part: str) -> int:
+        key = part.partition("-")[0]
+        return _ORDER.index(key if key in _ORDER else "")
+
+    return sorted(parts, key=place)
+
+
+def entities_on_grid(entities: str, spacing: float | None) -> str:
+    """Return the entities of a scan's map on the grid of a network.
+
+    Parameters
+    ----------
+    entities : str
+        Of the scan. The grid lies in its space, which is called ``network`` where its name says none.
+    spacing : float, optional
+        Voxel size of the grid, mm; without it the grid has the scan's voxels.
+    """
+    found = dict(part.split("-", 1) for part in entities.split("_") if "-" in part)
+    found.setdefault("space", "network")
+    if spacing is not None:
+        found["res"] = f"{spacing:g}mm".replace(".", "p")
+    return "_".join(in_bids_order(f"{key}-{value}" for key, value in found.items()))
+
+
+def bids_uri(record: ScanRecord) -> str:
+    """Return the BIDS URI of a scan, as a derivative data set names its source; empty without BIDS."""
+    return f"bids:{_SOURCE}:{quote(record.bids_path)}" if record.bids_path else ""
 
 
 def check_scans(root: str | os.PathLike[str], scans: Iterable[ScanRecord], description: str) -> None:
@@ -85,7 +129,7 @@ def check_scans(root: str | os.PathLike[str], scans: Iterable[ScanRecord], descr
 
 
 def start_derivatives(root: str | os.PathLike[str], source: str | os.PathLike[str] | None = None) -> None:
-    """Make the data set's folder and its ``dataset_description.json``, unless they are there.
+    """Make a data set's folder with ``dataset_description.json`` and ``.bidsignore``, unless it is there.
 
     Parameters
     ----------
@@ -110,7 +154,7 @@ def start_derivatives(root: str | os.PathLike[str], source: str | os.PathLike[st
             pass
         raise ValueError(f"{root}: holds another data set, not derivatives of pyadx; choose another folder")
     root.mkdir(parents=True, exist_ok=True)
-    facts = {
+    facts: dict[str, Any] = {
         "Name": "Heatmaps of 3D CNNs",
         "BIDSVersion": "1.9.0",
         "DatasetType": "derivative",
@@ -118,6 +162,15 @@ def start_derivatives(root: str | os.PathLike[str], source: str | os.PathLike[st
     }
     if source is not None:
         # Its name only: folders above it may name people, projects or machines.
-        facts["SourceDatasets"] = [{"URL": f"file:///{quote(Path(source).resolve().name)}"}]
-    with replacing(note) as (partial,):
-        partial.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        named = f"file:///{quote(Path(source).resolve().name)}"
+        facts["SourceDatasets"] = [{"URL": named}]
+        facts["DatasetLinks"] = {_SOURCE: _link(root, Path(source)) or named}
+    with replacing(note, root / ".bidsignore") as (partial_note, partial_ignore):
+        partial_note.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        partial_ignore.write_text(_NOT_OF_BIDS, encoding="utf-8")
+
+
+def _link(root: Path, source: Path) -> str:
+    """Return the way to a source that holds the folder or stands beside it; empty for any other."""
+    way = Path(os.path.relpath(source.resolve(), root.resolve()))
+    return quote(way.as_posix()) if set(way.parts[:-1]) <= {os.pardir} else ""

@@ -11,6 +11,7 @@ from pyadx.data.scan_files import OpenedScan
 
 ORIENTATIONS = ("auto", "sform", "qform")
 KNOWN_CODES = {0: "unknown", 1: "scanner", 2: "aligned", 3: "talairach", 4: "mni", 5: "template"}
+MNI = 4
 _SAME_MM = 0.3  # of a corner; quaternions in 32 bits move one by up to 0.1 mm
 _SAME_SIZE = 1e-3  # relative, of voxels
 _SAME_DEGREES = 0.1
@@ -188,6 +189,15 @@ def _disagreement(
             "pixdim; the sform is used; mend the header if pixdim is right"
         ]
     return []
+
+
+def says_mni(found: Geometry, shape: Sequence[int]) -> bool:
+    """Whether a header leads to MNI space, and its two affines cannot contradict each other there."""
+    used = found.qform if found.source == "qform" else found.sform
+    other = found.sform if used is found.qform else found.qform
+    if used.code != MNI or shear_note(used.affine):  # a qform knows no shear
+        return False
+    return other.code <= 0 or (spans_space(other.affine) and difference(used, other, shape) is None)
 
 
 def difference(one: Form, two: Form, shape: Sequence[int]) -> str | None:

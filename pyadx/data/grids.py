@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pyadx.data.geometry import KNOWN_CODES, Form, Geometry, shear_note
 from pyadx.data.scans import Scan
 from pyadx.models.card import ModelCard
 
@@ -149,7 +150,17 @@ def on_grid(fitted: FittedScan, data: np.ndarray | None = None) -> Scan:
     import nibabel as nib
 
     values = fitted.data if data is None else data
-    return Scan(fitted.scan.path, nib.Nifti1Image(values, fitted.affine), values)
+    image = nib.Nifti1Image(values, fitted.affine)
+    held = fitted.scan.geometry
+    if held is None:
+        return Scan(fitted.scan.path, image, values)
+    # The grid leads to the same space as the scan's own voxels.
+    code = (held.qform if held.source == "qform" else held.sform).code
+    code = code if code in KNOWN_CODES and code else 2
+    sform = Form("sform", code, fitted.affine)
+    qform = Form("qform", 0 if shear_note(fitted.affine) else code, fitted.affine)
+    placed = Geometry(fitted.affine, "network's grid", sform, qform, held.units)
+    return Scan(fitted.scan.path, image, values, placed)
 
 
 def resampled_onto(other: Scan, affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pyadx.data.file_kinds import WRITTEN, scan_suffix
-from pyadx.data.geometry import KNOWN_CODES
+from pyadx.data.geometry import KNOWN_CODES, MNI, says_mni
 from pyadx.data.scans import Scan
 from pyadx.files import check_output_file, replacing
 
@@ -50,7 +50,8 @@ def image_on_scan(values: np.ndarray, scan: Scan, description: str) -> Any:
     """Return a NIfTI image of values on a scan's voxels.
 
     Its header is a new one: only geometry, units and space codes come from the scan, since everything else
-    in a header (extensions, descriptions, names) may hold what is private.
+    in a header (extensions, descriptions, names) may hold what is private. Where the scan lies in MNI space
+    both codes say so, for programs that look at one of them.
 
     Parameters
     ----------
@@ -67,8 +68,11 @@ def image_on_scan(values: np.ndarray, scan: Scan, description: str) -> Any:
     header.set_data_shape(values.shape)
     header.set_data_dtype(values.dtype)
     forms = (None, None) if scan.geometry is None else (scan.geometry.sform, scan.geometry.qform)
+    both_mni = scan.geometry is not None and says_mni(scan.geometry, scan.data.shape)
     for form, place, code in zip(forms, (header.set_sform, header.set_qform), (2, 0), strict=True):
-        if form is None:
+        if both_mni:
+            place(scan.affine, MNI)
+        elif form is None:
             place(scan.affine, code)
         else:
             place(form.affine, form.code if form.code in KNOWN_CODES else 2)

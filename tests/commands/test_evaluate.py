@@ -95,6 +95,7 @@ def test_heatmaps_are_a_bids_derivative_data_set(cohort, run, undrawn_figures):
     assert note["SourceDatasets"][0]["URL"].startswith("file://")
     files = sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
     files.remove("dataset_description.json")
+    files.remove(".bidsignore")
     entity = re.compile(r"(sub-[A-Za-z0-9]+)/anat/\1_desc-[A-Za-z0-9]+_heatmap\.(nii\.gz|json)")
     assert files
     assert all(entity.fullmatch(name) for name in files)

@@ -18,11 +18,14 @@ from pyadx.commands.explaining.heatmaps import HeatmapJob, hash_in, heatmap_of
 from pyadx.commands.explaining.networks import network
 from pyadx.commands.training.runs import reading_of, run_of, warn_of_other_reading
 from pyadx.data.cohort import Cohort, CohortReading, ScanRecord, read_cohort
+from pyadx.data.cohort.bids import read_bids
+from pyadx.data.cohort.bids_filters import ScanFilter
 from pyadx.data.cohort.records import class_of
-from pyadx.data.derivatives import check_scans, start_derivatives
+from pyadx.data.derivatives import check_scans, entities_on_grid, start_derivatives
 from pyadx.inference.batching import is_out_of_memory
 from pyadx.inference.progress import progress_bar
 from pyadx.inference.score import class_index
+from pyadx.models.card import ModelCard
 from pyadx.models.sources import ModelSource
 from pyadx.training.ray_session import in_a_line
 
@@ -33,7 +36,8 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 class ExplainCohortRequest:
     """Everything that decides the heatmaps of a cohort.
 
-    ``reading`` says how the cohort is read; scans of every group are explained.
+    ``reading`` says how the cohort is read; scans of every group are explained. ``wanted`` takes some of
+    the scans of a BIDS data set. ``work`` is a folder for what is needed until a heatmap is written.
     """
 
     cohort: Path
@@ -45,6 +49,8 @@ class ExplainCohortRequest:
     progress: bool = True
     reading: CohortReading = field(default_factory=CohortReading)
     strict: bool = False
+    wanted: ScanFilter | None = None
+    work: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,7 @@ class Task:
     network: str
     request: str
     strict: bool = False
+    work: Path | None = None
 
 
 def run_explain_cohort(request: ExplainCohortRequest) -> CohortResult:
@@ -95,11 +102,13 @@ def run_explain_cohort(request: ExplainCohortRequest) -> CohortResult:
     class_index(request.target, len(names), names)
     run = run_of(ModelSource.of(request.job.model).path)
     warn_of_other_reading(reading_of(run), request.reading, request.cohort)
-    cohort = _cohort(request, names)
+    cohort = _cohort(request, net.card)
     check_scans(request.out, cohort.scans, spec.description)
     start_derivatives(request.out, request.cohort if request.cohort.is_dir() else request.cohort.parent)
     _tell_left_out(request, cohort)
+    workers = request.workers.at_most(len(cohort.scans))
     asked = _request_hash(request, net.sha256)
+    work = request.work and request.work / asked  # scores of one request must not meet those of another
     manifest = Manifest(request.out / "manifest.jsonl")
     started = time.perf_counter()
     failed: list[Entry] = []
@@ -113,12 +122,11 @@ def run_explain_cohort(request: ExplainCohortRequest) -> CohortResult:
                 before += 1
                 advance(1)
                 continue
-            yield Task(
-                request.job, root, record, request.target, request.device, net.sha256, asked, request.strict
-            )
+            what = (record, request.target, request.device, net.sha256, asked, request.strict, work)
+            yield Task(request.job, root, *what)
 
     with progress_bar("scans", len(cohort.scans), request.progress) as advance:
-        for task, result in run_tasks(explain_one, tasks(), request.workers):
+        for task, result in run_tasks(explain_one, tasks(), workers):
             entry = result
             if not isinstance(entry, Entry):
                 reason = f"its worker was lost time and again ({in_a_line(result)})"
@@ -140,7 +148,14 @@ def explain_one(task: Task) -> Entry:
     failure = ""
     try:
         _, facts, path = heatmap_of(
-            task.job, task.root, record, task.target, task.device, progress=False, strict=task.strict
+            task.job,
+            task.root,
+            record,
+            task.target,
+            task.device,
+            progress=False,
+            strict=task.strict,
+            work=task.work,
         )
     except (ValueError, TypeError, MemoryError) as error:
         failure = str(error) or type(error).__name__
@@ -177,11 +192,19 @@ def _entry(task: Task) -> Entry:
     )
 
 
-def _cohort(request: ExplainCohortRequest, class_names: tuple[str, ...]) -> Cohort:
+def _cohort(request: ExplainCohortRequest, card: ModelCard) -> Cohort:
     """Read scans of every group; labels that stand for a class of the network get its name."""
-    cohort = read_cohort(request.cohort, None, **asdict(request.reading))
-    scans = [replace(scan, label=class_of(scan.label, class_names) or scan.label) for scan in cohort.scans]
-    return replace(cohort, scans=tuple(scans))
+    if request.wanted is None:
+        cohort = read_cohort(request.cohort, None, **asdict(request.reading))
+    else:
+        cohort = read_bids(request.cohort, None, request.reading, request.wanted)
+    named = (
+        replace(scan, label=class_of(scan.label, card.class_names) or scan.label) for scan in cohort.scans
+    )
+    if request.job.on_grid:
+        spacing = card.preprocessing.spacing
+        named = (replace(scan, entities=entities_on_grid(scan.entities, spacing)) for scan in named)
+    return replace(cohort, scans=tuple(named))
 
 
 def _tell_left_out(request: ExplainCohortRequest, cohort: Cohort) -> None:
@@ -200,4 +223,5 @@ def _tell_left_out(request: ExplainCohortRequest, cohort: Cohort) -> None:
 
 def _request_hash(request: ExplainCohortRequest, model: str) -> str:
     facts = [request.job.spec.canonical, model, request.target]
+    facts += ["on the network's grid"] if request.job.on_grid else []
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

@@ -59,6 +59,11 @@ class Entry:
         """What it is about: a scan and a request."""
         return self.subject, self.entities, self.request
 
+    @property
+    def name(self) -> str:
+        """The scan in messages, such as ``sub-01_ses-M00``."""
+        return "_".join(filter(None, (self.subject, self.entities)))
+
 
 class Manifest:
     """Reads and extends a manifest; a last line that was cut off is passed over.

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from multiprocessing import get_context
 from typing import Any
@@ -33,6 +33,8 @@ class Workers:
     cpus : int, optional
         Cores per task; by default this machine's cores are shared out, and on a running cluster a task
         gets one.
+    cores : int, optional
+        What all tasks share; by default this machine's cores.
     """
 
     engine: str = "local"
@@ -40,13 +42,18 @@ class Workers:
     address: str | None = None
     gpus: int = 0
     cpus: int | None = None
+    cores: int | None = None
 
     @property
     def threads(self) -> int:
         """Threads that a task may use."""
         if self.cpus is not None:
             return self.cpus
-        return 1 if self.address is not None else max(1, thread_count(None) // self.count)
+        return 1 if self.address is not None else max(1, thread_count(self.cores) // self.count)
+
+    def at_most(self, tasks: int) -> "Workers":
+        """Return no more local workers than tasks, so that few tasks have more cores each."""
+        return self if self.engine == "ray" else replace(self, count=max(1, min(self.count, tasks)))
 
 
 def check_workers(workers: Workers) -> None:
@@ -84,8 +91,8 @@ def run_tasks(
     if workers.engine == "ray":
         yield from _on_ray(work, iter(items), workers)
     elif workers.count == 1:
-        if workers.cpus is not None:
-            _start(workers.cpus)
+        if workers.cpus is not None or workers.cores is not None:
+            _start(workers.threads)
         for item in items:
             yield item, work(item)
     else:

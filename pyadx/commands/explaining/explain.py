@@ -12,12 +12,18 @@ import numpy as np
 from pyadx.commands.devices import pick_device, software
 from pyadx.commands.explaining.atlases import atlas_arguments
 from pyadx.commands.explaining.networks import Model, explainer, network
-from pyadx.commands.explaining.provenance import method_facts, named_prediction, provenance, target_index
+from pyadx.commands.explaining.provenance import (
+    derivative_facts,
+    method_facts,
+    named_prediction,
+    provenance,
+    target_index,
+)
 from pyadx.commands.explaining.references import reference_arguments, reference_facts, second_of
 from pyadx.data.atlas_keys import find_key
 from pyadx.data.channels import read_channels
 from pyadx.data.flatness import flat_words
-from pyadx.data.grids import FittedScan, fit_to_card, map_to_scan, to_ras
+from pyadx.data.grids import FittedScan, fit_to_card, map_to_scan, on_grid, to_ras
 from pyadx.data.heatmaps import check_heatmap_path, scores_path, write_heatmap
 from pyadx.data.inputs import prepared_volume, voxel_hash
 from pyadx.data.network_scans import check_scan, refuse_unlike
@@ -39,7 +45,9 @@ class ExplainRequest:
     names another reference, to make and compare a second map with. ``channels`` are further images of the
     same person, for networks that take several. ``regions`` is an atlas for methods that share out or
     choose regions, ``key`` the names of its numbers, ``groups`` columns of the key that group them;
-    ``table`` is the file for what such methods find.
+    ``table`` is the file for what such methods find. ``on_grid`` writes the map on the network's grid and
+    not on the scan's voxels. ``sources`` are the BIDS URIs of what a map of a derivative data set was made
+    from. ``store`` is where finished scores stand until the heatmap is written; by default beside it.
     """
 
     scan: Path
@@ -63,11 +71,14 @@ class ExplainRequest:
     key: Path | None = None
     groups: tuple[str, ...] = ()
     table: Path | None = None
+    on_grid: bool = False
+    sources: tuple[str, ...] | None = None
+    store: Path | None = None
 
 
 @dataclass(frozen=True)
 class ExplainedScan:
-    """A heatmap on the scan's voxels, and the facts that go into its sidecar."""
+    """A heatmap on the voxels that it was written on, and the facts that go into its sidecar."""
 
     heatmap: np.ndarray
     sidecar: dict[str, Any]
@@ -125,7 +136,8 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
     heatmap = found.heatmap[0].cpu().numpy()
     explain_seconds = time.perf_counter() - started
     target = int(found.targets[0])
-    on_scan = map_to_scan(heatmap, fitted)
+    written = on_grid(fitted, heatmap) if request.on_grid else scan
+    on_scan = heatmap if request.on_grid else map_to_scan(heatmap, fitted)
     sidecar = {
         **method_facts(explain, found),
         "target": {"index": target, "name": card.class_names[target]},
@@ -138,6 +150,10 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
         "note": "Research software, not a medical device."
         + ("" if card.trained else " The network is untrained: its weights are random."),
     }
+    shown = f"Where a network looks for {card.class_names[target]}, by {explain.spec.canonical}"
+    sidecar |= derivative_facts(request.sources, scan.path, shown, written, request.on_grid)
+    if request.on_grid:
+        sidecar["grid"]["map_on_grid"] = True
     if channels:
         named = [{"file": one.path.name, "voxels_sha256": voxel_hash(one)} for one in channels]
         sidecar["scan"]["further_channels"] = named
@@ -166,7 +182,7 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
             )
         if request.table is not None:
             save_region_table(request.table, sidecar["report"])
-        write_heatmap(out, on_scan, scan, sidecar)
+        write_heatmap(out, on_scan, written, sidecar)
         for path, heat, facts in others:
             write_heatmap(path, heat, scan, facts)
     if store is not None:
@@ -213,7 +229,7 @@ def _score_store(request: ExplainRequest, explain: Explainer, out: Path) -> Path
                 f"--resume has no meaning for {explain.spec.canonical}, which keeps no scores; leave it out"
             )
         return None
-    store = scores_path(out)
+    store = request.store or scores_path(out)
     if store.exists() and not (request.resume or request.overwrite):
         raise ValueError(
             f"{store}: holds the beginning of an earlier run; use --resume to go on with it, or "

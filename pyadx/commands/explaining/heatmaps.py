@@ -11,7 +11,7 @@ from pyadx.commands.explaining.explain import ExplainRequest, run_explain
 from pyadx.commands.explaining.networks import Model, explainer, network
 from pyadx.commands.explaining.references import reference_facts
 from pyadx.data.cohort import ScanRecord
-from pyadx.data.derivatives import derivative_file
+from pyadx.data.derivatives import bids_uri, derivative_file
 from pyadx.data.heatmaps import scores_path, sidecar_path
 from pyadx.data.inputs import voxel_hash
 from pyadx.data.network_scans import refuse_unlike
@@ -34,12 +34,15 @@ class HeatmapJob:
         Its spelling.
     file_label : str
         What the names of files call it; by default its options.
+    on_grid : bool
+        Maps stay on the network's grid; otherwise they are on the voxels of the scans.
     """
 
     name: str
     model: Model
     method: str
     file_label: str = ""
+    on_grid: bool = False
 
     @property
     def spec(self) -> MethodSpec:
@@ -58,7 +61,7 @@ class HeatmapJob:
         return self.file_label or self.spec.description
 
 
-def make_job(method: str, model: Model) -> HeatmapJob:
+def make_job(method: str, model: Model, *, on_grid: bool = False) -> HeatmapJob:
     """Return the job of a method, called by its canonical spelling.
 
     Raises
@@ -66,7 +69,7 @@ def make_job(method: str, model: Model) -> HeatmapJob:
     ValueError
         If there is no such method or option.
     """
-    return HeatmapJob(parse_method(method).canonical, model, method)
+    return HeatmapJob(parse_method(method).canonical, model, method, on_grid=on_grid)
 
 
 def heatmap_of(
@@ -77,6 +80,7 @@ def heatmap_of(
     device: str,
     progress: bool,
     strict: bool = False,
+    work: Path | None = None,
 ) -> tuple[np.ndarray, dict[str, Any], Path]:
     """Return a heatmap, its sidecar and its file, which is kept if it is there and of this very request.
 
@@ -96,6 +100,9 @@ def heatmap_of(
         Show bars.
     strict : bool
         Refuse scans that are not like those that the network was made for.
+    work : Path, optional
+        Folder for finished scores of runs that may be interrupted; by default they stand beside the
+        heatmap.
     """
     out = derivative_file(root, record.subject, job.description, record.entities)
     # Earlier versions left the session and other entities out of the name.
@@ -105,12 +112,14 @@ def heatmap_of(
             if strict:
                 refuse_unlike(record.path, kept[1].get("checks", {}).get("outside", ()))
             return *kept, there
-    out.parent.mkdir(parents=True, exist_ok=True)
-    for path in (out, sidecar_path(out)):
+    resumable = explainer(job.model, "cpu", job.method).resumable
+    store = scores_path(out if work is None else work / out.relative_to(root))
+    for path in (out, sidecar_path(out), *([store] if resumable else [])):
+        path.parent.mkdir(parents=True, exist_ok=True)
         remove_partial(path)
     # Scores that an interrupted call left are those of this very request, or refused.
-    resumable = explainer(job.model, "cpu", job.method).resumable
-    begun = resumable and scores_path(out).exists()
+    begun = resumable and store.exists()
+    uri = bids_uri(record)
     explanation = run_explain(
         ExplainRequest(
             scan=record.path,
@@ -124,6 +133,9 @@ def heatmap_of(
             progress=progress,
             subject=record.subject,
             strict=strict,
+            on_grid=job.on_grid,
+            sources=(uri,) if uri else (),
+            store=store,
         )
     )
     return explanation.heatmap, explanation.sidecar, out
@@ -139,6 +151,7 @@ def _kept(job: HeatmapJob, out: Path, scan: Path, target: str) -> tuple[np.ndarr
             and _options_in(facts, job) == job.spec.changing_options()
             and _same_reference(facts, job)
             and "mask" not in facts
+            and facts.get("grid", {}).get("map_on_grid", False) == job.on_grid
             and target in facts["target"].values()
             and hash_in(facts["model"], "weights_sha256") == network(job.model).sha256
             and hash_in(facts["scan"], "voxels_sha256") == voxel_hash(read_scan(scan))

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from pyadx.commands.explaining.networks import Model, Network
 from pyadx.data.grids import FittedScan
 from pyadx.data.inputs import voxel_hash
@@ -83,6 +85,37 @@ def provenance(request: Asked, net: Network, fitted: FittedScan) -> dict[str, An
             "share_of_intensity_on_grid": round(fitted.kept, 6),
             "intensity": card.preprocessing.intensity,
         },
+    }
+
+
+def derivative_facts(
+    sources: Sequence[str] | None, scan: Path, words: str, written: Scan, on_grid: bool
+) -> dict[str, Any]:
+    """Say what BIDS wants to know of a file of a derivative data set; nothing of any other map.
+
+    Parameters
+    ----------
+    sources : sequence of str, optional
+        BIDS URIs; without them the map belongs to no data set.
+    scan : Path
+        What was explained.
+    words : str
+        What the map shows.
+    written : Scan
+        The voxels that it is on.
+    on_grid : bool
+        Whether they are those of the network's grid.
+    """
+    if sources is None:
+        return {}
+    size = np.linalg.norm(written.affine[:3, :3], axis=0)
+    voxels, mm = (" x ".join(f"{n:.4g}" for n in numbers) for numbers in (written.data.shape, size))
+    whose = "the network's grid" if on_grid else "those of the scan"
+    return {
+        "Description": words,
+        **({"Sources": list(sources)} if sources else {}),
+        "SpatialReference": sources[0] if sources else scan.name,
+        "Resolution": f"{voxels} voxels of {mm} mm, {whose}",
     }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pyadx.data.cohort.bids_filters import ScanFilter
 from pyadx.data.cohort.bids_names import T1wFile, t1w_files, t1w_stem
 from pyadx.data.cohort.bids_spaces import choose_variants
 from pyadx.data.cohort.bids_tables import (
@@ -19,7 +20,12 @@ from pyadx.data.cohort.selection import select
 from pyadx.data.cohort.tables import warn
 
 
-def read_bids(folder: Path, class_names: Sequence[str] | None, reading: CohortReading) -> Cohort:
+def read_bids(
+    folder: Path,
+    class_names: Sequence[str] | None,
+    reading: CohortReading,
+    wanted: ScanFilter | None = None,
+) -> Cohort:
     """Read a BIDS data set.
 
     Parameters
@@ -33,6 +39,9 @@ def read_bids(folder: Path, class_names: Sequence[str] | None, reading: CohortRe
         looked up in ``participants.tsv`` and, where that has none, in ``sub-*_sessions.tsv`` (a diagnosis
         per session, as Clinica writes it). ``derivative``: the scans are in ``derivatives/<derivative>``.
         ``space``: see `CohortReading`.
+    wanted : ScanFilter, optional
+        Subjects, sessions and entities to take; the rest of the data set is passed over as if it were not
+        there.
 
     Returns
     -------
@@ -56,20 +65,26 @@ def read_bids(folder: Path, class_names: Sequence[str] | None, reading: CohortRe
     raw = folders if images == folder else _subject_folders(folder)
     names = list(people.labels) if people is not None else sorted(folders | raw)
     excluded = [Exclusion(n, "", "not in participants.tsv") for n in sorted(folders - set(names))]
+    none = "no T1w scan"
+    if wanted is not None:  # what a BIDS-App is asked for is folders
+        names, excluded, none = sorted({*names, *folders}), [], "no T1w scan that was asked for"
+    found = {name: t1w_files(images / name) for name in names if name in folders}
+    if wanted is not None:
+        names, found = wanted.choose(images, names, found)
     subjects, files = {}, {}
     for name in names:
-        files[name] = t1w_files(images / name) if name in folders else []
+        files[name] = found.get(name, [])
         if not files[name]:
-            excluded.append(Exclusion(name, "", "no T1w scan"))
+            excluded.append(Exclusion(name, "", none))
         roots = [images / name] if name in folders else []
         roots += [folder / name] if images != folder and name in raw else []
         subjects[name] = Subject(name, [read_subject_tables(r, reading.group_column) for r in roots])
     _check_groups(folder, people, subjects, class_names, reading)
-    if images == folder:
+    if images == folder and wanted is None:
         excluded += _rows_without_file(subjects, files)
     chosen, others = choose_variants(images, files, reading)
     excluded += others
-    candidates = _records(images, people, subjects, chosen)
+    candidates = _records(folder, images, people, subjects, chosen)
     return select(folder, class_names, candidates, excluded, reading)
 
 
@@ -159,6 +174,7 @@ def _rows_without_file(
 
 
 def _records(
+    folder: Path,
     images: Path,
     people: Participants | None,
     subjects: Mapping[str, Subject],
@@ -174,9 +190,9 @@ def _records(
                 label, reason = subjects[name].group(file.session)
             date = subjects[name].date(file, len(files) > 1, doubtful)
             inside = str(file.path.relative_to(images))
-            records.append(
-                ScanRecord(file.path, name, label, inside, date, file.session, file.label, reason)
-            )
+            from_root = file.path.relative_to(folder).as_posix() if images.is_relative_to(folder) else ""
+            what = (file.session, file.label, reason, from_root)
+            records.append(ScanRecord(file.path, name, label, inside, date, *what))
     if doubtful:
         warn(f"{len(doubtful)} dates are passed over, since they decide nothing: {doubtful[0]}")
     return records

@@ -38,6 +38,8 @@ class ScanRecord:
         What tells it from other scans of its subject in names of files: ``ses-M00_acq-fast_run-2``.
     unlabelled : str
         Why there is no label, where the reason is known.
+    bids_path : str
+        BIDS: path within the data set, from its root also for the scans of a derivative.
     """
 
     path: Path
@@ -48,6 +50,7 @@ class ScanRecord:
     session: str = ""
     entities: str = ""
     unlabelled: str = ""
+    bids_path: str = ""
 
 
 @dataclass(frozen=True)

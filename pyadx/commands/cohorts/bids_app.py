@@ -1,0 +1,144 @@
+"""``pyadx bids``: the levels of a BIDS-App, on top of ``explain-cohort`` and the group analysis."""
+
+import importlib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pyadx.commands.cohorts.bids_validation import check_is_bids, check_valid_bids
+from pyadx.commands.cohorts.explain_cohort import CohortResult, ExplainCohortRequest, run_explain_cohort
+from pyadx.commands.cohorts.workers import Workers
+from pyadx.commands.devices import pick_device
+from pyadx.commands.explaining.heatmaps import HeatmapJob
+from pyadx.data.cohort import CohortReading
+from pyadx.data.cohort.bids_filters import ScanFilter
+from pyadx.files import check_writable_folder
+
+LEVELS = ("participant", "group")
+# Peak of a process at 110^3 with VGGNet: 0.51 GB with Grad-CAM, 0.66 GB with occlusion and SA-3DUCM.
+_MB_PER_WORKER = 1000
+_NOT_OURS = ("sourcedata", "code", "stimuli")  # what BIDS keeps for others
+
+
+@dataclass(frozen=True)
+class BidsAppRequest:
+    """The participant level of a BIDS-App.
+
+    Attributes
+    ----------
+    bids_dir, out_dir : Path
+        The data set, and the derivative data set to make or to go on with.
+    job : HeatmapJob
+        Method and network.
+    target : str
+        Class to explain.
+    reading : CohortReading
+        Derivative and space that the scans are taken from.
+    wanted : ScanFilter
+        Participants, sessions and entities.
+    n_cpus, mem_mb : int, optional
+        Cores and megabytes that all scans share.
+    work : Path, optional
+        Folder for finished scores of runs that may be interrupted.
+    device : str
+        As for ``pyadx explain``.
+    progress, strict, validate : bool
+        Show bars; refuse scans that the network was not made for; check the data set first.
+    """
+
+    bids_dir: Path
+    out_dir: Path
+    job: HeatmapJob
+    target: str
+    reading: CohortReading = field(default_factory=lambda: CohortReading(sessions="all"))
+    wanted: ScanFilter = field(default_factory=ScanFilter)
+    n_cpus: int | None = None
+    mem_mb: int | None = None
+    work: Path | None = None
+    device: str = "auto"
+    progress: bool = True
+    strict: bool = False
+    validate: bool = True
+
+
+def run_participant_level(request: BidsAppRequest) -> CohortResult:
+    """Explain every T1w scan that is asked for; a second call goes on where one stopped.
+
+    Raises
+    ------
+    ValueError
+        If the data set, a label, the network or an option does not fit; before any scan is explained.
+    """
+    check_is_bids(request.bids_dir)
+    for option, folder in (("OUT_DIR", request.out_dir), ("--work-dir", request.work)):
+        if folder is not None:
+            _check_outside(option, folder, request.bids_dir)
+    workers = _workers(request)
+    if request.validate:
+        check_valid_bids(request.bids_dir)
+    if request.work is not None:
+        _make_work_folder(request.work)
+    return run_explain_cohort(
+        ExplainCohortRequest(
+            request.bids_dir,
+            request.job,
+            request.out_dir,
+            request.target,
+            workers,
+            request.device,
+            request.progress,
+            request.reading,
+            request.strict,
+            request.wanted,
+            request.work,
+        )
+    )
+
+
+def run_group_level(bids_dir: Path, out_dir: Path, contrast: str | None) -> None:
+    """Compare groups on the maps of the participant level. This is the one place that calls the analysis.
+
+    Raises
+    ------
+    ValueError
+        If there are no maps, or this version has no group analysis.
+    """
+    check_is_bids(bids_dir)
+    if not (out_dir / "manifest.jsonl").is_file():
+        raise ValueError(f"{out_dir}: holds no maps; run the participant level first")
+    try:
+        group = importlib.import_module("pyadx.commands.cohorts.group")
+    except ModuleNotFoundError:
+        raise ValueError("the group level needs pyadx group, which this version does not have") from None
+    group.run_group(group.GroupRequest(out_dir, bids_dir / "participants.tsv", contrast, out_dir))
+
+
+def _check_outside(option: str, folder: Path, data_set: Path) -> None:
+    """Refuse a folder among the scans, which would make raw data of results."""
+    way = Path(os.path.relpath(folder.resolve(), data_set.resolve()))
+    first = way.parts[0] if way.parts else ""
+    if first == "" or first.startswith("sub-") or first in _NOT_OURS:
+        raise ValueError(
+            f"{option} {folder}: lies among the scans; choose {data_set / 'derivatives' / 'pyadx'} or "
+            "another folder"
+        )
+
+
+def _make_work_folder(folder: Path) -> None:
+    """Make it now: in the middle of a run every scan would fail by it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"--work-dir {folder}: cannot be made ({error.strerror})") from None
+    check_writable_folder(folder / "scores")
+
+
+def _workers(request: BidsAppRequest) -> Workers:
+    """Share cores and memory out: a worker per core on the CPU, as many as memory allows; one on a GPU."""
+    for option, given in (("--n-cpus", request.n_cpus), ("--mem-mb", request.mem_mb)):
+        if given is not None and given < 1:
+            raise ValueError(f"{option} must be at least 1, got {given}")
+    count = 1 if pick_device(request.device).type == "cuda" else request.n_cpus or 1
+    if request.mem_mb is not None:
+        count = max(1, min(count, request.mem_mb // _MB_PER_WORKER))
+    return Workers(count=count, cores=request.n_cpus)
