@@ -25,10 +25,24 @@ TapRange taps_inside(int64_t o, int64_t low, int64_t high, const PatchConvArgs& 
   return {first, std::max(first, last)};
 }
 
+// Cells [first, last) of an input row, in all channels of a group: none beside them changes.
+struct Extent {
+  int64_t first, last;
+};
+
+template <typename T>
+bool any_change(const T* cell, int64_t channels) {
+  bool any = false;
+  for (int64_t c = 0; c < channels; ++c) any |= cell[c] != T(0);  // NaN is a change
+  return any;
+}
+
 // What one thread needs while it works on a plane.
 template <typename T>
 struct Scratch {
   std::vector<const T*> in, weights, shifted_in, shifted_weights;
+  std::vector<Extent> extents;      // of every input row that the plane sees
+  std::vector<Extent> row_extents;  // of the rows in `in`
   std::vector<T> sums;
   int64_t skip = 0;  // sums that lie before the first output of the box
 };
@@ -61,6 +75,7 @@ class PlaneConvolver {
     const int64_t units_per_block = a_.lanes / several_.lanes;
     const int64_t units = ceil_div(group_out_, several_.lanes);
     for (int64_t g = 0; g < a_.groups; ++g) {
+      find_extents(b, g, in_box, out_box[0] + z, scratch);
       for (int64_t u = 0; u < units;) {
         const RowTable<T>& table = u + several_.units <= units ? several_ : single_;
         const Pass pass{g, u, units_per_block, &table};
@@ -88,25 +103,58 @@ class PlaneConvolver {
     std::fill_n(out + height * row_length, (a_.out_size[1] - height) * row_length, T(0));
   }
 
+  const T* input(int64_t b, int64_t group) const {
+    return static_cast<const T*>(a_.patches) +
+           b * a_.in_size[0] * a_.in_size[1] * a_.in_size[2] * a_.channels + group * group_in_;
+  }
+
+  // Finds where the input rows of an output plane change. A segment fills its box in part, and its
+  // changes keep its shape from layer to layer; a box that changes as a whole costs two looks.
+  void find_extents(int64_t b, int64_t group, const int32_t* in_box, int64_t oz,
+                    Scratch<T>& scratch) const {
+    const TapRange kz = taps_inside(oz, in_box[0], in_box[3], a_, 0);
+    const int64_t rows = in_box[4] - in_box[1], cells = in_box[5] - in_box[2];
+    scratch.extents.clear();
+    for (int64_t k = kz.first; k < kz.last; ++k) {
+      const int64_t iz = oz * a_.stride[0] - a_.padding[0] + k * a_.dilation[0] - in_box[0];
+      for (int64_t iy = 0; iy < rows; ++iy) {
+        const T* row = input(b, group) + (iz * a_.in_size[1] + iy) * a_.in_size[2] * a_.channels;
+        Extent extent{0, cells};
+        while (extent.first < extent.last &&
+               !any_change(row + extent.first * a_.channels, group_in_)) {
+          ++extent.first;
+        }
+        while (extent.first < extent.last &&
+               !any_change(row + (extent.last - 1) * a_.channels, group_in_)) {
+          --extent.last;
+        }
+        scratch.extents.push_back(extent);
+      }
+    }
+  }
+
   // Sums of one output row into scratch.sums; outputs of the box begin scratch.skip cells in.
   void row(int64_t b, const int32_t* in_box, const int32_t* out_box, int64_t z, int64_t y,
            int64_t width, const Pass& pass, Scratch<T>& scratch) const {
     const int64_t oz = out_box[0] + z, oy = out_box[1] + y;
     const TapRange kz = taps_inside(oz, in_box[0], in_box[3], a_, 0);
     const TapRange ky = taps_inside(oy, in_box[1], in_box[4], a_, 1);
-    const T* patch = static_cast<const T*>(a_.patches) +
-                     b * a_.in_size[0] * a_.in_size[1] * a_.in_size[2] * a_.channels +
-                     pass.group * group_in_;
+    const T* patch = input(b, pass.group);
+    const int64_t rows = in_box[4] - in_box[1];
     const RowTable<T>& table = *pass.table;
     const T* taps = static_cast<const T*>(a_.weights) +
                     (pass.group * a_.blocks + pass.unit / pass.units_per_block) * block_step_ +
                     pass.unit % pass.units_per_block * table.lanes;
     scratch.in.clear();
     scratch.weights.clear();
+    scratch.row_extents.clear();
     for (int64_t k = kz.first; k < kz.last; ++k) {
       const int64_t iz = oz * a_.stride[0] - a_.padding[0] + k * a_.dilation[0] - in_box[0];
       for (int64_t j = ky.first; j < ky.last; ++j) {
         const int64_t iy = oy * a_.stride[1] - a_.padding[1] + j * a_.dilation[1] - in_box[1];
+        const Extent& extent = scratch.extents[static_cast<size_t>((k - kz.first) * rows + iy)];
+        if (extent.first == extent.last) continue;
+        scratch.row_extents.push_back(extent);
         scratch.in.push_back(patch + (iz * a_.in_size[1] + iy) * a_.in_size[2] * a_.channels);
         scratch.weights.push_back(taps + (k * a_.kernel[1] + j) * row_step_);
       }
@@ -137,14 +185,28 @@ class PlaneConvolver {
     scratch.skip = reached + lead;
     const int64_t length = std::max(lead + cells + 2, scratch.skip + width);
     scratch.sums.assign(static_cast<size_t>(length * cell), T(0));
-    const int64_t segments = ceil_div(cells, kMostCells);
-    for (int64_t s = 0, x = 0; s < segments; ++s) {
-      const int64_t part_cells = (cells - x) / (segments - s);
-      RowJob<T> part = job;
-      shift_rows(scratch, job, x * a_.channels, 0, part);
-      part.sums = scratch.sums.data() + (lead + x) * cell;
-      table.three_taps[part_cells - 1](part);
-      x += part_cells;
+    // Neighbouring rows of one extent go together.
+    const std::vector<Extent>& extents = scratch.row_extents;
+    const auto rows = static_cast<int64_t>(extents.size());
+    for (int64_t r = 0, next = 0; r < rows; r = next) {
+      const Extent own = extents[static_cast<size_t>(r)];
+      while (next < rows && extents[static_cast<size_t>(next)].first == own.first &&
+             extents[static_cast<size_t>(next)].last == own.last) {
+        ++next;
+      }
+      RowJob<T> same = job;
+      same.in += r;
+      same.weights += r;
+      same.rows = next - r;
+      const int64_t segments = ceil_div(own.last - own.first, kMostCells);
+      for (int64_t s = 0, x = own.first; s < segments; ++s) {
+        const int64_t part_cells = (own.last - x) / (segments - s);
+        RowJob<T> part = same;
+        shift_rows(scratch, same, x * a_.channels, 0, part);
+        part.sums = scratch.sums.data() + (lead + x) * cell;
+        table.three_taps[part_cells - 1](part);
+        x += part_cells;
+      }
     }
   }
 

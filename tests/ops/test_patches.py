@@ -116,13 +116,16 @@ def test_total_sums_boxes(dtype, device, generator):
     assert_close(out, changes.double().sum((1, 2, 3)), dtype)
 
 
+@pytest.mark.parametrize("share", [1.0, 0.3, 0.02, 0.0], ids="{:.0%} of the cells change".format)
 @pytest.mark.parametrize("rectified", [False, True])
 @pytest.mark.parametrize("layer", CONVOLUTIONS, ids=str)
-def test_conv_moves_as_whole_maps_do(layer, rectified, dtype, generator):
+def test_conv_moves_as_whole_maps_do(layer, rectified, share, dtype, generator):
     channels, outputs, kernel, stride, padding, dilation, groups = layer
     size = (12, 10, 14)
     boxes = random_boxes(generator, 9, size)
     changes = random_patches(generator, boxes, channels, dtype, size)
+    # Segments fill their boxes in part: rows without a change, and rows with changes in the middle.
+    changes *= torch.rand(*changes.shape[:4], 1, generator=generator) < share
     weight = torch.randn(outputs, channels // groups, *kernel, generator=generator, dtype=dtype)
     weight /= weight[0].numel() ** 0.5
     reach = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
@@ -140,6 +143,19 @@ def test_conv_moves_as_whole_maps_do(layer, rectified, dtype, generator):
     packed = patches.pack_weight(weight, groups)
     patches.conv(changes, boxes, packed, stride, padding, dilation, out_boxes, before, out)
     assert_close(out, expected, dtype)
+
+
+def test_conv_does_not_skip_nan_beside_cells_that_do_not_change(generator):
+    boxes = torch.tensor([[2, 2, 2, 6, 6, 6]], dtype=torch.int32)
+    changes = torch.zeros(1, 4, 4, 4, 3)
+    changes[0, 1, 2, 3, 1] = torch.nan
+    weight = torch.randn(4, 3, 3, 3, 3, generator=generator)
+    out_boxes = torch.tensor([[1, 1, 1, 7, 7, 7]], dtype=torch.int32)
+    one = (1, 1, 1)
+    out = new_out("cpu", torch.float32, 1, (6, 6, 6), 4)
+    patches.conv(changes, boxes, patches.pack_weight(weight), one, one, one, out_boxes, None, out)
+    assert out[0, 1:4, 2:5, 3:6].isnan().all()
+    assert int(out.isnan().sum()) == 27 * 4
 
 
 def test_conv_writes_zeros_where_outputs_beyond_the_grown_box_are_asked_for(generator):
