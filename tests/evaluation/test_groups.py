@@ -71,7 +71,7 @@ def test_parts_merge_to_the_whole(cuts):
 def test_sums_refuse_what_does_not_fit():
     found = MapSums.empty(3)
     for wrong in (np.zeros(4), np.array([0, np.nan, 1])):
-        with pytest.raises(ValueError, match="voxels|NaN"):
+        with pytest.raises(ValueError, match=r"voxels|NaN"):
             found.add(wrong)
     with pytest.raises(ValueError, match="do not fit"):
         found.merge(MapSums.empty(2))
@@ -198,7 +198,7 @@ def test_blocks_of_voxels_give_what_nilearn_gives_by_hand(tmp_path, block, adjus
     differs = np.arange(300) != 50
     slow = nilearn.permuted_ols(
         first.astype(float), values[:, differs].astype(float), design.covariates, n_perm=99,
-        random_state=3, output_type="dict",
+        random_state=3,
     )  # fmt: skip
     np.testing.assert_allclose(found.t[differs], slow["t"][0], rtol=1e-6)
     np.testing.assert_allclose(found.maxima, slow["h0_max_t"][0], rtol=1e-6)

@@ -3,9 +3,9 @@
 import time
 import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,7 @@ from pyadx.evaluation.groups import (
 )
 from pyadx.evaluation.groups.permutations import cluster_test
 from pyadx.evaluation.groups.region_statistics import shuffled_findings
+from pyadx.files import remove_partial, temporary_name
 from pyadx.inference.progress import progress_bar
 
 
@@ -120,14 +121,12 @@ def analyse(request: GroupRequest, sample: Sample) -> Analysis:
             f"{request.compare}: is constant inside the mask: nothing can be correlated with it"
         )
     seconds["survey"] = _since(started)
-    # Beside the results, which every worker of a cluster can reach.
-    with TemporaryDirectory(prefix=".pyadx-group-", dir=request.out.absolute().parent) as folder:
+    generator = np.random.default_rng([request.seed, 1])
+    controls = [design.shuffled(generator) for _ in range(request.null)]
+    with _scratch(request.out, len(sample.maps), int(mask.sum())) as matrix:
         started = time.perf_counter()
-        matrix = MapMatrix.create(Path(folder) / "maps.npy", len(sample.maps), int(mask.sum()))
         sums, found = _added(request, sample, mask, matrix, atlas)
         seconds["sums"] = _since(started)
-        generator = np.random.default_rng([request.seed, 1])
-        controls = [design.shuffled(generator) for _ in range(request.null)]
         test, clusters = _tested(request, design, matrix, mask, scan, controls, seconds)
         correlation = None
         if other is not None:
@@ -143,6 +142,18 @@ def analyse(request: GroupRequest, sample: Sample) -> Analysis:
         {} if regions is None else region_tables(regions, sample, design),
         [] if regions is None else shuffled_findings(regions.values, controls), correlation, seconds,
     )  # fmt: skip
+
+
+@contextmanager
+def _scratch(out: Path, subjects: int, voxels: int) -> Iterator[MapMatrix]:
+    """Yield a file for normalised maps beside the results, where every worker of a cluster reaches it."""
+    target = out.absolute().with_name(f"{out.absolute().name}.maps.npy")
+    remove_partial(target)  # of a run that was killed
+    path = temporary_name(target)
+    try:
+        yield MapMatrix.create(path, subjects, voxels)
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _surveyed(request: GroupRequest, sample: Sample, scan: Scan) -> tuple[Sample, np.ndarray]:

@@ -138,7 +138,7 @@ def _cluster_facts(analysis: Analysis) -> dict[str, Any] | None:
     if not analysis.clusters:
         return None
     least = {
-        name.removeprefix("logp_max_"): float(10.0 ** -values.max())
+        name.removeprefix("logp_max_"): round(float(10.0 ** -values.max()), 10)
         for name, values in analysis.clusters.items()
         if name.startswith("logp_max_")
     }

@@ -22,9 +22,17 @@ class MapMatrix:
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], subjects: int, voxels: int) -> "MapMatrix":
-        """Make a file of zeros."""
-        made = np.lib.format.open_memmap(path, "w+", np.float32, (subjects, voxels))
-        made.flush()
+        """Make a file of zeros.
+
+        Raises
+        ------
+        OSError
+            If the disk has no room for all of it.
+        """
+        np.lib.format.open_memmap(path, "w+", np.float32, (subjects, voxels)).flush()
+        if hasattr(os, "posix_fallocate"):  # a mapped file that finds no room later ends the process
+            with Path(path).open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, Path(path).stat().st_size)
         return cls(Path(path))
 
     @classmethod

@@ -13,6 +13,7 @@ from pyadx.evaluation.groups.matrix import MapMatrix
 ALPHA = 0.05
 # 100 subjects' worth of it stays in a processor's cache, where a permutation costs half as much.
 BLOCK = 1 << 14
+_LEAST_NILEARN = (0, 13)  # from here on permuted_ols returns a dict of its own accord
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +164,8 @@ def cluster_test(
     from nilearn.maskers import NiftiMasker
     from nilearn.mass_univariate import permuted_ols
 
-    values = matrix.block(0, matrix.shape[1])
+    # float32 as it is stored: nilearn makes several copies.
+    values = np.asfortranarray(np.load(matrix.path, mmap_mode="r"))
     differs = np.ptp(values, axis=0) > 0  # the others have no t, and would join clusters as NaN
     tested = np.zeros(mask.shape, np.uint8)
     tested[mask] = differs
@@ -174,7 +176,6 @@ def cluster_test(
         found = permuted_ols(
             design.first.astype(np.float64), values, design.covariates, n_perm=permutations,
             random_state=seed, n_jobs=jobs, masker=masker, threshold=forming_p, tfce=tfce,
-            output_type="dict",
         )  # fmt: skip
     wanted = {name: one[0] for name, one in found.items() if name.endswith(("size", "mass", "tfce"))}
     return {name: one if name.startswith("h0") else _spread(one, differs) for name, one in wanted.items()}
@@ -194,11 +195,15 @@ def family_wise(t: np.ndarray, maxima: np.ndarray) -> np.ndarray:
 
 
 def check_nilearn() -> None:
-    """Raise ``ValueError`` if nilearn, which tests voxels, is missing."""
+    """Raise ``ValueError`` if nilearn, which tests voxels, is missing or too old."""
     try:
-        import nilearn  # noqa: F401
+        from nilearn import __version__
     except ImportError:
         raise ValueError("group statistics need nilearn: pip install 'pyadx[group]'") from None
+    if tuple(int(part) for part in __version__.split(".")[:2]) < _LEAST_NILEARN:
+        raise ValueError(
+            f"group statistics need nilearn 0.13, found {__version__}: pip install 'pyadx[group]'"
+        )
 
 
 def _test_block(task: _Block) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -223,6 +228,6 @@ def _permuted(design: Design, values: np.ndarray, permutations: int, seed: int) 
         # Never a constant column: nilearn would take it for a test of the intercept and flip signs.
         found: dict[str, np.ndarray] = permuted_ols(
             design.first.astype(np.float64), values, design.covariates, n_perm=permutations,
-            random_state=seed, n_jobs=1, output_type="dict",
+            random_state=seed, n_jobs=1,
         )  # fmt: skip
     return found
