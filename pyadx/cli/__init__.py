@@ -28,7 +28,7 @@ from pyadx.cli.common import app
 
 _INTERRUPTED = 130  # the shell's code for a process that Ctrl-C ended
 # Their --quiet also keeps warnings to the sidecar. Others work on many scans, whose warnings are told.
-_SILENCED = (["explain"], ["flip"], ["group"], ["segment"], ["report"], ["regions"], ["demo"])
+_SILENCED = (["explain"], ["flip"], ["segment"], ["report"], ["regions"], ["demo"])
 _KINDS = (UserWarning, RuntimeWarning)  # of ours
 _PACKAGE = str(Path(__file__).resolve().parents[1])
 
