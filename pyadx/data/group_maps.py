@@ -42,10 +42,8 @@ class MapFile:
     @property
     def space(self) -> str:
         """Space and resolution of its name, such as ``MNI152NLin2009cAsym_res-2``; empty without."""
-        parts = [
-            self.entities.get("space", ""),
-            *(f"res-{self.entities[r]}" for r in ("res",) if r in self.entities),
-        ]
+        resolution = self.entities.get("res")
+        parts = [self.entities.get("space", ""), f"res-{resolution}" if resolution else ""]
         return "_".join(part for part in parts if part)
 
 

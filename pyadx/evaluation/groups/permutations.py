@@ -11,8 +11,9 @@ from pyadx.evaluation.groups.design import Design
 from pyadx.evaluation.groups.matrix import MapMatrix
 
 ALPHA = 0.05
-# 100 subjects' worth of it stays in a processor's cache, where a permutation costs half as much.
-BLOCK = 1 << 14
+# Values of a block: so few stay in a processor's cache, where a permutation costs half as much, and
+# memory is the same for any number of subjects.
+BLOCK = 100 << 14
 _LEAST_NILEARN = (0, 13)  # from here on permuted_ols returns a dict of its own accord
 
 
@@ -73,7 +74,7 @@ def permutation_test(
     seed: int = 0,
     controls: Sequence[Design] = (),
     run: Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]] = map,
-    block: int = BLOCK,
+    block: int | None = None,
 ) -> PermutationTest:
     """Test every voxel for a difference of the groups.
 
@@ -96,8 +97,8 @@ def permutation_test(
         the same labels, so that their maxima have the same distribution.
     run : callable
         As `map`, perhaps on other processes; results in the order of the blocks.
-    block : int
-        Voxels at a time; decides memory, not the result.
+    block : int, optional
+        Voxels at a time; decides memory, not the result. By default as many as have `BLOCK` values.
 
     Raises
     ------
@@ -107,9 +108,10 @@ def permutation_test(
     check_nilearn()
     if permutations < 0 or seed < 0:
         raise ValueError(f"permutations and seed must not be negative, got {permutations} and {seed}")
+    voxels = block or max(1, BLOCK // matrix.shape[0])
     tasks = (
         _Block(matrix, start, stop, design, tuple(controls), permutations, seed)
-        for start, stop in matrix.blocks(block)
+        for start, stop in matrix.blocks(voxels)
     )
     parts: list[np.ndarray] = []
     maxima, shuffled = np.zeros(permutations), np.zeros(len(controls))
