@@ -19,6 +19,7 @@ THOROUGH = (
     "commands/test_cohort_faults.py::test_a_scan_for_which_memory_runs_out_is_noted_and_the_others_go_on",
     # Many scans, and a cluster.
     "commands/test_explain_cohort.py::test_many_scans_with_a_worker_killed_in_mid_run",
+    "commands/test_group.py::test_two_thousand_maps_are_streamed_and_the_unreadable_one_listed",
     "training/test_ray_results.py::test_a_worker_that_dies_and_one_that_raises_on_real_ray",
     "commands/test_resume.py::test_resuming_with_other_options_is_refused_and_overwrite_starts_again",
     "commands/test_train.py::test_rounds_on_ray_equal_those_in_sequence_also_when_a_worker_dies",

@@ -19,6 +19,7 @@ from pyadx.cli import (  # noqa: F401 (they add their commands)
     explain,
     explain_cohort,
     flip,
+    group,
     regions,
     report,
     segment,

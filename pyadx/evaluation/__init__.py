@@ -1,5 +1,6 @@
 """Evaluation of heatmaps: localisation against regions, faithfulness to the network, sanity checks."""
 
+from pyadx.evaluation import groups
 from pyadx.evaluation.baselines import edge_map, random_map
 from pyadx.evaluation.curves import PrecisionRecall, precision_recall
 from pyadx.evaluation.faithfulness import Curve, Faithfulness, deletion_insertion
@@ -26,6 +27,7 @@ __all__ = [
     "causal_truth",
     "deletion_insertion",
     "edge_map",
+    "groups",
     "localization",
     "pooled_curves",
     "precision_recall",

@@ -1,6 +1,5 @@
 """``pyadx regions``: a heatmap in every region of an atlas, as a table."""
 
-import csv
 import json
 import warnings
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from pyadx.data.heatmaps import sidecar_path
 from pyadx.data.region_tables import COLUMNS, region_table, usual_threshold
 from pyadx.data.regions import labels_on_scan, read_labels
 from pyadx.data.scans import Scan, read_volume
+from pyadx.data.tsv import write_tsv
 from pyadx.files import check_output_file, replacing
 
 FREESURFER = "FreeSurferColorLUT"
@@ -128,12 +128,6 @@ def _write(out: Path, note: Path, rows: Sequence[dict[str, Any]], about: dict[st
     dictionary["fraction_above"]["Threshold"] = about["threshold"]
     dictionary["Sources"] = {name: about[name] for name in ("heatmap", "atlas", "key")}
     with replacing(out, note) as (partial_table, partial_note):
-        with partial_table.open("w", encoding="utf-8", newline="") as file:
-            table = csv.writer(
-                file, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE, quotechar=None
-            )
-            table.writerow(COLUMNS)
-            for row in rows:
-                table.writerow(["n/a" if value is None else value for value in row.values()])
+        write_tsv(partial_table, COLUMNS, rows)
         text = json.dumps(dictionary, indent=2, ensure_ascii=False) + "\n"
         partial_note.write_text(text, encoding="utf-8")

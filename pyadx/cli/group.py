@@ -1,0 +1,126 @@
+"""``pyadx group``."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pyadx.cli.common import GroupColumn, Quiet, app
+
+
+@app.command()
+def group(
+    maps: Annotated[
+        list[Path],
+        typer.Argument(help="Heatmaps, folders of them, or manifest.jsonl files.", metavar="MAPS..."),
+    ],
+    participants: Annotated[Path, typer.Option(help="Table with participant_id and the group.")],
+    contrast: Annotated[str, typer.Option(help='Two groups, first less second: "AD - NC".')],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for maps, tables and group.json.")],
+    group_column: GroupColumn = None,
+    covariates: Annotated[
+        str | None,
+        typer.Option(help="Columns, such as age,sex,site:category; numbers are centred, names coded."),
+    ] = None,
+    normalise: Annotated[
+        str,
+        typer.Option(
+            help="Each map is divided by: sum (of absolute values), p99 (their 99th percentile) or none."
+        ),
+    ] = "sum",
+    mask: Annotated[
+        Path | None, typer.Option(help="Voxels that count; default: where any map is not 0.")
+    ] = None,
+    permutations: Annotated[int, typer.Option(help="Of labels; 0: no p of voxels.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of permutations and controls.")] = 0,
+    cluster_threshold: Annotated[
+        float | None, typer.Option(help="Also test clusters, formed at this uncorrected p: 0.001.")
+    ] = None,
+    tfce: Annotated[
+        bool, typer.Option("--tfce", help="Also threshold-free cluster enhancement: slow.")
+    ] = False,
+    regions: Annotated[
+        Path | None, typer.Option(help="Label volume of an atlas in the maps' space, of any grid.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="Names of its numbers; default: beside it.")] = None,
+    values: Annotated[
+        str, typer.Option(help="Of regions: mean (of the maps), or shapley (from the sidecars).")
+    ] = "mean",
+    null: Annotated[int, typer.Option(help="Controls: the analysis with labels shuffled, so often.")] = 20,
+    compare: Annotated[
+        Path | None, typer.Option(help="Map of the literature, correlated with the difference.")
+    ] = None,
+    session: Annotated[str | None, typer.Option(help="Take maps of this session only.")] = None,
+    desc: Annotated[str | None, typer.Option(help="Take maps of this description (desc-) only.")] = None,
+    skip_unreadable: Annotated[
+        bool, typer.Option("--skip-unreadable", help="Leave out and list maps that cannot be read.")
+    ] = False,
+    engine: Annotated[str, typer.Option(help="local: processes of this machine; ray.")] = "local",
+    workers: Annotated[int, typer.Option(help="Tasks at a time.")] = 1,
+    ray_address: Annotated[str | None, typer.Option(help="Of a running Ray cluster.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier results.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare the heatmaps of two groups: maps, tests, regions, controls and a methods text."""
+    from pyadx.commands.cohorts.workers import Workers
+    from pyadx.commands.groups.group import run_group
+    from pyadx.commands.groups.request import GroupRequest
+
+    facts = run_group(
+        GroupRequest(
+            maps=tuple(path.absolute() for path in maps),  # workers may have another working directory
+            participants=participants,
+            contrast=contrast,
+            out=out,
+            group_column=group_column,
+            covariates=tuple(name.strip() for name in covariates.split(",")) if covariates else (),
+            normalise=normalise,
+            mask=mask,
+            permutations=permutations,
+            seed=seed,
+            cluster_threshold=cluster_threshold,
+            tfce=tfce,
+            regions=regions,
+            key=key,
+            values=values,
+            null=null,
+            compare=compare,
+            session=session,
+            desc=desc,
+            skip_unreadable=skip_unreadable,
+            workers=Workers(engine, workers, ray_address),
+            overwrite=overwrite,
+            progress=not quiet,
+        )
+    )
+    if not quiet:
+        _tell(facts)
+        print(out)
+
+
+def _tell(facts: dict[str, Any]) -> None:
+    sample, voxels = facts["sample"], facts["voxels"]
+    people = ", ".join(f"{count} {group}" for group, count in sample["n"].items())
+    print(f"{facts['contrast']['words']}: {people}; every map {facts['normalisation']['words']}")
+    if voxels["permutations"]:
+        found = ", ".join(f"{count} voxels {side}" for side, count in voxels["significant"].items())
+        print(f"family-wise p < {voxels['alpha']}, {voxels['permutations']} permutations: {found}")
+    regions = facts["regions"]
+    if regions:
+        names = ", ".join(one["name"] for one in regions["found"][:5])
+        more = ", ..." if len(regions["found"]) > 5 else ""
+        print(
+            f"{len(regions['found'])} of {regions['regions']} regions with q < 0.05: {names or '-'}{more}"
+        )
+    null = facts["null"]
+    if null:
+        told = [
+            f"{null[f'runs_with_{what}']} with a {what}"
+            for what in ("region", "voxel")
+            if null[f"runs_with_{what}"] is not None
+        ]
+        print(f"control, {null['runs']} times with shuffled labels: {', '.join(told) or 'nothing tested'}")
+    comparison = facts["comparison"]
+    if comparison:
+        r, p = comparison["r"]["difference"], comparison["p"]
+        print(f"difference and {comparison['file']}: r = {r:.3f}, p = {p:.4f}")

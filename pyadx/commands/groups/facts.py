@@ -1,0 +1,216 @@
+"""``group.json``: everything that was done and found, as plain data."""
+
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from pyadx.commands.groups.analysis import Analysis
+from pyadx.evaluation.groups import NORMALISATIONS
+from pyadx.evaluation.groups.permutations import ALPHA
+
+SCHEMA = 1
+_PACKAGES = ("pyadx", "nilearn", "scipy", "numpy", "nibabel")
+
+
+def group_facts(analysis: Analysis, threshold: dict[str, Any]) -> dict[str, Any]:
+    """Return what ``group.json`` says, but for the files and the methods text.
+
+    Parameters
+    ----------
+    analysis : Analysis
+        All results.
+    threshold : dict
+        Of the cluster table.
+    """
+    request, sample = analysis.request, analysis.sample
+    first, second = sample.groups
+    return {
+        "schema": SCHEMA,
+        "command": "pyadx group",
+        "contrast": {"first": first, "second": second, "words": f"{first} - {second}"},
+        "maps": _map_facts(analysis),
+        "normalisation": {"how": request.normalise, "words": NORMALISATIONS[request.normalise]},
+        "mask": {
+            "file": None if request.mask is None else request.mask.name,
+            "words": "voxels where any map is not 0" if request.mask is None else "given",
+            "voxels": int(analysis.mask.sum()),
+            "volume_mm3": float(analysis.mask.sum() * abs(np.linalg.det(analysis.scan.affine[:3, :3]))),
+        },
+        "sample": _sample_facts(analysis),
+        "covariates": [
+            {"name": one.name, "columns": [c for c in analysis.design.columns if _is_of(c, one.name)]}
+            for one in sample.covariates
+        ],
+        "voxels": {**_voxel_facts(analysis), "cluster_table": threshold},
+        "clusters": _cluster_facts(analysis),
+        "regions": _region_facts(analysis),
+        "null": _null_facts(analysis),
+        "comparison": _comparison_facts(analysis),
+        "seconds": analysis.seconds,
+        "software": {name: _version(name) for name in _PACKAGES},
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "note": "Research software, not a medical device.",
+    }
+
+
+def _is_of(column: str, name: str) -> bool:
+    return column == name or column.startswith(f"{name}[")
+
+
+def _map_facts(analysis: Analysis) -> dict[str, Any]:
+    one, scan = analysis.sample.maps[0], analysis.scan
+    facts = one.facts or {}
+    model, target = facts.get("model") or {}, facts.get("target") or {}
+    return {
+        "method": facts.get("method"),
+        "spelling": facts.get("spelling"),
+        "target": target.get("name"),
+        "network": {name: model.get(name) for name in ("file", "architecture", "weights_sha256")},
+        "space": one.space or None,
+        "shape": list(scan.data.shape),
+        "affine": scan.affine.tolist(),
+    }
+
+
+def _sample_facts(analysis: Analysis) -> dict[str, Any]:
+    sample = analysis.sample
+    outcomes: dict[str, dict[str, int]] = {
+        group: {"correct": 0, "wrong": 0, "unknown": 0} for group in sample.groups
+    }
+    for row in range(len(sample.maps)):
+        outcomes[sample.group_of(row)][sample.outcome(row) or "unknown"] += 1
+    return {
+        "table": analysis.request.participants.name,
+        "n": {group: sums.count for group, sums in zip(sample.groups, analysis.sums, strict=True)},
+        "outcomes": outcomes,
+        "subjects": [
+            {
+                "participant_id": one.subject,
+                "session": one.entities.get("ses"),
+                "group": sample.group_of(row),
+                "map": one.path.name,
+                "factor": float(analysis.factors[row]),
+                "predicted": sample.predicted(row),
+                "outcome": sample.outcome(row),
+            }
+            for row, one in enumerate(sample.maps)
+        ],
+        "left_out": [vars(one) for one in sample.left_out],
+    }
+
+
+def uncorrected_t(analysis: Analysis, p: float) -> float:
+    """Return the absolute t of a two-sided p without correction."""
+    from scipy import stats
+
+    nuisance = analysis.design.nuisance().shape[1]
+    return float(stats.t.isf(p / 2, len(analysis.sample.maps) - nuisance - 1))
+
+
+def _voxel_facts(analysis: Analysis) -> dict[str, Any]:
+    test, (first, second) = analysis.test, analysis.sample.groups
+    at = int(np.abs(test.t).argmax())
+    voxel = np.argwhere(analysis.mask)[at]
+    place = analysis.scan.affine[:3, :3] @ voxel + analysis.scan.affine[:3, 3]
+    found = np.zeros(len(test.t), bool) if test.p is None else test.p < ALPHA
+    return {
+        "test": "nilearn permuted_ols, two-sided, family-wise by the maximum statistic",
+        "permutations": analysis.request.permutations,
+        "seed": analysis.request.seed,
+        "alpha": ALPHA,
+        "t_threshold": test.threshold() if analysis.request.permutations else None,
+        "significant": {
+            f"{first} > {second}": int((found & (test.t > 0)).sum()),
+            f"{second} > {first}": int((found & (test.t < 0)).sum()),
+        },
+        "strongest": {
+            "t": float(test.t[at]),
+            "p": None if test.p is None else float(test.p[at]),
+            "voxel": voxel.tolist(),
+            "mm": [round(float(mm), 3) for mm in place],
+        },
+    }
+
+
+def _cluster_facts(analysis: Analysis) -> dict[str, Any] | None:
+    if not analysis.clusters:
+        return None
+    least = {
+        name.removeprefix("logp_max_"): round(float(10.0 ** -values.max()), 10)
+        for name, values in analysis.clusters.items()
+        if name.startswith("logp_max_")
+    }
+    return {
+        "forming_p": analysis.request.cluster_threshold,
+        "tfce": analysis.request.tfce,
+        "smallest_p": least,
+        "jobs": analysis.request.workers.count,
+    }
+
+
+def _region_facts(analysis: Analysis) -> dict[str, Any] | None:
+    if analysis.regions is None:
+        return None
+    words = f"{analysis.sample.groups[0]} - {analysis.sample.groups[1]}"
+
+    def found(part: str) -> list[dict[str, Any]]:
+        rows = [row for row in analysis.tables[part] if row["group"] == words]
+        kept = [row for row in rows if row["p_fdr"] is not None and row["p_fdr"] < ALPHA]
+        return sorted(
+            ({n: row[n] for n in ("name", "mean", "t", "p", "p_fdr", "hedges_g")} for row in kept),
+            key=lambda row: row["p_fdr"],
+        )
+
+    covariates = analysis.design.columns
+    return {
+        "atlas": analysis.regions.atlas,
+        "key": analysis.regions.key,
+        "values": analysis.request.values,
+        "test": f"ordinary least squares with {', '.join(covariates)}" if covariates else "Welch's t-test",
+        "regions": len(analysis.regions.names),
+        "found": found("groups"),
+        "asymmetries_found": found("asymmetry"),
+    }
+
+
+def _null_facts(analysis: Analysis) -> dict[str, Any] | None:
+    if not analysis.request.null:
+        return None
+    p = analysis.test.shuffled_p() if analysis.request.permutations else None
+    regions = None if analysis.regions is None else analysis.null_regions
+    return {
+        "runs": analysis.request.null,
+        "regions_found": regions,
+        "runs_with_region": None if regions is None else sum(count > 0 for count in regions),
+        "voxel_p": None if p is None else p.tolist(),
+        "runs_with_voxel": None if p is None else int((p < ALPHA).sum()),
+    }
+
+
+def _comparison_facts(analysis: Analysis) -> dict[str, Any] | None:
+    found = analysis.correlation
+    if found is None or analysis.request.compare is None:
+        return None
+    first, second = analysis.sample.groups
+    return {
+        "file": analysis.request.compare.name,
+        "r": {first: found.first, second: found.second, "difference": found.difference},
+        "p": found.p,
+        "null": {
+            "kind": "labels of subjects permuted",
+            "permutations": len(found.null),
+            "mean": float(found.null.mean()),
+            "sd": float(found.null.std()),
+        },
+        "voxels": found.voxels,
+        "subjects": found.subjects,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

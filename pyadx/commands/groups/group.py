@@ -1,0 +1,51 @@
+"""``pyadx group``: from the maps of many subjects to a finding, or to none."""
+
+import warnings
+from typing import Any
+
+from pyadx.commands.groups.analysis import analyse
+from pyadx.commands.groups.request import GroupRequest, check_request
+from pyadx.commands.groups.results import fill_folder
+from pyadx.commands.groups.sample import Sample, read_sample
+from pyadx.commands.groups.writing import write_results
+from pyadx.evaluation.groups.permutations import check_nilearn
+
+
+def run_group(request: GroupRequest) -> dict[str, Any]:
+    """Compare two groups of maps and write the results; return what ``group.json`` says.
+
+    Raises
+    ------
+    ValueError
+        If anything does not fit: in one line, and nothing is written.
+    """
+    check_request(request)
+    check_nilearn()
+    sample = read_sample(request)
+    _warn(sample)
+    analysis = analyse(request, sample)
+    facts: dict[str, Any] = {}
+
+    def fill(folder: Any) -> dict[str, Any]:
+        facts.update(fill_folder(analysis, folder))
+        return facts
+
+    write_results(request.out, analysis, fill)
+    return facts
+
+
+def _warn(sample: Sample) -> None:
+    """Tell what nobody can check."""
+    if sample.maps[0].facts is None:
+        warnings.warn(
+            "the maps have no sidecars: nothing says whether they are of one network, method and class",
+            UserWarning,
+            stacklevel=3,
+        )
+    if not sample.maps[0].space:
+        warnings.warn(
+            "no map names its space (space- in its name): equal grids are taken for one common space; "
+            "maps of scans in their own spaces must be registered first",
+            UserWarning,
+            stacklevel=3,
+        )

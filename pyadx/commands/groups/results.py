@@ -1,0 +1,182 @@
+"""Which files a group analysis writes."""
+
+import os
+import warnings
+from typing import Any
+
+import numpy as np
+
+from pyadx.commands.groups.analysis import Analysis
+from pyadx.commands.groups.facts import group_facts, uncorrected_t
+from pyadx.commands.groups.methods import methods_text
+from pyadx.commands.groups.regions import SUBJECT_COLUMNS
+from pyadx.commands.groups.writing import ResultFolder
+from pyadx.evaluation.groups import NORMALISATIONS, hedges_g
+from pyadx.evaluation.groups.region_statistics import GROUP_COLUMNS
+
+SAMPLE_COLUMNS = {
+    "participant_id": "The subject.",
+    "session": "Session of the map, where its name says one.",
+    "group": "Its group.",
+    "map": "Name of its heatmap.",
+    "factor": "What the map was divided by.",
+    "predicted": "The class that the network gave it, where the sidecar says so.",
+    "outcome": "Whether that is its group: correct or wrong.",
+}
+
+
+def fill_folder(analysis: Analysis, folder: ResultFolder) -> dict[str, Any]:
+    """Write all files but ``group.json``; return what goes into that."""
+    _descriptive(analysis, folder)
+    _tests(analysis, folder)
+    threshold = _cluster_table(analysis, folder)
+    _people(analysis, folder)
+    if analysis.regions is not None:
+        _regions(analysis, folder)
+    facts = group_facts(analysis, threshold)
+    facts["methods"] = methods_text(facts)
+    folder.text("methods.txt", facts["methods"], "Methods text, ready to paste.")
+    return facts
+
+
+def contrast_label(analysis: Analysis) -> str:
+    """Return the contrast as names of files have it: ``ADminusNC``."""
+    return "minus".join(analysis.sample.groups)
+
+
+def _descriptive(analysis: Analysis, folder: ResultFolder) -> None:
+    how = NORMALISATIONS[analysis.request.normalise]
+    for group, sums in zip(analysis.sample.groups, analysis.sums, strict=True):
+        folder.image(sums.mean, group, "mean", f"Mean of {sums.count} maps of {group}, each {how}.")
+        folder.image(sums.sd, group, "sd", f"Standard deviation of the maps of {group}.")
+        folder.image(
+            sums.share, group, "share", f"Share of {group} whose strongest 5% (absolute) hold the voxel."
+        )
+    folder.mask()
+
+
+def _tests(analysis: Analysis, folder: ResultFolder) -> None:
+    one, two = analysis.sums
+    label, words = contrast_label(analysis), " - ".join(analysis.sample.groups)
+    folder.image(one.mean - two.mean, label, "difference", f"Difference of means, {words}.")
+    g = hedges_g((one.mean, two.mean), (one.variance, two.variance), (one.count, two.count))
+    folder.image(g, label, "hedgesg", f"Hedges' g, {words}; covariates do not enter.")
+    folder.image(analysis.test.t, label, "t", f"t of {words}, adjusted for covariates if there are any.")
+    if analysis.test.p is not None:
+        folder.image(
+            -np.log10(analysis.test.p), label, "logpfwe",
+            "-log10 of p, two-sided, family-wise over voxels (maximum statistic): 1.301 is 0.05.",
+        )  # fmt: skip
+    for name, stat, what in (
+        ("size", "clustersize", "Voxels of the cluster that holds the voxel."),
+        ("logp_max_size", "logpclustersize", "-log10 of the family-wise p of that size."),
+        ("logp_max_mass", "logpclustermass", "-log10 of the family-wise p of the cluster's mass."),
+        ("tfce", "tfce", "Threshold-free cluster enhancement."),
+        ("logp_max_tfce", "logptfce", "-log10 of its family-wise p."),
+    ):
+        if name in analysis.clusters:
+            folder.image(analysis.clusters[name], label, stat, what)
+
+
+def _cluster_table(analysis: Analysis, folder: ResultFolder) -> dict[str, Any]:
+    """List clusters of t above the family-wise threshold with nilearn; an uncorrected one stands in."""
+    from nilearn.reporting import get_clusters_table
+
+    family_wise = analysis.test.threshold() if analysis.request.permutations else None
+    t, what = family_wise, "family-wise p < 0.05 (maximum statistic)"
+    if t is None:
+        t, what = uncorrected_t(analysis, 0.001), "uncorrected p < 0.001"
+    whole = np.zeros(analysis.mask.shape, np.float32)
+    whole[analysis.mask] = analysis.test.t
+    import nibabel as nib
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of images without a cluster
+        found = get_clusters_table(nib.Nifti1Image(whole, analysis.scan.affine), t, two_sided=True)
+    rows = [
+        {
+            name: None if value is None or value == "" or value != value else value
+            for name, value in row.items()
+        }
+        for row in found.to_dict("records")
+    ]
+    name = folder.name("clusters.tsv", desc=contrast_label(analysis), stat="t")
+    columns = [str(column) for column in found.columns]
+    folder.table(name, columns, rows, f"Clusters of t beyond {t:.4g}, {what}; nilearn's columns.")
+    clusters = sum(isinstance(row["Cluster ID"], int) or str(row["Cluster ID"]).isdecimal() for row in rows)
+    return {"t": float(t), "level": what, "family_wise": family_wise is not None, "clusters": clusters}
+
+
+def _people(analysis: Analysis, folder: ResultFolder) -> None:
+    sample = analysis.sample
+    extra = {one.name: one.cells for one in sample.covariates}
+    rows = []
+    for at, one in enumerate(sample.maps):
+        session = one.entities.get("ses")
+        rows.append({
+            "participant_id": one.subject,
+            "session": f"ses-{session}" if session else None,
+            "group": sample.group_of(at),
+            "map": one.path.name,
+            "factor": float(analysis.factors[at]),
+            "predicted": sample.predicted(at),
+            "outcome": sample.outcome(at),
+            **{name: cells[at] for name, cells in extra.items()},
+        })  # fmt: skip
+    columns = {
+        **SAMPLE_COLUMNS,
+        **dict.fromkeys(extra, "Covariate, as the participants' table has it."),
+    }
+    how = {"Normalisation": NORMALISATIONS[analysis.request.normalise]}
+    folder.table("group_sample.tsv", columns, rows, "Who is in the groups.", how)
+    folder.table(
+        "group_excluded.tsv", ["participant_id", "file", "reason"],
+        [vars(one) for one in sample.left_out], "Who is not, and why.",
+    )  # fmt: skip
+    kind = str((sample.maps[0].facts or {}).get("spelling", "heatmap"))
+    level = [
+        {
+            "subject_label": one.subject,
+            "map_name": kind,
+            # From the table's folder: folders above it may name people, projects or machines.
+            "effects_map_path": os.path.relpath(one.path.absolute(), folder.folder.absolute()),
+        }
+        for one in sample.maps
+    ]
+    folder.table(
+        "second_level.tsv", ["subject_label", "map_name", "effects_map_path"], level,
+        "For nilearn's SecondLevelModel; the maps are as they were given, not normalised.",
+    )  # fmt: skip
+
+
+def _regions(analysis: Analysis, folder: ResultFolder) -> None:
+    assert analysis.regions is not None
+    found, label = analysis.regions, contrast_label(analysis)
+    atlas = found.atlas.split(".")[0]
+    sources = {
+        "Sources": {"atlas": found.atlas, "key": found.key},
+        "Normalisation": NORMALISATIONS[analysis.request.normalise],
+        "Values": "Shapley values of the sidecars, in the column sum"
+        if analysis.request.values == "shapley"
+        else "heatmaps; fraction_above: above the 95th percentile of the map's labelled voxels",
+    }
+    folder.table(
+        folder.name("regions.tsv", seg=atlas, desc="subjects"), SUBJECT_COLUMNS, found.rows,
+        "Every subject and region.", sources,
+    )  # fmt: skip
+    how = {**sources, "Test": group_facts_test(analysis)}
+    for part, ending, what in (
+        ("groups", "", "Groups compared in every region."),
+        ("asymmetry", "asymmetry", "Left against right, (L - R) / (|L| + |R|), compared between groups."),
+        ("outcomes", "outcomes", "The same apart by what the network got right and wrong (Welch's test)."),
+    ):
+        if analysis.tables.get(part):
+            name = folder.name("regions.tsv", seg=atlas, desc=label + ending)
+            folder.table(name, GROUP_COLUMNS, analysis.tables[part], what, how)
+
+
+def group_facts_test(analysis: Analysis) -> str:
+    """Name the test of regions."""
+    if analysis.design.covariates is None:
+        return "Welch's t-test, two-sided"
+    return f"ordinary least squares with {', '.join(analysis.design.columns)}, two-sided"

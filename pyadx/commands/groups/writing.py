@@ -1,0 +1,129 @@
+"""The folder of a group analysis: images, tables, text, all of it at once or nothing."""
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyadx.commands.groups.analysis import Analysis
+from pyadx.commands.groups.request import NOTE
+from pyadx.data.heatmaps import image_on_scan
+from pyadx.data.tsv import write_dictionary, write_tsv
+from pyadx.files import replacing, together
+
+
+class ResultFolder:
+    """Writes files into a folder and remembers what each is; use inside `together`.
+
+    Parameters
+    ----------
+    folder : Path
+        There already.
+    analysis : Analysis
+        For the grid, and the space in names of files.
+    """
+
+    def __init__(self, folder: Path, analysis: Analysis) -> None:
+        self.folder = folder
+        self.files: list[dict[str, str]] = []
+        self._analysis = analysis
+
+    def name(self, ending: str, **entities: str) -> str:
+        """Return a file's name: ``group_space-MNI152_desc-AD_stat-mean_statmap.nii.gz``."""
+        space = self._analysis.sample.maps[0].space
+        parts = [f"space-{space}"] if space else []
+        parts += [f"{key}-{re.sub(r'[^A-Za-z0-9]', '', value)}" for key, value in entities.items()]
+        return "_".join(["group", *parts, ending])
+
+    def image(self, values: np.ndarray, desc: str, stat: str, what: str) -> str:
+        """Write a map of the mask's voxels, float32, 0 outside; return the file's name.
+
+        What is not defined at a voxel is 0, too: other programs stumble over NaN.
+        """
+        whole = np.zeros(self._analysis.mask.shape, np.float32)
+        whole[self._analysis.mask] = np.nan_to_num(values, nan=0.0)
+        name = self.name("statmap.nii.gz", desc=desc, stat=stat)
+        self._save_image(name, whole)
+        self.files.append({"file": name, "kind": "map", "desc": desc, "stat": stat, "what": what})
+        return name
+
+    def mask(self) -> None:
+        """Write the mask."""
+        name = self.name("mask.nii.gz", desc="tested")
+        self._save_image(name, self._analysis.mask.astype(np.uint8))
+        self.files.append({"file": name, "kind": "mask", "what": "Voxels that were compared."})
+
+    def table(
+        self,
+        name: str,
+        columns: Mapping[str, str] | Iterable[str],
+        rows: Iterable[Mapping[str, Any]],
+        what: str,
+        more: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write a table; where columns come with their meaning, a data dictionary beside it."""
+        self._write(name, lambda path: write_tsv(path, columns, rows))
+        self.files.append({"file": name, "kind": "table", "what": what})
+        if isinstance(columns, Mapping):
+            meaning = columns
+            note = name.removesuffix(".tsv") + ".json"
+            self._write(note, lambda path: write_dictionary(path, meaning, more or {}))
+            self.files.append(
+                {"file": note, "kind": "dictionary", "what": f"What the columns of {name} mean."}
+            )
+
+    def text(self, name: str, text: str, what: str) -> None:
+        """Write a text."""
+        self._write(name, lambda path: path.write_text(text, encoding="utf-8"))
+        self.files.append({"file": name, "kind": "text", "what": what})
+
+    def note(self, facts: Mapping[str, Any]) -> None:
+        """Write ``group.json``."""
+        text = json.dumps({**facts, "files": self.files}, indent=2, ensure_ascii=False, allow_nan=False)
+        self._write(NOTE, lambda path: path.write_text(text + "\n", encoding="utf-8"))
+
+    def _save_image(self, name: str, values: np.ndarray) -> None:
+        import nibabel as nib
+
+        image = image_on_scan(values, self._analysis.scan, "pyadx group")
+        self._write(name, lambda path: nib.save(image, path))
+
+    def _write(self, name: str, write: Callable[[Path], Any]) -> None:
+        with replacing(self.folder / name) as (partial,):
+            write(partial)
+
+
+def write_results(folder: Path, analysis: Analysis, fill: Callable[[ResultFolder], dict[str, Any]]) -> None:
+    """Write everything that ``fill`` writes, and ``group.json`` with the facts that it returns, or nothing.
+
+    Files of an earlier analysis in the folder, which its ``group.json`` lists, go once the new ones are
+    there.
+    """
+    made = not folder.exists()
+    folder.mkdir(exist_ok=True)
+    before = _files_before(folder)
+    results = ResultFolder(folder, analysis)
+    try:
+        with together():
+            results.note(fill(results))
+    except BaseException:
+        if made:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+    for name in before - {one["file"] for one in results.files}:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _files_before(folder: Path) -> set[str]:
+    try:
+        listed = json.loads((folder / NOTE).read_text(encoding="utf-8"))["files"]
+        names = {str(one["file"]) for one in listed}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+    return {name for name in names if name == os.path.basename(name) and name.startswith("group_")}

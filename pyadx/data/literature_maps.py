@@ -1,0 +1,49 @@
+"""Maps that others published, on the grid of ours."""
+
+from pathlib import Path
+
+import numpy as np
+
+from pyadx.data.scans import Scan, read_volume
+
+_LEAST_INSIDE = 0.9  # of our grid in the other map's field of view; less is another space
+
+
+def read_on_grid(path: Path, scan: Scan) -> np.ndarray:
+    """Read a map of the literature, such as a meta-analysis, on the voxels of another image.
+
+    Parameters
+    ----------
+    path : Path
+        NIfTI or MGZ in the same world space, of any grid; interpolated linearly, 0 outside.
+    scan : Scan
+        Whose voxels are wanted.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 ``[I, J, K]``.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be read, or does not cover nine tenths of the voxels that are not 0 in ``scan``.
+    """
+    from scipy import ndimage
+
+    other = read_volume(path)
+    if other.lies_on(scan):
+        return other.data
+    to_other = np.linalg.inv(other.affine) @ scan.affine
+    at = np.argwhere(scan.data != 0)
+    placed = at @ to_other[:3, :3].T + to_other[:3, 3]
+    inside = ((placed >= -0.5) & (placed <= np.array(other.data.shape) - 0.5)).all(1)
+    if len(at) and inside.mean() < _LEAST_INSIDE:
+        raise ValueError(
+            f"{path}: covers only {inside.mean():.0%} of the maps' voxels; their affines do not place "
+            "them in the same space (register one to the other first)"
+        )
+    found: np.ndarray = ndimage.affine_transform(
+        other.data, to_other[:3, :3], offset=to_other[:3, 3], output_shape=scan.data.shape, order=1
+    )
+    return found
