@@ -10,6 +10,7 @@ from typer.core import TyperCommand
 
 from pyadx.cli.common import Card, Device, Quiet, Spaces, Strict, Target, Trust, Weights, app, split_spaces
 from pyadx.cli.explain_cohort import tell_result
+from pyadx.cli.group import tell
 
 _SEVERAL = ("--participant-label", "--participant_label", "--session-label", "--session_label")
 
@@ -103,7 +104,10 @@ def bids(
         raise ValueError(f"LEVEL must be one of {', '.join(LEVELS)}, got {level!r}")
     bids_dir, out_dir = Path(os.path.abspath(bids_dir)), Path(os.path.abspath(out_dir))
     if level == "group":
-        run_group_level(bids_dir, out_dir, contrast)
+        facts = run_group_level(bids_dir, out_dir, contrast)
+        if not quiet:
+            tell(facts)
+            print(out_dir / "group")
         return
     if model is None or method is None:
         raise ValueError("the participant level needs --model and --method")

@@ -94,11 +94,12 @@ def group(
         )
     )
     if not quiet:
-        _tell(facts)
+        tell(facts)
         print(out)
 
 
-def _tell(facts: dict[str, Any]) -> None:
+def tell(facts: dict[str, Any]) -> None:
+    """Print what was found, in a few lines."""
     sample, voxels = facts["sample"], facts["voxels"]
     people = ", ".join(f"{count} {group}" for group, count in sample["n"].items())
     print(f"{facts['contrast']['words']}: {people}; every map {facts['normalisation']['words']}")

@@ -334,6 +334,29 @@ def test_a_scan_that_cannot_be_read_does_not_keep_the_others(raw, run):
     assert maps_in("maps") == sorted(MAPS[:1] + MAPS[2:])
 
 
+def test_the_group_level_compares_the_maps_of_the_participant_level(tmp_path, monkeypatch, run):
+    pytest.importorskip("nilearn")
+    monkeypatch.chdir(tmp_path)
+    save_small_network("net.safetensors")
+    rows = ["participant_id\tdiagnosis"]
+    for number in range(6):
+        name = f"sub-{number:02d}"
+        save_in_mni(Path(f"raw/{name}/anat/{name}_T1w.nii.gz"), different_brain(number, SHAPE))
+        rows.append(f"{name}\t{'AD' if number < 3 else 'NC'}")
+    Path("raw/participants.tsv").write_text("\n".join(rows) + "\n")
+    Path("raw/dataset_description.json").write_text('{"Name": "blobs", "BIDSVersion": "1.9.0"}')
+    assert run(*CAM, "-q")[0] == 0
+    code, _, err = run("bids", "raw", "maps", "group")
+    assert code == 2
+    assert "--contrast 'AD - NC'" in err
+    code, out, err = run("bids", "raw", "maps", "group", "--contrast", "AD - NC")
+    assert code == 0, err
+    assert "3 AD, 3 NC" in out
+    facts = json.loads(Path("maps/group/group.json").read_text())
+    assert facts["sample"]["n"] == {"AD": 3, "NC": 3}
+    assert Path("maps/group/methods.txt").stat().st_size > 200
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

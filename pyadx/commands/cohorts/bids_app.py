@@ -1,9 +1,9 @@
 """``pyadx bids``: the levels of a BIDS-App, on top of ``explain-cohort`` and the group analysis."""
 
-import importlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pyadx.commands.cohorts.bids_validation import check_is_bids, check_valid_bids
 from pyadx.commands.cohorts.explain_cohort import CohortResult, ExplainCohortRequest, run_explain_cohort
@@ -95,22 +95,29 @@ def run_participant_level(request: BidsAppRequest) -> CohortResult:
     )
 
 
-def run_group_level(bids_dir: Path, out_dir: Path, contrast: str | None) -> None:
-    """Compare groups on the maps of the participant level. This is the one place that calls the analysis.
+def run_group_level(bids_dir: Path, out_dir: Path, contrast: str | None) -> dict[str, Any]:
+    """Compare groups on the maps of the participant level, into the folder ``group`` of the output.
+
+    Returns
+    -------
+    dict
+        As `pyadx.commands.groups.group.run_group`.
 
     Raises
     ------
     ValueError
-        If there are no maps, or this version has no group analysis.
+        If there are no maps, no contrast is given, or the analysis cannot be done.
     """
+    from pyadx.commands.groups.group import run_group
+    from pyadx.commands.groups.request import GroupRequest
+
     check_is_bids(bids_dir)
     if not (out_dir / "manifest.jsonl").is_file():
         raise ValueError(f"{out_dir}: holds no maps; run the participant level first")
-    try:
-        group = importlib.import_module("pyadx.commands.cohorts.group")
-    except ModuleNotFoundError:
-        raise ValueError("the group level needs pyadx group, which this version does not have") from None
-    group.run_group(group.GroupRequest(out_dir, bids_dir / "participants.tsv", contrast, out_dir))
+    if contrast is None:
+        raise ValueError("the group level compares two groups: --contrast 'AD - NC'")
+    maps, table = out_dir.absolute(), bids_dir / "participants.tsv"
+    return run_group(GroupRequest((maps,), table, contrast, out_dir / "group"))
 
 
 def _check_outside(option: str, folder: Path, data_set: Path) -> None:

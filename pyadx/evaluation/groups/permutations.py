@@ -14,6 +14,7 @@ ALPHA = 0.05
 # Values of a block: so few stay in a processor's cache, where a permutation costs half as much, and
 # memory is the same for any number of subjects.
 BLOCK = 100 << 14
+_LARGEST_T = 1e9
 _LEAST_NILEARN = (0, 13)  # from here on permuted_ols returns a dict of its own accord
 
 
@@ -216,10 +217,18 @@ def _test_block(task: _Block) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return t, np.zeros(task.permutations), np.zeros(len(task.controls))
     values = np.asfortranarray(values[:, differs])
     found = _permuted(task.design, values, task.permutations, task.seed)
-    t[differs] = np.nan_to_num(found["t"][0], nan=0.0)
-    maxima = found["h0_max_t"][0] if task.permutations else np.zeros(0)
+    t[differs] = _finite(found["t"][0])
+    maxima = _finite(found["h0_max_t"][0]) if task.permutations else np.zeros(0)
     controls = [_permuted(design, values, 0, task.seed)["t"][0] for design in task.controls]
-    return t, maxima, np.array([np.nanmax(np.abs(one)) for one in controls])
+    return t, maxima, np.array([np.abs(_finite(one)).max() for one in controls])
+
+
+def _finite(t: np.ndarray) -> np.ndarray:
+    """Bound what no file can hold: of few subjects, groups may be constant and differ at a voxel.
+
+    Bounded alike in the analysis and its permutations, so that such voxels tie.
+    """
+    return np.nan_to_num(t, nan=0.0, posinf=_LARGEST_T, neginf=-_LARGEST_T).clip(-_LARGEST_T, _LARGEST_T)
 
 
 def _permuted(design: Design, values: np.ndarray, permutations: int, seed: int) -> dict[str, np.ndarray]:
