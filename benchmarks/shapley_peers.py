@@ -1,0 +1,257 @@
+"""Shapley values of regions: ours beside SHAP's, Captum's and shap-bpt's estimators.
+
+``python benchmarks/shapley_peers.py vggnet --players 20 50 --out results.jsonl`` explains the synthetic
+patient of ``pyadx demo`` and adds a line for every number of regions and estimator; called again it goes on
+where it was. ``slice`` is a 2D network on an axial slice. ``--table results.jsonl`` prints Markdown.
+
+Everybody has the same network, regions (a cut of the scan's hierarchy), fill and score (log-odds of AD). A
+peer is handed a function from coalitions to scores, so that it spends whole forwards and little else. It is
+called several times with other seeds: the spread gives its standard error. Seconds are those of the
+process on the CPU, in one thread, since they depend little on what else runs.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from run import cpu_name, installed
+from shapley_estimators import Task, installed_peers
+from shapley_game import Game, evaluations_of_all
+from shapley_table import markdown
+
+import pyadx
+from pyadx import models
+from pyadx.explainers.players import players_of_tree
+from pyadx.explainers.references.resolve import fill_of
+from pyadx.segmentation import ucm
+
+_PACKAGES = ("pyadx", "torch", "numpy", "shap", "captum", "shap-bpt", "scikit-learn")
+_REPEATS = {20: 5}
+_FEWER_REPEATS = 3  # elsewhere
+_EXACT = 30  # evaluations per region that the exact recursion over a tree may take
+_SLICE = "slice"
+_TARGET = 1  # AD
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A network, its scan ``[1, 1, D, H, W]``, and the hierarchy that regions are cut from."""
+
+    model: torch.nn.Module
+    volume: torch.Tensor
+    tree: object
+    spacing: float | None = None
+    peer_of_pixels: object = None
+
+
+def main():
+    options = arguments()
+    if options.table:
+        print("\n".join(markdown(read(path)) for path in options.table))
+        return
+    torch.set_num_threads(options.threads)
+    settings = {"network": options.network, "pairs": options.pairs, "fill": "local", "score": "log_odds"}
+    done = begin(options.out, settings)
+    warm_up()
+    for players in options.players:
+        rows = estimators(case_of(options.network, players), players, options)
+        for name, row in rows.items():
+            if (players, name) in done or (options.only and name not in options.only):
+                continue
+            line = {"players": players, "estimator": name, **row()}
+            append(options.out, line)
+            print(
+                f"{players} {name}: {line['evaluations']} evaluations, {line['seconds']:.1f} s", flush=True
+            )
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("network", nargs="?", choices=["vggnet", "resnet-shallow-gap", _SLICE])
+    parser.add_argument("--players", type=int, nargs="+", default=[20, 50, 100])
+    parser.add_argument("--pairs", type=int, default=16, help="pairs of orders of ours")
+    parser.add_argument("--only", nargs="+", help="estimators, by the names of the table")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("shapley-peers.jsonl"))
+    parser.add_argument(
+        "--table", nargs="+", type=Path, help="files of results: print Markdown, run nothing"
+    )
+    options = parser.parse_args()
+    if not options.table and not options.network:
+        parser.error("a network is needed, or --table")
+    return options
+
+
+def warm_up():
+    """Load what tracing needs, as peers load what they need before their time counts."""
+    model, volume = models.build("resnet-shallow-gap", (20, 20, 20), seed=0), torch.rand(1, 1, 20, 20, 20)
+    halves = np.repeat([1, 2], 10)[:, None, None] * np.ones((20, 20, 20), int)
+    pyadx.RegionShapley(model, pairs=1).run(volume, _TARGET, halves)
+
+
+def case_of(network, players):
+    """Return network, scan and tree."""
+    if network == _SLICE:
+        import shapley_slice
+
+        flat, model = shapley_slice.network()
+        volume, own_tree, tree = shapley_slice.slice_case(players)
+        filled = fill_of("local", volume[0], model)
+        pixels = shapley_slice.Pixels(flat, volume, filled, _TARGET)
+        numbers = tree.cut(players)
+
+        def explain(evaluations):
+            return shapley_slice.explained(pixels, own_tree, evaluations, numbers, players), pixels
+
+        return Case(model, volume, tree, None, explain)
+    from pyadx.models.demonstration import demonstration_checkpoint
+
+    model = models.load(demonstration_checkpoint(network)).eval()
+    volume, spacing = patient(model.card), model.card.preprocessing.spacing
+    tree = ucm(volume[0, 0], volume[0, 0] != 0, spacing=spacing)
+    return Case(model, volume, tree, spacing)
+
+
+def patient(card):
+    """Return the synthetic patient of ``pyadx demo`` on the network's grid, ``[1, 1, D, H, W]``."""
+    from pyadx.data import read_scan
+    from pyadx.data.grids import fit_to_card
+    from pyadx.data.inputs import prepared_volume
+    from pyadx.data.phantom import cohort_grid, draw_people, make_scan, save_synthetic
+
+    person = max(draw_people(103, 2), key=lambda one: one.severity)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "scan.nii.gz"
+        save_synthetic(path, make_scan(person, cohort_grid()).t1)
+        return prepared_volume(fit_to_card(read_scan(path), card), card)
+
+
+def estimators(case, players, options):
+    """Return name to what measures it: ours first, then the peers that are installed."""
+    found = {
+        f"pyadx, {order}": lambda order=order: ours(case, players, order, options.pairs)
+        for order in ("flat", "tree")
+    }
+    made = players_of_tree(case.tree, players, None)
+    filled = fill_of("local", case.volume[0], case.model, spacing=case.spacing)
+    kept = []
+
+    def game():
+        if not kept:  # the best batch is looked for once
+            kept.append(Game(case.model, case.volume, _TARGET, made.numbers, filled))
+        return kept[0]
+
+    for name, peer in installed_peers().items():
+        found[name] = lambda peer=peer: of_peer(peer, game(), made.splits)
+    if case.peer_of_pixels:
+        found["shap-bpt, pixels of its own tree"] = lambda: of_pixels(case, players)
+    return found
+
+
+def ours(case, players, order, pairs):
+    """Measure all of it: tracing, both ends, and the walks."""
+    explain = pyadx.RegionShapley(
+        case.model, "local", max_regions=players, pairs=pairs, order=order, spacing=case.spacing
+    )
+    watch = Watch()
+    report = explain.run(case.volume, _TARGET, case.tree).reports[0]
+    line = watch.line(2 * len(report.values) * pairs)
+    return line | {
+        "values": report.values.tolist(), "errors": report.errors.tolist(), "order": order,
+        "change": report.change, "drift": report.drift, "incremental": report.incremental,
+        "full": report.full, "repeats": pairs,
+    }  # fmt: skip
+
+
+def of_peer(peer, game, splits):
+    repeats = _REPEATS.get(game.players, _FEWER_REPEATS) if peer.random else 1
+    spends, exact = peer.spends * game.players, evaluations_of_all(game.players, splits)
+    if not peer.random and exact <= _EXACT * game.players:
+        spends = exact
+    tiny = Task(_Sum(game), splits, spends, 0)
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        peer.call(tiny)  # loads and compiles what the peer is made of
+        game.evaluations = 0
+        watch = Watch()
+        found = [peer.call(Task(game, splits, spends, seed)) for seed in range(1, repeats + 1)]
+    line = watch.line(game.evaluations)
+    if peer.random:
+        line["errors"] = (np.std(found, 0, ddof=1) / np.sqrt(repeats)).tolist()
+    else:
+        line["exact_at"] = exact
+    layout = str(game.layout).removeprefix("torch.")
+    return line | {
+        "values": np.mean(found, 0).tolist(), "order": peer.order, "repeats": repeats,
+        "batch": game.batch, "layout": layout,
+    }  # fmt: skip
+
+
+class _Sum:
+    """A game that costs nothing."""
+
+    def __init__(self, game):
+        self.players, self.batch = game.players, game.batch
+
+    def __call__(self, present):
+        return np.asarray(present, float).reshape(-1, self.players).sum(1)
+
+
+def of_pixels(case, players):
+    watch = Watch()
+    values, pixels = case.peer_of_pixels(100 * players)
+    return watch.line(pixels.evaluations) | {"values": values.tolist(), "order": "tree", "repeats": 1}
+
+
+class Watch:
+    """Seconds of this process on the CPU, and of the clock."""
+
+    def __init__(self):
+        self.started = time.process_time(), time.monotonic()
+
+    def line(self, evaluations):
+        seconds = time.process_time() - self.started[0]
+        clock = time.monotonic() - self.started[1]
+        return {"evaluations": int(evaluations), "seconds": round(seconds, 3), "clock": round(clock, 3)}
+
+
+def read(path):
+    return [json.loads(text) for text in path.read_text().splitlines()]
+
+
+def begin(out, settings):
+    """Keep machine and settings; return the pairs of players and estimator that are done."""
+    lines = read(out) if out.exists() else []
+    if lines and lines[0]["settings"] != settings:
+        raise SystemExit(f"{out}: holds results with other settings; choose another file")
+    if not lines:
+        machine = {
+            "date": datetime.date.today().isoformat(),
+            "processor": cpu_name(),
+            "threads": torch.get_num_threads(),
+            "python": platform.python_version(),
+            "versions": {package: installed(package) for package in _PACKAGES},
+        }
+        append(out, {"settings": settings, "machine": machine, "command": " ".join(sys.argv)})
+    return {(line["players"], line["estimator"]) for line in lines[1:]}
+
+
+def append(out, line):
+    with out.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Markdown of shapley_peers.py: agreement with ours within standard errors, and time to the same error."""
+
+import numpy as np
+from scipy import stats
+
+_LEAST = 0.01  # of the whole change: regions with less are left out of medians
+_OURS = "pyadx"
+
+
+def markdown(lines):
+    head, *rows = lines
+    made, own = head["machine"], head["settings"]
+    versions = ", ".join(f"{name} {found}" for name, found in made["versions"].items() if found)
+    text = [
+        f"## {own['network']}\n",
+        f"{made['processor']}, {made['threads']} thread(s), {made['date']}; Python {made['python']}, "
+        f"{versions}. Ours: {own['pairs']} pairs of orders.\n",
+        "| regions | orders | estimator | evaluations | CPU s | ms per evaluation | error, % of the change "
+        "| within 95% | ours faster per evaluation | ours faster at equal error |",
+        "| ---: | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for players in sorted({row["players"] for row in rows}):
+        for order in ("flat", "tree"):
+            mine = [row for row in rows if row["players"] == players and row["order"] == order]
+            reference = next((row for row in mine if row["estimator"].startswith(_OURS)), None)
+            text += [table_row(row, reference) for row in mine if reference]
+    return "\n".join([*text, ""])
+
+
+def table_row(row, ours):
+    cells = [row["players"], row["order"], row["estimator"], row["evaluations"], f"{row['seconds']:.1f}"]
+    cells += [f"{per_evaluation(row):.1f}", *compared(row, ours)]
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def per_evaluation(row):
+    return 1000 * row["seconds"] / row["evaluations"]
+
+
+def compared(row, ours):
+    """Return the cells that say how large the error is, and how row and ours compare."""
+    change, values = abs(ours["change"]), np.array(ours["values"])
+    counted = np.abs(values) >= _LEAST * change
+    error = np.array(ours["errors"])
+    shown = f"{100 * np.median(error[counted]) / change:.3f}"
+    if row is ours:
+        return [shown, "", "", ""]
+    cheaper = f"{per_evaluation(row) / per_evaluation(ours):.1f}"
+    away = np.array(row["values"]) - values
+    ratio = row["seconds"] / ours["seconds"]
+    if "errors" not in row:
+        return [*without_errors(row, away[counted], error[counted], change), cheaper, ""]
+    theirs = np.array(row["errors"])
+    inside = np.abs(away) <= interval(theirs, row["repeats"], error, ours["repeats"])
+    faster = np.median(ratio * (theirs[counted] / error[counted]) ** 2)
+    shown = f"{100 * np.median(theirs[counted]) / change:.3f}"
+    return [shown, f"{inside.sum()} of {len(inside)}", cheaper, f"{faster:.1f}"]
+
+
+def without_errors(row, away, error, change):
+    """Say how far values are from ours where an estimator draws nothing, and so has no standard error."""
+    off = f"{100 * np.median(np.abs(away)) / change:.3f} from ours"
+    if row["evaluations"] < row.get("exact_at", np.inf):
+        off += f" (exact at {row['exact_at']:,})" if "exact_at" in row else ""
+        return [off, ""]
+    inside = np.abs(away) <= interval(0 * error, 2, error, 16)
+    return [off + ", exact", f"{inside.sum()} of {len(inside)}"]
+
+
+def interval(first, repeats, second, others):
+    """Half of Welch's 95% interval for the difference of two means with these standard errors."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        total = first**2 + second**2
+        freedom = total**2 / (first**4 / (repeats - 1) + second**4 / (others - 1))
+        return np.where(total > 0, stats.t.ppf(0.975, freedom) * np.sqrt(total), 1e-9)
