@@ -1,4 +1,4 @@
-"""What peers of shapley_peers.py are handed: values of coalitions by whole forwards, and one tree for all."""
+"""What peers of shapley_peers.py are handed: values of coalitions by whole forwards, and a tree."""
 
 import copy
 import time

@@ -20,6 +20,7 @@ import tempfile
 import time
 import warnings
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -35,10 +36,11 @@ from pyadx.explainers.players import players_of_tree
 from pyadx.explainers.references.resolve import fill_of
 from pyadx.segmentation import ucm
 
-_PACKAGES = ("pyadx", "torch", "numpy", "shap", "captum", "shap-bpt", "scikit-learn")
-_REPEATS = {20: 5}
+_PACKAGES = ("pyadx", "torch", "numpy", "shap", "captum", "shap-bpt", "shapiq", "scikit-learn")
+_REPEATS = {8: 20, 12: 20, 20: 5}  # calls of a peer, by regions
 _FEWER_REPEATS = 3  # elsewhere
 _EXACT = 30  # evaluations per region that the exact recursion over a tree may take
+_OF_SHAPIQ = 4  # evaluations per region of its approximators
 _SLICE = "slice"
 _TARGET = 1  # AD
 
@@ -153,6 +155,9 @@ def estimators(case, players, options):
 
     for name, peer in installed_peers().items():
         found[name] = lambda peer=peer: of_peer(peer, game(), made.splits)
+    if find_spec("shapiq"):
+        for method in ("PermutationSamplingSV", "KernelSHAP"):
+            found[f"shapiq {method} on our game"] = lambda method=method: of_shapiq(case, players, method)
     if case.peer_of_pixels:
         found["shap-bpt, pixels of its own tree"] = lambda: of_pixels(case, players)
     return found
@@ -194,6 +199,27 @@ def of_peer(peer, game, splits):
     return line | {
         "values": np.mean(found, 0).tolist(), "order": peer.order, "repeats": repeats,
         "batch": game.batch, "layout": layout,
+    }  # fmt: skip
+
+
+def of_shapiq(case, players, method):
+    """Measure an approximator of shapiq on the incremental engine, with the game's making."""
+    import shapiq
+
+    repeats, found = _REPEATS.get(players, _FEWER_REPEATS), []
+    watch = Watch()
+    game = pyadx.shapiq_game(
+        case.model, case.volume, _TARGET, case.tree, max_regions=players, spacing=case.spacing
+    )
+    for seed in range(1, repeats + 1):
+        estimate = getattr(shapiq, method)(n=players, random_state=seed)
+        values = estimate.approximate(_OF_SHAPIQ * players, game)
+        found.append([values[(player,)] for player in range(players)])
+    own = game.coalitions
+    return watch.line(repeats * _OF_SHAPIQ * players) | {
+        "values": np.mean(found, 0).tolist(), "order": "flat", "repeats": repeats,
+        "errors": (np.std(found, 0, ddof=1) / np.sqrt(repeats)).tolist(),
+        "commits": own.commits, "forwards": own.forwards, "drift": own.drift,
     }  # fmt: skip
 
 

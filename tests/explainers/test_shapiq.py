@@ -98,12 +98,12 @@ def test_rounding_is_looked_at_and_maps_are_made_anew(model, scan, labels, monke
     game = coalitions_of(copy.deepcopy(model).float(), scan.float(), labels, 0.4)
     game._costs[:] = 1e-3
     random = np.random.default_rng(3)
-    for _ in range(20):
+    for _ in range(8):
         game.scores(random.random((10, 6)) < 0.5)
     assert 0 < game.drift < 1e-4 * abs(game.ends.change)
     assert game._check > 16
     monkeypatch.setattr(module, "_LARGEST_DRIFT", 1e-12)
-    for _ in range(60):
+    for _ in range(30):
         game.scores(random.random((10, 6)) < 0.5)
     assert game._check == module._LEAST_CHECK
     present = random.random((10, 6)) < 0.5
