@@ -16,7 +16,7 @@ def markdown(lines):
         f"{made['processor']}, {made['threads']} thread(s), {made['date']}; Python {made['python']}, "
         f"{versions}. Ours: {own['pairs']} pairs of orders.\n",
         "| regions | orders | estimator | evaluations | CPU s | ms per evaluation | error, % of the change "
-        "| within 95% | ours faster per evaluation | at equal error, median | at equal error, mean variance |",
+        "| within 95% | ours faster per evaluation | at equal error, median | the same, mean variance |",
         "| ---: | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for players in sorted({row["players"] for row in rows}):
