@@ -101,11 +101,12 @@ def test_rounding_is_looked_at_and_maps_are_made_anew(model, scan, labels, monke
     for _ in range(8):
         game.scores(random.random((10, 6)) < 0.5)
     assert 0 < game.drift < 1e-4 * abs(game.ends.change)
-    assert game._check > 16
+    seldom = game._check
+    assert seldom > 16
     monkeypatch.setattr(module, "_LARGEST_DRIFT", 1e-12)
     for _ in range(30):
         game.scores(random.random((10, 6)) < 0.5)
-    assert game._check == module._LEAST_CHECK
+    assert game._check < seldom
     present = random.random((10, 6)) < 0.5
     exact = by_forwards(model, scan, labels, present, game.ends.reference.double())
     assert np.abs(game.scores(present) - exact).max() < 1e-3
