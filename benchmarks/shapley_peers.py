@@ -17,7 +17,6 @@ import os
 import platform
 import sys
 import tempfile
-import time
 import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -26,23 +25,23 @@ from pathlib import Path
 import numpy as np
 import torch
 from run import cpu_name, installed
-from shapley_estimators import Task, installed_peers
+from shapley_estimators import PEERS, Task, installed_peers
 from shapley_game import Game, evaluations_of_all
+from shapley_ours import TARGET, Watch, boxes, of_shapiq, ours, partition_on_ours
 from shapley_table import markdown
 
 import pyadx
 from pyadx import models
 from pyadx.explainers.players import players_of_tree
-from pyadx.explainers.references.resolve import fill_of
+from pyadx.explainers.references import fill_of
+from pyadx.markdown import markdown_table
 from pyadx.segmentation import ucm
 
 _PACKAGES = ("pyadx", "torch", "numpy", "shap", "captum", "shap-bpt", "shapiq", "scikit-learn")
 _REPEATS = {8: 20, 12: 20, 20: 5}  # calls of a peer, by regions
 _FEWER_REPEATS = 3  # elsewhere
 _EXACT = 30  # evaluations per region that the exact recursion over a tree may take
-_OF_SHAPIQ = 4  # evaluations per region of its approximators
 _SLICE = "slice"
-_TARGET = 1  # AD
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +61,10 @@ def main():
         print("\n".join(markdown(read(path)) for path in options.table))
         return
     torch.set_num_threads(options.threads)
+    if options.boxes:
+        rows = [boxes(case_of(options.network, count), count) for count in options.players]
+        print(markdown_table(list(rows[0]), [row.values() for row in rows]))
+        return
     settings = {"network": options.network, "pairs": options.pairs, "fill": "local", "score": "log_odds"}
     done = begin(options.out, settings)
     warm_up()
@@ -83,6 +86,7 @@ def arguments():
     parser.add_argument("--players", type=int, nargs="+", default=[20, 50, 100])
     parser.add_argument("--pairs", type=int, default=16, help="pairs of orders of ours")
     parser.add_argument("--only", nargs="+", help="estimators, by the names of the table")
+    parser.add_argument("--boxes", action="store_true", help="print what a commit costs, and why")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("shapley-peers.jsonl"))
     parser.add_argument(
@@ -98,7 +102,7 @@ def warm_up():
     """Load what tracing needs, as peers load what they need before their time counts."""
     model, volume = models.build("resnet-shallow-gap", (20, 20, 20), seed=0), torch.rand(1, 1, 20, 20, 20)
     halves = np.repeat([1, 2], 10)[:, None, None] * np.ones((20, 20, 20), int)
-    pyadx.RegionShapley(model, pairs=1).run(volume, _TARGET, halves)
+    pyadx.RegionShapley(model, pairs=1).run(volume, TARGET, halves)
 
 
 def case_of(network, players):
@@ -109,7 +113,7 @@ def case_of(network, players):
         flat, model = shapley_slice.network()
         volume, own_tree, tree = shapley_slice.slice_case(players)
         filled = fill_of("local", volume[0], model)
-        pixels = shapley_slice.Pixels(flat, volume, filled, _TARGET)
+        pixels = shapley_slice.Pixels(flat, volume, filled, TARGET)
         numbers = tree.cut(players)
 
         def explain(evaluations):
@@ -150,39 +154,39 @@ def estimators(case, players, options):
 
     def game():
         if not kept:  # the best batch is looked for once
-            kept.append(Game(case.model, case.volume, _TARGET, made.numbers, filled))
+            kept.append(Game(case.model, case.volume, TARGET, made.numbers, filled))
         return kept[0]
 
     for name, peer in installed_peers().items():
         found[name] = lambda peer=peer: of_peer(peer, game(), made.splits)
     if find_spec("shapiq"):
         for method in ("PermutationSamplingSV", "KernelSHAP"):
-            found[f"shapiq {method} on our game"] = lambda method=method: of_shapiq(case, players, method)
+            found[f"shapiq {method} on our game"] = lambda method=method: of_shapiq(
+                case, players, method, repeats_of(players)
+            )
+    if find_spec("shapiq") and find_spec("shap"):
+        spends = budget(PEERS["SHAP Partition"], players, made.splits)
+        found["SHAP Partition on our game"] = lambda: partition_on_ours(case, players, made.splits, spends)
     if case.peer_of_pixels:
         found["shap-bpt, pixels of its own tree"] = lambda: of_pixels(case, players)
     return found
 
 
-def ours(case, players, order, pairs):
-    """Measure all of it: tracing, both ends, and the walks."""
-    explain = pyadx.RegionShapley(
-        case.model, "local", max_regions=players, pairs=pairs, order=order, spacing=case.spacing
-    )
-    watch = Watch()
-    report = explain.run(case.volume, _TARGET, case.tree).reports[0]
-    line = watch.line(2 * len(report.values) * pairs)
-    return line | {
-        "values": report.values.tolist(), "errors": report.errors.tolist(), "order": order,
-        "change": report.change, "drift": report.drift, "incremental": report.incremental,
-        "full": report.full, "repeats": pairs,
-    }  # fmt: skip
+def repeats_of(players):
+    return _REPEATS.get(players, _FEWER_REPEATS)
+
+
+def budget(peer, players, splits):
+    """Return evaluations per call; where a recursion over the tree is short, what makes it exact."""
+    exact = evaluations_of_all(players, splits)
+    if not peer.random and exact <= _EXACT * players:
+        return exact
+    return peer.spends * players
 
 
 def of_peer(peer, game, splits):
-    repeats = _REPEATS.get(game.players, _FEWER_REPEATS) if peer.random else 1
-    spends, exact = peer.spends * game.players, evaluations_of_all(game.players, splits)
-    if not peer.random and exact <= _EXACT * game.players:
-        spends = exact
+    repeats = repeats_of(game.players) if peer.random else 1
+    spends = budget(peer, game.players, splits)
     tiny = Task(_Sum(game), splits, spends, 0)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
@@ -194,32 +198,11 @@ def of_peer(peer, game, splits):
     if peer.random:
         line["errors"] = (np.std(found, 0, ddof=1) / np.sqrt(repeats)).tolist()
     else:
-        line["exact_at"] = exact
+        line["exact_at"] = evaluations_of_all(game.players, splits)
     layout = str(game.layout).removeprefix("torch.")
     return line | {
         "values": np.mean(found, 0).tolist(), "order": peer.order, "repeats": repeats,
         "batch": game.batch, "layout": layout,
-    }  # fmt: skip
-
-
-def of_shapiq(case, players, method):
-    """Measure an approximator of shapiq on the incremental engine, with the game's making."""
-    import shapiq
-
-    repeats, found = _REPEATS.get(players, _FEWER_REPEATS), []
-    watch = Watch()
-    game = pyadx.shapiq_game(
-        case.model, case.volume, _TARGET, case.tree, max_regions=players, spacing=case.spacing
-    )
-    for seed in range(1, repeats + 1):
-        estimate = getattr(shapiq, method)(n=players, random_state=seed)
-        values = estimate.approximate(_OF_SHAPIQ * players, game)
-        found.append([values[(player,)] for player in range(players)])
-    own = game.coalitions
-    return watch.line(repeats * _OF_SHAPIQ * players) | {
-        "values": np.mean(found, 0).tolist(), "order": "flat", "repeats": repeats,
-        "errors": (np.std(found, 0, ddof=1) / np.sqrt(repeats)).tolist(),
-        "commits": own.commits, "forwards": own.forwards, "drift": own.drift,
     }  # fmt: skip
 
 
@@ -237,18 +220,6 @@ def of_pixels(case, players):
     watch = Watch()
     values, pixels = case.peer_of_pixels(100 * players)
     return watch.line(pixels.evaluations) | {"values": values.tolist(), "order": "tree", "repeats": 1}
-
-
-class Watch:
-    """Seconds of this process on the CPU, and of the clock."""
-
-    def __init__(self):
-        self.started = time.process_time(), time.monotonic()
-
-    def line(self, evaluations):
-        seconds = time.process_time() - self.started[0]
-        clock = time.monotonic() - self.started[1]
-        return {"evaluations": int(evaluations), "seconds": round(seconds, 3), "clock": round(clock, 3)}
 
 
 def read(path):

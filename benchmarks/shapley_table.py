@@ -3,34 +3,37 @@
 import numpy as np
 from scipy import stats
 
+from pyadx.markdown import markdown_table
+
 _LEAST = 0.01  # of the whole change: regions with less are left out of medians
 _OURS = "pyadx"
+_COLUMNS = (
+    "regions", "orders", "estimator", "evaluations", "CPU s", "ms per evaluation", "error, % of the change",
+    "within 95%", "ours faster per evaluation", "at equal error, median", "the same, mean variance",
+)  # fmt: skip
 
 
 def markdown(lines):
     head, *rows = lines
     made, own = head["machine"], head["settings"]
     versions = ", ".join(f"{name} {found}" for name, found in made["versions"].items() if found)
-    text = [
-        f"## {own['network']}\n",
-        f"{made['processor']}, {made['threads']} thread(s), {made['date']}; Python {made['python']}, "
-        f"{versions}. Ours: {own['pairs']} pairs of orders.\n",
-        "| regions | orders | estimator | evaluations | CPU s | ms per evaluation | error, % of the change "
-        "| within 95% | ours faster per evaluation | at equal error, median | the same, mean variance |",
-        "| ---: | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
+    text = (
+        f"## {own['network']}\n\n{made['processor']}, {made['threads']} thread(s), {made['date']}; "
+        f"Python {made['python']}, {versions}. Ours: {own['pairs']} pairs of orders.\n\n"
+    )
+    cells = []
     for players in sorted({row["players"] for row in rows}):
         for order in ("flat", "tree"):
             mine = [row for row in rows if row["players"] == players and row["order"] == order]
             reference = next((row for row in mine if row["estimator"].startswith(_OURS)), None)
-            text += [table_row(row, reference) for row in mine if reference]
-    return "\n".join([*text, ""])
+            cells += [table_row(row, reference) for row in mine if reference]
+    return text + markdown_table(_COLUMNS, cells, words=3)
 
 
 def table_row(row, ours):
     cells = [row["players"], row["order"], row["estimator"], row["evaluations"], f"{row['seconds']:.1f}"]
     cells += [f"{per_evaluation(row):.1f}", *compared(row, ours)]
-    return "| " + " | ".join(map(str, cells)) + " |"
+    return cells
 
 
 def per_evaluation(row):
@@ -49,7 +52,7 @@ def compared(row, ours):
     away = np.array(row["values"]) - values
     ratio = row["seconds"] / ours["seconds"]
     if "errors" not in row:
-        return [*without_errors(row, away[counted], error[counted], change), cheaper, "", ""]
+        return [*without_errors(row, ours, away, counted), cheaper, "", ""]
     theirs = np.array(row["errors"])
     inside = np.abs(away) <= interval(theirs, row["repeats"], error, ours["repeats"])
     median = ratio * np.median((theirs[counted] / error[counted]) ** 2)
@@ -59,13 +62,14 @@ def compared(row, ours):
     return [shown, f"{inside.sum()} of {len(inside)}", cheaper, f"{median:.1f}", f"{mean:.1f}"]
 
 
-def without_errors(row, away, error, change):
+def without_errors(row, ours, away, counted):
     """Say how far values are from ours where an estimator draws nothing, and so has no standard error."""
-    off = f"{100 * np.median(np.abs(away)) / change:.3f} from ours"
+    off = f"{100 * np.median(np.abs(away[counted])) / abs(ours['change']):.3f} from ours"
     if row["evaluations"] < row.get("exact_at", np.inf):
         off += f" (exact at {row['exact_at']:,})" if "exact_at" in row else ""
         return [off, ""]
-    inside = np.abs(away) <= interval(0 * error, 2, error, 16)
+    error = np.array(ours["errors"])
+    inside = np.abs(away) <= interval(0 * error, 2, error, ours["repeats"])
     return [off + ", exact", f"{inside.sum()} of {len(inside)}"]
 
 

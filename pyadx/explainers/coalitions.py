@@ -12,7 +12,9 @@ from pyadx.explainers.walks import Ends
 from pyadx.inference.engines import RegionScorer
 from pyadx.inference.regions import Regions
 
-_FORWARD = 1.0  # the unit of costs
+# Predicted forwards that changes may cost before the baseline starts anew: one for the score, and half of
+# the one that makes the maps again, which is lost only where a commit follows.
+_ANEW = 1.5
 _LARGEST_DRIFT = 1e-4  # of the whole change, before maps are made anew more often
 _FIRST_CHECK, _LEAST_CHECK, _LAST_CHECK = 64, 8, 4096  # commits until rounding is looked at
 _TOGETHER = 4096  # coalitions that are put in order together: every one is compared with every other
@@ -41,7 +43,7 @@ class Coalitions:
     def __init__(self, scorer: RegionScorer, regions: Regions) -> None:
         self._scorer, self._regions = scorer, regions
         start, reference, score = scorer.volume.clone(), scorer.filled(regions), scorer.reference
-        self._costs = _FORWARD / scorer.gains(regions.boxes)
+        self._costs = 1 / scorer.gains(regions.boxes)  # in forwards
         scorer.rebase(reference)
         self.ends = Ends(start, reference, score, scorer.reference)
         self._there = np.zeros(len(regions.boxes), bool)
@@ -70,7 +72,7 @@ class Coalitions:
     def _move_to(self, wanted: np.ndarray) -> float:
         """Move the baseline to a coalition; return its score."""
         changes = np.flatnonzero(self._there != wanted)
-        if self._costs[changes].sum() > _FORWARD:
+        if self._costs[changes].sum() > _ANEW:
             self._scorer.rebase(self._composed(wanted))
             self._unchecked = 0
             self.forwards += 1

@@ -74,7 +74,7 @@ def test_any_coalitions_are_those_of_full_forwards(model, scan, labels, fill, en
 @pytest.mark.parametrize("costly", [False, True], ids=["commits", "forwards"])
 def test_few_changes_are_commits_and_many_are_forwards(model, scan, labels, costly):
     game = coalitions_of(model, scan, labels, 0.4)
-    game._costs[:] = 1.1 if costly else 1e-3
+    game._costs[:] = 2.0 if costly else 1e-3
     present = np.random.default_rng(1).random((20, 6)) < 0.5
     expected = by_forwards(model, scan, labels, present, game.ends.reference)
     assert np.abs(game.scores(present) - expected).max() < 1e-9
