@@ -58,7 +58,7 @@ class Case:
 def main():
     options = arguments()
     if options.table:
-        print("\n".join(markdown(read(path)) for path in options.table))
+        print("\n".join(markdown(run) for path in options.table for run in runs(read(path))))
         return
     torch.set_num_threads(options.threads)
     if options.boxes:
@@ -224,6 +224,16 @@ def of_pixels(case, players):
 
 def read(path):
     return [json.loads(text) for text in path.read_text().splitlines()]
+
+
+def runs(lines):
+    """Divide the lines of a file that holds several networks."""
+    found = []
+    for line in lines:
+        if "settings" in line:
+            found.append([])
+        found[-1].append(line)
+    return found
 
 
 def begin(out, settings):

@@ -6,6 +6,7 @@ from scipy import stats
 from pyadx.markdown import markdown_table
 
 _LEAST = 0.01  # of the whole change: regions with less are left out of medians
+_ROUNDING = 1e-5  # of the whole change: what float32 may move
 _OURS = "pyadx"
 _COLUMNS = (
     "regions", "orders", "estimator", "evaluations", "CPU s", "ms per evaluation", "error, % of the change",
@@ -54,7 +55,8 @@ def compared(row, ours):
     if "errors" not in row:
         return [*without_errors(row, ours, away, counted), cheaper, "", ""]
     theirs = np.array(row["errors"])
-    inside = np.abs(away) <= interval(theirs, row["repeats"], error, ours["repeats"])
+    allowed = interval(theirs, row["repeats"], error, ours["repeats"])
+    inside = np.abs(away) <= allowed + _ROUNDING * change
     median = ratio * np.median((theirs[counted] / error[counted]) ** 2)
     # The median of a variance of few calls is too small: 0.69 of it for three, 0.84 for five.
     mean = ratio * np.mean(theirs[counted] ** 2) / np.mean(error[counted] ** 2)
@@ -69,7 +71,8 @@ def without_errors(row, ours, away, counted):
         off += f" (exact at {row['exact_at']:,})" if "exact_at" in row else ""
         return [off, ""]
     error = np.array(ours["errors"])
-    inside = np.abs(away) <= interval(0 * error, 2, error, ours["repeats"])
+    allowed = interval(0 * error, 2, error, ours["repeats"])
+    inside = np.abs(away) <= allowed + _ROUNDING * abs(ours["change"])
     return [off + ", exact", f"{inside.sum()} of {len(inside)}"]
 
 
@@ -78,4 +81,4 @@ def interval(first, repeats, second, others):
     with np.errstate(divide="ignore", invalid="ignore"):
         total = first**2 + second**2
         freedom = total**2 / (first**4 / (repeats - 1) + second**4 / (others - 1))
-        return np.where(total > 0, stats.t.ppf(0.975, freedom) * np.sqrt(total), 1e-9)
+        return np.where(total > 0, stats.t.ppf(0.975, freedom) * np.sqrt(total), 0.0)
