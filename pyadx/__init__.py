@@ -25,6 +25,7 @@ from pyadx.explainers import (
     XGradCAM,
     decisive_regions,
     explainer,
+    shapiq_game,
 )
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ __all__ = [
     "models",
     "ops",
     "segmentation",
+    "shapiq_game",
 ]
 # Loaded when they are first used, since they need more than torch and NumPy.
 _LAZY = ("data", "evaluation", "report", "training")

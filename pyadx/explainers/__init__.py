@@ -4,6 +4,7 @@ from pyadx.explainers.base import Explainer, Explanation
 from pyadx.explainers.cam import CAM
 from pyadx.explainers.deeplift import DeepLift
 from pyadx.explainers.flip import RegionFlip, decisive_regions
+from pyadx.explainers.games import shapiq_game
 from pyadx.explainers.gradcam import GradCAM
 from pyadx.explainers.gradcampp import GradCAMPlusPlus
 from pyadx.explainers.hirescam import HiResCAM
@@ -44,4 +45,5 @@ __all__ = [
     "method",
     "methods",
     "parse_method",
+    "shapiq_game",
 ]
