@@ -28,7 +28,7 @@ from pyadx.report.markup import image
 from pyadx.report.panels import centre_of_mass, save_panels
 from pyadx.report.precision_recall import region_colours
 from pyadx.report.quantised import quantised_nifti
-from pyadx.report.region_places import region_centres, region_numbers
+from pyadx.report.region_places import RegionPlaces, region_centres, region_numbers
 from pyadx.report.region_reports import region_report
 from pyadx.report.region_tables import region_tsv
 from pyadx.report.sections import sections
@@ -50,11 +50,23 @@ class PageHeatmap:
         ``[I, J, K]`` in the scan's own axis order.
     facts : dict
         Its sidecar, as `pyadx explain` writes it; may be empty. Folders in it do not reach the page.
+    remark : str
+        Said where it is shown; by default whether it is approximate.
+    ends : pair of str, optional
+        What negative and positive values mean; by default what the sidecar says.
+    places : RegionPlaces, optional
+        Regions that buttons lead to; by default those of the sidecar.
+    listed : bool
+        Offered in a list of one subject each, and left out of the still sections.
     """
 
     name: str
     values: np.ndarray
     facts: Mapping[str, Any] = field(default_factory=dict)
+    remark: str = ""
+    ends: tuple[str, str] | None = None
+    places: RegionPlaces | None = None
+    listed: bool = False
 
 
 def html_page(
@@ -66,6 +78,9 @@ def html_page(
     regions: Mapping[str, Sequence[int]] | None = None,
     curves: Mapping[str, Mapping[str, PrecisionRecall]] | None = None,
     panels: bool = True,
+    lead: str = "",
+    more: str = "",
+    beneath: str = "scan",
 ) -> str:
     """Return the page.
 
@@ -85,6 +100,10 @@ def html_page(
         Heatmap name to region to precision-recall curve, drawn beneath.
     panels : bool
         Also put still sections into the page, for browsers without WebGL 2.
+    lead, more : str
+        HTML above and beneath the viewer, made by the caller, who escapes what it holds.
+    beneath : str
+        What the reader calls ``scan``.
 
     Raises
     ------
@@ -94,8 +113,8 @@ def html_page(
     for heat in heatmaps:
         if heat.values.shape != scan.data.shape:
             raise ValueError(
-                f"{heat.name}: has shape {heat.values.shape}, the scan {scan.data.shape}; "
-                "a heatmap must lie on the scan's voxels"
+                f"{heat.name}: has shape {heat.values.shape}, the {beneath} {scan.data.shape}; "
+                f"a heatmap must lie on the {beneath}'s voxels"
             )
         if not np.isfinite(heat.values).all():
             raise ValueError(f"{heat.name}: holds NaN or infinity")
@@ -104,6 +123,7 @@ def html_page(
         "scan": {
             **_volume(scan.path.name, scan.data, scan.affine),
             "top": float(np.abs(scan.data).max()) or 1.0,
+            "words": beneath,
         },
         "heatmaps": [_heatmap(i, heat, scan.affine, labels) for i, heat in enumerate(heatmaps)],
         "colours": viewer_colormaps(),
@@ -120,8 +140,9 @@ def html_page(
         "script": script,
         "niivue": niivue,
         "data": json.dumps(data).replace("<", "\\u003c"),
-        "panels": _panels(scan, heatmaps, title) if panels else "",
-        "sections": sections([(heat.name, heat.facts) for heat in heatmaps], curves),
+        "panels": _panels(scan, [h for h in heatmaps if not h.listed], title) if panels else "",
+        "lead": lead,
+        "sections": more + sections([(heat.name, heat.facts) for heat in heatmaps], curves),
         "footer": "Viewer: NiiVue 0.69.0, &copy; 2021 Niivue, BSD 2-Clause licence. " + html.escape(_NOTE),
     }
     return Template(_text("page.html")).substitute(values)
@@ -161,31 +182,41 @@ def _heatmap(
     number: int, heat: PageHeatmap, affine: np.ndarray, labels: np.ndarray | None
 ) -> dict[str, Any]:
     scale = colour_scale(heat.values, heat.facts)
+    if heat.ends is not None and scale.signed:
+        scale = replace(scale, low=heat.ends[0], high=heat.ends[1])
     return {
         **_volume(f"heatmap {number}", heat.values, affine),
         "name": heat.name,
-        "remark": approximation(heat.facts),
+        "remark": heat.remark or approximation(heat.facts),
+        "listed": heat.listed,
         "report": _report(heat, affine, labels),
         **asdict(scale),
     }
 
 
 def _report(heat: PageHeatmap, affine: np.ndarray, labels: np.ndarray | None) -> dict[str, Any] | None:
-    """Return the regions of a heatmap's sidecar: their table, and where they lie."""
-    report = region_report(heat.facts.get("report"))
-    if report is None:
+    """Return the regions of a heatmap: their table, and where they lie."""
+    places = heat.places or _places_of_sidecar(heat, labels)
+    if places is None:
         return None
-    numbers = region_numbers(heat.values, report, labels)
-    centres = region_centres(numbers, len(report.regions))
+    centres = region_centres(places.numbers, len(places.names))
     file = re.sub(r"[^A-Za-z0-9_-]+", "-", heat.name).strip("-")
     return {
         "file": "places.nii.gz",
-        "nifti": base64.b64encode(quantised_nifti(numbers, affine, exact=True)).decode("ascii"),
-        "names": [region.name for region in report.regions],
+        "nifti": base64.b64encode(quantised_nifti(places.numbers, affine, exact=True)).decode("ascii"),
+        "names": list(places.names),
         "at": [None if voxel is None else _world(np.array(voxel, float), affine) for voxel in centres],
-        "table": region_tsv(report),
+        "table": places.table,
         "table_file": f"{file}_regions.tsv",
     }
+
+
+def _places_of_sidecar(heat: PageHeatmap, labels: np.ndarray | None) -> RegionPlaces | None:
+    report = region_report(heat.facts.get("report"))
+    if report is None:
+        return None
+    names = tuple(region.name for region in report.regions)
+    return RegionPlaces(names, region_numbers(heat.values, report, labels), region_tsv(report))
 
 
 def _regions(labels: np.ndarray, scan: Scan, regions: Mapping[str, Sequence[int]] | None) -> dict[str, Any]:
