@@ -11,7 +11,7 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -25,6 +25,7 @@ from pyadx.evaluation.curves import PrecisionRecall
 from pyadx.files import replacing
 from pyadx.report.colours import colour_scale, sign_styles, viewer_colormaps
 from pyadx.report.markup import image
+from pyadx.report.page_parts import Around, PageHeatmap
 from pyadx.report.panels import centre_of_mass, save_panels
 from pyadx.report.precision_recall import region_colours
 from pyadx.report.quantised import quantised_nifti
@@ -38,37 +39,6 @@ _VIEWER = Path(__file__).with_name("viewer")
 _NOTE = "Research software, not a medical device."
 
 
-@dataclass(frozen=True, eq=False)
-class PageHeatmap:
-    """A heatmap on the voxels of the scan.
-
-    Attributes
-    ----------
-    name : str
-        What the reader calls it.
-    values : numpy.ndarray
-        ``[I, J, K]`` in the scan's own axis order.
-    facts : dict
-        Its sidecar, as `pyadx explain` writes it; may be empty. Folders in it do not reach the page.
-    remark : str
-        Said where it is shown; by default whether it is approximate.
-    ends : pair of str, optional
-        What negative and positive values mean; by default what the sidecar says.
-    places : RegionPlaces, optional
-        Regions that buttons lead to; by default those of the sidecar.
-    listed : bool
-        Offered in a list of one subject each, and left out of the still sections.
-    """
-
-    name: str
-    values: np.ndarray
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    remark: str = ""
-    ends: tuple[str, str] | None = None
-    places: RegionPlaces | None = None
-    listed: bool = False
-
-
 def html_page(
     scan: Scan,
     heatmaps: Sequence[PageHeatmap],
@@ -78,8 +48,7 @@ def html_page(
     regions: Mapping[str, Sequence[int]] | None = None,
     curves: Mapping[str, Mapping[str, PrecisionRecall]] | None = None,
     panels: bool = True,
-    lead: str = "",
-    more: str = "",
+    around: Around | None = None,
     beneath: str = "scan",
 ) -> str:
     """Return the page.
@@ -100,8 +69,8 @@ def html_page(
         Heatmap name to region to precision-recall curve, drawn beneath.
     panels : bool
         Also put still sections into the page, for browsers without WebGL 2.
-    lead, more : str
-        HTML above and beneath the viewer, made by the caller, who escapes what it holds.
+    around : Around, optional
+        What the caller adds.
     beneath : str
         What the reader calls ``scan``.
 
@@ -118,6 +87,7 @@ def html_page(
             )
         if not np.isfinite(heat.values).all():
             raise ValueError(f"{heat.name}: holds NaN or infinity")
+    around = around or Around()
     heatmaps = [replace(heat, facts=shareable(heat.facts)) for heat in heatmaps]
     data: dict[str, Any] = {
         "scan": {
@@ -141,8 +111,10 @@ def html_page(
         "niivue": niivue,
         "data": json.dumps(data).replace("<", "\\u003c"),
         "panels": _panels(scan, [h for h in heatmaps if not h.listed], title) if panels else "",
-        "lead": lead,
-        "sections": more + sections([(heat.name, heat.facts) for heat in heatmaps], curves),
+        "lead": around.lead,
+        "sections": around.first
+        + sections([(heat.name, heat.facts) for heat in heatmaps], curves)
+        + around.last,
         "footer": "Viewer: NiiVue 0.69.0, &copy; 2021 Niivue, BSD 2-Clause licence. " + html.escape(_NOTE),
     }
     return Template(_text("page.html")).substitute(values)

@@ -142,4 +142,6 @@ def foldable(head: str, rows: Sequence[str], kind: str = "regions") -> str:
 
 def table_button(number_of: int) -> str:
     """Return the button that keeps the table of a heatmap's regions."""
-    return f'<button type="button" class="download" data-heatmap="{number_of}" disabled>Table (TSV)</button>'
+    return (
+        f'<button type="button" class="download" data-heatmap="{number_of}" disabled>Table (TSV)</button>'
+    )

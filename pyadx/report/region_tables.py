@@ -20,7 +20,9 @@ def region_tsv(report: RegionReport) -> str:
     A name keeps to its cell: blanks of any kind become single spaces, and one that a spreadsheet would
     compute gets an apostrophe in front.
     """
-    rows = [[plain_cell(r.name), r.label, r.value, r.error, r.alone, r.first, r.voxels] for r in report.regions]
+    rows = [
+        [plain_cell(r.name), r.label, r.value, r.error, r.alone, r.first, r.voxels] for r in report.regions
+    ]
     return tsv_text(COLUMNS, rows)
 
 
