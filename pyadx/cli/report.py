@@ -52,11 +52,8 @@ def report(
     if group is not None:
         if scan is not None:
             raise ValueError("give a SCAN and its heatmaps, or --group FOLDER, not both")
-        size = run_group_report(
-            GroupReportRequest(
-                group, out, background, regions, key, title, subjects, orientation, overwrite
-            )
-        )
+        wanted = (background, regions, key, title, subjects, orientation, overwrite)
+        size = run_group_report(GroupReportRequest(group, out, *wanted))
     else:
         if scan is None:
             raise ValueError("give a SCAN and its heatmaps, or --group FOLDER")

@@ -203,7 +203,7 @@ def _subject_words(results: GroupResults, single: Sequence[PageHeatmap]) -> str:
     if not single:
         return f"None of the {every} subjects' own maps is in this page."
     return (
-        f"Of {every} subjects, the list holds {len(single)} maps, most and least like the mean of their "
+        f"Of {every} subjects, the list holds {len(single)} map{'s' * (len(single) > 1)}, most and least like the mean of their "
         f"group (r is the correlation with it); {every - len(single)} are not in this page."
     )
 
