@@ -34,6 +34,7 @@ from pyadx.report.region_places import RegionPlaces
 
 MOST_SUBJECTS = 12
 _VOXELS = 2_000_000  # of single subjects in all: some 3 MB of the page even where maps are noise
+_MOST_CURVES = 5
 _DIFFERENCE = 0  # its place on the page, which opens with it
 
 
@@ -71,8 +72,8 @@ def run_group_report(request: GroupReportRequest) -> int:
     grid = results.image(results.groups[0], "mean")
     inside = results.inside(grid)
     beneath, caption, cited = _background(request, results, grid)
-    atlas = _atlas(request, results, grid)
     rows = results.regions()
+    atlas = _atlas(request, rows, grid)
     shown, remarks = _group_maps(results, grid, _places(rows, atlas, grid))
     most = request.subjects
     if most is None:
@@ -163,7 +164,8 @@ def _mni152(grid: Scan) -> np.ndarray | None:
     return found if (found > 0).any() else None
 
 
-def _atlas(request: GroupReportRequest, results: GroupResults, grid: Scan) -> _Atlas | None:
+def _atlas(request: GroupReportRequest, rows: Sequence[GroupRegion], grid: Scan) -> _Atlas | None:
+    """Bring the atlas onto the grid; refuse one that has no region of the table."""
     if request.regions is None:
         return None
     volume = read_labels(request.regions)
@@ -176,11 +178,10 @@ def _atlas(request: GroupReportRequest, results: GroupResults, grid: Scan) -> _A
     regions: dict[str, list[int]] = {}
     for number in numbers.tolist():
         regions.setdefault(names.get(number, str(number)), []).append(number)
-    rows = results.regions()
     if rows and not any(one.name in regions for one in rows):
         raise ValueError(
-            f"{volume.path}: holds none of the regions of the table (such as {rows[0].name}), which are of "
-            f"{results.atlas}"
+            f"{volume.path}: holds none of the regions of the table, such as {rows[0].name}; give the "
+            "atlas and key that pyadx group was given"
         )
     return _Atlas(labels, regions)
 
@@ -202,9 +203,10 @@ def _subject_words(results: GroupResults, single: Sequence[PageHeatmap]) -> str:
     every = len(results.subjects)
     if not single:
         return f"None of the {every} subjects' own maps is in this page."
+    maps = "1 map" if len(single) == 1 else f"{len(single)} maps"
     return (
-        f"Of {every} subjects, the list holds {len(single)} map{'s' * (len(single) > 1)}, most and least like the mean of their "
-        f"group (r is the correlation with it); {every - len(single)} are not in this page."
+        f"Of {every} subjects, the list holds {maps}, most and least like the mean of their group (r is "
+        f"the correlation with it); {every - len(single)} are not in this page."
     )
 
 
@@ -213,7 +215,8 @@ def _curves(
 ) -> dict[str, dict[str, PrecisionRecall]] | None:
     """Return curves of both means against the regions where the first is strongest."""
     means = {f"mean of {group}": results.image(group, "mean").data for group in results.groups}
-    chosen = strongest_regions(next(iter(means.values())), np.where(inside, atlas.labels, 0), atlas.regions)
+    labels, first = np.where(inside, atlas.labels, 0), next(iter(means.values()))
+    chosen = strongest_regions(first, labels, atlas.regions, _MOST_CURVES)
     masks = {name: np.isin(atlas.labels, list(numbers)) for name, numbers in chosen.items()}
     if not masks:
         return None

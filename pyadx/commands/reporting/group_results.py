@@ -46,8 +46,10 @@ class GroupResults:
         Subjects of each group.
     images : dict
         What an image is of and its statistic, to its file.
-    mask, table : str or None
-        Files of the mask and of the regions of the contrast.
+    mask : str
+        File of the mask.
+    table : str or None
+        File of the regions of the contrast.
     """
 
     folder: Path
