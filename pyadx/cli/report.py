@@ -10,23 +10,56 @@ from pyadx.cli.common import Orientation, Quiet, app
 
 @app.command()
 def report(
-    scan: Annotated[Path, typer.Argument(help="The scan that was explained.", metavar="SCAN")],
-    heatmaps: Annotated[list[Path], typer.Argument(help="Heatmaps on its voxels.", metavar="HEATMAP...")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Page to write: .html.")],
+    scan: Annotated[
+        Path | None, typer.Argument(help="The scan that was explained.", metavar="SCAN", show_default=False)
+    ] = None,
+    heatmaps: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Heatmaps on its voxels.", metavar="HEATMAP...", show_default=False),
+    ] = None,
+    group: Annotated[
+        Path | None, typer.Option(help="Instead of a scan: the folder that pyadx group wrote.")
+    ] = None,
     regions: Annotated[
         Path | None, typer.Option(help="Label volume: FreeSurfer's, or any atlas in the scan's space.")
     ] = None,
     key: Annotated[
         Path | None, typer.Option(help="Names of the atlas' numbers; default: the file beside it.")
     ] = None,
+    background: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --group: image beneath the maps, on their grid; default: the MNI152 brain."
+        ),
+    ] = None,
+    subjects: Annotated[
+        int | None,
+        typer.Option(
+            help="With --group: so many subjects' own maps, most and least like their group's mean; "
+            "default: up to 12, fewer where maps are large."
+        ),
+    ] = None,
     title: Annotated[str | None, typer.Option(help="Heading of the page.")] = None,
     orientation: Orientation = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing page.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Put a scan and its heatmaps into one page that opens offline in any browser."""
+    """Put a scan and its heatmaps, or groups of them, into one page that opens offline in any browser."""
+    from pyadx.commands.reporting.group_report import GroupReportRequest, run_group_report
     from pyadx.commands.reporting.report import ReportRequest, run_report
 
-    size = run_report(ReportRequest(scan, heatmaps, out, regions, title, overwrite, orientation, key))
+    if group is not None:
+        if scan is not None:
+            raise ValueError("give a SCAN and its heatmaps, or --group FOLDER, not both")
+        wanted = (background, regions, key, title, subjects, orientation, overwrite)
+        size = run_group_report(GroupReportRequest(group, out, *wanted))
+    else:
+        if scan is None:
+            raise ValueError("give a SCAN and its heatmaps, or --group FOLDER")
+        if background is not None or subjects is not None:
+            raise ValueError("--background and --subjects belong to --group")
+        request = ReportRequest(scan, heatmaps or [], out, regions, title, overwrite, orientation, key)
+        size = run_report(request)
     if not quiet:
         print(f"{out}: {size / 1e6:.1f} MB")

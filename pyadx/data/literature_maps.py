@@ -29,8 +29,6 @@ def read_on_grid(path: Path, scan: Scan) -> np.ndarray:
     ValueError
         If it cannot be read, or does not cover nine tenths of the voxels that are not 0 in ``scan``.
     """
-    from scipy import ndimage
-
     other = read_volume(path)
     if other.lies_on(scan):
         return other.data
@@ -43,7 +41,15 @@ def read_on_grid(path: Path, scan: Scan) -> np.ndarray:
             f"{path}: covers only {inside.mean():.0%} of the maps' voxels; their affines do not place "
             "them in the same space (register one to the other first)"
         )
+    return on_grid(other.data, other.affine, scan)
+
+
+def on_grid(values: np.ndarray, affine: np.ndarray, scan: Scan) -> np.ndarray:
+    """Interpolate a volume linearly on the voxels of another image of the same world space, 0 outside."""
+    from scipy import ndimage
+
+    to_other = np.linalg.inv(affine) @ scan.affine
     found: np.ndarray = ndimage.affine_transform(
-        other.data, to_other[:3, :3], offset=to_other[:3, 3], output_shape=scan.data.shape, order=1
+        values, to_other[:3, :3], offset=to_other[:3, 3], output_shape=scan.data.shape, order=1
     )
     return found

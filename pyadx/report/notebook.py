@@ -11,7 +11,8 @@ import numpy as np
 from torch import Tensor
 
 from pyadx.data.scans import Scan, read_scan, read_volume
-from pyadx.report.page import PageHeatmap, html_page
+from pyadx.report.page import html_page
+from pyadx.report.page_parts import PageHeatmap
 from pyadx.report.sidecars import read_facts
 
 Volume = Scan | Tensor | np.ndarray | str | os.PathLike[str]

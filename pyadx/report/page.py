@@ -11,7 +11,7 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -25,10 +25,11 @@ from pyadx.evaluation.curves import PrecisionRecall
 from pyadx.files import replacing
 from pyadx.report.colours import colour_scale, sign_styles, viewer_colormaps
 from pyadx.report.markup import image
+from pyadx.report.page_parts import Around, PageHeatmap
 from pyadx.report.panels import centre_of_mass, save_panels
 from pyadx.report.precision_recall import region_colours
 from pyadx.report.quantised import quantised_nifti
-from pyadx.report.region_places import region_centres, region_numbers
+from pyadx.report.region_places import RegionPlaces, region_centres, region_numbers
 from pyadx.report.region_reports import region_report
 from pyadx.report.region_tables import region_tsv
 from pyadx.report.sections import sections
@@ -36,25 +37,6 @@ from pyadx.report.sidecars import approximation, mapping, shareable
 
 _VIEWER = Path(__file__).with_name("viewer")
 _NOTE = "Research software, not a medical device."
-
-
-@dataclass(frozen=True, eq=False)
-class PageHeatmap:
-    """A heatmap on the voxels of the scan.
-
-    Attributes
-    ----------
-    name : str
-        What the reader calls it.
-    values : numpy.ndarray
-        ``[I, J, K]`` in the scan's own axis order.
-    facts : dict
-        Its sidecar, as `pyadx explain` writes it; may be empty. Folders in it do not reach the page.
-    """
-
-    name: str
-    values: np.ndarray
-    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def html_page(
@@ -66,6 +48,8 @@ def html_page(
     regions: Mapping[str, Sequence[int]] | None = None,
     curves: Mapping[str, Mapping[str, PrecisionRecall]] | None = None,
     panels: bool = True,
+    around: Around | None = None,
+    beneath: str = "scan",
 ) -> str:
     """Return the page.
 
@@ -85,6 +69,10 @@ def html_page(
         Heatmap name to region to precision-recall curve, drawn beneath.
     panels : bool
         Also put still sections into the page, for browsers without WebGL 2.
+    around : Around, optional
+        What the caller adds.
+    beneath : str
+        What the reader calls ``scan``.
 
     Raises
     ------
@@ -94,16 +82,18 @@ def html_page(
     for heat in heatmaps:
         if heat.values.shape != scan.data.shape:
             raise ValueError(
-                f"{heat.name}: has shape {heat.values.shape}, the scan {scan.data.shape}; "
-                "a heatmap must lie on the scan's voxels"
+                f"{heat.name}: has shape {heat.values.shape}, the {beneath} {scan.data.shape}; "
+                f"a heatmap must lie on the {beneath}'s voxels"
             )
         if not np.isfinite(heat.values).all():
             raise ValueError(f"{heat.name}: holds NaN or infinity")
+    around = around or Around()
     heatmaps = [replace(heat, facts=shareable(heat.facts)) for heat in heatmaps]
     data: dict[str, Any] = {
         "scan": {
             **_volume(scan.path.name, scan.data, scan.affine),
             "top": float(np.abs(scan.data).max()) or 1.0,
+            "words": beneath,
         },
         "heatmaps": [_heatmap(i, heat, scan.affine, labels) for i, heat in enumerate(heatmaps)],
         "colours": viewer_colormaps(),
@@ -120,8 +110,11 @@ def html_page(
         "script": script,
         "niivue": niivue,
         "data": json.dumps(data).replace("<", "\\u003c"),
-        "panels": _panels(scan, heatmaps, title) if panels else "",
-        "sections": sections([(heat.name, heat.facts) for heat in heatmaps], curves),
+        "panels": _panels(scan, [h for h in heatmaps if not h.listed], title) if panels else "",
+        "lead": around.lead,
+        "sections": around.first
+        + sections([(heat.name, heat.facts) for heat in heatmaps], curves)
+        + around.last,
         "footer": "Viewer: NiiVue 0.69.0, &copy; 2021 Niivue, BSD 2-Clause licence. " + html.escape(_NOTE),
     }
     return Template(_text("page.html")).substitute(values)
@@ -161,31 +154,41 @@ def _heatmap(
     number: int, heat: PageHeatmap, affine: np.ndarray, labels: np.ndarray | None
 ) -> dict[str, Any]:
     scale = colour_scale(heat.values, heat.facts)
+    if heat.ends is not None and scale.signed:
+        scale = replace(scale, low=heat.ends[0], high=heat.ends[1])
     return {
         **_volume(f"heatmap {number}", heat.values, affine),
         "name": heat.name,
-        "remark": approximation(heat.facts),
+        "remark": heat.remark or approximation(heat.facts),
+        "listed": heat.listed,
         "report": _report(heat, affine, labels),
         **asdict(scale),
     }
 
 
 def _report(heat: PageHeatmap, affine: np.ndarray, labels: np.ndarray | None) -> dict[str, Any] | None:
-    """Return the regions of a heatmap's sidecar: their table, and where they lie."""
-    report = region_report(heat.facts.get("report"))
-    if report is None:
+    """Return the regions of a heatmap: their table, and where they lie."""
+    places = heat.places or _places_of_sidecar(heat, labels)
+    if places is None:
         return None
-    numbers = region_numbers(heat.values, report, labels)
-    centres = region_centres(numbers, len(report.regions))
+    centres = region_centres(places.numbers, len(places.names))
     file = re.sub(r"[^A-Za-z0-9_-]+", "-", heat.name).strip("-")
     return {
         "file": "places.nii.gz",
-        "nifti": base64.b64encode(quantised_nifti(numbers, affine, exact=True)).decode("ascii"),
-        "names": [region.name for region in report.regions],
+        "nifti": base64.b64encode(quantised_nifti(places.numbers, affine, exact=True)).decode("ascii"),
+        "names": list(places.names),
         "at": [None if voxel is None else _world(np.array(voxel, float), affine) for voxel in centres],
-        "table": region_tsv(report),
+        "table": places.table,
         "table_file": f"{file}_regions.tsv",
     }
+
+
+def _places_of_sidecar(heat: PageHeatmap, labels: np.ndarray | None) -> RegionPlaces | None:
+    report = region_report(heat.facts.get("report"))
+    if report is None:
+        return None
+    names = tuple(region.name for region in report.regions)
+    return RegionPlaces(names, region_numbers(heat.values, report, labels), region_tsv(report))
 
 
 def _regions(labels: np.ndarray, scan: Scan, regions: Mapping[str, Sequence[int]] | None) -> dict[str, Any]:

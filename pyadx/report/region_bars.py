@@ -1,7 +1,7 @@
 """Bars of regions on the page, and the buttons that show a region in the viewer."""
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pyadx.report.markup import number
@@ -26,20 +26,11 @@ def region_bars(number_of: int, report: RegionReport, facts: Mapping[str, Any]) 
     """
     rows = [_row(number_of, place, one, report.ends) for place, one in enumerate(report.regions)]
     value = "share" if report.shared else "change"
-    head = '<tr><th>region</th><th class="bar"></th>' + "".join(
+    head = '<th>region</th><th class="bar"></th>' + "".join(
         f'<th class="number">{words}</th>' for words in (value, f"&plusmn; {WHISKER} SE", "alone", "voxels")
     )
     text = f"<p>{html.escape(completeness(report))}</p><p>{html.escape(_legend(report, facts))}</p>"
-    top = f'<div class="scroll"><table class="regions">{head}</tr>{"".join(rows[:SHOWN])}</table></div>'
-    if len(rows) > SHOWN:
-        rest = (
-            f'<div class="scroll"><table class="regions">{head}</tr>{"".join(rows[SHOWN:])}</table></div>'
-        )
-        top += f"<details><summary>{len(rows) - SHOWN} more regions</summary>{rest}</details>"
-    button = (
-        f'<button type="button" class="download" data-heatmap="{number_of}" disabled>Table (TSV)</button>'
-    )
-    return text + top + button
+    return text + foldable(head, rows) + table_button(number_of)
 
 
 def completeness(report: RegionReport) -> str:
@@ -78,42 +69,79 @@ def _legend(report: RegionReport, facts: Mapping[str, Any]) -> str:
 
 
 def _row(number_of: int, place: int, region: Region, ends: tuple[float, float]) -> str:
-    button = (
-        f'<button type="button" class="region" data-heatmap="{number_of}" data-region="{place}" '
-        f'aria-pressed="false" disabled>{html.escape(region.name)}</button>'
-    )
     whisker = "" if region.error is None else number(region.whisker)
     cells = (number(region.value), whisker, number(region.alone), region.voxels)
+    bar = drawing(region.value, ends, None if region.error is None else region.whisker, region.alone)
     return (
-        f'<tr><th>{button}</th><td class="bar">{_drawing(region, ends)}</td>'
+        f'<tr><th>{region_button(number_of, place, region.name)}</th><td class="bar">{bar}</td>'
         + "".join(f'<td class="number">{"" if cell is None else cell}</td>' for cell in cells)
         + "</tr>"
     )
 
 
-def _drawing(region: Region, ends: tuple[float, float]) -> str:
-    """Return one bar, with its whisker and marker; the numbers stand beside it for those who do not see."""
+def drawing(
+    value: float, ends: tuple[float, float], whisker: float | None = None, diamond: float | None = None
+) -> str:
+    """Return one bar; the numbers stand beside it for those who do not see.
+
+    Parameters
+    ----------
+    value : float
+        Where it ends; it begins at 0.
+    ends : pair of float
+        The least and the largest value of the chart.
+    whisker : float, optional
+        Half of an interval around the value.
+    diamond : float, optional
+        Where a marker stands.
+    """
     low, high = ends
 
     def x(value: float) -> float:
         return _MARGIN + (_WIDTH - 2 * _MARGIN) * (value - low) / (high - low)
 
-    zero, end, middle = x(0.0), x(region.value), _HEIGHT / 2
-    sign = "minus" if region.value < 0 else "plus"
+    zero, end, middle = x(0.0), x(value), _HEIGHT / 2
+    sign = "minus" if value < 0 else "plus"
     parts = [
         f'<rect class="{sign}" x="{min(zero, end):.2f}" y="3" width="{abs(end - zero):.2f}" '
         f'height="{_HEIGHT - 6:g}"/>',
         f'<path class="axis" d="M{zero:.2f} 0V{_HEIGHT:g}"/>',
     ]
-    if region.error is not None:
-        left, right = x(region.value - region.whisker), x(region.value + region.whisker)
+    if whisker is not None:
+        left, right = x(value - whisker), x(value + whisker)
         parts.append(
             f'<path class="whisker" d="M{left:.2f} {middle:g}H{right:.2f}M{left:.2f} 5V{_HEIGHT - 5:g}'
             f'M{right:.2f} 5V{_HEIGHT - 5:g}"/>'
         )
-    if region.alone is not None:
+    if diamond is not None:
         parts.append(
-            f'<path class="alone" d="M{x(region.alone):.2f} {middle - 4.5:g}l4.5 4.5l-4.5 4.5l-4.5 -4.5z"/>'
+            f'<path class="alone" d="M{x(diamond):.2f} {middle - 4.5:g}l4.5 4.5l-4.5 4.5l-4.5 -4.5z"/>'
         )
     box = f"0 0 {_WIDTH:g} {_HEIGHT:g}"
     return f'<svg viewBox="{box}" aria-hidden="true">{"".join(parts)}</svg>'
+
+
+def region_button(number_of: int, place: int, name: str) -> str:
+    """Return the button that shows a region in the viewer, which enables it if it knows where that is."""
+    return (
+        f'<button type="button" class="region" data-heatmap="{number_of}" data-region="{place}" '
+        f'aria-pressed="false" disabled>{html.escape(name)}</button>'
+    )
+
+
+def foldable(head: str, rows: Sequence[str], kind: str = "regions") -> str:
+    """Return a table of rows in HTML, of which those after the first `SHOWN` are folded away."""
+
+    def part(some: Sequence[str]) -> str:
+        return f'<div class="scroll"><table class="{kind}"><tr>{head}</tr>{"".join(some)}</table></div>'
+
+    rest = rows[SHOWN:]
+    more = f"<details><summary>{len(rest)} more regions</summary>{part(rest)}</details>" if rest else ""
+    return part(rows[:SHOWN]) + more
+
+
+def table_button(number_of: int) -> str:
+    """Return the button that keeps the table of a heatmap's regions."""
+    return (
+        f'<button type="button" class="download" data-heatmap="{number_of}" disabled>Table (TSV)</button>'
+    )

@@ -4,6 +4,7 @@ A sidecar names regions, and not their voxels. The heatmap holds them: every reg
 Where an atlas is given that the map fits, that says it also for regions of equal values.
 """
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -12,6 +13,25 @@ from pyadx.report.region_reports import RegionReport
 
 _CLOSE = 1e-5  # of the largest value: float32, and what interpolation makes of equal values
 _FITTING = 0.5  # share of the regions of an atlas whose median is their value
+
+
+@dataclass(frozen=True, eq=False)
+class RegionPlaces:
+    """Regions that buttons of the page lead to.
+
+    Attributes
+    ----------
+    names : tuple of str
+        ``[R]``.
+    numbers : numpy.ndarray
+        Every voxel's region, from 1 in the order of the names; 0 is none.
+    table : str
+        The regions as text of a TSV file.
+    """
+
+    names: tuple[str, ...]
+    numbers: np.ndarray
+    table: str
 
 
 def region_numbers(heat: np.ndarray, report: RegionReport, labels: np.ndarray | None = None) -> np.ndarray:

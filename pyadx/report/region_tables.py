@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,16 @@ def region_tsv(report: RegionReport) -> str:
     A name keeps to its cell: blanks of any kind become single spaces, and one that a spreadsheet would
     compute gets an apostrophe in front.
     """
-    rows = [[_cell(r.name), r.label, r.value, r.error, r.alone, r.first, r.voxels] for r in report.regions]
+    rows = [
+        [plain_cell(r.name), r.label, r.value, r.error, r.alone, r.first, r.voxels] for r in report.regions
+    ]
+    return tsv_text(COLUMNS, rows)
+
+
+def tsv_text(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return rows under a head; ``None`` is ``n/a``."""
     text = [["n/a" if value is None else str(value) for value in row] for row in rows]
-    return "".join("\t".join(row) + "\n" for row in (COLUMNS, *text))
+    return "".join("\t".join(row) + "\n" for row in (columns, *text))
 
 
 def check_region_table(path: Path, *, overwrite: bool) -> None:
@@ -48,6 +55,7 @@ def save_region_table(path: str | os.PathLike[str], report: Mapping[str, Any]) -
         partial.write_text(region_tsv(known), encoding="utf-8", errors="replace", newline="\n")
 
 
-def _cell(name: str) -> str:
+def plain_cell(name: str) -> str:
+    """Return a name that keeps to its cell, and that no spreadsheet takes for a formula."""
     plain = re.sub(r"[\s\x00-\x1f\x7f]+", " ", name).strip()
     return f"'{plain}" if plain.startswith(_FORMULA) else plain

@@ -15,7 +15,8 @@ from pyadx.data.scans import Scan, read_scan, read_volume
 from pyadx.evaluation import PrecisionRecall, pooled_curves
 from pyadx.explainers import methods
 from pyadx.files import check_output_file
-from pyadx.report.page import PageHeatmap, html_page, save_page
+from pyadx.report.page import html_page, save_page
+from pyadx.report.page_parts import PageHeatmap
 from pyadx.report.panels import check_figures_possible
 from pyadx.report.sidecars import read_facts
 

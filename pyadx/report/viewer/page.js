@@ -30,6 +30,21 @@
     });
   }
 
+  // Pages from a disk may not reach the clipboard; what is selected can be copied everywhere.
+  for (const button of document.querySelectorAll("button.copy")) {
+    button.disabled = false;
+    button.addEventListener("click", async () => {
+      const text = at(button.dataset.copy);
+      getSelection().selectAllChildren(text);
+      try {
+        await navigator.clipboard.writeText(text.textContent);
+        button.textContent = "Copied";
+      } catch {
+        button.textContent = document.execCommand("copy") ? "Copied" : "Selected: press Ctrl+C";
+      }
+    });
+  }
+
   if (!document.createElement("canvas").getContext("webgl2")) {
     giveUp("no WebGL 2");
     return;
@@ -152,8 +167,17 @@
     add("voxel (RAS)", Array.from(voxel).map(Math.round).join(", "));
     if (regions) add("region", data.regions.names[Math.round(value(regions))] || "-");
     if (marked) add("highlighted", marked.name);
-    add("scan", format(value(scan)));
-    overlays.forEach((image, i) => add(data.heatmaps[i].name, format(value(image) * data.heatmaps[i].top), i));
+    add(data.scan.words, format(value(scan)));
+    overlays.forEach((image, i) => {
+      const heat = data.heatmaps[i];
+      if (!heat.listed || i === shown) add(heat.name, format(value(image) * heat.top), i);
+    });
+  }
+
+  function choose(index) {
+    shown = index;
+    for (const input of document.querySelectorAll("input[name=method]")) input.checked = input.value === String(index);
+    at("subjects").value = index !== NONE && data.heatmaps[index].listed ? String(index) : "";
   }
 
   // A region as a volume of which the viewer draws the border. It is read anew each time: that is soon done.
@@ -175,8 +199,7 @@
     marked = again ? null : { button, image, name: report.names[region] };
     if (marked) {
       button.setAttribute("aria-pressed", "true");
-      shown = index;
-      document.querySelector(`input[name=method][value="${index}"]`).checked = true;
+      choose(index);
       nv.scene.crosshairPos = nv.mm2frac(report.at[region]);
       at("viewer").scrollIntoView({ block: "nearest" });
     }
@@ -188,7 +211,7 @@
     for (const button of document.querySelectorAll("button.region")) {
       const { report } = data.heatmaps[button.dataset.heatmap];
       if (!report.at[button.dataset.region]) {
-        button.title = "The map does not tell where this region lies.";
+        button.title = "Nothing here tells where this region lies.";
         continue;
       }
       button.disabled = false;
@@ -197,17 +220,28 @@
   }
 
   function controls() {
-    const choose = (index, name, remark) => {
+    const offer = (index, name, remark) => {
       const label = element("label");
       const input = element("input");
       Object.assign(input, { type: "radio", name: "method", value: index, checked: index === shown });
-      input.addEventListener("change", () => { shown = index; refresh(); });
+      input.addEventListener("change", () => { choose(index); refresh(); readout(); });
       label.append(input, " ", name);
       if (remark) label.append(element("small", remark));
       at("methods").append(label);
     };
-    data.heatmaps.forEach((heat, i) => choose(i, heat.name, heat.remark));
-    choose(NONE, "scan only");
+    const subjects = at("subjects");
+    subjects.append(new Option("-", ""));
+    data.heatmaps.forEach((heat, i) => {
+      if (heat.listed) subjects.append(new Option(heat.name, i));
+      else offer(i, heat.name, heat.remark);
+    });
+    offer(NONE, `${data.scan.words} only`);
+    at("subjects-label").hidden = !data.heatmaps.some((heat) => heat.listed);
+    subjects.addEventListener("input", () => {
+      choose(subjects.value === "" ? 0 : Number(subjects.value));
+      refresh();
+      readout();
+    });
     for (const [name, { negative, positive }] of Object.entries(diverging)) {
       nv.addColormap(`${name} negative`, negative);
       nv.addColormap(`${name} positive`, positive);

@@ -1,0 +1,179 @@
+"""The folder that ``pyadx group`` wrote, read for its page."""
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyadx.commands.groups.facts import SCHEMA
+from pyadx.commands.groups.request import NOTE
+from pyadx.data.cohort.tables import Row, Table, read_table
+from pyadx.data.scans import Scan, read_volume
+from pyadx.report.group_findings import findings, significant
+from pyadx.report.group_sections import GroupRegion
+from pyadx.report.sidecars import shareable
+
+_SAME_P = 1e-6  # of -log10 p: the images are float32
+
+
+@dataclass(frozen=True, eq=False)
+class GroupResults:
+    """What the page takes from the folder.
+
+    Attributes
+    ----------
+    folder : Path
+        Where it is.
+    groups : tuple of str
+        First less second.
+    space, atlas : str or None
+        Of the maps; file of the regions.
+    findings : tuple of str
+        In sentences.
+    significant : int
+        Voxels below the family-wise level.
+    alpha : float
+        That level.
+    methods : str
+        The methods text.
+    subjects : tuple of dict
+        ``participant_id``, ``session``, ``group``, ``factor``, in the order of ``second_level.tsv``.
+    counts : dict
+        Subjects of each group.
+    images : dict
+        What an image is of and its statistic, to its file.
+    mask : str
+        File of the mask.
+    table : str or None
+        File of the regions of the contrast.
+    """
+
+    folder: Path
+    groups: tuple[str, str]
+    space: str | None
+    atlas: str | None
+    findings: tuple[str, ...]
+    significant: int
+    alpha: float
+    methods: str
+    subjects: tuple[dict[str, Any], ...]
+    counts: dict[str, int]
+    images: dict[tuple[str, str], str]
+    mask: str
+    table: str | None
+
+    @property
+    def words(self) -> str:
+        """The contrast."""
+        return " - ".join(self.groups)
+
+    def image(self, desc: str, stat: str) -> Scan:
+        """Read a map.
+
+        Raises
+        ------
+        ValueError
+            If the folder has none of this kind, or it cannot be read.
+        """
+        try:
+            return read_volume(self.folder / self.images[desc, stat])
+        except KeyError:
+            raise ValueError(f"{self.folder / NOTE}: lists no {stat} map of {desc}") from None
+
+    def contrast(self, stat: str) -> Scan:
+        """Read a map of the contrast."""
+        return self.image("minus".join(self.groups), stat)
+
+    def inside(self, grid: Scan) -> np.ndarray:
+        """Read the mask, bool on the grid of the maps."""
+        mask = read_volume(self.folder / self.mask)
+        if not mask.lies_on(grid):
+            raise ValueError(f"{mask.path}: does not lie on the voxels of the maps")
+        return mask.data > 0
+
+    def found(self) -> np.ndarray:
+        """Return where the family-wise p is below the level, bool ``[I, J, K]``."""
+        return self.contrast("logpfwe").data > -math.log10(self.alpha) + _SAME_P
+
+    def regions(self) -> list[GroupRegion]:
+        """Read the regions of the contrast, the smallest q first; those without one last."""
+        if self.table is None:
+            return []
+        table = read_table(self.folder / self.table)
+        names = ("mean", "ci_low", "ci_high", "p", "p_fdr", "hedges_g")
+        name, group, *places = (table.needed(column) for column in ("name", "group", *names))
+        rows = [
+            GroupRegion(row[name], *(_number(table, row, place) for place in places))
+            for row in table.rows
+            if row[group] == self.words
+        ]
+        inf = math.inf
+        return sorted(
+            rows, key=lambda one: (inf if one.q is None else one.q, inf if one.p is None else one.p)
+        )
+
+
+def read_group(folder: Path) -> GroupResults:
+    """Read ``group.json``.
+
+    Raises
+    ------
+    ValueError
+        If it is missing, or not as ``pyadx group`` of this version writes it.
+    """
+    note = folder / NOTE
+    try:
+        facts = json.loads(note.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{folder}: has no {NOTE}; give the folder that pyadx group wrote") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{note}: cannot be read as JSON ({error})") from None
+    if not isinstance(facts, dict) or facts.get("command") != "pyadx group":
+        raise ValueError(f"{note}: is not of pyadx group")
+    if facts.get("schema") != SCHEMA:
+        raise ValueError(f"{note}: has schema {facts.get('schema')}; run pyadx group of this version again")
+    try:
+        return _results(folder, shareable(facts))
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ValueError(f"{note}: is not as pyadx group writes it ({error!r})") from None
+
+
+def _results(folder: Path, facts: dict[str, Any]) -> GroupResults:
+    groups = (str(facts["contrast"]["first"]), str(facts["contrast"]["second"]))
+    files = [one for one in facts["files"] if one["file"] == os.path.basename(one["file"])]
+    label = "".join(letter for letter in "minus".join(groups) if letter.isascii() and letter.isalnum())
+    tables = [one["file"] for one in files if one["file"].endswith(f"_desc-{label}_regions.tsv")]
+    regions = facts["regions"]
+    return GroupResults(
+        folder=folder,
+        groups=groups,
+        space=facts["maps"]["space"],
+        atlas=str(regions["atlas"]) if regions else None,
+        findings=tuple(findings(facts)),
+        significant=significant(facts),
+        alpha=float(facts["voxels"]["alpha"]),
+        methods=str(facts["methods"]),
+        subjects=tuple(
+            {name: one[name] for name in ("participant_id", "session", "group", "factor")}
+            for one in facts["sample"]["subjects"]
+        ),
+        counts={str(group): int(count) for group, count in facts["sample"]["n"].items()},
+        images={(one["desc"], one["stat"]): one["file"] for one in files if one["kind"] == "map"},
+        mask=next((one["file"] for one in files if one["kind"] == "mask"), "group_desc-tested_mask.nii.gz"),
+        table=tables[0] if tables and regions else None,
+    )
+
+
+def _number(table: Table, row: Row, place: int) -> float | None:
+    cell = row[place]
+    if cell in ("n/a", ""):
+        return None
+    try:
+        value = float(cell)
+    except ValueError:
+        raise ValueError(f"{row.place}: {table.columns[place]} is {cell!r}, not a number") from None
+    return value if math.isfinite(value) else None

@@ -1,0 +1,111 @@
+"""What a group analysis found, in sentences for a page: who, how, what, and what chance finds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pyadx.report.markup import number
+
+_NAMED = 5  # regions in a sentence; the table has them all
+
+
+def findings(facts: Mapping[str, Any]) -> list[str]:
+    """Return sentences, the most important first.
+
+    Parameters
+    ----------
+    facts : mapping
+        ``group.json``, without folders.
+    """
+    told = [_who(facts), _how(facts), _voxels(facts["voxels"]), _clusters(facts.get("clusters"))]
+    told += [_regions(facts["regions"], facts["contrast"]), _null(facts["null"])]
+    told.append(_comparison(facts["comparison"]))
+    return [sentence for sentence in told if sentence]
+
+
+def significant(facts: Mapping[str, Any]) -> int:
+    """Return how many voxels are below the family-wise level."""
+    return sum(int(count) for count in facts["voxels"]["significant"].values())
+
+
+def _who(facts: Mapping[str, Any]) -> str:
+    sample = facts["sample"]
+    people = " and ".join(f"{count} {group}" for group, count in sample["n"].items())
+    left = len(sample["left_out"])
+    right = [
+        f"{one['correct']} of {one['correct'] + one['wrong']} {group}"
+        for group, one in sample["outcomes"].items()
+        if one["correct"] + one["wrong"]
+    ]
+    said = f"Who: maps of {people}" + (f"; {left} subjects or maps were left out" if left else "")
+    return said + (f". The network was right in {' and '.join(right)}." if right else ".")
+
+
+def _how(facts: Mapping[str, Any]) -> str:
+    maps, covariates = facts["maps"], [one["name"] for one in facts["covariates"]]
+    what = f"{maps['spelling']}, class {maps['target']}; " if maps.get("spelling") else ""
+    space = f" in the space {maps['space']}" if maps.get("space") else ""
+    adjusted = f", adjusted for {', '.join(covariates)}" if covariates else ""
+    return (
+        f"How: {what}every map {facts['normalisation']['words']}; {facts['mask']['voxels']:,} voxels"
+        f"{space} were compared ({facts['contrast']['words']}{adjusted})."
+    )
+
+
+def _voxels(voxels: Mapping[str, Any]) -> str:
+    if not voxels["permutations"]:
+        return "Voxels: no permutations were run, so no voxel has a corrected p."
+    how = f"family-wise p < {voxels['alpha']}, {voxels['permutations']:,} permutations"
+    found = [f"{count:,} with {side}" for side, count in voxels["significant"].items() if count]
+    if found:
+        return f"Voxels: {' and '.join(found)} ({how})."
+    strongest = voxels["strongest"]
+    p = "" if strongest["p"] is None else f", p = {number(strongest['p'])}"
+    return f"Voxels: none is found ({how}); the strongest has t = {number(strongest['t'])}{p}."
+
+
+def _clusters(clusters: Mapping[str, Any] | None) -> str:
+    if not clusters:
+        return ""
+    least = ", ".join(f"{name} {number(p)}" for name, p in clusters["smallest_p"].items())
+    return f"Clusters: smallest family-wise p by {least}."
+
+
+def _regions(regions: Mapping[str, Any] | None, contrast: Mapping[str, Any]) -> str:
+    if not regions:
+        return ""
+    found = regions["found"]
+    names = [
+        f"{one['name']} (more in {contrast['first' if one['mean'] > 0 else 'second']})"
+        for one in found[:_NAMED]
+    ]
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    sides = regions["asymmetries_found"]
+    pairs = f" Left against right, pairs with q < 0.05: {len(sides)}." if sides else ""
+    listed = f": {', '.join(names)}{more}" if names else ""
+    return (
+        f"Regions: {len(found)} of {regions['regions']} have q < 0.05 ({regions['test']}){listed}.{pairs}"
+    )
+
+
+def _null(null: Mapping[str, Any] | None) -> str:
+    if not null:
+        return "Controls: none were run with shuffled labels."
+    found = [
+        f"{null[f'runs_with_{what}']} found a {what}"
+        for what in ("region", "voxel")
+        if null[f"runs_with_{what}"] is not None
+    ]
+    return (
+        f"Controls: of {null['runs']} analyses with shuffled labels "
+        f"{', '.join(found) or 'none was tested'}; one in twenty is what chance allows."
+    )
+
+
+def _comparison(comparison: Mapping[str, Any] | None) -> str:
+    if not comparison:
+        return ""
+    return (
+        f"Literature: the difference correlates with {comparison['file']} at "
+        f"r = {comparison['r']['difference']:.3f} (p = {number(comparison['p'])}, labels permuted "
+        f"{comparison['null']['permutations']:,} times)."
+    )
