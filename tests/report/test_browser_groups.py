@@ -93,6 +93,7 @@ def test_a_row_moves_the_crosshair_into_its_region(driver):
 
 
 def test_one_subject_is_chosen_from_the_list_and_a_group_again(driver):
+    assert driver.find_element("id", "subjects-label").is_displayed()
     options = driver.find_elements("css selector", "#subjects option")
     assert len(options) == 1 + 12
     assert options[1].text.startswith("sub-")

@@ -99,6 +99,10 @@ def test_a_key_does_what_a_click_does_and_once_more_hides_the_border(driver):
     assert not driver.find_elements("css selector", "button.region[aria-pressed=true]")
 
 
+def test_a_page_of_one_scan_has_no_list_of_subjects(driver):
+    assert not driver.find_element("id", "subjects-label").is_displayed()
+
+
 def test_names_are_text_and_the_whole_row_is_a_bar(driver):
     row = bar(driver, "<b>cortex").find_element("xpath", "./ancestor::tr")
     row.find_element("css selector", "svg").click()
