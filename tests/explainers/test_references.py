@@ -13,6 +13,7 @@ import pyadx
 from pyadx.explainers.references import fill_of, parse_reference, reference_volume, write_reference
 from pyadx.explainers.references.regionwise import Harmonic, RegionMean
 from pyadx.explainers.references.tissue import background_of, brain_mean, brain_of, local_mean, matched
+from pyadx.explainers.references.words import needs_network
 from pyadx.explainers.segments import segmented_part
 from pyadx.inference.region_fill import RegionFill, members
 from pyadx.inference.regions import distinct_regions
@@ -26,6 +27,7 @@ WORDS = [
     "local:3",
     "mean",
     "controls",
+    "controls:0.4",
     "region-mean",
     "region-mean:controls",
     "harmonic",
@@ -194,6 +196,20 @@ def test_a_reference_that_does_not_fit_is_refused_or_told():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         matched(volume[0] * 2, volume, "it")
+
+
+def test_a_share_of_the_way_to_controls(model):
+    volume = brain()
+    whole = reference_volume("controls", volume, model)
+    part = reference_volume("controls:0.25", volume, model)
+    torch.testing.assert_close(part, volume + 0.25 * (whole - volume), rtol=0, atol=1e-12)
+    assert parse_reference("controls:1") == "controls"
+    assert parse_reference("controls:0.50") == "controls:0.5"
+    assert needs_network("region-mean:controls:0.5")
+    assert not needs_network("scan:controls.nii.gz")
+    for bad in ("controls:0", "controls:1.5", "controls:half", "controls:nan"):
+        with pytest.raises(ValueError, match="there is no reference"):
+            parse_reference(bad)
 
 
 def test_controls_need_a_network_that_carries_them(model):

@@ -76,7 +76,8 @@ def reference_volume(
     if word == "mean":
         return brain_mean(volume)
     if word == "controls":
-        return matched(controls_of(model), volume, "the network's mean of controls")
+        means = matched(controls_of(model), volume, "the network's mean of controls")
+        return torch.lerp(volume, means.to(volume), float(rest)) if rest else means
     if given is None:
         raise ValueError(f"{reference!r} names a file; its volume is missing")
     return matched(given, volume, f"the reference {file_of(reference)}")

@@ -22,7 +22,8 @@ VOLUME_WORDS = {
     "local": "the scan's mean in a Gaussian neighbourhood, normalised inside the brain: of "
     f"{LOCAL_MM:g} mm, or of 12 mm as local:12",
     "mean": "the scan's mean inside the brain",
-    "controls": "the mean image of the network's healthy training subjects, matched in intensity",
+    "controls": "the mean image of the network's healthy training subjects, matched in intensity; half of "
+    "the way there as controls:0.5",
     "scan:FILE": "another scan in the same space, matched in intensity",
 }
 REGION_WORDS = {
@@ -80,6 +81,8 @@ def check_word(text: str, *, regions: bool = True) -> str | float:
         return text
     if word == "local" and (sigma := _number(rest)) is not None and 0 < sigma <= 1000:
         return "local" if sigma == LOCAL_MM else f"local:{sigma:g}"
+    if word == "controls" and (share := _number(rest)) is not None and 0 < share <= 1:
+        return "controls" if share == 1 else f"controls:{share:g}"
     if word == "scan" and rest:
         return text
     if regions and word == "region-mean" and rest:
@@ -128,7 +131,7 @@ def file_of(reference: Any) -> str | None:
 
 def needs_network(reference: Any) -> bool:
     """Whether a reference is the network's own mean of controls."""
-    return isinstance(reference, str) and re.search(r"(^|:)controls$", reference) is not None
+    return isinstance(reference, str) and re.search(r"(^|:)controls(:[^:]*)?$", reference) is not None
 
 
 def _number(text: str) -> float | None:
