@@ -265,5 +265,8 @@ def regions_per_scan(regions: Any, volume: Tensor) -> Sequence[Any]:
         array = plain_array("regions", regions)
         several = [array] * scans if array.ndim == 3 else list(array)
     if len(several) != scans:
-        raise ValueError(f"got regions of {len(several)} scans for {scans}")
+        raise ValueError(
+            f"got regions of {len(several)} scans for {scans}; regions are one label volume per scan, so that "
+            "none overlap: several masks are no label volume"
+        )
     return several
