@@ -266,7 +266,7 @@ def regions_per_scan(regions: Any, volume: Tensor) -> Sequence[Any]:
         several = [array] * scans if array.ndim == 3 else list(array)
     if len(several) != scans:
         raise ValueError(
-            f"got regions of {len(several)} scans for {scans}; regions are one label volume per scan, so that "
-            "none overlap: several masks are no label volume"
+            f"got regions of {len(several)} scans for {scans}; regions are one label volume per scan, in "
+            "which none overlap: several masks are no label volume"
         )
     return several
