@@ -78,6 +78,7 @@ def measure(architecture, side, count):
         order = game.regions.inverse[players.order(np.random.default_rng(round_number))]
         order = order[order >= 0]
         started = time.perf_counter()
+        game.back()
         *_, drift = walk(scorer, game.regions, order, game.ends)
         seconds = (time.perf_counter() - started) / (2 * len(order))
         for way in ways:

@@ -74,3 +74,16 @@ def change(driver, element, value):
     set_control(driver, element, value)
     time.sleep(0.5)
     return int((np.abs(pixels(driver) - before).max(2) > 20).sum())
+
+
+def readout(driver):
+    """What the page says of the place under the crosshair, in one line."""
+    return driver.find_element("id", "readout").text.replace("\n", " ")
+
+
+def wait_for(condition, seconds=10):
+    """Wait until a condition holds."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.05)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyadx.explainers.walks import Ends
+from pyadx.explainers.walks import ends_of
 from pyadx.inference.engines import RegionScorer
 from pyadx.inference.regions import Regions
 
@@ -42,11 +42,8 @@ class Coalitions:
 
     def __init__(self, scorer: RegionScorer, regions: Regions) -> None:
         self._scorer, self._regions = scorer, regions
-        start, reference, score = scorer.volume.clone(), scorer.filled(regions), scorer.reference
-        begin = scorer.mark(regions)
         self._costs = 1 / scorer.gains(regions.boxes)  # in forwards
-        scorer.rebase(reference)
-        self.ends = Ends(start, reference, score, scorer.reference, begin)
+        self.ends = ends_of(scorer, regions)
         self._there = np.zeros(len(regions.boxes), bool)
         self.drift, self.commits, self.forwards = 0.0, 0, 0
         self._check, self._unchecked = _FIRST_CHECK, 0

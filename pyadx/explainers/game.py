@@ -10,7 +10,7 @@ import torch
 from pyadx.explainers.exact_shares import ExactShares
 from pyadx.explainers.perturbation import Store
 from pyadx.explainers.players import Players
-from pyadx.explainers.walks import Ends, Estimate, Pair, walk
+from pyadx.explainers.walks import Estimate, Pair, ends_of, walk
 from pyadx.inference.engines import RegionScorer
 from pyadx.inference.score_store import ScoreStore
 from pyadx.inference.scoring_facts import scoring_facts
@@ -40,12 +40,14 @@ class Game:
         self.regions = distinct_segments(scorer.volume, players.numbers, players.intervals, scorer.fill)
         self._facts = scoring_facts(scorer, self.regions)
         self.alone = self._changes()
-        start, reference = scorer.volume.clone(), scorer.filled(self.regions)
-        begin, score = scorer.mark(self.regions), scorer.reference
-        scorer.rebase(reference)
-        self.ends = Ends(start, reference, score, scorer.reference, begin)
-        scorer.refill(start)
+        self._scan = scorer.mark(self.regions)
+        self.ends = ends_of(scorer, self.regions)
+        scorer.refill(self.ends.scan)
         self.first = -self._changes()
+
+    def back(self) -> None:
+        """Return to the scan, to the last bit."""
+        self.scorer.back(self._scan)
 
     def _changes(self) -> np.ndarray:
         return self.regions.spread(self.scorer.score_regions(self.regions)).double().cpu().numpy()
@@ -72,6 +74,7 @@ class Game:
         places = self.regions.inverse
 
         def draw(pair: int) -> Pair:
+            self.back()
             order = places[self.players.order(np.random.default_rng([seed, pair]))]
             leaving, coming, drift = walk(self.scorer, self.regions, order[order >= 0], self.ends)
             spread = [np.where(places >= 0, steps[places], 0.0) for steps in (leaving, coming)]

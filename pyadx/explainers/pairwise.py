@@ -58,35 +58,35 @@ def pair_interactions(
     own = strongest if chosen is None else list(chosen)
     if len(own) < 2:
         return None
-    matrix = _matrix(game, game.regions.inverse[own])
+    matrix = _matrix(game, np.asarray(own, np.int64))
     labels = tuple(game.players.labels[i] for i in own)
     names = tuple(game.players.names[i] for i in own)
     return PairInteractions(labels, names, matrix)
 
 
-def _matrix(game: Game, places: np.ndarray) -> np.ndarray:
-    """Fill every region for good, score the others, and bring it back; -1 is one that changes nothing.
+def _matrix(game: Game, own: np.ndarray) -> np.ndarray:
+    """Fill every player's region for good, score the others, and bring it back.
 
     Source: the discrete derivative of Grabisch and Roubens, "An axiomatic approach to the concept of
     interaction among players in cooperative games", 1999, in the presence of all other regions.
     """
     scan, filled = game.ends.scan, game.ends.reference
     scorer, regions = game.scorer, game.regions
-    scorer.rebase(scan)
     scorer.refill(filled)
+    game.back()
 
     def changes(chosen: np.ndarray) -> np.ndarray:
         scores = scorer.score_regions(regions.part(chosen), advance=lambda count: None)
         return scores.double().cpu().numpy()
 
-    matrix = np.zeros((len(places), len(places)))
+    places = game.regions.inverse[own]
+    matrix = np.zeros((len(own), len(own)))
     np.fill_diagonal(matrix, np.nan)
-    live = np.flatnonzero(places >= 0)
-    alone = changes(places[live])
+    live = np.flatnonzero(places >= 0)  # the others change nothing, alone or with one of these
     for rank, i in enumerate(live[:-1]):
         later = live[rank + 1 :]
         scorer.commit(regions.part(places[[i]]), filled)
-        matrix[i, later] = alone[rank + 1 :] - changes(places[later])
+        matrix[i, later] = game.alone[own[later]] - changes(places[later])
         matrix[later, i] = matrix[i, later]
         scorer.commit(regions.part(places[[i]]), scan)
     return matrix

@@ -270,7 +270,7 @@ class RegionShapley(Perturbation):
             incremental=fast,
             full=len(game.regions.boxes) - fast,
         )
-        scorer.rebase(game.ends.scan)
+        game.back()
         heat = spread_over(players.numbers, found.values, self.show == "voxel").to(scan.device)
         return heat, scorer, report
 

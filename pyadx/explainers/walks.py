@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyadx.inference.baseline import Mark
 from pyadx.inference.engines import RegionScorer
 from pyadx.inference.regions import Regions
 
@@ -33,15 +32,12 @@ class Ends:
         ``[C, D, H, W]``: with no region filled, and with all of them.
     score, reference_score : float
         Of the two.
-    begin : Mark
-        Of the scan.
     """
 
     scan: Tensor
     reference: Tensor
     score: float
     reference_score: float
-    begin: Mark
 
     @property
     def change(self) -> float:
@@ -49,8 +45,15 @@ class Ends:
         return self.score - self.reference_score
 
 
+def ends_of(scorer: RegionScorer, regions: Regions) -> Ends:
+    """Return the ends of walks that begin at a scorer's scan; the scorer is left at the other end."""
+    start, reference, score = scorer.volume.clone(), scorer.filled(regions), scorer.reference
+    scorer.rebase(reference)
+    return Ends(start, reference, score, scorer.reference)
+
+
 def walk(scorer: RegionScorer, regions: Regions, order: np.ndarray, ends: Ends) -> Pair:
-    """Fill regions in an order, and bring them back in the same.
+    """Fill regions in an order, and bring them back in the same; the scorer stands at the scan.
 
     Returns
     -------
@@ -59,7 +62,6 @@ def walk(scorer: RegionScorer, regions: Regions, order: np.ndarray, ends: Ends) 
     drift : float
         How far rounding had moved the score at the two ends; it is corrected there.
     """
-    scorer.back(ends.begin)
     down, drift = _steps(scorer, regions, order, ends.reference, ends.score, ends.reference_score)
     if drift > _LARGEST_DRIFT * abs(ends.change):
         scorer.rebase()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from networks import Plain, randomised
-from reference.shapley import all_values, nested_shapley, pair_interaction, shapley, winter
+from reference.shapley import nested_shapley, pair_interaction, region_game, shapley, winter
 
 import pyadx
 from pyadx.explainers import exact_shares
@@ -43,20 +43,7 @@ def blocks(count, generator):
     )
 
 
-def game(model, scan, masks, fill, target=1):
-    def value(present):
-        volume = scan.clone()
-        for player, mask in enumerate(masks):
-            if player not in present:
-                volume[:, mask] = fill
-        odds = torch.log_softmax(model(volume[None]), 1).exp()[0, target]
-        return float(odds.log() - (1 - odds).log())
-
-    with torch.no_grad():
-        return all_values(value, len(masks))
-
-
-def tree_games(tree, splits, count):
+def tree_games(splits, count):
     """Nested lists of players, as the splits have them."""
     made = {}
     for bounds in splits[::-1]:
@@ -73,7 +60,7 @@ def test_few_regions_are_exact(model, scan, generator, monkeypatch, count, piece
     monkeypatch.setattr(exact_shares, "_STATES", states)
     labels = blocks(count, generator)
     report = pyadx.RegionShapley(model, fill=0.4).run(scan, 1, labels).reports[0]
-    values = game(model, scan, [labels == n + 1 for n in range(count)], 0.4)
+    values = region_game(model, scan, [labels == n + 1 for n in range(count)], 0.4)
     assert np.abs(report.values - shapley(values, count)).max() < 1e-10 * abs(report.change)
     assert report.exact
     assert (report.errors == 0).all()
@@ -86,7 +73,7 @@ def test_few_regions_are_exact(model, scan, generator, monkeypatch, count, piece
 def test_twelve_players_are_exact(model, scan, generator):
     labels = blocks(12, generator)
     report = pyadx.RegionShapley(model, fill=0.4, exact=4096).run(scan, 1, labels).reports[0]
-    values = game(model, scan, [labels == n + 1 for n in range(12)], 0.4)
+    values = region_game(model, scan, [labels == n + 1 for n in range(12)], 0.4)
     assert report.size.coalitions == 4096
     assert np.abs(report.values - shapley(values, 12)).max() < 1e-10 * abs(report.change)
 
@@ -101,8 +88,8 @@ def test_trees_are_exact(model, scan, monkeypatch, engine, order, piece, states)
     players = players_of_tree(tree, Choice(7, order), None)
     explain = pyadx.RegionShapley(model, fill=0.4, max_regions=7, order=order, exact=10**6, engine=engine)
     report = explain.run(scan, 1, tree).reports[0]
-    values = game(model, scan, [players.numbers == n for n in range(1, 8)], 0.4)
-    nested = tree_games(tree, players.splits, 7)
+    values = region_game(model, scan, [players.numbers == n for n in range(1, 8)], 0.4)
+    nested = tree_games(players.splits, 7)
     assert np.abs(report.values - winter(values, nested)).max() < 1e-10 * abs(report.change)
     assert np.abs(report.values - nested_shapley(values, nested)).max() < 1e-10 * abs(report.change)
     assert report.exact
@@ -121,7 +108,7 @@ def test_nested_groups_are_exact(model, scan, generator, monkeypatch):
     explain = pyadx.RegionShapley(model, fill=0.4)
     report = explain.run(scan, 1, labels, groups=GROUPS).reports[0]
     assert report.labels == (2, 3, 5, 1, 4, 6, 7)
-    values = game(model, scan, [labels == n for n in report.labels], 0.4)
+    values = region_game(model, scan, [labels == n for n in report.labels], 0.4)
     expected = nested_shapley(values, [[[0, 1], 2], [3, [4, 5]], 6])
     assert np.abs(report.values - expected).max() < 1e-10 * abs(report.change)
     assert report.exact
@@ -145,7 +132,7 @@ def test_groups_can_be_players(model, scan, generator):
     report = found.reports[0]
     assert report.names == ("left", "right", "rest")
     assert report.members == ((2, 3, 5), (1, 4, 6), (7,))
-    values = game(model, scan, [np.isin(labels, own) for own in report.members], 0.4)
+    values = region_game(model, scan, [np.isin(labels, own) for own in report.members], 0.4)
     assert np.abs(report.values - shapley(values, 3)).max() < 1e-10 * abs(report.change)
     heat = found.heatmap[0].numpy()
     assert heat[labels == 4] == pytest.approx(report.values[1], rel=1e-6)
@@ -156,7 +143,7 @@ def test_interactions_of_pairs_are_those_of_whole_forwards(model, scan, generato
     labels = blocks(5, generator)
     report = pyadx.RegionShapley(model, fill=0.4).run(scan, 1, labels).reports[0]
     found = report.pairwise
-    values = game(model, scan, [labels == n + 1 for n in range(5)], 0.4)
+    values = region_game(model, scan, [labels == n + 1 for n in range(5)], 0.4)
     assert sorted(found.labels) == [1, 2, 3, 4, 5]
     assert np.array_equal(found.labels, 1 + np.argsort(-np.abs(report.values)))
     for a, b in permutations(range(5), 2):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from networks import Plain, randomised
-from reference.shapley import all_values, shapley, winter
+from reference.shapley import region_game, shapley, winter
 
 import pyadx
 from pyadx.explainers.coalitions import splits_of
@@ -34,28 +34,13 @@ def labels(generator):
     return np.array([0, 4, 17, 30, 53])[found.numpy()]
 
 
-def game(model, scan, masks, fill, target=1):
-    """Value of every coalition of regions that are there, by a forward each."""
-
-    def value(present):
-        volume = scan.clone()
-        for player, mask in enumerate(masks):
-            if player not in present:
-                volume[:, mask] = fill
-        odds = torch.log_softmax(model(volume[None]), 1).exp()[0, target]
-        return float(odds.log() - (1 - odds).log())
-
-    with torch.no_grad():
-        return all_values(value, len(masks))
-
-
 def test_all_orders_give_what_all_subsets_give(model, scan, labels, monkeypatch):
     every = iter(permutations(range(4)))
     monkeypatch.setattr(Players, "order", lambda self, random: np.array(next(every)))
     explain = pyadx.RegionShapley(model, fill=0.4, pairs=24, exact=0)
     found = explain.run(scan, 1, labels)
     report = found.reports[0]
-    values = game(model, scan, [labels == n for n in (4, 17, 30, 53)], 0.4)
+    values = region_game(model, scan, [labels == n for n in (4, 17, 30, 53)], 0.4)
     assert report.labels == (4, 17, 30, 53)
     assert np.abs(report.values - shapley(values, 4)).max() < 1e-10 * abs(report.change)
     assert report.score == pytest.approx(values[frozenset(range(4))], rel=1e-12)
@@ -84,7 +69,7 @@ def test_all_orders_that_respect_a_tree_give_what_its_siblings_give(model, scan,
     explain = pyadx.RegionShapley(model, fill=0.4, pairs=16, max_regions=5, exact=0)
     report = explain.run(scan, 1, tree).reports[0]
     nested = nested_pairs(players.splits, 0, 5)
-    values = game(model, scan, [players.numbers == n for n in range(1, 6)], 0.4)
+    values = region_game(model, scan, [players.numbers == n for n in range(1, 6)], 0.4)
     assert np.abs(report.values - winter(values, nested)).max() < 1e-10 * abs(report.change)
     assert report.order == "tree"
 

@@ -4,12 +4,28 @@ from itertools import combinations, permutations, product
 from math import factorial
 
 import numpy as np
+import torch
 
 
 def all_values(value, players):
     """The value of every coalition, by frozen set."""
     every = range(players)
     return {frozenset(c): value(c) for size in range(players + 1) for c in combinations(every, size)}
+
+
+def region_game(model, scan, masks, fill, target=1):
+    """Log-odds of the class for every coalition of regions that are there, by a forward each."""
+
+    def value(present):
+        volume = scan.clone()
+        for player, mask in enumerate(masks):
+            if player not in present:
+                volume[:, mask] = fill
+        odds = torch.log_softmax(model(volume[None]), 1).exp()[0, target]
+        return float(odds.log() - (1 - odds).log())
+
+    with torch.no_grad():
+        return all_values(value, len(masks))
 
 
 def shapley(values, players):

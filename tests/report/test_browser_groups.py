@@ -18,8 +18,10 @@ from browser_support import (
     complaints,
     needs_chromium,
     pixels,
+    readout,
     set_control,
     state,
+    wait_for,
 )
 from group_maps import AFFINE, group_maps, labels
 
@@ -47,17 +49,6 @@ def driver(page):
     state(driver, "complete")
     yield driver
     driver.quit()
-
-
-def readout(driver):
-    return driver.find_element("id", "readout").text.replace("\n", " ")
-
-
-def wait_for(condition, seconds=10):
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 def chosen(driver):

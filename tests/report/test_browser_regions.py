@@ -18,8 +18,10 @@ from browser_support import (
     complaints,
     needs_chromium,
     pixels,
+    readout,
     set_control,
     state,
+    wait_for,
     webdriver,
 )
 from region_cases import save_regions
@@ -55,17 +57,6 @@ def driver(page):
 
 def bar(driver, name):
     return next(b for b in driver.find_elements("css selector", "button.region") if b.text == name)
-
-
-def readout(driver):
-    return driver.find_element("id", "readout").text.replace("\n", " ")
-
-
-def wait_for(condition, seconds=10):
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 def test_a_bar_shows_its_region_and_its_heatmap(driver):
