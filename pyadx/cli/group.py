@@ -46,6 +46,9 @@ def group(
     values: Annotated[
         str, typer.Option(help="Of regions: mean (of the maps), or shapley (from the sidecars).")
     ] = "mean",
+    region_permutations: Annotated[
+        int, typer.Option(help="Of labels, for the regions; 0: p of t-tests alone.")
+    ] = 10_000,
     null: Annotated[int, typer.Option(help="Controls: the analysis with labels shuffled, so often.")] = 20,
     compare: Annotated[
         Path | None, typer.Option(help="Map of the literature, correlated with the difference.")
@@ -83,6 +86,7 @@ def group(
             regions=regions,
             key=key,
             values=values,
+            region_permutations=region_permutations,
             null=null,
             compare=compare,
             session=session,

@@ -114,17 +114,24 @@ def test_the_planted_region_is_found_and_tables_are_complete(here, run):
         ):
             assert float(row[name]) == pytest.approx(expected[name], rel=1e-12), name
     groups = table(out / "group_space-MNI_seg-atlas_desc-ADminusNC_regions.tsv")
-    assert " ".join(groups[0]) == "name group n mean sd se ci_low ci_high t p p_fdr hedges_g"
+    assert (
+        " ".join(groups[0]) == "name group n mean sd se ci_low ci_high t p p_fdr hedges_g p_permuted p_fwe"
+    )
     assert [row["group"] for row in groups] == ["AD", "NC", "AD - NC"] * 3
     means = np.array([float(row["mean"]) for row in rows]).reshape(24, 3)
     welch = stats.ttest_ind(means[first], means[~first], equal_var=False)
     assert [float(row["t"]) for row in groups[2::3]] == pytest.approx(welch.statistic, rel=1e-9)
-    q = stats.false_discovery_control(welch.pvalue)
+    assert [float(row["p"]) for row in groups[2::3]] == pytest.approx(welch.pvalue, rel=1e-9)
+    permuted = [float(row["p_permuted"]) for row in groups[2::3]]
+    assert permuted == pytest.approx(welch.pvalue, abs=0.02)
+    q = stats.false_discovery_control(permuted)
     assert [float(row["p_fdr"]) for row in groups[2::3]] == pytest.approx(q, rel=1e-9)
     assert q[0] < 0.05
+    assert permuted[0] <= float(groups[2]["p_fwe"]) < 0.05
     note = json.loads((out / "group_space-MNI_seg-atlas_desc-ADminusNC_regions.json").read_text())
     assert set(GROUP_COLUMNS) < set(note)
     assert note["Test"] == "Welch's t-test, two-sided"
+    assert note["Permutations"] == 10_000
     asymmetry = table(out / "group_space-MNI_seg-atlas_desc-ADminusNCasymmetry_regions.tsv")
     assert [row["name"] for row in asymmetry] == ["hippocampus_*"] * 3
     assert float(asymmetry[2]["p"]) < 0.05
@@ -183,6 +190,16 @@ def test_the_note_says_all_that_was_done(here, run):
     for words in ("99 permutations", "12 of group AD", "divided by the sum", "Smith SM", "nilearn"):
         assert words in text
     assert str(folder) not in (out / "group.json").read_text()
+
+
+def test_without_permutations_regions_have_the_q_of_t_tests(here, run):
+    code, _, err = run(*command("--regions", "atlas.nii.gz", "--region-permutations", "0", "--null", "0"))
+    assert code == 0, err
+    rows = table(here[0] / "out" / "group_space-MNI_seg-atlas_desc-ADminusNC_regions.tsv")[2::3]
+    q = stats.false_discovery_control([float(row["p"]) for row in rows])
+    assert [float(row["p_fdr"]) for row in rows] == pytest.approx(q, rel=1e-9)
+    assert {row["p_permuted"] for row in rows} == {row["p_fwe"] for row in rows} == {"n/a"}
+    assert "permutations of subjects" not in (here[0] / "out" / "methods.txt").read_text()
 
 
 def test_nilearn_takes_the_second_level_table(here, run):

@@ -22,11 +22,12 @@ from pyadx.commands.groups.passes import (
     survey,
 )
 from pyadx.commands.groups.regions import (
+    RegionTests,
     RegionValues,
+    compare_regions,
     of_atlas,
     of_sidecars,
     read_atlas,
-    region_tables,
 )
 from pyadx.commands.groups.request import GroupRequest
 from pyadx.commands.groups.sample import Sample
@@ -43,7 +44,6 @@ from pyadx.evaluation.groups import (
     spatial_correlation,
 )
 from pyadx.evaluation.groups.permutations import cluster_test
-from pyadx.evaluation.groups.region_statistics import shuffled_findings
 from pyadx.files import remove_partial, temporary_name
 from pyadx.inference.progress import progress_bar
 
@@ -68,10 +68,8 @@ class Analysis:
         See `cluster_test`; empty where it was not asked for.
     regions : RegionValues or None
         Of every subject.
-    tables : dict
-        See `region_tables`.
-    null_regions : list of int
-        Of every control, regions found.
+    region_tests : RegionTests
+        Empty without regions.
     correlation : SpatialCorrelation or None
         With the map of the literature.
     seconds : dict
@@ -88,8 +86,7 @@ class Analysis:
     test: PermutationTest
     clusters: dict[str, np.ndarray]
     regions: RegionValues | None
-    tables: dict[str, list[dict[str, Any]]]
-    null_regions: list[int]
+    region_tests: RegionTests
     correlation: SpatialCorrelation | None
     seconds: dict[str, float]
 
@@ -135,12 +132,16 @@ def analyse(request: GroupRequest, sample: Sample) -> Analysis:
             )
     rows: dict[int, list[dict[str, Any]]] = {row: t for one in found for row, t in one.regions.items()}
     regions = shapley if atlas is None else of_atlas(atlas, sample, rows)
+    started = time.perf_counter()
+    tests = RegionTests()
+    if regions is not None:
+        tests = compare_regions(regions, sample, design, controls, request)
+        seconds["regions"] = _since(started)
     factors = {row: factor for one in found for row, factor in one.factors.items()}
     return Analysis(
         request, sample, design, scan, mask, sums,
         np.array([factors[row] for row in range(len(sample.maps))]), test, clusters, regions,
-        {} if regions is None else region_tables(regions, sample, design),
-        [] if regions is None else shuffled_findings(regions.values, controls), correlation, seconds,
+        tests, correlation, seconds,
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from pyadx.evaluation.groups import NORMALISATIONS
 from pyadx.evaluation.groups.permutations import ALPHA
 
 SCHEMA = 1
+_OF_FOUND = ("name", "mean", "t", "p", "p_fdr", "hedges_g", "p_permuted", "p_fwe")
 _PACKAGES = ("pyadx", "nilearn", "scipy", "numpy", "nibabel")
 
 
@@ -150,25 +151,31 @@ def _cluster_facts(analysis: Analysis) -> dict[str, Any] | None:
     }
 
 
+def region_test(analysis: Analysis) -> str:
+    """Name the test of regions."""
+    columns = analysis.design.columns
+    return f"ordinary least squares with {', '.join(columns)}" if columns else "Welch's t-test"
+
+
 def _region_facts(analysis: Analysis) -> dict[str, Any] | None:
     if analysis.regions is None:
         return None
     words = f"{analysis.sample.groups[0]} - {analysis.sample.groups[1]}"
 
     def found(part: str) -> list[dict[str, Any]]:
-        rows = [row for row in analysis.tables[part] if row["group"] == words]
+        rows = [row for row in analysis.region_tests.tables[part] if row["group"] == words]
         kept = [row for row in rows if row["p_fdr"] is not None and row["p_fdr"] < ALPHA]
         return sorted(
-            ({n: row[n] for n in ("name", "mean", "t", "p", "p_fdr", "hedges_g")} for row in kept),
-            key=lambda row: row["p_fdr"],
+            ({n: row[n] for n in _OF_FOUND} for row in kept),
+            key=lambda row: (row["p_fdr"], row["p"]),
         )
 
-    covariates = analysis.design.columns
     return {
         "atlas": analysis.regions.atlas,
         "key": analysis.regions.key,
         "values": analysis.request.values,
-        "test": f"ordinary least squares with {', '.join(covariates)}" if covariates else "Welch's t-test",
+        "test": region_test(analysis),
+        "permutations": analysis.request.region_permutations,
         "regions": len(analysis.regions.names),
         "found": found("groups"),
         "asymmetries_found": found("asymmetry"),
@@ -179,7 +186,7 @@ def _null_facts(analysis: Analysis) -> dict[str, Any] | None:
     if not analysis.request.null:
         return None
     p = analysis.test.shuffled_p() if analysis.request.permutations else None
-    regions = None if analysis.regions is None else analysis.null_regions
+    regions = None if analysis.regions is None else analysis.region_tests.null
     return {
         "runs": analysis.request.null,
         "regions_found": regions,

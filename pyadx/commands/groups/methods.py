@@ -93,10 +93,16 @@ def _voxels(facts: dict[str, Any]) -> str:
 
 def _regions(regions: dict[str, Any], words: str) -> str:
     what = "Shapley values" if regions["values"] == "shapley" else "mean values"
+    permuted = (
+        f"; p from {regions['permutations']} permutations of subjects (of what covariates leave "
+        "unexplained, if there are any)"
+        if regions["permutations"]
+        else ""
+    )
     return (
         f"In {regions['regions']} regions ({regions['atlas']}) {what} were compared ({words}) with "
-        f"{regions['test']}, two-sided, with 95% confidence intervals, and false discovery rate by "
-        f"Benjamini-Hochberg; q < 0.05 in {len(regions['found'])} of them."
+        f"{regions['test']}, two-sided, with 95% confidence intervals{permuted}. False discovery rate was "
+        f"controlled by Benjamini-Hochberg; q < 0.05 in {len(regions['found'])} of them."
     )
 
 

@@ -1,8 +1,8 @@
 """Regions of every subject, from an atlas or the Shapley values in sidecars, and of the groups."""
 
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,10 @@ from pyadx.data.region_tables import COLUMNS, side_of
 from pyadx.data.regions import labels_on_scan, read_labels
 from pyadx.data.scans import Scan
 from pyadx.evaluation.groups import Design, normalising_factor
-from pyadx.evaluation.groups.region_statistics import asymmetries, group_table
+from pyadx.evaluation.groups.region_permutations import RegionNull, permute_regions
+from pyadx.evaluation.groups.region_statistics import asymmetries, group_table, shuffled_findings
+
+_Rows = list[dict[str, Any]]
 
 _OF_REGION = (
     "index", "name", "hemisphere", "n_voxels", "volume_mm3", "mean", "sum", "share_of_total", "p95", "max",
@@ -156,24 +159,50 @@ def _subject(sample: Sample, row: int, atlas: str) -> dict[str, Any]:
     }
 
 
-def region_tables(found: RegionValues, sample: Sample, design: Design) -> dict[str, list[dict[str, Any]]]:
-    """Compare the groups: in every region, left against right, and apart by what the network got right.
+@dataclass(frozen=True, eq=False)
+class RegionTests:
+    """Groups compared in regions, and what shuffled labels find there.
 
-    Returns
-    -------
-    dict
+    Attributes
+    ----------
+    tables : dict
         ``groups``, ``asymmetry`` and ``outcomes`` to the rows of `group_table`; the last two are empty
         where names tell no sides, or nobody knows what was right.
+    null : list of int
+        Regions found by every control.
     """
+
+    tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    null: list[int] = field(default_factory=list)
+
+
+def compare_regions(
+    found: RegionValues, sample: Sample, design: Design, controls: Sequence[Design], request: GroupRequest
+) -> RegionTests:
+    """Compare the groups: in every region, left against right, and apart by what the network got right."""
+
+    def table(names: Sequence[str], values: np.ndarray, part: Design, groups: tuple[str, str]) -> _Rows:
+        return group_table(names, values, part, groups, _null(values, part, request))
+
+    null = _null(found.values, design, request)
     pairs, asymmetry = asymmetries(found.names, found.values)
-    return {
-        "groups": group_table(found.names, found.values, design, sample.groups),
-        "asymmetry": group_table(pairs, asymmetry, design, sample.groups) if pairs else [],
-        "outcomes": _by_outcome(found, sample, design),
+    tables = {
+        "groups": group_table(found.names, found.values, design, sample.groups, null),
+        "asymmetry": table(pairs, asymmetry, design, sample.groups) if pairs else [],
+        "outcomes": _by_outcome(found, sample, design, table),
     }
+    return RegionTests(tables, shuffled_findings(found.values, controls, null))
 
 
-def _by_outcome(found: RegionValues, sample: Sample, design: Design) -> list[dict[str, Any]]:
+def _null(values: np.ndarray, design: Design, request: GroupRequest) -> RegionNull | None:
+    if not request.region_permutations:
+        return None
+    return permute_regions(values, design, permutations=request.region_permutations, seed=request.seed)
+
+
+def _by_outcome(
+    found: RegionValues, sample: Sample, design: Design, table: Callable[..., _Rows]
+) -> list[dict[str, Any]]:
     """Compare the groups among correct and among wrong predictions, and both within each group.
 
     Without covariates: such parts are often smaller than the columns that these take.
@@ -196,6 +225,6 @@ def _by_outcome(found: RegionValues, sample: Sample, design: Design) -> list[dic
             continue
         who = parts[first] | parts[second]
         part = Design(parts[first][who])
-        for row in group_table(found.names, found.values[who], part, (first, second)):
+        for row in table(found.names, found.values[who], part, (first, second)):
             rows.setdefault((row["name"], row["group"]), row)
     return list(rows.values())

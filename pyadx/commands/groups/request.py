@@ -31,6 +31,7 @@ class GroupRequest:
     regions: Path | None = None
     key: Path | None = None
     values: str = "mean"
+    region_permutations: int = 10_000
     null: int = 20
     compare: Path | None = None
     session: str | None = None
@@ -68,6 +69,7 @@ def check_request(request: GroupRequest) -> None:
         raise ValueError("--key names the numbers of --regions; give both")
     for option, number in (
         ("permutations", request.permutations),
+        ("region-permutations", request.region_permutations),
         ("seed", request.seed),
         ("null", request.null),
     ):

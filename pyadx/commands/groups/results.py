@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pyadx.commands.groups.analysis import Analysis
-from pyadx.commands.groups.facts import group_facts, uncorrected_t
+from pyadx.commands.groups.facts import group_facts, region_test, uncorrected_t
 from pyadx.commands.groups.methods import methods_text
 from pyadx.commands.groups.regions import SUBJECT_COLUMNS
 from pyadx.commands.groups.writing import ResultFolder
@@ -164,19 +164,16 @@ def _regions(analysis: Analysis, folder: ResultFolder) -> None:
         folder.name("regions.tsv", seg=atlas, desc="subjects"), SUBJECT_COLUMNS, found.rows,
         "Every subject and region.", sources,
     )  # fmt: skip
-    how = {**sources, "Test": group_facts_test(analysis)}
+    how = {
+        **sources,
+        "Test": f"{region_test(analysis)}, two-sided",
+        "Permutations": analysis.request.region_permutations,
+    }
     for part, ending, what in (
         ("groups", "", "Groups compared in every region."),
         ("asymmetry", "asymmetry", "Left against right, (L - R) / (|L| + |R|), compared between groups."),
         ("outcomes", "outcomes", "The same apart by what the network got right and wrong (Welch's test)."),
     ):
-        if analysis.tables.get(part):
+        if analysis.region_tests.tables.get(part):
             name = folder.name("regions.tsv", seg=atlas, desc=label + ending)
-            folder.table(name, GROUP_COLUMNS, analysis.tables[part], what, how)
-
-
-def group_facts_test(analysis: Analysis) -> str:
-    """Name the test of regions."""
-    if analysis.design.covariates is None:
-        return "Welch's t-test, two-sided"
-    return f"ordinary least squares with {', '.join(analysis.design.columns)}, two-sided"
+            folder.table(name, GROUP_COLUMNS, analysis.region_tests.tables[part], what, how)

@@ -8,6 +8,7 @@ import numpy as np
 from pyadx.data.region_tables import side_of
 from pyadx.evaluation.groups.contrasts import CONFIDENCE, compare_groups, hedges_g
 from pyadx.evaluation.groups.design import Design
+from pyadx.evaluation.groups.region_permutations import RegionNull
 
 GROUP_COLUMNS: dict[str, str] = {
     "name": "The region.",
@@ -20,13 +21,19 @@ GROUP_COLUMNS: dict[str, str] = {
     "ci_high": "Upper end.",
     "t": "Of the contrast.",
     "p": "Of the contrast, two-sided, uncorrected.",
-    "p_fdr": "Its q: Benjamini-Hochberg over the regions of the table.",
+    "p_fdr": "Its q: Benjamini-Hochberg over the regions of the table, from p_permuted where that is told.",
     "hedges_g": "Standardised difference without small-sample bias; covariates do not enter.",
+    "p_permuted": "Of the contrast, two-sided, uncorrected, by permutation of subjects.",
+    "p_fwe": "The same, family-wise over the regions of the table (maximum statistic).",
 }
 
 
 def group_table(
-    names: Sequence[str], values: np.ndarray, design: Design, groups: tuple[str, str]
+    names: Sequence[str],
+    values: np.ndarray,
+    design: Design,
+    groups: tuple[str, str],
+    null: RegionNull | None = None,
 ) -> list[dict[str, Any]]:
     """Compare two groups in every region.
 
@@ -40,6 +47,8 @@ def group_table(
         Of the ``N`` subjects: Welch's test without covariates, ordinary least squares with them.
     groups : pair of str
         What the first and the second group are called.
+    null : RegionNull, optional
+        Permutations of the same values and design.
 
     Returns
     -------
@@ -53,7 +62,8 @@ def group_table(
         If a group has fewer than two subjects.
     """
     found = compare_groups(values, design)
-    q = false_discovery(found.p)
+    permuted = None if null is None else null.p(found.t)
+    q = false_discovery(found.p if permuted is None else permuted)
     parts = (values[design.first], values[~design.first])
     counts = (len(parts[0]), len(parts[1]))
     means, variances = [part.mean(0) for part in parts], [part.var(0, ddof=1) for part in parts]
@@ -64,7 +74,9 @@ def group_table(
     for k, name in enumerate(names):
         for group, n, mean, variance in zip(groups, counts, means, variances, strict=True):
             rows.append(_row(name, group, n, *_mean_facts(mean[k], variance[k], n)))
-        facts = (found.difference, pooled, found.error, found.low, found.high, found.t, found.p, q, g)
+        facts = [found.difference, pooled, found.error, found.low, found.high, found.t, found.p, q, g]
+        if null is not None and permuted is not None:
+            facts += [permuted, null.family_wise(found.t)]
         rows.append(_row(name, f"{groups[0]} - {groups[1]}", sum(counts), *(one[k] for one in facts)))
     return rows
 
@@ -80,9 +92,16 @@ def false_discovery(p: np.ndarray) -> np.ndarray:
     return q
 
 
-def shuffled_findings(values: np.ndarray, controls: Sequence[Design], level: float = 0.05) -> list[int]:
-    """Return in how many regions every control, whose labels were shuffled, has ``q < level``."""
-    return [int((false_discovery(compare_groups(values, one).p) < level).sum()) for one in controls]
+def shuffled_findings(
+    values: np.ndarray, controls: Sequence[Design], null: RegionNull | None = None, level: float = 0.05
+) -> list[int]:
+    """Return in how many regions every control, whose labels were shuffled, has ``q < level``.
+
+    Controls are measured against the permutations of the real labels, which deal out the same ones.
+    """
+    found = [compare_groups(values, one) for one in controls]
+    p = [one.p if null is None else null.p(one.t) for one in found]
+    return [int((false_discovery(one) < level).sum()) for one in p]
 
 
 def asymmetries(names: Sequence[str], values: np.ndarray) -> tuple[list[str], np.ndarray]:
