@@ -1,5 +1,6 @@
 """Small synthetic heatmaps of two groups, with or without a planted difference."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -66,3 +67,17 @@ def group_maps(folder, subjects=24, effect=1.5, seed=0, shape=SHAPE):
     nib.save(nib.Nifti1Image(labels(), AFFINE), folder / "atlas.nii.gz")
     (folder / "atlas.tsv").write_text(KEY)
     return np.stack(values), np.array(first)
+
+
+def command(*more, maps="maps", out="out"):
+    fixed = ["--participants", "participants.tsv", "--contrast", "AD - NC", "-o", out]
+    return ["group", maps, *fixed, "--permutations", "99", "--null", "3", *more]
+
+
+def table(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def image(folder, desc, stat):
+    return nib.load(folder / f"group_space-MNI_desc-{desc}_stat-{stat}_statmap.nii.gz")

@@ -10,7 +10,7 @@ from typer.core import TyperCommand
 
 from pyadx.cli.common import Card, Device, Quiet, Spaces, Strict, Target, Trust, Weights, app, split_spaces
 from pyadx.cli.explain_cohort import tell_result
-from pyadx.cli.group import tell
+from pyadx.cli.group import column_names, tell
 
 _SEVERAL = ("--participant-label", "--participant_label", "--session-label", "--session_label")
 
@@ -71,6 +71,16 @@ def bids(
     target: Target = "AD",
     space: Spaces = None,
     contrast: Annotated[str | None, typer.Option(help='Group level: such as "AD - NC".')] = None,
+    covariates: Annotated[
+        str | None, typer.Option(help="Group level: columns of participants.tsv, such as age,sex.")
+    ] = None,
+    regions: Annotated[
+        Path | None, typer.Option(help="Group level: label volume of an atlas in the maps' space.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="Group level: names of its numbers.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Group level: replace earlier results.")
+    ] = False,
     n_cpus: Annotated[
         int | None,
         typer.Option("--n-cpus", "--n_cpus", help="Cores for all scans; default: the machine's."),
@@ -92,6 +102,7 @@ def bids(
     from pyadx.commands.cohorts.bids_app import (
         LEVELS,
         BidsAppRequest,
+        BidsGroupRequest,
         run_group_level,
         run_participant_level,
     )
@@ -104,7 +115,28 @@ def bids(
         raise ValueError(f"LEVEL must be one of {', '.join(LEVELS)}, got {level!r}")
     bids_dir, out_dir = Path(os.path.abspath(bids_dir)), Path(os.path.abspath(out_dir))
     if level == "group":
-        facts = run_group_level(bids_dir, out_dir, contrast)
+        sessions = plain_labels(session_label or (), "ses-")
+        if participant_label:
+            raise ValueError(
+                "--participant-label belongs to the participant level; the group level takes everybody in "
+                "participants.tsv"
+            )
+        if len(sessions) > 1:
+            raise ValueError("the group level compares one map per subject: give one --session-label")
+        facts = run_group_level(
+            BidsGroupRequest(
+                bids_dir,
+                out_dir,
+                contrast,
+                column_names(covariates),
+                regions,
+                key,
+                sessions[0] if sessions else None,
+                n_cpus,
+                overwrite,
+                not quiet,
+            )
+        )
         if not quiet:
             tell(facts)
             print(out_dir / "group")

@@ -53,6 +53,14 @@ def group(
     compare: Annotated[
         Path | None, typer.Option(help="Map of the literature, correlated with the difference.")
     ] = None,
+    replicate: Annotated[
+        list[Path] | None,
+        typer.Option(help="Maps of another network, such as of another fold: is the finding there, too?"),
+    ] = None,
+    shuffled_network: Annotated[
+        list[Path] | None,
+        typer.Option(help="Control: maps of a network that was trained on shuffled labels."),
+    ] = None,
     session: Annotated[str | None, typer.Option(help="Take maps of this session only.")] = None,
     desc: Annotated[str | None, typer.Option(help="Take maps of this description (desc-) only.")] = None,
     skip_unreadable: Annotated[
@@ -76,7 +84,7 @@ def group(
             contrast=contrast,
             out=out,
             group_column=group_column,
-            covariates=tuple(name.strip() for name in covariates.split(",")) if covariates else (),
+            covariates=column_names(covariates),
             normalise=normalise,
             mask=mask,
             permutations=permutations,
@@ -89,6 +97,8 @@ def group(
             region_permutations=region_permutations,
             null=null,
             compare=compare,
+            replicates=tuple(path.absolute() for path in replicate or ()),
+            shuffled_networks=tuple(path.absolute() for path in shuffled_network or ()),
             session=session,
             desc=desc,
             skip_unreadable=skip_unreadable,
@@ -100,6 +110,11 @@ def group(
     if not quiet:
         tell(facts)
         print(out)
+
+
+def column_names(told: str | None) -> tuple[str, ...]:
+    """Return the columns of an option such as ``age,sex``."""
+    return tuple(name.strip() for name in told.split(",")) if told else ()
 
 
 def tell(facts: dict[str, Any]) -> None:
@@ -117,6 +132,11 @@ def tell(facts: dict[str, Any]) -> None:
         print(
             f"{len(regions['found'])} of {regions['regions']} regions with q < 0.05: {names or '-'}{more}"
         )
+    for one in facts["networks"]:
+        r = "" if one["r"] is None else f", difference maps correlate at {one['r']:.3f}"
+        counts = {"voxels": one["voxels_found"], "regions": len(one["regions_found"]) if regions else None}
+        shown = ", ".join(f"{n} {what}" for what, n in counts.items() if n is not None)
+        print(f"{one['kind']} {one['number']}: {shown}{r}")
     null = facts["null"]
     if null:
         told = [

@@ -17,7 +17,7 @@ def findings(facts: Mapping[str, Any]) -> list[str]:
         ``group.json``, without folders.
     """
     told = [_who(facts), _how(facts), _voxels(facts["voxels"]), _clusters(facts.get("clusters"))]
-    told += [_regions(facts["regions"], facts["contrast"]), _null(facts["null"])]
+    told += [_regions(facts["regions"], facts["contrast"]), *_networks(facts), _null(facts["null"])]
     told.append(_comparison(facts["comparison"]))
     return [sentence for sentence in told if sentence]
 
@@ -75,7 +75,7 @@ def _regions(regions: Mapping[str, Any] | None, contrast: Mapping[str, Any]) -> 
         return ""
     found = regions["found"]
     names = [
-        f"{one['name']} (more in {contrast['first' if one['mean'] > 0 else 'second']})"
+        f"{one['name']} (more in {contrast[_side(one)]}{_replicated(one, regions)})"
         for one in found[:_NAMED]
     ]
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
@@ -85,6 +85,34 @@ def _regions(regions: Mapping[str, Any] | None, contrast: Mapping[str, Any]) -> 
     return (
         f"Regions: {len(found)} of {regions['regions']} have q < 0.05 ({regions['test']}){listed}.{pairs}"
     )
+
+
+def _side(one: Mapping[str, Any]) -> str:
+    return "first" if one["mean"] > 0 else "second"
+
+
+def _replicated(one: Mapping[str, Any], regions: Mapping[str, Any]) -> str:
+    every = regions.get("replicates")
+    return f"; in {one['replicated']} of {every} replicates" if every else ""
+
+
+def _networks(facts: Mapping[str, Any]) -> list[str]:
+    """Say what other networks show; `networks` is missing in results of earlier versions."""
+    told, regions = [], facts["regions"]
+    for one in facts.get("networks", ()):
+        control = one["kind"] != "replicate"
+        name = "Control network of shuffled labels" if control else f"Replicate {one['number']}"
+        people = " and ".join(f"{count} {group}" for group, count in one["n"].items())
+        found = [] if one["voxels_found"] is None else [f"{one['voxels_found']:,} voxels"]
+        if regions:
+            names = one["regions_found"] if control else one["regions_agreeing"]
+            more = (
+                f" ({', '.join(names[:_NAMED])}{', ...' if len(names) > _NAMED else ''})" if names else ""
+            )
+            found.append(f"{len(names)} regions{'' if control else ' with the same sign'}{more}")
+        r = "" if one["r"] is None else f"; its difference correlates with this one at r = {one['r']:.3f}"
+        told.append(f"{name}: maps of {people}; found are {' and '.join(found) or 'no p'}{r}.")
+    return told
 
 
 def _null(null: Mapping[str, Any] | None) -> str:

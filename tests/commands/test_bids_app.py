@@ -349,9 +349,20 @@ def test_the_group_level_compares_the_maps_of_the_participant_level(tmp_path, mo
     code, _, err = run("bids", "raw", "maps", "group")
     assert code == 2
     assert "--contrast 'AD - NC'" in err
-    code, out, err = run("bids", "raw", "maps", "group", "--contrast", "AD - NC")
+    contrast = ("bids", "raw", "maps", "group", "--contrast", "AD - NC")
+    code, out, err = run(*contrast)
     assert code == 0, err
     assert "3 AD, 3 NC" in out
+    assert "AD - NC" in Path("maps/group/group.html").read_text()
+    code, _, err = run(*contrast)
+    assert code == 2
+    assert "use --overwrite" in err
+    save_in_mni(Path("atlas.nii.gz"), 1 + (np.indices(SHAPE)[0] > 10).astype(np.int16))
+    Path("atlas.tsv").write_text("index\tname\n1\tLeft\n2\tRight\n")
+    code, out, err = run(*contrast, "--regions", "atlas.nii.gz", "--overwrite")
+    assert code == 0, err
+    assert "of 2 regions with q < 0.05" in out
+    assert "Right" in Path("maps/group/group.html").read_text()
     facts = json.loads(Path("maps/group/group.json").read_text())
     assert facts["sample"]["n"] == {"AD": 3, "NC": 3}
     assert Path("maps/group/methods.txt").stat().st_size > 200
@@ -363,6 +374,8 @@ def test_the_group_level_compares_the_maps_of_the_participant_level(tmp_path, mo
         (["everybody"], "LEVEL must be one of participant, group"),
         (["participant"], "needs --model and --method"),
         (["group"], "run the participant level first"),
+        (["group", "--participant-label", "01"], "belongs to the participant level"),
+        (["group", "--session-label", "M00", "M12"], "give one --session-label"),
     ],
 )
 def test_levels_and_what_they_need(raw, run, options, words):

@@ -1,6 +1,5 @@
 """``pyadx group``: maps of two groups in, maps, tables, controls and a methods text out."""
 
-import csv
 import json
 import os
 import re
@@ -8,7 +7,7 @@ import re
 import nibabel as nib
 import numpy as np
 import pytest
-from group_maps import AFFINE, SHAPE, group_maps, labels, map_name, save_map, sidecar
+from group_maps import AFFINE, SHAPE, command, group_maps, image, labels, map_name, save_map, sidecar, table
 from scipy import stats
 
 from pyadx.data import region_table
@@ -28,20 +27,6 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     values, first = group_maps(tmp_path)
     return tmp_path, values, first
-
-
-def command(*more, maps="maps", out="out"):
-    fixed = ["--participants", "participants.tsv", "--contrast", "AD - NC", "-o", out]
-    return ["group", maps, *fixed, "--permutations", "99", "--null", "3", *more]
-
-
-def table(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-
-
-def image(folder, desc, stat):
-    return nib.load(folder / f"group_space-MNI_desc-{desc}_stat-{stat}_statmap.nii.gz")
 
 
 def test_maps_equal_those_made_in_memory(here, run):

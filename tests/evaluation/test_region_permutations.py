@@ -88,7 +88,9 @@ def test_a_constant_region_is_not_tested_and_moves_nothing():
         ("a", "b"), values, design, ("AD", "NC"), permute_regions(values, design, permutations=200)
     )[2::3]
     assert rows[:2] == alone
-    assert rows[2]["p_permuted"] is None and rows[2]["p_fwe"] is None and rows[2]["p_fdr"] is None
+    assert rows[2]["p_permuted"] is None
+    assert rows[2]["p_fwe"] is None
+    assert rows[2]["p_fdr"] is None
 
 
 @pytest.mark.parametrize("covariates", [False, True])

@@ -108,12 +108,11 @@ def test_findings_come_first_and_the_methods_text_last(results, run):
 
 
 def test_regions_are_sorted_by_q_and_lead_to_their_places(results, run):
-    without = viewer_data(page_of(results, run))["heatmaps"][0]["report"]
-    assert without["at"] == [None] * 3
     atlas = results.parent / "kept/atlas.nii.gz"
-    page = page_of(results, run, "--regions", atlas)
+    report = viewer_data(page_of(results, run, "--regions", atlas))["heatmaps"][0]["report"]
+    page = page_of(results, run)
     assert "Precision-recall curves" in page
-    report = viewer_data(page)["heatmaps"][0]["report"]
+    assert viewer_data(page)["heatmaps"][0]["report"] == report
     rows = [line.split("\t") for line in report["table"].splitlines()]
     assert rows[0] == ["name", "difference", "ci_low", "ci_high", "p", "p_fdr", "hedges_g"]
     q = [float(row[5]) for row in rows[1:]]
@@ -126,6 +125,18 @@ def test_regions_are_sorted_by_q_and_lead_to_their_places(results, run):
         voxel = np.rint(np.linalg.inv(AFFINE) @ [*at, 1])[:3].astype(int)
         assert labels[tuple(voxel)] == numbers[name]
         assert ((volume(report) == place) == (labels == numbers[name])).all()
+
+
+def test_without_the_atlas_regions_have_no_places(results, run):
+    for file in results.glob("*_dseg.*"):
+        file.unlink()
+    note = results / "group.json"
+    facts = json.loads(note.read_text())
+    facts["files"] = [one for one in facts["files"] if one["kind"] != "labels"]
+    note.write_text(json.dumps(facts))
+    page = page_of(results, run)
+    assert viewer_data(page)["heatmaps"][0]["report"]["at"] == [None] * 3
+    assert "cannot show where regions lie" in page
 
 
 def test_subjects_are_the_most_and_the_least_like_their_group(results, run):

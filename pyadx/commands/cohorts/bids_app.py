@@ -95,8 +95,44 @@ def run_participant_level(request: BidsAppRequest) -> CohortResult:
     )
 
 
-def run_group_level(bids_dir: Path, out_dir: Path, contrast: str | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class BidsGroupRequest:
+    """The group level of a BIDS-App; what is not named here stands in the docs of `pyadx group`.
+
+    Attributes
+    ----------
+    bids_dir, out_dir : Path
+        The data set, and its derivatives with maps.
+    contrast : str or None
+        Such as ``AD - NC``.
+    covariates : tuple of str
+        Columns of ``participants.tsv``.
+    regions, key : Path, optional
+        Atlas in the maps' space and the names of its numbers.
+    session : str, optional
+        Take maps of this session only.
+    n_cpus : int, optional
+        Cores.
+    overwrite, progress : bool
+        Replace earlier results; show bars.
+    """
+
+    bids_dir: Path
+    out_dir: Path
+    contrast: str | None
+    covariates: tuple[str, ...] = ()
+    regions: Path | None = None
+    key: Path | None = None
+    session: str | None = None
+    n_cpus: int | None = None
+    overwrite: bool = False
+    progress: bool = True
+
+
+def run_group_level(request: BidsGroupRequest) -> dict[str, Any]:
     """Compare groups on the maps of the participant level, into the folder ``group`` of the output.
+
+    A page, ``group.html``, stands there, too.
 
     Returns
     -------
@@ -110,14 +146,33 @@ def run_group_level(bids_dir: Path, out_dir: Path, contrast: str | None) -> dict
     """
     from pyadx.commands.groups.group import run_group
     from pyadx.commands.groups.request import GroupRequest
+    from pyadx.commands.reporting.group_report import GroupReportRequest, run_group_report
+    from pyadx.report.panels import check_figures_possible
 
-    check_is_bids(bids_dir)
-    if not (out_dir / "manifest.jsonl").is_file():
-        raise ValueError(f"{out_dir}: holds no maps; run the participant level first")
-    if contrast is None:
+    check_is_bids(request.bids_dir)
+    if not (request.out_dir / "manifest.jsonl").is_file():
+        raise ValueError(f"{request.out_dir}: holds no maps; run the participant level first")
+    if request.contrast is None:
         raise ValueError("the group level compares two groups: --contrast 'AD - NC'")
-    maps, table = out_dir.absolute(), bids_dir / "participants.tsv"
-    return run_group(GroupRequest((maps,), table, contrast, out_dir / "group"))
+    check_figures_possible()
+    out = request.out_dir / "group"
+    facts = run_group(
+        GroupRequest(
+            (request.out_dir.absolute(),),
+            request.bids_dir / "participants.tsv",
+            request.contrast,
+            out,
+            covariates=request.covariates,
+            regions=request.regions,
+            key=request.key,
+            session=request.session,
+            workers=Workers(count=request.n_cpus or 1),
+            overwrite=request.overwrite,
+            progress=request.progress,
+        )
+    )
+    run_group_report(GroupReportRequest(out, out / "group.html", overwrite=True))
+    return facts
 
 
 def _check_outside(option: str, folder: Path, data_set: Path) -> None:

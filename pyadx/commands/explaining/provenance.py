@@ -69,6 +69,7 @@ def provenance(request: Asked, net: Network, fitted: FittedScan) -> dict[str, An
             "architecture": card.architecture,
             "weights_sha256": net.sha256,
             "trained": card.trained,
+            **({"shuffled_labels": True} if card.provenance.get("shuffled_labels") else {}),
         },
         "scan": {
             "file": request.scan.name,

@@ -66,6 +66,8 @@ class Analysis:
         Of voxels.
     clusters : dict of numpy.ndarray
         See `cluster_test`; empty where it was not asked for.
+    atlas : Atlas or None
+        The regions of the maps' grid.
     regions : RegionValues or None
         Of every subject.
     region_tests : RegionTests
@@ -85,6 +87,7 @@ class Analysis:
     factors: np.ndarray
     test: PermutationTest
     clusters: dict[str, np.ndarray]
+    atlas: Atlas | None
     regions: RegionValues | None
     region_tests: RegionTests
     correlation: SpatialCorrelation | None
@@ -140,7 +143,7 @@ def analyse(request: GroupRequest, sample: Sample) -> Analysis:
     factors = {row: factor for one in found for row, factor in one.factors.items()}
     return Analysis(
         request, sample, design, scan, mask, sums,
-        np.array([factors[row] for row in range(len(sample.maps))]), test, clusters, regions,
+        np.array([factors[row] for row in range(len(sample.maps))]), test, clusters, atlas, regions,
         tests, correlation, seconds,
     )  # fmt: skip
 

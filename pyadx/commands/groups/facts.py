@@ -1,5 +1,6 @@
 """``group.json``: everything that was done and found, as plain data."""
 
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pyadx.commands.groups.analysis import Analysis
+from pyadx.commands.groups.networks import REPLICATE, OtherNetwork
 from pyadx.evaluation.groups import NORMALISATIONS
 from pyadx.evaluation.groups.permutations import ALPHA
 
@@ -15,13 +17,17 @@ _OF_FOUND = ("name", "mean", "t", "p", "p_fdr", "hedges_g", "p_permuted", "p_fwe
 _PACKAGES = ("pyadx", "nilearn", "scipy", "numpy", "nibabel")
 
 
-def group_facts(analysis: Analysis, threshold: dict[str, Any]) -> dict[str, Any]:
+def group_facts(
+    analysis: Analysis, networks: Sequence[OtherNetwork], threshold: dict[str, Any]
+) -> dict[str, Any]:
     """Return what ``group.json`` says, but for the files and the methods text.
 
     Parameters
     ----------
     analysis : Analysis
         All results.
+    networks : sequence of OtherNetwork
+        What maps of other networks show.
     threshold : dict
         Of the cluster table.
     """
@@ -46,7 +52,8 @@ def group_facts(analysis: Analysis, threshold: dict[str, Any]) -> dict[str, Any]
         ],
         "voxels": {**_voxel_facts(analysis), "cluster_table": threshold},
         "clusters": _cluster_facts(analysis),
-        "regions": _region_facts(analysis),
+        "regions": _region_facts(analysis, networks),
+        "networks": [one.facts() for one in networks],
         "null": _null_facts(analysis),
         "comparison": _comparison_facts(analysis),
         "seconds": analysis.seconds,
@@ -157,9 +164,10 @@ def region_test(analysis: Analysis) -> str:
     return f"ordinary least squares with {', '.join(columns)}" if columns else "Welch's t-test"
 
 
-def _region_facts(analysis: Analysis) -> dict[str, Any] | None:
+def _region_facts(analysis: Analysis, networks: Sequence[OtherNetwork]) -> dict[str, Any] | None:
     if analysis.regions is None:
         return None
+    replicates = [one for one in networks if one.kind == REPLICATE]
     words = f"{analysis.sample.groups[0]} - {analysis.sample.groups[1]}"
 
     def found(part: str) -> list[dict[str, Any]]:
@@ -177,7 +185,11 @@ def _region_facts(analysis: Analysis) -> dict[str, Any] | None:
         "test": region_test(analysis),
         "permutations": analysis.request.region_permutations,
         "regions": len(analysis.regions.names),
-        "found": found("groups"),
+        "found": [
+            {**one, "replicated": sum(each.agrees_on(one["name"]) for each in replicates)}
+            for one in found("groups")
+        ],
+        "replicates": len(replicates),
         "asymmetries_found": found("asymmetry"),
     }
 

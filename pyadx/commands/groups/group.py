@@ -4,6 +4,7 @@ import warnings
 from typing import Any
 
 from pyadx.commands.groups.analysis import analyse
+from pyadx.commands.groups.networks import compare_networks, read_others
 from pyadx.commands.groups.request import GroupRequest, check_request
 from pyadx.commands.groups.results import fill_folder
 from pyadx.commands.groups.sample import Sample, read_sample
@@ -23,11 +24,13 @@ def run_group(request: GroupRequest) -> dict[str, Any]:
     check_nilearn()
     sample = read_sample(request)
     _warn(sample)
+    others = read_others(request, sample)
     analysis = analyse(request, sample)
+    networks = compare_networks(analysis, others, analyse)
     facts: dict[str, Any] = {}
 
     def fill(folder: Any) -> dict[str, Any]:
-        facts.update(fill_folder(analysis, folder))
+        facts.update(fill_folder(analysis, networks, folder))
         return facts
 
     write_results(request.out, analysis, fill)

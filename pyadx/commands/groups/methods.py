@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pyadx.commands.groups.networks import REPLICATE
+
 _REFERENCES = {
     "nilearn": "Nilearn contributors. nilearn. https://nilearn.github.io",
     "freedman": "Freedman D, Lane D (1983). A nonstochastic interpretation of reported significance "
@@ -34,7 +36,15 @@ def methods_text(facts: dict[str, Any]) -> str:
     if facts["regions"]:
         parts.append(_regions(facts["regions"], facts["contrast"]["words"]))
         cited += ["benjamini", *([] if facts["covariates"] else ["welch"])]
-    parts += [part for part in (_null(facts["null"]), _comparison(facts["comparison"])) if part]
+    parts += [
+        part
+        for part in (
+            _networks(facts["networks"], facts["regions"]),
+            _null(facts["null"]),
+            _comparison(facts["comparison"]),
+        )
+        if part
+    ]
     software = ", ".join(f"{name} {number}" for name, number in facts["software"].items() if number)
     parts.append(f"Software: {software}.")
     references = "\n".join(_REFERENCES[name] for name in cited)
@@ -104,6 +114,33 @@ def _regions(regions: dict[str, Any], words: str) -> str:
         f"{regions['test']}, two-sided, with 95% confidence intervals{permuted}. False discovery rate was "
         f"controlled by Benjamini-Hochberg; q < 0.05 in {len(regions['found'])} of them."
     )
+
+
+def _networks(networks: list[dict[str, Any]], regions: dict[str, Any] | None) -> str:
+    """Say what maps of other networks show, one sentence each."""
+    parts = []
+    for one in networks:
+        n = " and ".join(f"{count} of group {group}" for group, count in one["n"].items())
+        r = (
+            ""
+            if one["r"] is None
+            else f"; its difference map correlates with the first one at {one['r']:.3f}"
+        )
+        what = (
+            f"a control network trained on shuffled labels (maps of {n}) "
+            if one["kind"] != REPLICATE
+            else f"replicate network {one['number']} (maps of {n}) "
+        )
+        shown = [] if one["voxels_found"] is None else [f"{one['voxels_found']} voxels"]
+        shown += [] if regions is None else [f"{len(one['regions_found'])} regions"]
+        parts.append(f"The same analysis of {what}found {' and '.join(shown) or 'what its maps show'}{r}.")
+    if regions and regions["replicates"]:
+        every = [one["name"] for one in regions["found"] if one["replicated"] == regions["replicates"]]
+        parts.append(
+            f"Of the {len(regions['found'])} regions found, {len(every)} were found with the same sign in "
+            f"all {regions['replicates']} replicates."
+        )
+    return " ".join(parts)
 
 
 def _null(null: dict[str, Any] | None) -> str:

@@ -34,6 +34,8 @@ class GroupRequest:
     region_permutations: int = 10_000
     null: int = 20
     compare: Path | None = None
+    replicates: tuple[Path, ...] = ()
+    shuffled_networks: tuple[Path, ...] = ()
     session: str | None = None
     desc: str | None = None
     skip_unreadable: bool = False

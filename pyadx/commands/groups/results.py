@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from pyadx.commands.groups.analysis import Analysis
 from pyadx.commands.groups.facts import group_facts, region_test, uncorrected_t
 from pyadx.commands.groups.methods import methods_text
+from pyadx.commands.groups.networks import NETWORK_COLUMNS, OtherNetwork
 from pyadx.commands.groups.regions import SUBJECT_COLUMNS
 from pyadx.commands.groups.writing import ResultFolder
 from pyadx.evaluation.groups import NORMALISATIONS, hedges_g
@@ -25,7 +27,9 @@ SAMPLE_COLUMNS = {
 }
 
 
-def fill_folder(analysis: Analysis, folder: ResultFolder) -> dict[str, Any]:
+def fill_folder(
+    analysis: Analysis, networks: Sequence[OtherNetwork], folder: ResultFolder
+) -> dict[str, Any]:
     """Write all files but ``group.json``; return what goes into that."""
     _descriptive(analysis, folder)
     _tests(analysis, folder)
@@ -33,7 +37,8 @@ def fill_folder(analysis: Analysis, folder: ResultFolder) -> dict[str, Any]:
     _people(analysis, folder)
     if analysis.regions is not None:
         _regions(analysis, folder)
-    facts = group_facts(analysis, threshold)
+        _networks(analysis, networks, folder)
+    facts = group_facts(analysis, networks, threshold)
     facts["methods"] = methods_text(facts)
     folder.text("methods.txt", facts["methods"], "Methods text, ready to paste.")
     return facts
@@ -164,6 +169,11 @@ def _regions(analysis: Analysis, folder: ResultFolder) -> None:
         folder.name("regions.tsv", seg=atlas, desc="subjects"), SUBJECT_COLUMNS, found.rows,
         "Every subject and region.", sources,
     )  # fmt: skip
+    if analysis.atlas is not None:
+        folder.labels(
+            folder.name("dseg.nii.gz", seg=atlas), analysis.atlas.labels, analysis.atlas.names,
+            "The regions on the grid of the maps.",
+        )  # fmt: skip
     how = {
         **sources,
         "Test": f"{region_test(analysis)}, two-sided",
@@ -177,3 +187,20 @@ def _regions(analysis: Analysis, folder: ResultFolder) -> None:
         if analysis.region_tests.tables.get(part):
             name = folder.name("regions.tsv", seg=atlas, desc=label + ending)
             folder.table(name, GROUP_COLUMNS, analysis.region_tests.tables[part], what, how)
+
+
+def _networks(analysis: Analysis, networks: Sequence[OtherNetwork], folder: ResultFolder) -> None:
+    if not networks:
+        return
+    assert analysis.regions is not None
+    rows = [
+        {**row, "agrees": "true" if row["agrees"] else "false"} for one in networks for row in one.regions
+    ]
+    folder.table(
+        folder.name(
+            "regions.tsv",
+            seg=analysis.regions.atlas.split(".")[0],
+            desc=f"{contrast_label(analysis)}networks",
+        ),
+        NETWORK_COLUMNS, rows, "The contrast in maps of other networks.",
+    )  # fmt: skip

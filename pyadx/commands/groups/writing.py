@@ -58,6 +58,16 @@ class ResultFolder:
         self._save_image(name, self._analysis.mask.astype(np.uint8))
         self.files.append({"file": name, "kind": "mask", "what": "Voxels that were compared."})
 
+    def labels(self, name: str, labels: np.ndarray, names: Mapping[int, str], what: str) -> None:
+        """Write a label volume, and the names of its numbers beside it, as BIDS has them."""
+        import nibabel as nib
+
+        image = image_on_scan(labels.astype(np.int32), self._analysis.scan, "pyadx group")
+        self._write(name, lambda path: nib.save(image, path))
+        self.files.append({"file": name, "kind": "labels", "what": what})
+        rows = [{"index": int(n), "name": names.get(int(n), str(n))} for n in np.unique(labels[labels > 0])]
+        self.table(name.removesuffix(".nii.gz") + ".tsv", ["index", "name"], rows, "Names of its numbers.")
+
     def table(
         self,
         name: str,

@@ -73,7 +73,7 @@ def run_group_report(request: GroupReportRequest) -> int:
     inside = results.inside(grid)
     beneath, caption, cited = _background(request, results, grid)
     rows = results.regions()
-    atlas = _atlas(request, rows, grid)
+    atlas = _atlas(request, results, rows, grid)
     shown, remarks = _group_maps(results, grid, _places(rows, atlas, grid))
     most = request.subjects
     if most is None:
@@ -164,11 +164,14 @@ def _mni152(grid: Scan) -> np.ndarray | None:
     return found if (found > 0).any() else None
 
 
-def _atlas(request: GroupReportRequest, rows: Sequence[GroupRegion], grid: Scan) -> _Atlas | None:
-    """Bring the atlas onto the grid; refuse one that has no region of the table."""
-    if request.regions is None:
+def _atlas(
+    request: GroupReportRequest, results: GroupResults, rows: Sequence[GroupRegion], grid: Scan
+) -> _Atlas | None:
+    """Bring the atlas, given or of the results, onto the grid; refuse one without the table's regions."""
+    path = request.regions or (None if results.labels is None else results.folder / results.labels)
+    if path is None:
         return None
-    volume = read_labels(request.regions)
+    volume = read_labels(path)
     refuse_flat(volume.path, volume.data, "label volume")
     names, source = names_of(volume, request.key)
     labels = labels_on_scan(volume, grid)

@@ -50,6 +50,8 @@ class GroupResults:
         File of the mask.
     table : str or None
         File of the regions of the contrast.
+    labels : str or None
+        Label volume of the regions on the grid of the maps.
     """
 
     folder: Path
@@ -65,6 +67,7 @@ class GroupResults:
     images: dict[tuple[str, str], str]
     mask: str
     table: str | None
+    labels: str | None
 
     @property
     def words(self) -> str:
@@ -165,6 +168,7 @@ def _results(folder: Path, facts: dict[str, Any]) -> GroupResults:
         images={(one["desc"], one["stat"]): one["file"] for one in files if one["kind"] == "map"},
         mask=next((one["file"] for one in files if one["kind"] == "mask"), "group_desc-tested_mask.nii.gz"),
         table=tables[0] if tables and regions else None,
+        labels=next((one["file"] for one in files if one["kind"] == "labels"), None),
     )
 
 
