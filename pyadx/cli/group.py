@@ -63,6 +63,14 @@ def group(
     ] = None,
     session: Annotated[str | None, typer.Option(help="Take maps of this session only.")] = None,
     desc: Annotated[str | None, typer.Option(help="Take maps of this description (desc-) only.")] = None,
+    several_networks: Annotated[
+        bool,
+        typer.Option(
+            "--several-networks",
+            help="MAPS are of several networks, as of the folds of a cross-validation; which one a map is "
+            "of becomes a covariate.",
+        ),
+    ] = False,
     skip_unreadable: Annotated[
         bool, typer.Option("--skip-unreadable", help="Leave out and list maps that cannot be read.")
     ] = False,
@@ -101,6 +109,7 @@ def group(
             shuffled_networks=tuple(path.absolute() for path in shuffled_network or ()),
             session=session,
             desc=desc,
+            several_networks=several_networks,
             skip_unreadable=skip_unreadable,
             workers=Workers(engine, workers, ray_address),
             overwrite=overwrite,

@@ -108,8 +108,15 @@ def maps_below(folder: Path) -> list[Path]:
     return found
 
 
-def check_one_kind(maps: Sequence[MapFile]) -> None:
+def check_one_kind(maps: Sequence[MapFile], *, several_networks: bool = False) -> None:
     """Check that maps are of one network, method, target and space, and one per subject.
+
+    Parameters
+    ----------
+    maps : sequence of MapFile
+        At least one.
+    several_networks : bool
+        Let networks differ.
 
     Raises
     ------
@@ -119,10 +126,11 @@ def check_one_kind(maps: Sequence[MapFile]) -> None:
     first = maps[0]
     for other in maps[1:]:
         for what, one, two in zip(_KINDS, _kind(first), _kind(other), strict=True):
-            if one != two:
+            if one != two and not (several_networks and what == _NETWORKS):
+                how = ", or --several-networks" if what == _NETWORKS else ", or use --desc"
                 raise ValueError(
                     f"{first.path.name} and {other.path.name} are maps of {what}, {_shown(one)} and "
-                    f"{_shown(two)}; a group needs maps of one kind: give those alone, or use --desc"
+                    f"{_shown(two)}; a group needs maps of one kind: give those alone{how}"
                 )
         if first.space != other.space:
             raise ValueError(
@@ -146,13 +154,21 @@ def check_one_kind(maps: Sequence[MapFile]) -> None:
             )
 
 
-_KINDS = ("different networks", "different methods", "different targets", "scans with and without sidecar")
+_NETWORKS = "different networks"
+_KINDS = (_NETWORKS, "different methods", "different targets", "scans with and without sidecar")
+
+
+def weights_of(one: MapFile) -> str | None:
+    """Return the hash of the network's weights, where the sidecar tells it."""
+    model = (one.facts or {}).get("model")
+    weights = model.get("weights_sha256", model.get("sha256")) if isinstance(model, dict) else None
+    return None if weights is None else str(weights)
 
 
 def _kind(one: MapFile) -> tuple[Any, Any, Any, bool]:
     facts = one.facts or {}
-    model, target = facts.get("model"), facts.get("target")
-    weights = model.get("weights_sha256", model.get("sha256")) if isinstance(model, dict) else None
+    target = facts.get("target")
+    weights = weights_of(one)
     name = target.get("name", target.get("index")) if isinstance(target, dict) else target
     return weights, facts.get("spelling", facts.get("method")), name, one.facts is not None
 

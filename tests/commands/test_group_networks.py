@@ -171,3 +171,46 @@ def test_a_control_that_nobody_can_check_is_told(here, run):
     code, _, err = run(*command("--shuffled-network", "fold1"))
     assert code == 0
     assert "no sidecar says that its network was trained on shuffled labels" in err
+
+
+def test_maps_of_several_networks_are_one_sample_with_the_network_as_covariate(here, run):
+    for number in range(24):  # every second subject's map is of the first fold's network
+        if number % 4 < 2:
+            for file in (here / "maps").glob(map_name(number).removesuffix(".nii.gz") + "*"):
+                shutil.copy(here / "fold1" / file.name, file)
+    code, _, err = run(*command("--regions", "atlas.nii.gz"))
+    assert code == 2
+    assert "are maps of different networks" in err
+    assert "--several-networks" in err
+    code, _, err = run(*command("--regions", "atlas.nii.gz", "--several-networks", "--covariates", "age"))
+    assert code == 0, err
+    facts = json.loads((here / "out/group.json").read_text())
+    assert [one["name"] for one in facts["covariates"]] == ["age", "network"]
+    assert len(facts["maps"]["several_networks"]) == 2
+    assert facts["maps"]["network"] is None
+    assert "of 2 networks" in (here / "out/methods.txt").read_text()
+    # The same as the network in the table.
+    rows = (here / "participants.tsv").read_text().splitlines()
+    named = [rows[0] + "\tnet", *(f"{row}\t{'ba'[number % 4 < 2]}" for number, row in enumerate(rows[1:]))]
+    (here / "participants.tsv").write_text("\n".join(named) + "\n")
+    for note in (here / "maps").glob("*.json"):
+        told = json.loads(note.read_text())
+        told["model"]["weights_sha256"] = "0" * 64
+        note.write_text(json.dumps(told))
+    code, _, err = run(*command("--regions", "atlas.nii.gz", "--covariates", "age,net", out="again"))
+    assert code == 0, err
+    name = "group_space-MNI_seg-atlas_desc-ADminusNC_regions.tsv"
+    ours, theirs = (table(here / folder / name) for folder in ("out", "again"))
+    for one, two in zip(ours, theirs, strict=True):
+        assert float(one["mean"]) == pytest.approx(float(two["mean"]), rel=1e-9)
+        assert one["group"] != "AD - NC" or float(one["p"]) == pytest.approx(float(two["p"]), rel=1e-9)
+
+
+def test_one_network_is_no_covariate_and_maps_that_do_not_name_theirs_are_refused(here, run):
+    assert run(*command("--several-networks"))[0] == 0
+    assert json.loads((here / "out/group.json").read_text())["covariates"] == []
+    for note in (here / "maps").glob("*.json"):
+        note.unlink()
+    code, _, err = run(*command("--several-networks", out="bare"))
+    assert code == 2
+    assert "not every map has a sidecar that names its network" in err

@@ -9,6 +9,7 @@ import numpy as np
 
 from pyadx.commands.groups.analysis import Analysis
 from pyadx.commands.groups.networks import REPLICATE, OtherNetwork
+from pyadx.data.group_maps import weights_of
 from pyadx.evaluation.groups import NORMALISATIONS
 from pyadx.evaluation.groups.permutations import ALPHA
 
@@ -71,11 +72,15 @@ def _map_facts(analysis: Analysis) -> dict[str, Any]:
     one, scan = analysis.sample.maps[0], analysis.scan
     facts = one.facts or {}
     model, target = facts.get("model") or {}, facts.get("target") or {}
+    networks = sorted({weights_of(each) or "" for each in analysis.sample.maps} - {""})
     return {
         "method": facts.get("method"),
         "spelling": facts.get("spelling"),
         "target": target.get("name"),
-        "network": {name: model.get(name) for name in ("file", "architecture", "weights_sha256")},
+        "network": {name: model.get(name) for name in ("file", "architecture", "weights_sha256")}
+        if len(networks) < 2
+        else None,
+        "several_networks": networks if len(networks) > 1 else [],
         "space": one.space or None,
         "shape": list(scan.data.shape),
         "affine": scan.affine.tolist(),

@@ -55,12 +55,13 @@ def _maps(facts: dict[str, Any]) -> str:
     maps, sample, mask = facts["maps"], facts["sample"], facts["mask"]
     n = " and ".join(f"{count} of group {group}" for group, count in sample["n"].items())
     how = f" ({maps['spelling']}, class {maps['target']})" if maps["spelling"] else ""
-    network = maps["network"]
-    which = (
-        f" of one network ({network['architecture']}, weights {network['weights_sha256'][:12]})"
-        if network["weights_sha256"]
-        else ""
-    )
+    network, several = maps["network"], maps["several_networks"]
+    which = ""
+    if several:
+        hashes = ", ".join(one[:12] for one in several)
+        which = f" of {len(several)} networks (weights {hashes}; one map per subject)"
+    elif network["weights_sha256"]:
+        which = f" of one network ({network['architecture']}, weights {network['weights_sha256'][:12]})"
     space = f" in the space {maps['space']}" if maps["space"] else ""
     left = f" {len(sample['left_out'])} subjects or maps were left out." if sample["left_out"] else ""
     return (

@@ -12,6 +12,7 @@ from pyadx.commands.groups.analysis import Analysis
 from pyadx.commands.groups.passes import first_readable
 from pyadx.commands.groups.request import GroupRequest
 from pyadx.commands.groups.sample import Sample, read_sample
+from pyadx.data.group_maps import weights_of
 from pyadx.evaluation.groups.permutations import ALPHA
 
 REPLICATE, SHUFFLED = "replicate", "shuffled labels"
@@ -211,8 +212,9 @@ def _target(sample: Sample) -> Any:
 
 
 def _weights(sample: Sample) -> str | None:
-    weights = ((sample.maps[0].facts or {}).get("model") or {}).get("weights_sha256")
-    return None if weights is None else str(weights)
+    """Return the hash of a sample's network; of several, their hashes joined."""
+    found = sorted({weights_of(one) or "" for one in sample.maps} - {""})
+    return "+".join(found) or None
 
 
 def _difference(analysis: Analysis, values: np.ndarray | None = None) -> np.ndarray:

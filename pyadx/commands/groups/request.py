@@ -38,6 +38,7 @@ class GroupRequest:
     shuffled_networks: tuple[Path, ...] = ()
     session: str | None = None
     desc: str | None = None
+    several_networks: bool = False
     skip_unreadable: bool = False
     workers: Workers = field(default_factory=Workers)
     overwrite: bool = False

@@ -8,7 +8,7 @@ from pyadx.commands.cohorts.manifest import Manifest
 from pyadx.commands.groups.request import GroupRequest
 from pyadx.data.cohort.records import class_of
 from pyadx.data.file_kinds import scan_suffix
-from pyadx.data.group_maps import MapFile, check_one_kind, map_file, maps_below
+from pyadx.data.group_maps import MapFile, check_one_kind, map_file, maps_below, weights_of
 from pyadx.data.participants import People, read_people
 from pyadx.evaluation.groups import Covariate, Design, make_design
 
@@ -125,9 +125,12 @@ def read_sample(request: GroupRequest) -> Sample:
     first = tuple(people.groups[one.label] == groups[0] for one in kept)
     sample = Sample(tuple(kept), first, (), tuple(left_out), groups)
     if kept:
-        check_one_kind(kept)
+        check_one_kind(kept, several_networks=request.several_networks)
     _check_sizes(sample)
-    return replace(sample, covariates=_covariates(people, kept))
+    covariates = _covariates(people, kept)
+    if request.several_networks:
+        covariates = (*covariates, *_networks(kept))
+    return replace(sample, covariates=covariates)
 
 
 def _chosen(request: GroupRequest) -> tuple[list[MapFile], list[LeftOut]]:
@@ -201,6 +204,17 @@ def _check_sizes(sample: Sample) -> None:
             why = sample.left_out[0] if sample.left_out else None
             more = f" ({why.participant_id} is left out: {why.reason})" if why else ""
             raise ValueError(f"group {group} has {size} maps, and a comparison needs two of each{more}")
+
+
+def _networks(maps: Sequence[MapFile]) -> tuple[Covariate, ...]:
+    """Return which network a map is of, as a covariate; nothing where all are of one."""
+    weights = [weights_of(one) for one in maps]
+    if None in weights:
+        raise ValueError(
+            "--several-networks: not every map has a sidecar that names its network; explain anew"
+        )
+    cells = tuple(str(one)[:12] for one in weights)
+    return (Covariate("network", cells, True),) if len(set(cells)) > 1 else ()
 
 
 def _covariates(people: People, maps: Sequence[MapFile]) -> tuple[Covariate, ...]:
