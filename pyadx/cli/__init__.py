@@ -61,6 +61,12 @@ def _run(arguments: list[str]) -> int:
         return _fail(str(error) or "out of memory", 1)
     except KeyboardInterrupt:
         return _fail("interrupted", _INTERRUPTED)
+    except ImportError as error:
+        from pyadx.extras import missing
+
+        if not missing(error):
+            raise
+        return _fail(f"this command needs {missing(error)}", 2)
     except RuntimeError as error:
         from pyadx.inference.batching import is_out_of_memory
 

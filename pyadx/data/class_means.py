@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pyadx.models.card import ModelCard
+from pyadx.short_reprs import short_repr
 
 LEAST_SCANS = 8  # of a class, and in every voxel: a mean of fewer would show single scans
 _MOST_OF_ONE = 0.5  # of a mean; a scan that makes more of it could be seen
@@ -33,6 +34,8 @@ class ClassMeans:
 
     images: dict[str, np.ndarray]
     facts: dict[str, dict[str, Any]]
+
+    __repr__ = short_repr
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import numpy as np
 from pyadx.data.geometry import KNOWN_CODES, Form, Geometry, shear_note
 from pyadx.data.scans import Scan
 from pyadx.models.card import ModelCard
+from pyadx.short_reprs import short_repr
 
 # Voxel sizes this close (relative) count as equal: the scan is cropped or padded, not resampled.
 _SAME_SIZE = 1e-3
@@ -45,6 +46,8 @@ class FittedScan:
     start: np.ndarray
     kept: float
     axes: str = "RAS"
+
+    __repr__ = short_repr
 
     @property
     def resampled(self) -> bool:

@@ -19,6 +19,7 @@ from pyadx.data.intensity import scale_intensity
 from pyadx.data.scans import Scan, read_scan
 from pyadx.files import replacing
 from pyadx.models.card import ModelCard
+from pyadx.short_reprs import short_repr
 
 _PAIRS = (".hdr", ".img")
 _LEAST_KEPT = 0.9  # of a scan's intensity on the grid; less is no scan of that grid
@@ -47,6 +48,8 @@ class PreparedScans:
     labels: np.ndarray
     hashes: tuple[str, ...]
     unreadable: tuple[Exclusion, ...]
+
+    __repr__ = short_repr
 
     def indices(self, subjects: Sequence[str]) -> np.ndarray:
         """Return where subjects stand, int64; those that could not be read are left out."""

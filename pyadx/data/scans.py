@@ -51,6 +51,11 @@ class Scan:
         held = self.image.affine if self.geometry is None else self.geometry.affine
         return np.asarray(held, dtype=np.float64)
 
+    def __repr__(self) -> str:
+        size = " x ".join(f"{mm:.3g}" for mm in np.linalg.norm(self.affine[:3, :3], axis=0))
+        shape = "x".join(map(str, self.data.shape))
+        return f"Scan({self.path.name}, {shape} voxels of {size} mm)"
+
     @property
     def notes(self) -> tuple[str, ...]:
         """What is doubtful about its header, a line each, with figures."""

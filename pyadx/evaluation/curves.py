@@ -12,6 +12,8 @@ from functools import cached_property
 
 import numpy as np
 
+from pyadx.short_reprs import short_repr
+
 
 @dataclass(frozen=True, eq=False)
 class PrecisionRecall:
@@ -30,6 +32,8 @@ class PrecisionRecall:
     thresholds: np.ndarray
     hits: np.ndarray
     found: np.ndarray
+
+    __repr__ = short_repr
 
     @cached_property
     def precision(self) -> np.ndarray:

@@ -24,6 +24,7 @@ from pyadx.inference.volumes import volume_tensor
 from pyadx.inference.watch import OutputWatch
 from pyadx.ops.arrays import plain_array
 from pyadx.ops.numbers import real_number, whole_number
+from pyadx.short_reprs import short_repr
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,8 @@ class Curve:
 
     fraction: np.ndarray
     score: np.ndarray
+
+    __repr__ = short_repr
 
     @property
     def auc(self) -> float:

@@ -40,7 +40,7 @@ def causal_truth(
     output: Output = None,
     forward_args: Any = None,
     engine: Engine = "auto",
-    progress: bool = False,
+    progress: bool | None = None,
 ) -> Tensor:
     """Return how far the class score falls when a window around each voxel comes from the healthy twin.
 

@@ -40,7 +40,7 @@ def over_scans(
         with forward.rows(start, stop):
             return explain(volume[start:stop], targets[start:stop], watch)
 
-    with progress_bar("scans", scans, options.progress and scans > 1) as advance:
+    with progress_bar("scans", scans, options.progress if scans > 1 else False) as advance:
 
         def run(start: int, stop: int) -> None:
             nonlocal together

@@ -63,7 +63,7 @@ class CAM(ActivationMaps):
         outputs: OutputsOption = "logits",
         output: OutputOption = None,
         batch_size: BatchSize = "auto",
-        progress: bool = False,
+        progress: bool | None = None,
         keep_trace: bool = False,
     ) -> None:
         super().__init__(

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from pyadx.explainers.options import RunOptions
+from pyadx.extras import needed_for
 from pyadx.inference.batch.dependence import BatchDependence, run_watched, runs_apart
 from pyadx.inference.batching import first_batch, in_batches, is_out_of_memory
 from pyadx.inference.model_state import Forward
@@ -146,10 +147,6 @@ def captum_attribution(method: str, name: str) -> Any:
     ValueError
         If Captum is not installed.
     """
-    try:
+    with needed_for(method):
         from captum import attr
-    except ImportError:
-        raise ValueError(
-            f"{method} needs Captum; install it with: pip install 'pyadx[gradients]'"
-        ) from None
     return getattr(attr, name)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pyadx.inference.engines import RegionScorer
 from pyadx.inference.regions import Regions
+from pyadx.short_reprs import short_repr
 
 Kind = Literal["remove", "keep"]
 
@@ -47,6 +48,8 @@ class FlipReport:
     pruned: int
     evaluations: int
     evaluated: int
+
+    __repr__ = short_repr
 
     @property
     def approximate(self) -> bool:

@@ -17,6 +17,7 @@ from pyadx.explainers.players import (
 )
 from pyadx.explainers.references import Reference, fill_of, plain_reference
 from pyadx.explainers.volumes import check_volume
+from pyadx.extras import needed_for
 from pyadx.inference.engines import Engine, RegionScorer
 from pyadx.inference.incremental.scorer import Precision
 from pyadx.inference.outputs import Output
@@ -98,10 +99,8 @@ def _game_class() -> Any:
     ValueError
         If shapiq is not installed.
     """
-    try:
+    with needed_for("shapiq_game"):
         from shapiq import Game
-    except ImportError:
-        raise ValueError("shapiq_game needs shapiq; install it with: pip install 'pyadx[shapiq]'") from None
 
     class RegionGame(Game):
         """Coalitions of regions, scored by our engine."""

@@ -54,8 +54,9 @@ class GradCAM(GradientMaps):
         ``model.card`` names.
     batch_size : int or "auto"
         Scans per pass; halved when memory runs out.
-    progress : bool
-        Show a progress bar.
+    progress : bool, optional
+        Show a progress bar with the time left. By default a terminal or a notebook shows one for calls
+        that take longer than two seconds.
     keep_trace : bool
         With ``align="receptive_field"``: trace the model at the first call only. Set it for many calls with
         a model that does not change in between.
@@ -77,7 +78,7 @@ class GradCAM(GradientMaps):
         outputs: OutputsOption = "logits",
         output: OutputOption = None,
         batch_size: BatchSize = "auto",
-        progress: bool = False,
+        progress: bool | None = None,
         keep_trace: bool = False,
     ) -> None:
         super().__init__(

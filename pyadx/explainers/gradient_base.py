@@ -74,8 +74,9 @@ class GradientMethod(Explainer):
         ``model.card`` names.
     batch_size : int or "auto"
         Copies of a scan per pass; halved when memory runs out.
-    progress : bool
-        Show a progress bar.
+    progress : bool, optional
+        Show a progress bar with the time left. By default a terminal or a notebook shows one for calls
+        that take longer than two seconds.
     spacing : float or sequence of float, optional
         Voxel size in mm, for smoothing and for references that smooth. Without it 8 mm count as 4 voxels.
 
@@ -99,7 +100,7 @@ class GradientMethod(Explainer):
         outputs: OutputsOption = "logits",
         output: OutputOption = None,
         batch_size: BatchSize = "auto",
-        progress: bool = False,
+        progress: bool | None = None,
         spacing: Spacing = None,
     ) -> None:
         self._run = RunOptions(followed_score(model, score), outputs, batch_size, progress)
@@ -172,9 +173,10 @@ class GradientMethod(Explainer):
             forward = Forward(Adapted(self.model, self.output, arguments))
             copies = Copies(forward, self._run)
             found = []
+            shown = self._run.progress if len(volume) > 1 else False
             with (
                 evaluation_mode(self.model),
-                progress_bar("scans", len(volume), self._run.progress and len(volume) > 1) as advance,
+                progress_bar("scans", len(volume), shown) as advance,
             ):
                 for place, (scan, own, other) in enumerate(zip(volume, targets, given, strict=True)):
                     watch.next_scans()

@@ -41,7 +41,7 @@ class GradientMaps(ActivationMaps):
         outputs: OutputsOption = "logits",
         output: OutputOption = None,
         batch_size: BatchSize = "auto",
-        progress: bool = False,
+        progress: bool | None = None,
         keep_trace: bool = False,
     ) -> None:
         super().__init__(

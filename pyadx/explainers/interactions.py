@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from pyadx.short_reprs import short_repr
+
 _SHOWN = 10  # in sidecars
 
 
@@ -34,6 +36,8 @@ class MergeInteractions:
     parts: np.ndarray
     together: np.ndarray
     alone: np.ndarray
+
+    __repr__ = short_repr
 
     @property
     def values(self) -> np.ndarray:

@@ -146,7 +146,7 @@ class Occlusion(Perturbation):
         outputs: OutputsOption = "logits",
         output: OutputOption = None,
         batch_size: BatchSize = "auto",
-        progress: bool = False,
+        progress: bool | None = None,
         precision: PrecisionOption = "float32",
         max_memory: MemoryOption = None,
         budget_s: Annotated[

@@ -22,7 +22,7 @@ class RunOptions:
     score: Score
     outputs: Outputs
     batch_size: BatchSize
-    progress: bool
+    progress: bool | None
 
     @property
     def reading(self) -> Reading:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pyadx.explainers.game import Game
+from pyadx.short_reprs import short_repr
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +27,8 @@ class PairInteractions:
     labels: tuple[int, ...]
     names: tuple[str, ...]
     matrix: np.ndarray
+
+    __repr__ = short_repr
 
     def facts(self) -> dict[str, Any]:
         """Return everything as plain data; None on the diagonal."""

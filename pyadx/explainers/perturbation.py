@@ -88,8 +88,9 @@ class Perturbation(Explainer):
         Bytes that the incremental engine's cache and batches may take.
     batch_size : int or "auto"
         Regions per batch; halved when memory runs out.
-    progress : bool
-        Show a progress bar with the time left.
+    progress : bool, optional
+        Show a progress bar with the time left. By default a terminal or a notebook shows one for calls
+        that take longer than two seconds.
     keep_trace : bool
         Trace the model at the first call only. Set it for many calls with a model that does not change in
         between; weights, hooks or code that changed later would not be seen.
@@ -115,7 +116,7 @@ class Perturbation(Explainer):
         precision: Precision,
         max_memory: int | None,
         batch_size: BatchSize,
-        progress: bool,
+        progress: bool | None,
         keep_trace: bool,
         spacing: Spacing = None,
     ) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from pyadx.explainers.coalitions import GameSize
 from pyadx.explainers.pairwise import PairInteractions
+from pyadx.short_reprs import short_repr
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +68,8 @@ class ShapleyReport:
     drift: float
     incremental: int
     full: int
+
+    __repr__ = short_repr
 
     @property
     def change(self) -> float:

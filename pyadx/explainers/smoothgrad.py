@@ -71,7 +71,7 @@ class SmoothGrad(GradientMethod):
         outputs: OutputsOption = "logits",
         output: OutputOption = None,
         batch_size: BatchSize = "auto",
-        progress: bool = False,
+        progress: bool | None = None,
         spacing: float | Sequence[float] | None = None,
     ) -> None:
         super().__init__(

@@ -167,7 +167,7 @@ class SupervoxelOcclusion(Perturbation):
         outputs: OutputsOption = "logits",
         output: OutputOption = None,
         batch_size: BatchSize = "auto",
-        progress: bool = False,
+        progress: bool | None = None,
         precision: PrecisionOption = "float32",
         max_memory: MemoryOption = None,
         spacing: float | Sequence[float] | None = None,

@@ -1,34 +1,98 @@
 """Progress bars."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
+from typing import Any
+
+# Seconds after which a call that was not asked to show progress shows it to whoever is watching.
+_PATIENCE = 2.0
+
+
+def somebody_watches() -> bool:
+    """Whether standard error is a terminal, or the cell of a notebook."""
+    return _in_notebook() or bool(sys.stderr is not None and sys.stderr.isatty())
 
 
 @contextmanager
-def progress_bar(title: str, total: int, shown: bool) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar with an estimate of the time left; yields the function to advance it."""
-    if not shown:
+def progress_bar(title: str, total: int, shown: bool | None) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar with an estimate of the time left; yields the function to advance it.
+
+    ``shown=None`` shows it in a terminal or notebook only, and only once the work has taken two seconds.
+    """
+    if shown is None and not somebody_watches():
+        shown = False
+    if shown is False:
         yield lambda count: None
         return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    bar = _Bar(title, total, patience=0.0 if shown else _PATIENCE)
+    try:
+        yield bar.advance
+    except BaseException:
+        bar.hide()  # the error's own line is what should be left to see
+        raise
+    finally:
+        bar.stop()
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(title, total=total)
-        try:
-            yield lambda count: progress.advance(task, count)
-        except BaseException:
-            progress.update(task, visible=False)  # the error's own line is what should be left to see
-            raise
+
+class _Bar:
+    """A bar that appears when the work has taken longer than ``patience`` seconds."""
+
+    def __init__(self, title: str, total: int, patience: float) -> None:
+        self._title, self._total, self._patience = title, total, patience
+        self._began, self._done = monotonic(), 0
+        self._shown: Any = None
+        if patience == 0:
+            self._show()
+
+    def advance(self, count: int) -> None:
+        self._done += count
+        if self._shown is None and monotonic() - self._began >= self._patience and self._done < self._total:
+            self._show()
+        if self._shown is not None:
+            self._shown.update(self._task, completed=self._done)
+
+    def hide(self) -> None:
+        if self._shown is not None:
+            self._shown.update(self._task, visible=False)
+
+    def stop(self) -> None:
+        if self._shown is not None:
+            self._shown.stop()
+
+    def _show(self) -> None:
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        self._shown = Progress(*columns, console=_console())
+        self._shown.start()
+        self._task = self._shown.add_task(self._title, total=self._total, completed=self._done)
+
+
+def _console() -> Any:
+    """Return what the bar is drawn on: standard error, also where that is the cell of a notebook."""
+    from importlib.util import find_spec
+
+    from rich.console import Console
+
+    if _in_notebook() and find_spec("ipywidgets") is None:
+        # Rich draws with ipywidgets there, and warns without them; a cell knows carriage returns, too.
+        return Console(stderr=True, force_jupyter=False, force_terminal=True, width=80)
+    return Console(stderr=True)
+
+
+def _in_notebook() -> bool:
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")

@@ -57,8 +57,9 @@ class Scorer(Baseline, ABC):
         its end made of them (see `pyadx.inference.score.as_logits`).
     batch_size : int or "auto"
         Regions per batch; halved when memory runs out.
-    progress : bool
-        Show a progress bar.
+    progress : bool, optional
+        Show a progress bar with the time left. By default a terminal or a notebook shows one for calls
+        that take longer than two seconds.
     signed : bool
         Give ``score(scan) - score(filled scan)``, positive where a region speaks for the class, and not
         its absolute value.
@@ -92,7 +93,7 @@ class Scorer(Baseline, ABC):
         score: Score = "probability",
         outputs: Outputs = "logits",
         batch_size: BatchSize = "auto",
-        progress: bool = False,
+        progress: bool | None = None,
         signed: bool = False,
         watch: OutputWatch | None = None,
         output: Output = None,
@@ -238,7 +239,7 @@ class Scorer(Baseline, ABC):
         """
         total = len(regions.boxes)
         self._prepare(regions.boxes)
-        shown = self.progress and advance is None
+        shown = self.progress if advance is None else False
         with (
             evaluation_mode(self.model),
             torch.no_grad(),

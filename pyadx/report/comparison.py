@@ -11,7 +11,7 @@ import numpy as np
 
 from pyadx.files import replacing
 from pyadx.report.colours import ColourScale, colour_scale
-from pyadx.report.panels import SECTIONS, centre_of_mass, colour_bar, cut
+from pyadx.report.panels import SECTIONS, centre_of_mass, check_figures_possible, colour_bar, cut
 from pyadx.report.precision_recall import REGION_COLOURS
 from pyadx.report.sidecars import approximation
 
@@ -55,6 +55,7 @@ def save_comparison(
     facts : mapping, optional
         Title to the sidecar of the heatmap: what a sign speaks for, and whether the map is approximate.
     """
+    check_figures_possible()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D

@@ -9,6 +9,7 @@ import numpy as np
 from pyadx.explainers.interactions import MergeInteractions
 from pyadx.files import replacing
 from pyadx.report.colours import sign_colormap
+from pyadx.report.panels import check_figures_possible
 from pyadx.segmentation import Hierarchy
 
 Heights = Literal["level", "altitude"]
@@ -48,6 +49,7 @@ def save_dendrogram(
     ValueError
         If the interactions are of another hierarchy, or ``heights`` is something else.
     """
+    check_figures_possible()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure

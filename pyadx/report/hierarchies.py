@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from pyadx.files import replacing
-from pyadx.report.panels import SECTIONS, centre_of_mass, cut
+from pyadx.report.panels import SECTIONS, centre_of_mass, check_figures_possible, cut
 from pyadx.segmentation import Hierarchy
 
 _DPI = 150
 _COLUMNS = 5  # levels shown, besides scan and contour map
+_GOLDEN = 0.6180339887  # multiples of it, modulo 1, are spread evenly: hues of regions
 
 
 def save_hierarchy_panels(
@@ -21,7 +22,7 @@ def save_hierarchy_panels(
     title: str,
     spacing: tuple[float, ...] = (1.0, 1.0, 1.0),
 ) -> None:
-    """Draw the scan, its contour map, and regions of several levels in their mean intensity.
+    """Draw the scan, its contour map, and regions of several levels in colours.
 
     Parameters
     ----------
@@ -36,6 +37,7 @@ def save_hierarchy_panels(
     spacing : tuple of float
         Voxel size in mm along each axis.
     """
+    check_figures_possible()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -47,7 +49,7 @@ def save_hierarchy_panels(
     ]
     for level in shown:
         labels = hierarchy.labels(int(level))
-        columns.append((f"{hierarchy.levels[level]} regions", _mean_colours(scan, labels), columns[0][2]))
+        columns.append((f"{hierarchy.levels[level]} regions", _region_colours(scan, labels), {}))
 
     figure = Figure(figsize=(1.9 * len(columns), 2.1 * len(SECTIONS) + 0.5), layout="constrained")
     FigureCanvasAgg(figure)
@@ -74,10 +76,12 @@ def _scale(hierarchy: Hierarchy) -> float:
     return float(np.median(positive)) if positive.size else 1.0
 
 
-def _mean_colours(scan: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Give every region its mean intensity."""
-    flat = labels.ravel()
-    sums = np.bincount(flat, scan.ravel().astype(np.float64))
-    means = sums / np.maximum(np.bincount(flat), 1)
-    means[0] = 0
-    return means[labels]
+def _region_colours(scan: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Give every region a hue of its own, as bright as the scan: RGB ``[D, H, W, 3]``."""
+    from matplotlib.colors import hsv_to_rgb
+
+    top = float(np.percentile(scan, 99.8)) or 1.0
+    brightness = 0.25 + 0.75 * np.clip(scan / top, 0, 1)
+    hues = labels * _GOLDEN % 1.0  # neighbours in the numbering get hues far apart
+    colours = hsv_to_rgb(np.stack([hues, np.full(labels.shape, 0.7), brightness], axis=-1))
+    return np.where((labels > 0)[..., None], colours, 0.0)

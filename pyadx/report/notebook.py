@@ -13,6 +13,7 @@ from torch import Tensor
 from pyadx.data.scans import Scan, read_scan, read_volume
 from pyadx.report.page import html_page
 from pyadx.report.page_parts import PageHeatmap
+from pyadx.report.panels import check_figures_possible
 from pyadx.report.sidecars import read_facts
 
 Volume = Scan | Tensor | np.ndarray | str | os.PathLike[str]
@@ -80,6 +81,7 @@ def show(
     ValueError
         If shapes differ, a heatmap is not finite, or files of scan and heatmap lie in different places.
     """
+    check_figures_possible()  # colour maps are Matplotlib's
     beneath = _scan(scan, spacing)
     several = heatmap if isinstance(heatmap, Mapping) else {"heatmap": heatmap}
     given: dict[str, Any] = {"target": {"name": target}, "classes": list(classes)} if target else {}

@@ -26,7 +26,7 @@ from pyadx.files import replacing
 from pyadx.report.colours import colour_scale, sign_styles, viewer_colormaps
 from pyadx.report.markup import image
 from pyadx.report.page_parts import Around, PageHeatmap
-from pyadx.report.panels import centre_of_mass, save_panels
+from pyadx.report.panels import save_panels, section_voxel
 from pyadx.report.precision_recall import region_colours
 from pyadx.report.quantised import quantised_nifti
 from pyadx.report.region_places import RegionPlaces, region_centres, region_numbers
@@ -37,6 +37,7 @@ from pyadx.report.sidecars import approximation, mapping, shareable
 
 _VIEWER = Path(__file__).with_name("viewer")
 _NOTE = "Research software, not a medical device."
+_GRID = "the scan's grid, axes turned to right, anterior, superior"
 
 
 def html_page(
@@ -223,12 +224,8 @@ def _regions(labels: np.ndarray, scan: Scan, regions: Mapping[str, Sequence[int]
 
 def _start(scan: Scan, heatmaps: Sequence[PageHeatmap]) -> list[float]:
     """Return the world position, mm, that the page opens at: the strongest voxel of the first heatmap."""
-    if heatmaps and np.abs(heatmaps[0].values).max() > 0:
-        strongest = np.abs(heatmaps[0].values).argmax()
-        voxel = np.array(np.unravel_index(strongest, scan.data.shape), float)
-    else:
-        voxel = np.array(centre_of_mass(scan.data), float)
-    return _world(voxel, scan.affine)
+    voxel = section_voxel(scan.data, {heat.name: heat.values for heat in heatmaps})
+    return _world(np.array(voxel, float), scan.affine)
 
 
 def _world(voxel: np.ndarray, affine: np.ndarray) -> list[float]:
@@ -256,5 +253,5 @@ def _panels(scan: Scan, heatmaps: Sequence[PageHeatmap], title: str) -> str:
         file = Path(folder) / "panels.png"
         facts = {heat.name: heat.facts for heat in heatmaps}
         beneath = apply_orientation(scan.data, turn)
-        save_panels(file, beneath, rows, title, tuple(spacing.tolist()), facts=facts)
+        save_panels(file, beneath, rows, title, tuple(spacing.tolist()), facts=facts, grid=_GRID)
         return image(file, "Axial, sagittal and coronal sections of the scan and each heatmap")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pyadx.extras import needed_for
 from pyadx.files import replacing
 from pyadx.report.colours import ColourScale, colour_scale
 from pyadx.report.sidecars import approximation
@@ -24,10 +25,8 @@ _DPI = 150
 
 def check_figures_possible() -> None:
     """Raise ``ValueError`` where Matplotlib is not installed."""
-    try:
+    with needed_for("a figure"):
         import matplotlib  # noqa: F401
-    except ImportError:
-        raise ValueError("figures need Matplotlib; install it with: pip install 'pyadx[report]'") from None
 
 
 def save_panels(
@@ -38,6 +37,7 @@ def save_panels(
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
     at: Sequence[int] | None = None,
     facts: Mapping[str, Mapping[str, Any]] | None = None,
+    grid: str = "",
 ) -> None:
     """Draw the scan and heatmaps over it, one row each, in three sections.
 
@@ -58,11 +58,14 @@ def save_panels(
     spacing : tuple of float
         Voxel size in mm along each axis.
     at : sequence of int, optional
-        Voxel that the sections cut; the scan's centre of mass without it.
+        Voxel that the sections cut. Without it: where the first heatmap is strongest.
     facts : mapping, optional
         Title of a row to the sidecar of its heatmap: what a sign speaks for, and whether the map is
         approximate.
+    grid : str
+        Which grid the numbers of voxels count in, such as "the network's grid"; written beneath.
     """
+    check_figures_possible()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -72,7 +75,9 @@ def save_panels(
     figure.suptitle(title, fontsize=11, parse_math=False)
     # The last column holds the colour bars, so that sections stay aligned from row to row.
     axes = figure.subplots(len(rows), len(SECTIONS) + 1, squeeze=False, width_ratios=[1.0, 1.0, 1.0, 0.035])
-    centre = centre_of_mass(scan) if at is None else list(at)
+    centre = section_voxel(scan, heatmaps) if at is None else list(at)
+    if grid:
+        figure.supxlabel(f"Voxels count from 0 in {grid}.", fontsize=7, color="0.35")
     for (name, heatmap), row in zip(rows.items(), axes, strict=True):
         overlay: Any = None
         about = (facts or {}).get(name, {})
@@ -95,8 +100,24 @@ def save_panels(
         figure.savefig(partial, dpi=_DPI, facecolor="white", format="png")
 
 
+def section_voxel(scan: np.ndarray, heatmaps: Mapping[str, np.ndarray]) -> list[int]:
+    """Return the voxel to cut at: where the first map is strongest, else the scan's centre of mass."""
+    first = next(iter(heatmaps.values()), None)
+    if first is None or not np.any(first):
+        return centre_of_mass(scan)
+    return strongest_voxel(first)
+
+
+def strongest_voxel(heatmap: np.ndarray) -> list[int]:
+    """Return where a map is strongest; of a region of equal values the voxel nearest to its middle."""
+    magnitude = np.abs(heatmap)
+    highest = np.argwhere(magnitude == magnitude.max())
+    nearest = ((highest - highest.mean(0)) ** 2).sum(1).argmin()
+    return [int(place) for place in highest[nearest]]
+
+
 def centre_of_mass(scan: np.ndarray) -> list[int]:
-    """Return the voxel that sections cut a scan at."""
+    """Return the voxel nearest to the scan's centre of mass."""
     mass = np.abs(scan).astype(np.float64)
     total = mass.sum()
     centre = []
@@ -115,8 +136,8 @@ def colour_bar(figure: Figure, overlay: Any, scale: ColourScale, unit: str = "",
 
 
 def cut(volume: np.ndarray, axis: int, index: int) -> np.ndarray:
-    """Return one section, ready for ``imshow``."""
-    return np.take(volume, index, axis=axis).T
+    """Return one section of a volume ``[D, H, W]`` or of colours ``[D, H, W, 3]``, ready for ``imshow``."""
+    return np.take(volume, index, axis=axis).swapaxes(0, 1)
 
 
 def _show_scan(picture: Axes, scan: np.ndarray, axis: int, index: int, spacing: tuple[float, ...]) -> float:

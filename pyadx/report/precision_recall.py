@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pyadx.evaluation.curves import PrecisionRecall
 from pyadx.files import replacing
+from pyadx.report.panels import check_figures_possible
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
@@ -39,6 +40,7 @@ def save_precision_recall(
     title : str
         Written above the figure.
     """
+    check_figures_possible()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from pyadx.files import replacing
 from pyadx.report.colours import sign_colormap, sign_colours, unit_colour
+from pyadx.report.panels import check_figures_possible
 from pyadx.report.region_bars import SHOWN, completeness
 from pyadx.report.region_reports import WHISKER, pairs_of, region_report
 from pyadx.report.sidecars import mapping, sign_words
@@ -48,6 +49,7 @@ def save_region_bars(
     ValueError
         If the report holds no regions.
     """
+    check_figures_possible()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -103,6 +105,7 @@ def save_pair_matrix(path: str | os.PathLike[str], report: Mapping[str, Any], ti
     ValueError
         If the report holds no interactions of pairs.
     """
+    check_figures_possible()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from pyadx.extras import needed_for
 from pyadx.files import replacing
+from pyadx.report.panels import check_figures_possible
 
 
 def save_roc(path: str | os.PathLike[str], rounds: Sequence[dict[str, Any]], title: str) -> None:
@@ -23,9 +25,12 @@ def save_roc(path: str | os.PathLike[str], rounds: Sequence[dict[str, Any]], tit
     title : str
         Written above the figure.
     """
+    check_figures_possible()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from sklearn.metrics import roc_curve
+
+    with needed_for("a ROC curve"):
+        from sklearn.metrics import roc_curve
 
     figure = Figure(figsize=(4.6, 4.6), layout="constrained")
     FigureCanvasAgg(figure)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pyadx.short_reprs import short_repr
+
 
 @dataclass(frozen=True, eq=False)
 class ContourMap:
@@ -18,6 +20,8 @@ class ContourMap:
     """
 
     faces: tuple[np.ndarray, np.ndarray, np.ndarray]
+
+    __repr__ = short_repr
 
     @property
     def voxels(self) -> np.ndarray:

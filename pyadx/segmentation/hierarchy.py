@@ -57,6 +57,11 @@ class Hierarchy:
         if self.leaves.ndim != 3 or any(len(array) != nodes for array in arrays):
             raise ValueError("the arrays of a hierarchy do not fit each other")
 
+    def __repr__(self) -> str:
+        shape, levels = "x".join(map(str, self.leaves.shape)), self.levels.tolist()
+        counts = f"{levels[0]} to {levels[-1]} regions" if levels else "none"
+        return f"Hierarchy({shape} voxels, {self.n_leaves} leaves, {len(levels)} levels: {counts})"
+
     @property
     def n_leaves(self) -> int:
         """Number of leaves, R."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pyadx.data.inputs import PreparedScans
 from pyadx.inference.outputs import check_outputs
 from pyadx.inference.score import probabilities
+from pyadx.short_reprs import short_repr
 from pyadx.training.batches import augmented, balanced_batches
 from pyadx.training.metrics import classification_metrics
 from pyadx.training.protocols import Protocol
@@ -62,6 +63,8 @@ class Trained:
 
     epochs: list[Epoch]
     probabilities: np.ndarray
+
+    __repr__ = short_repr
 
 
 def train(

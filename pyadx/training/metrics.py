@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from pyadx.extras import needed_for
+
 
 def classification_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     """Return the area under the ROC curve and the accuracy.
@@ -22,7 +24,8 @@ def classification_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dic
         where only one class is present. ``accuracy``: share of scans whose most probable class is the
         true one.
     """
-    from sklearn.metrics import roc_auc_score
+    with needed_for("the area under a ROC curve"):
+        from sklearn.metrics import roc_auc_score
 
     accuracy = float((probabilities.argmax(1) == labels).mean())
     present = np.unique(labels)

@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
+from pyadx.extras import needed_for
+
 
 def check_ray(option: str) -> None:
     """Raise ``ValueError`` if Ray, which an option of the command line asks for, is not installed."""
-    try:
+    with needed_for(option):
         import ray  # noqa: F401
-    except ImportError:
-        raise ValueError(f"{option} needs Ray; install it with: pip install 'pyadx[ray]'") from None
 
 
 @contextmanager

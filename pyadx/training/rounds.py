@@ -17,6 +17,7 @@ from pyadx.data.class_means import class_means
 from pyadx.data.cohort.splits import Round
 from pyadx.data.inputs import PreparedScans
 from pyadx.data.network_scans import network_statistics
+from pyadx.extras import needed_for
 from pyadx.files import replacing
 from pyadx.models.card import ModelCard
 from pyadx.models.training_scans import training_record
@@ -76,12 +77,8 @@ class Hardware:
         return fabric
 
     def _fabric(self, loggers: Any) -> Any:
-        try:
+        with needed_for("training"):
             from lightning_fabric import Fabric
-        except ImportError:
-            raise ValueError(
-                "training needs Lightning Fabric; install it with: pip install 'pyadx[train]'"
-            ) from None
         strategy = "ddp" if self.devices > 1 else "auto"
         try:
             return Fabric(
@@ -281,9 +278,7 @@ def _loggers(folder: Path) -> list[Any]:
 
 
 def _tensorboard_logger() -> Any:
-    try:
+    with needed_for("--tensorboard"):
         import tensorboard  # noqa: F401
         from lightning_fabric.loggers import TensorBoardLogger
-    except ImportError:
-        raise ValueError("--tensorboard needs: pip install 'pyadx[train]'") from None
     return TensorBoardLogger

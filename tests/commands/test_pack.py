@@ -119,7 +119,7 @@ def test_onnx_says_what_it_needs(own, tmp_path, capsys):
     (tmp_path / "net.onnx").write_bytes(b"no network")
     assert explain("--model", "net.onnx", "--card", "card.toml")[0] == 2
     told = capsys.readouterr().err
-    assert "cannot be read as ONNX" in told or "reading ONNX needs pip install onnx2torch" in told
+    assert "cannot be read as ONNX" in told or "reading ONNX needs onnx" in told
 
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -11,7 +11,8 @@ from matplotlib.text import Text  # noqa: E402
 
 from pyadx.report.colours import colour_scale, viewer_colormaps  # noqa: E402
 from pyadx.report.comparison import save_comparison  # noqa: E402
-from pyadx.report.panels import save_panels  # noqa: E402
+from pyadx.report.hierarchies import _region_colours  # noqa: E402
+from pyadx.report.panels import centre_of_mass, save_panels, section_voxel  # noqa: E402
 
 FACTS = {
     "method": "sa3ducm",
@@ -164,3 +165,21 @@ def test_the_page_gets_the_colours_of_the_figures():
             assert place <= 1 or np.abs(expected - rgb).max() < 4
         assert own[side]["A"][0] == 0
         assert set(own[side]["A"][1:]) == {255}
+
+
+def test_sections_are_cut_where_the_first_map_is_strongest():
+    heat = np.zeros((20, 20, 20), np.float32)
+    heat[3, 15, 6], heat[9, 9, 9] = -2.0, 1.0
+    assert section_voxel(grey_scan(), {"map": heat}) == [3, 15, 6]
+    assert section_voxel(grey_scan(), {"map": np.zeros_like(heat)}) == centre_of_mass(grey_scan())
+    heat[4:15, 2:9, 1:6] = 5.0  # a region of one value: its middle, not its first corner
+    assert section_voxel(grey_scan(), {"map": heat}) == [9, 5, 3]
+
+
+def test_neighbouring_regions_differ_in_the_picture_of_a_hierarchy():
+    labels = np.zeros((6, 6, 6), np.int32)
+    labels[1:3, 1:5, 1:5], labels[3:5, 1:5, 1:5] = 1, 2
+    colours = _region_colours(np.ones((6, 6, 6), np.float32), labels)
+    assert colours.shape == (6, 6, 6, 3)
+    assert np.abs(colours[2, 2, 2] - colours[3, 2, 2]).max() > 0.3
+    assert not colours[0].any()

@@ -178,8 +178,9 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
             spacing = _spacing(fitted)
             drawn = [to_ras(one, fitted.axes) for one in (fitted.data, heatmap)]
             save_panels(
-                request.figure, drawn[0], {row: drawn[1]}, scan.path.name, spacing, facts={row: sidecar}
-            )
+                request.figure, drawn[0], {row: drawn[1]}, scan.path.name, spacing,
+                facts={row: sidecar}, grid="the network's grid, axes turned to right, anterior, superior",
+            )  # fmt: skip
         if request.table is not None:
             save_region_table(request.table, sidecar["report"])
         write_heatmap(out, on_scan, written, sidecar)

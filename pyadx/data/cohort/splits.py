@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pyadx.extras import needed_for
 from pyadx.files import replacing
 
 PAPER_SET_ASIDE = {"AD": 5, "NC": 3}
@@ -74,7 +75,8 @@ def plan_splits(
     ValueError
         If a class has too few subjects for the folds and those set aside.
     """
-    from sklearn.model_selection import StratifiedKFold
+    with needed_for("a cross-validation"):
+        from sklearn.model_selection import StratifiedKFold
 
     if splits < 1 or folds < 2:
         raise ValueError(f"a cross-validation needs 1 split and 2 folds at least, got {splits} and {folds}")

@@ -5,6 +5,9 @@ from functools import cache
 
 import numpy as np
 
+from pyadx.extras import needed_for
+from pyadx.short_reprs import short_repr
+
 # FreeSurfer's numbers (FreeSurferColorLUT), left and right.
 WHITE_MATTER = (2, 41)
 CORTEX = (3, 42)
@@ -54,6 +57,8 @@ class Anatomy:
     labels: np.ndarray
     affine: np.ndarray
 
+    __repr__ = short_repr
+
     def mask(self, numbers: tuple[int, ...]) -> np.ndarray:
         """Return where any of the labels is, bool ``[X, Y, Z]``."""
         return np.isin(self.labels, numbers)
@@ -73,13 +78,8 @@ def mni152_anatomy() -> Anatomy:
     ValueError
         If nilearn, which carries the template, is not installed.
     """
-    try:
+    with needed_for("the MNI152 template, from which the synthetic cohort is made,"):
         from nilearn import datasets
-    except ImportError:
-        raise ValueError(
-            "the synthetic cohort is made from nilearn's MNI152 template; "
-            "install it with: pip install 'pyadx[report]'"
-        ) from None
     image = datasets.load_mni152_template(resolution=1)
     t1 = np.asarray(image.dataobj, np.float32)
     grey = np.asarray(datasets.load_mni152_gm_template(resolution=1).dataobj, np.float32)

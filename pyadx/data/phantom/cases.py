@@ -13,6 +13,7 @@ from pyadx.data.phantom.dataset import planted_file, planted_regions, twin_file
 from pyadx.data.regions import find_labels, read_labels, regions_on_scan
 from pyadx.data.scans import Scan, read_scan, read_volume
 from pyadx.models.card import ModelCard
+from pyadx.short_reprs import short_repr
 
 _WINDOW_MM = 14.0  # of the causal truth: seven voxels of 2 mm, as the paper's occlusion
 _STRIDE_MM = 8.0
@@ -47,6 +48,8 @@ class Case:
     inside: np.ndarray
     regions: dict[str, np.ndarray]
     planted: dict[str, np.ndarray]
+
+    __repr__ = short_repr
 
 
 def read_case(record: ScanRecord, cohort: Path, card: ModelCard) -> Case:

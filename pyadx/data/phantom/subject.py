@@ -6,6 +6,7 @@ import numpy as np
 
 from pyadx.data.phantom.atrophy import REGIONS, TemplateGrid, atrophy, planted_map
 from pyadx.data.phantom.warps import Field, exponential, points, sample, smooth_noise
+from pyadx.short_reprs import short_repr
 
 # Logarithm of the volume factor at full severity, and its natural spread in everybody. The order of
 # magnitude is that of volumetric studies of AD; the figures are a choice that makes the groups overlap.
@@ -78,6 +79,8 @@ class SyntheticScan:
     twin: np.ndarray | None
     planted: np.ndarray | None
     measured: dict[str, float]
+
+    __repr__ = short_repr
 
 
 def draw_people(count: int, seed: int) -> list[Person]:

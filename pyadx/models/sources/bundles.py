@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from pyadx.extras import needed_for
 from pyadx.models.card import ModelCard, Preprocessing
 from pyadx.models.own import read_card, wrap
 from pyadx.models.sources.state_dicts import load_weights
@@ -100,10 +101,8 @@ def _read(folder: Path, trust: bool) -> _Config:
             f"{folder}: is a MONAI bundle, whose configuration names Python to run; if you trust it, say "
             "--trust"
         )
-    try:
+    with needed_for(f"{folder}: is a MONAI bundle; reading it"):
         from monai.bundle import ConfigParser
-    except ImportError:
-        raise ValueError(f"{folder}: is a MONAI bundle; reading it needs pip install monai") from None
     parser = ConfigParser()
     try:
         parser.read_config(str(found[0]))

@@ -5,6 +5,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from pyadx.extras import needed_for
+
 _NAME = re.compile(
     r"hf://(?P<repo>[\w.\-]+/[\w.\-]+)(?:/(?P<file>[\w.\-/]+?))?(?:@(?P<revision>[\w.\-/]+))?"
 )
@@ -36,10 +38,8 @@ def hub_file(name: str) -> HubFile:
     match = _NAME.fullmatch(name)
     if match is None:
         raise ValueError(f"{name}: expected hf://owner/name[/file][@revision]")
-    try:
+    with needed_for(f"{name}: reading from the Hub"):
         from huggingface_hub import HfApi, hf_hub_download
-    except ImportError:
-        raise ValueError(f"{name}: reading from the Hub needs pip install huggingface_hub") from None
     repo, file, revision = match["repo"], match["file"], match["revision"]
     try:
         if file is None:

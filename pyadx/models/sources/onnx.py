@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import nn
 
+from pyadx.extras import needed_for
+
 
 def read_onnx(path: Path) -> nn.Module:
     """Return an ONNX network as a `torch.nn.Module`, in evaluation mode.
@@ -19,11 +21,9 @@ def read_onnx(path: Path) -> nn.Module:
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
-    try:
+    with needed_for(f"{path}: reading ONNX"):
         import onnx
         from onnx2torch import convert
-    except ImportError:
-        raise ValueError(f"{path}: reading ONNX needs pip install onnx2torch") from None
     try:
         proto = onnx.load(str(path))
         weights = {tensor.name for tensor in proto.graph.initializer}
