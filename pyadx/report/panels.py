@@ -83,10 +83,10 @@ def save_panels(
         about = (facts or {}).get(name, {})
         scale = None if heatmap is None else colour_scale(heatmap, about)
         for (section, axis, left, right), picture in zip(SECTIONS, row[:-1], strict=True):
-            aspect = _show_scan(picture, scan, axis, centre[axis], spacing)
+            aspect = show_scan(picture, scan, axis, centre[axis], spacing)
             if heatmap is not None and scale is not None:
-                overlay = _show_heatmap(picture, heatmap, axis, centre[axis], scale, aspect)
-            _label(picture, left, right)
+                overlay = show_heatmap(picture, heatmap, axis, centre[axis], scale, aspect)
+            label_sides(picture, left, right)
             if heatmap is None:
                 picture.set_title(f"{section}, voxel {centre[axis]}", fontsize=9)
         row[0].set_ylabel(name, fontsize=10, parse_math=False)
@@ -140,7 +140,8 @@ def cut(volume: np.ndarray, axis: int, index: int) -> np.ndarray:
     return np.take(volume, index, axis=axis).swapaxes(0, 1)
 
 
-def _show_scan(picture: Axes, scan: np.ndarray, axis: int, index: int, spacing: tuple[float, ...]) -> float:
+def show_scan(picture: Axes, scan: np.ndarray, axis: int, index: int, spacing: Sequence[float]) -> float:
+    """Draw a section in grey; return its aspect."""
     across, up = (s for a, s in enumerate(spacing) if a != axis)
     top = float(np.percentile(scan, 99.8)) or 1.0
     picture.imshow(
@@ -149,9 +150,10 @@ def _show_scan(picture: Axes, scan: np.ndarray, axis: int, index: int, spacing: 
     return up / across
 
 
-def _show_heatmap(
+def show_heatmap(
     picture: Axes, heatmap: np.ndarray, axis: int, index: int, scale: ColourScale, aspect: float
 ) -> Any:
+    """Draw a section of a heatmap, weak values transparent; return what a colour bar needs."""
     section = cut(heatmap, axis, index)
     return picture.imshow(
         section,
@@ -164,7 +166,8 @@ def _show_heatmap(
     )
 
 
-def _label(picture: Axes, left: str, right: str) -> None:
+def label_sides(picture: Axes, left: str, right: str) -> None:
+    """Write the letters of the sides into a section, and take its ticks away."""
     picture.set_xticks([])
     picture.set_yticks([])
     for x, letter in ((0.03, left), (0.97, right)):

@@ -232,6 +232,11 @@ def test_reproduce_makes_all_tables_and_figures_and_resumes(cohort, run, monkeyp
     few = {"sa3ducm": "sa3ducm:max_regions=20", "sa3ducm:paper": "sa3ducm:paper,max_regions=20"}
     panels = tuple(replace(panel, method=few.get(panel.method, panel.method)) for panel in PANELS)
     monkeypatch.setattr(reproduce, "PANELS", panels)
+    grouped = {
+        "SA-3DUCM": "sa3ducm:max_regions=20",
+        "Occlusion": "occlusion:window={window},stride={stride}",
+    }
+    monkeypatch.setattr(reproduce, "GROUP_METHODS", grouped)
     command = ["reproduce", "-o", "out", "--cohort", cohort, "--set-aside", "AD=1,NC=1"]
     code, out, err = run(*command)
     assert code == 0, err
@@ -247,6 +252,17 @@ def test_reproduce_makes_all_tables_and_figures_and_resumes(cohort, run, monkeyp
     kept = [path for path in Path("out").rglob("*") if path.name in ("result.json", "model.safetensors")]
     kept += list(Path("out/derivatives").rglob("*.nii.gz"))
     assert len(kept) == 4 * 2 * 2 + 14 * 2
+    for name in grouped:
+        facts = json.loads(Path(f"out/groups/{name}/group.json").read_text())
+        people = {one["participant_id"] for one in facts["sample"]["subjects"]}
+        assert len(people) == sum(facts["sample"]["n"].values()) == 6
+        assert [one["name"] for one in facts["covariates"]] == ["network"]
+        assert f"- {name}: of 20 analyses with shuffled labels" in text
+        # Nobody is explained by a network that was trained on them.
+        for note in Path(f"out/groups/maps/{name}").rglob("*_heatmap.json"):
+            assert json.loads(note.read_text())["scan"]["seen_in_training"] is False
+    kept += list(Path("out/groups").rglob("*.nii.gz"))
+    assert Path("out/groups.png").read_bytes()[:4] == b"\x89PNG"
     times = [path.stat().st_mtime_ns for path in kept]
     request.getfixturevalue("undrawn_figures")
     assert run(*command, "-q")[0] == 0

@@ -37,7 +37,8 @@ class ExplainCohortRequest:
     """Everything that decides the heatmaps of a cohort.
 
     ``reading`` says how the cohort is read; scans of every group are explained. ``wanted`` takes some of
-    the scans of a BIDS data set. ``work`` is a folder for what is needed until a heatmap is written.
+    the scans of a BIDS data set, ``only`` those of some subjects. ``work`` is a folder for what is needed
+    until a heatmap is written.
     """
 
     cohort: Path
@@ -51,6 +52,7 @@ class ExplainCohortRequest:
     strict: bool = False
     wanted: ScanFilter | None = None
     work: Path | None = None
+    only: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -198,6 +200,9 @@ def _cohort(request: ExplainCohortRequest, card: ModelCard) -> Cohort:
         cohort = read_cohort(request.cohort, None, **asdict(request.reading))
     else:
         cohort = read_bids(request.cohort, None, request.reading, request.wanted)
+    if request.only is not None:
+        scans = tuple(scan for scan in cohort.scans if scan.subject in request.only)
+        cohort = replace(cohort, scans=scans)
     named = (
         replace(scan, label=class_of(scan.label, card.class_names) or scan.label) for scan in cohort.scans
     )

@@ -98,3 +98,6 @@ PANELS = (
     Panel("VGG-3D-Grad-CAM-Shallow", "vggnet", f"{_GRADCAM}conv2b"),
     Panel("Res-3D-Grad-CAM-Shallow", "resnet", f"{_GRADCAM}bn4"),
 )
+
+# What the groups of all subjects are compared with: our defaults.
+GROUP_METHODS = {"SA-3DUCM": "sa3ducm", "Occlusion": _LOCAL}

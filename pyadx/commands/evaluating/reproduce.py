@@ -1,4 +1,4 @@
-"""``pyadx reproduce``: the paper's Table 1, Figure 2 and Figure 3 on a cohort, from one command."""
+"""``pyadx reproduce``: the paper's Table 1, Figures 2 and 3 on a cohort, and its groups, in one command."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -7,7 +7,8 @@ from pathlib import Path
 from pyadx.commands.cohorts.phantom import run_phantom
 from pyadx.commands.devices import pick_device, software
 from pyadx.commands.evaluating.evaluate import Subject, evaluate_jobs, read_subject, write_evaluation
-from pyadx.commands.evaluating.paper_settings import PANELS, SETTINGS, Setting
+from pyadx.commands.evaluating.paper_settings import GROUP_METHODS, PANELS, SETTINGS, Setting
+from pyadx.commands.evaluating.reproduce_groups import GroupPart, compare_groups_of
 from pyadx.commands.explaining.heatmaps import HeatmapJob
 from pyadx.commands.reporting.report import ReportRequest, run_report
 from pyadx.commands.training.crossval import CrossvalResult, run_crossval
@@ -18,6 +19,7 @@ from pyadx.data.cohort import Cohort, SplitPlan, plan_splits, read_cohort
 from pyadx.data.phantom import is_synthetic
 from pyadx.data.regions import find_labels
 from pyadx.evaluation.costs import costs_markdown
+from pyadx.evaluation.groups.permutations import check_nilearn
 from pyadx.files import holds_results, replacing
 from pyadx.markdown import markdown_table
 from pyadx.report.panels import check_figures_possible
@@ -58,6 +60,7 @@ def run_reproduce(request: ReproduceRequest) -> Path:
         If anything does not fit; what can be checked is checked before any training.
     """
     check_figures_possible()
+    check_nilearn()
     if request.setting not in SETTINGS:
         raise ValueError(f"--setting must be one of {', '.join(SETTINGS)}, got {request.setting!r}")
     setting = SETTINGS[request.setting]
@@ -76,7 +79,9 @@ def run_reproduce(request: ReproduceRequest) -> Path:
         name: run_crossval(_training(request, source, setting, name), keep_models=True)
         for name in setting.networks
     }
-    checkpoints = {name: _checkpoint(request.out, name, plan) for name in setting.networks}
+    # No scan set aside has entered any round.
+    first_round = plan.rounds[0].name
+    checkpoints = {name: _checkpoint(request.out, name, first_round) for name in setting.networks}
     jobs = [
         HeatmapJob(
             panel.name,
@@ -113,6 +118,8 @@ def run_reproduce(request: ReproduceRequest) -> Path:
     text = _report(request, setting, f"{kind} {source.name}", trained, plan)
     text += localization.partition("\n\n")[2] + "\n## Cost of the heatmaps\n\n"
     text += f"Means over {len(subjects)} scans; {_machine(request)}.\n\n{costs_markdown(evaluation.costs)}"
+    text += f"\n## Groups: {kind}, all {len(cohort.scans)} subjects\n\n"
+    text += compare_groups_of(_groups(request, setting, source, cohort, plan))
     with replacing(report) as (partial,):
         partial.write_text(text, encoding="utf-8")
     return report
@@ -173,9 +180,22 @@ def _training(
     )
 
 
-def _checkpoint(out: Path, architecture: str, plan: SplitPlan) -> Path:
-    """Return the network that explains: the first round's, which no scan set aside has entered."""
-    path = checkpoint_file(round_folder(out / "table-1" / architecture, plan.rounds[0].name))
+def _groups(
+    request: ReproduceRequest, setting: Setting, source: Path, cohort: Cohort, plan: SplitPlan
+) -> GroupPart:
+    """Return what the groups are compared with: the defaults of pyadx on the VGGNets of the first split."""
+    sizes = asdict(setting.networks["vggnet"])
+    return GroupPart(
+        request.out, source, cohort, plan, setting.folds,
+        lambda name: _checkpoint(request.out, "vggnet", name),
+        {title: method.format(**sizes) for title, method in GROUP_METHODS.items()},
+        request.regions, request.device, request.progress,
+    )  # fmt: skip
+
+
+def _checkpoint(out: Path, architecture: str, name: str) -> Path:
+    """Return the network of a round."""
+    path = checkpoint_file(round_folder(out / "table-1" / architecture, name))
     if not path.is_file():
         raise ValueError(f"{path}: is missing; cross-validate with --keep-models, or delete the folder")
     return path

@@ -1,4 +1,4 @@
-"""``pyadx report --group``: the results of ``pyadx group`` as one page that opens offline."""
+"""``pyadx report --group``: the results of ``pyadx group`` as one page that opens offline, or a figure."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pyadx.commands.reporting.group_figure import draw_group_figure
 from pyadx.commands.reporting.group_results import GroupResults, read_group
 from pyadx.commands.reporting.group_subjects import subject_maps
 from pyadx.commands.reporting.regions import FREESURFER, names_of, tell_names
@@ -33,6 +34,7 @@ from pyadx.report.panels import check_figures_possible
 from pyadx.report.region_places import RegionPlaces
 
 MOST_SUBJECTS = 12
+_FIGURES = (".png", ".pdf")
 _VOXELS = 2_000_000  # of single subjects in all: some 3 MB of the page even where maps are noise
 _MOST_CURVES = 5
 _DIFFERENCE = 0  # its place on the page, which opens with it
@@ -60,7 +62,7 @@ class _Atlas:
 
 
 def run_group_report(request: GroupReportRequest) -> int:
-    """Write the page; return its size in bytes.
+    """Write the page, or the figure where a name ends in .png or .pdf; return its size in bytes.
 
     Raises
     ------
@@ -71,7 +73,11 @@ def run_group_report(request: GroupReportRequest) -> int:
     results = read_group(request.folder)
     grid = results.image(results.groups[0], "mean")
     inside = results.inside(grid)
-    beneath, caption, cited = _background(request, results, grid)
+    beneath, caption, cited = group_background(request.background, request.orientation, results, grid)
+    title = request.title or f"Heatmaps of two groups: {results.words}"
+    if request.out.suffix.lower() in _FIGURES:
+        draw_group_figure(request.out, [(results.method, results, beneath)], title, results.alpha)
+        return request.out.stat().st_size
     rows = results.regions()
     atlas = _atlas(request, results, rows, grid)
     shown, remarks = _group_maps(results, grid, _places(rows, atlas, grid))
@@ -88,7 +94,7 @@ def run_group_report(request: GroupReportRequest) -> int:
     page = html_page(
         beneath,
         [*shown, *single],
-        title=request.title or f"Heatmaps of two groups: {results.words}",
+        title=title,
         labels=None if atlas is None else atlas.labels,
         regions=None if atlas is None else atlas.regions,
         curves=None if atlas is None else _curves(results, atlas, inside),
@@ -101,8 +107,8 @@ def run_group_report(request: GroupReportRequest) -> int:
 
 def _check(request: GroupReportRequest) -> None:
     check_figures_possible()
-    if request.out.suffix.lower() not in (".html", ".htm"):
-        raise ValueError(f"{request.out}: a page is written as .html")
+    if request.out.suffix.lower() not in (".html", ".htm", *_FIGURES):
+        raise ValueError(f"{request.out}: a page is written as .html, a figure as .png or .pdf")
     check_output_file(request.out, overwrite=request.overwrite)
     if request.subjects is not None and request.subjects < 0:
         raise ValueError(f"--subjects must be 0 or more, got {request.subjects}")
@@ -132,12 +138,18 @@ def _group_maps(
     return [*maps, t], []
 
 
-def _background(
-    request: GroupReportRequest, results: GroupResults, grid: Scan
+def group_background(
+    path: Path | None, orientation: str, results: GroupResults, grid: Scan
 ) -> tuple[Scan, str, tuple[str, ...]]:
-    """Return what lies beneath, words for it, and what to cite."""
-    if request.background is not None:
-        given = read_volume(request.background, orientation=request.orientation)
+    """Return what lies beneath, words for it, and what to cite.
+
+    Raises
+    ------
+    ValueError
+        If an image is given that cannot be read or lies elsewhere.
+    """
+    if path is not None:
+        given = read_volume(path, orientation=orientation)
         if not given.lies_on(grid):
             raise ValueError(
                 f"{given.path}: does not lie on the voxels of the group's maps (other shape or affine); "

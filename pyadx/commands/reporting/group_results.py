@@ -32,6 +32,8 @@ class GroupResults:
         First less second.
     space, atlas : str or None
         Of the maps; file of the regions.
+    method : str
+        Its spelling; "heatmap" where no sidecar told it.
     findings : tuple of str
         In sentences.
     significant : int
@@ -58,6 +60,7 @@ class GroupResults:
     groups: tuple[str, str]
     space: str | None
     atlas: str | None
+    method: str
     findings: tuple[str, ...]
     significant: int
     alpha: float
@@ -156,6 +159,7 @@ def _results(folder: Path, facts: dict[str, Any]) -> GroupResults:
         groups=groups,
         space=facts["maps"]["space"],
         atlas=str(regions["atlas"]) if regions else None,
+        method=str(facts["maps"]["spelling"] or "heatmap"),
         findings=tuple(findings(facts)),
         significant=significant(facts),
         alpha=float(facts["voxels"]["alpha"]),

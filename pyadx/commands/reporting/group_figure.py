@@ -1,0 +1,51 @@
+"""``pyadx report --group ... -o group.png``: group analyses as one still figure."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pyadx.commands.reporting.group_results import GroupResults
+from pyadx.data.scans import Scan
+from pyadx.report.group_figures import GroupFigureRow, save_group_figure
+from pyadx.report.panels import strongest_voxel
+
+
+def group_figure_row(name: str, results: GroupResults, beneath: Scan) -> GroupFigureRow:
+    """Read what a row of the figure shows, turned to canonical axes.
+
+    Parameters
+    ----------
+    name : str
+        What the maps are.
+    results : GroupResults
+        The analysis.
+    beneath : Scan
+        What lies beneath, on the grid of the maps.
+    """
+    from nibabel.orientations import apply_orientation, io_orientation
+
+    difference = results.contrast("difference")
+    turn = io_orientation(difference.affine)
+    spacing = np.linalg.norm(difference.affine[:3, :3], axis=0)[np.argsort(turn[:, 0])]
+    turned = apply_orientation(difference.data, turn)
+    # The strongest t is where the finding is; a difference may be large where maps scatter.
+    strongest = apply_orientation(np.abs(results.contrast("t").data), turn)
+    counts = ", ".join(f"{count} {group}" for group, count in results.counts.items())
+    return GroupFigureRow(
+        name,
+        apply_orientation(beneath.data, turn),
+        turned,
+        spacing.tolist(),
+        strongest_voxel(strongest),
+        results.groups,
+        results.regions(),
+        " ".join((f"{counts}.", *results.findings[2:])),
+    )
+
+
+def draw_group_figure(
+    path: Path, rows: Sequence[tuple[str, GroupResults, Scan]], title: str, alpha: float = 0.05
+) -> None:
+    """Write the figure of one or several analyses."""
+    save_group_figure(path, [group_figure_row(*row) for row in rows], title, alpha)

@@ -1,0 +1,134 @@
+"""A still figure of group analyses: where groups differ, in which regions, and what the controls found."""
+
+import os
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyadx.files import replacing
+from pyadx.report.colours import ColourScale, colour_scale, sign_colours, unit_colour
+from pyadx.report.group_sections import GroupRegion
+from pyadx.report.panels import (
+    SECTIONS,
+    check_figures_possible,
+    colour_bar,
+    label_sides,
+    show_heatmap,
+    show_scan,
+)
+
+_DPI = 150
+_MOST = 12  # regions with bars
+_LINE = 120  # letters beneath a row
+
+
+@dataclass(frozen=True, eq=False)
+class GroupFigureRow:
+    """One analysis.
+
+    Attributes
+    ----------
+    name : str
+        What the maps are, such as the method.
+    background, difference : numpy.ndarray
+        ``[D, H, W]`` in canonical (RAS+) axis order; the difference of the groups' means.
+    spacing : sequence of float
+        Voxel size, mm.
+    at : sequence of int
+        Voxel that the sections cut.
+    groups : tuple of str
+        First less second.
+    regions : sequence of GroupRegion
+        The smallest q first; none if there was no atlas.
+    words : str
+        Written beneath: numbers of subjects, what was found, what the controls found.
+    """
+
+    name: str
+    background: np.ndarray
+    difference: np.ndarray
+    spacing: Sequence[float]
+    at: Sequence[int]
+    groups: tuple[str, str]
+    regions: Sequence[GroupRegion]
+    words: str
+
+
+def save_group_figure(
+    path: str | os.PathLike[str], rows: Sequence[GroupFigureRow], title: str, alpha: float = 0.05
+) -> None:
+    """Draw one row per analysis: three sections of the difference, and bars of Hedges' g by region.
+
+    Full bars are regions with q below ``alpha``, hollow ones all others.
+
+    Parameters
+    ----------
+    path : path
+        PNG or PDF; written beside it first and then renamed.
+    rows : sequence of GroupFigureRow
+        At least one.
+    title : str
+        Written above the figure.
+    alpha : float
+        Level of q.
+    """
+    check_figures_possible()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(14.0, 3.4 * len(rows) + 0.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, fontsize=12, parse_math=False)
+    parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
+    for row, part in zip(rows, parts, strict=True):
+        axes = part.subplots(1, 5, width_ratios=[1.0, 1.0, 1.0, 0.04, 1.5])
+        _sections(figure, row, axes[:4])
+        _bars(row, axes[4], alpha)
+        part.supxlabel(textwrap.fill(row.words, _LINE), fontsize=9, parse_math=False)
+    path = Path(path)
+    with replacing(path) as (partial,):
+        figure.savefig(partial, dpi=_DPI, facecolor="white", format=path.suffix[1:].lower())
+
+
+def _sections(figure: Any, row: GroupFigureRow, axes: Sequence[Any]) -> None:
+    found = colour_scale(row.difference)
+    first, second = row.groups
+    scale = ColourScale(True, found.top, f"more in {second}", f"more in {first}")
+    overlay = None
+    for (section, axis, left, right), picture in zip(SECTIONS, axes[:3], strict=True):
+        aspect = show_scan(picture, row.background, axis, row.at[axis], row.spacing)
+        overlay = show_heatmap(picture, row.difference, axis, row.at[axis], scale, aspect)
+        label_sides(picture, left, right)
+        picture.set_title(f"{section}, voxel {row.at[axis]}", fontsize=9)
+    axes[0].set_ylabel(row.name, fontsize=10, parse_math=False)
+    colour_bar(figure, overlay, scale, cax=axes[3])
+
+
+def _bars(row: GroupFigureRow, axes: Any, alpha: float) -> None:
+    shown = [one for one in row.regions if one.g is not None][:_MOST]
+    if not shown:
+        axes.set_axis_off()
+        return
+    negative, positive = map(unit_colour, sign_colours())
+    for place, one in enumerate(shown):
+        colour = negative if (one.g or 0.0) < 0 else positive
+        full = one.q is not None and one.q < alpha
+        axes.barh(place, one.g, height=0.66, color=colour if full else "none", edgecolor=colour)
+    axes.axvline(0, color="0.5", linewidth=0.8)
+    axes.set_yticks(range(len(shown)), [_short(one.name) for one in shown], parse_math=False)
+    axes.tick_params("y", length=0)
+    axes.tick_params(labelsize=8)
+    axes.invert_yaxis()
+    first, second = row.groups
+    axes.set_xlabel(f"Hedges' g, {first} - {second}; full: q < {alpha:g}", fontsize=8, parse_math=False)
+    more = len(row.regions) - len(shown)
+    if more:
+        axes.set_title(f"{more} more regions", fontsize=8, loc="right")
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 30 else f"{name[:29]}…"
