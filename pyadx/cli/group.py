@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pyadx.cli.common import GroupColumn, Quiet, app
+from pyadx.cli.common import GroupColumn, Quiet, app, going_on
 
 
 @app.command()
@@ -66,7 +66,7 @@ def group(
     from pyadx.commands.groups.group import run_group
     from pyadx.commands.groups.request import GroupRequest
 
-    facts = run_group(
+    facts = going_on(run_group)(
         GroupRequest(
             maps=tuple(path.absolute() for path in maps),  # workers may have another working directory
             participants=participants,

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import re
 
 import nibabel as nib
@@ -487,12 +486,3 @@ def test_two_thousand_maps_are_streamed_and_the_unreadable_one_listed(tmp_path, 
         for stat, slow in (("mean", part.mean(0)), ("sd", part.std(0, ddof=1))):
             got = image(tmp_path / "out", group, stat).get_fdata().ravel()
             np.testing.assert_allclose(got, slow, rtol=1e-6, atol=1e-7)
-
-
-def test_a_run_that_was_killed_leaves_nothing_for_the_next(here, run):
-    folder, _, _ = here
-    left = folder / ".partial-0badcafe-999-00000000-out.maps.npy"
-    left.write_bytes(b"half")
-    os.utime(left, (0, 0))
-    assert run(*command("-q"))[0] == 0
-    assert not left.exists()

@@ -4,6 +4,8 @@ import warnings
 from typing import Any
 
 from pyadx.commands.groups.analysis import analyse
+from pyadx.commands.groups.asked import deciding_facts
+from pyadx.commands.groups.journal import journal
 from pyadx.commands.groups.request import GroupRequest, check_request
 from pyadx.commands.groups.results import fill_folder
 from pyadx.commands.groups.sample import Sample, read_sample
@@ -14,6 +16,9 @@ from pyadx.evaluation.groups.permutations import check_nilearn
 def run_group(request: GroupRequest) -> dict[str, Any]:
     """Compare two groups of maps and write the results; return what ``group.json`` says.
 
+    What is finished stands in ``OUT.work`` until the results are written: the same request goes on with
+    it after an interruption.
+
     Raises
     ------
     ValueError
@@ -23,14 +28,15 @@ def run_group(request: GroupRequest) -> dict[str, Any]:
     check_nilearn()
     sample = read_sample(request)
     _warn(sample)
-    analysis = analyse(request, sample)
     facts: dict[str, Any] = {}
+    with journal(request.out, deciding_facts(request, sample)) as work:
+        analysis = analyse(request, sample, work)
 
-    def fill(folder: Any) -> dict[str, Any]:
-        facts.update(fill_folder(analysis, folder))
-        return facts
+        def fill(folder: Any) -> dict[str, Any]:
+            facts.update(fill_folder(analysis, folder))
+            return facts
 
-    write_results(request.out, analysis, fill)
+        write_results(request.out, analysis, fill)
     return facts
 
 

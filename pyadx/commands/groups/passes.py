@@ -115,12 +115,16 @@ class SumTask:
 
 @dataclass(eq=False)
 class Sums:
-    """A part of a group: its sums, and by row what its maps were divided by and show in every region."""
+    """A part of a group: its sums, and by row what its maps were divided by and show in every region.
+
+    ``checks`` are the check sums of what was written into the matrix.
+    """
 
     first: bool
     maps: MapSums
     factors: dict[int, float] = field(default_factory=dict)
     regions: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    checks: dict[int, int] = field(default_factory=dict)
 
 
 def add_up(task: SumTask) -> Sums:
@@ -143,7 +147,7 @@ def add_up(task: SumTask) -> Sums:
         part.maps.add(values)
         part.factors[row] = factor
         if task.matrix is not None:
-            task.matrix.write(row, values)
+            part.checks[row] = task.matrix.write(row, values)
         if task.atlas is not None:
             atlas = task.atlas
             whole = scan.data.astype(np.float64) / factor
