@@ -55,6 +55,17 @@ def group(
     skip_unreadable: Annotated[
         bool, typer.Option("--skip-unreadable", help="Leave out and list maps that cannot be read.")
     ] = False,
+    transforms: Annotated[
+        str | None,
+        typer.Option(
+            help="Maps are in scans' own spaces: folder, or pattern in quotes, of a transform per subject "
+            "(ITK .h5, .mat, .txt; FSL .mat).",
+            metavar="FOLDER|PATTERN",
+        ),
+    ] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="Image in the common space: --transforms moves maps to its voxels.")
+    ] = None,
     engine: Annotated[str, typer.Option(help="local: processes of this machine; ray.")] = "local",
     workers: Annotated[int, typer.Option(help="Tasks at a time.")] = 1,
     ray_address: Annotated[str | None, typer.Option(help="Of a running Ray cluster.")] = None,
@@ -88,6 +99,8 @@ def group(
             session=session,
             desc=desc,
             skip_unreadable=skip_unreadable,
+            transforms=transforms,
+            reference=reference,
             workers=Workers(engine, workers, ray_address),
             overwrite=overwrite,
             progress=not quiet,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pyadx.commands.groups.journal import Journal
+from pyadx.commands.groups.moving import moved
 from pyadx.commands.groups.passes import first_readable
 from pyadx.commands.groups.regions import (
     RegionValues,
@@ -91,13 +92,14 @@ def analyse(request: GroupRequest, sample: Sample, work: Journal) -> Analysis:
         If a map, mask, atlas or other map does not fit.
     """
     seconds: dict[str, float] = {}
-    scan = first_readable(one.path for one in sample.maps)
+    scan = first_readable([request.reference] if request.reference else [one.path for one in sample.maps])
     started = time.perf_counter()
     # What may be refused comes first.
     sample.design()
     atlas = read_atlas(request, scan)
     given = None if request.mask is None else read_mask(request.mask, scan)
     other = None if request.compare is None else read_on_grid(request.compare, scan)
+    sample = moved(request, sample, work)
     sample, touched = surveyed(request, sample, scan, work)
     design = sample.design()
     shapley = of_sidecars(sample, request.normalise) if request.values == "shapley" else None

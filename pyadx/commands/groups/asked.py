@@ -10,6 +10,7 @@ from typing import Any
 from pyadx.commands.cohorts.manifest import file_sha256, place_of
 from pyadx.commands.groups.request import GroupRequest
 from pyadx.commands.groups.sample import Sample
+from pyadx.data.group_maps import MapFile
 
 # What of a request decides nothing, or does so through the sample.
 _FREE = ("maps", "out", "workers", "overwrite", "progress")
@@ -25,15 +26,17 @@ def deciding_facts(request: GroupRequest, sample: Sample) -> dict[str, Any]:
             one.name: _told(getattr(request, one.name)) for one in fields(request) if one.name not in _FREE
         },
         "jobs": request.workers.count if clusters else None,
-        "maps": [
-            [one.subject, *file_facts(one.path), _digest(one.facts), first]
-            for one, first in zip(sample.maps, sample.first, strict=True)
-        ],
+        "maps": [[_map(one), first] for one, first in zip(sample.maps, sample.first, strict=True)],
         "covariates": [asdict(one) for one in sample.covariates],
         "left_out": [vars(one) for one in sample.left_out],
         "groups": sample.groups,
         "software": {name: _version(name) for name in _PACKAGES},
     }
+
+
+def _map(one: MapFile) -> list[Any]:
+    transform = None if one.transform is None else file_facts(one.transform)
+    return [one.subject, *file_facts(one.path), _digest(one.facts), transform]
 
 
 def file_facts(path: Path) -> list[Any]:

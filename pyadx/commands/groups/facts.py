@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from pyadx.commands.groups.analysis import Analysis
+from pyadx.commands.groups.moving import transform_facts
 from pyadx.evaluation.groups import NORMALISATIONS
 from pyadx.evaluation.groups.permutations import ALPHA
 
 SCHEMA = 1
-_PACKAGES = ("pyadx", "nilearn", "scipy", "numpy", "nibabel")
+_PACKAGES = ("pyadx", "nilearn", "scipy", "numpy", "nibabel", "nitransforms")
 
 
 def group_facts(analysis: Analysis, threshold: dict[str, Any]) -> dict[str, Any]:
@@ -31,6 +32,7 @@ def group_facts(analysis: Analysis, threshold: dict[str, Any]) -> dict[str, Any]
         "command": "pyadx group",
         "contrast": {"first": first, "second": second, "words": f"{first} - {second}"},
         "maps": _map_facts(analysis),
+        "transforms": transform_facts(analysis.request, sample.maps),
         "normalisation": {"how": request.normalise, "words": NORMALISATIONS[request.normalise]},
         "mask": {
             "file": None if request.mask is None else request.mask.name,

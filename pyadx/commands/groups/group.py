@@ -6,6 +6,7 @@ from typing import Any
 from pyadx.commands.groups.analysis import analyse
 from pyadx.commands.groups.asked import deciding_facts
 from pyadx.commands.groups.journal import journal
+from pyadx.commands.groups.moving import with_transforms
 from pyadx.commands.groups.request import GroupRequest, check_request
 from pyadx.commands.groups.results import fill_folder
 from pyadx.commands.groups.sample import Sample, read_sample
@@ -26,7 +27,7 @@ def run_group(request: GroupRequest) -> dict[str, Any]:
     """
     check_request(request)
     check_nilearn()
-    sample = read_sample(request)
+    sample = with_transforms(request, read_sample(request))
     _warn(sample)
     facts: dict[str, Any] = {}
     with journal(request.out, deciding_facts(request, sample)) as work:
@@ -48,10 +49,10 @@ def _warn(sample: Sample) -> None:
             UserWarning,
             stacklevel=3,
         )
-    if not sample.maps[0].space:
+    if not sample.maps[0].space and not sample.maps[0].transform:
         warnings.warn(
             "no map names its space (space- in its name): equal grids are taken for one common space; "
-            "maps of scans in their own spaces must be registered first",
+            "maps of scans in their own spaces must be brought to one first (--transforms, --reference)",
             UserWarning,
             stacklevel=3,
         )

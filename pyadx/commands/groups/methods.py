@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pyadx.commands.groups.moving import transform_words
+
 _REFERENCES = {
     "nilearn": "Nilearn contributors. nilearn. https://nilearn.github.io",
     "freedman": "Freedman D, Lane D (1983). A nonstochastic interpretation of reported significance "
@@ -54,7 +56,8 @@ def _maps(facts: dict[str, Any]) -> str:
     space = f" in the space {maps['space']}" if maps["space"] else ""
     left = f" {len(sample['left_out'])} subjects or maps were left out." if sample["left_out"] else ""
     return (
-        f"Heatmaps{how}{which} of {n} were compared{space}.{left} Every map was "
+        f"Heatmaps{how}{which} of {n} were compared{space}.{left}{transform_words(facts['transforms'])} "
+        "Every map was "
         f"{facts['normalisation']['words']}. The mask ({mask['words']}) holds {mask['voxels']} voxels "
         f"({mask['volume_mm3'] / 1000:.0f} ml). Means, standard deviations, the share of subjects whose "
         "strongest 5% (by absolute value) hold a voxel, and Hedges' g (exact correction) were computed at "

@@ -14,6 +14,10 @@ from pyadx.evaluation.groups import MapMatrix, MapSums, normalising_factor
 
 _PART = 8  # maps per task: few enough to share out, so many that merging sums costs little
 _SAME_PLACE = 1e-3  # of affines, mm
+_ONE_GRID = (
+    "maps of a group need one grid in one space: explain scans that are in one (pyadx explain-cohort "
+    "--space), or bring maps of scans in their own spaces there with --transforms and --reference"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,13 +74,13 @@ def survey(task: SurveyTask) -> Survey:
         if scan.data.shape != task.shape:
             raise ValueError(
                 f"{path}: has {_times(scan.data.shape)} voxels, the first map {_times(task.shape)}; "
-                "maps of a group need one grid in one space"
+                f"{_ONE_GRID}"
             )
         if not np.allclose(scan.affine, task.affine, atol=_SAME_PLACE):
             apart = np.abs(scan.affine - task.affine).max()
             raise ValueError(
                 f"{path}: lies elsewhere than the first map (their affines differ by up to {apart:.3g}); "
-                "maps of a group need one grid in one space"
+                f"{_ONE_GRID}"
             )
         touched |= scan.data != 0
     return Survey(touched, unreadable)
