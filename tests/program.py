@@ -18,6 +18,7 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 # Imported once. Nothing may run there: threads do not live through a fork.
 _CONTEXT.set_forkserver_preload([
     "pyadx.cli", "pyadx.commands.explaining.explain", "pyadx.commands.cohorts.explain_cohort",
+    "pyadx.commands.groups.group", "nilearn.mass_univariate", "nilearn.maskers", "nilearn.reporting",
     "pyadx.inference.scoring_facts", "nibabel", "scipy.ndimage", "safetensors.torch", "sympy",
     "torch._dynamo", "torch.export._trace", "torch._export.non_strict_utils", "torch._decomp",
     "torch._refs", "torch.fx.experimental.symbolic_shapes",
@@ -35,8 +36,9 @@ class Program:
         Where it runs; here without it.
     chunk : int, optional
         Regions that are scored and stored together, so that a run of seconds has many such steps.
-    hold : int, optional
-        Stored chunks after which it waits to be killed: on a busy machine it would be over before.
+    hold : int or str, optional
+        Stored chunks, or the finished part of a group analysis, after which it waits to be killed: on a
+        busy machine it would be over before.
     """
 
     def __init__(self, arguments, cwd=None, chunk=None, hold=None):
@@ -78,7 +80,9 @@ def _run(arguments, folder, errors, chunk, hold):
         from pyadx.inference import scorer
 
         scorer.CHUNK = chunk
-    if hold is not None:
+    if isinstance(hold, str):
+        _hold_at_part(hold)
+    elif hold is not None:
         _hold_after(hold)
     sys.argv = ["pyadx", *arguments]
     code = 1
@@ -106,3 +110,16 @@ def _hold_after(chunks):
             time.sleep(0.05)
 
     ScoreStore.append = held
+
+
+def _hold_at_part(name):
+    from pyadx.commands.groups.journal import Journal
+
+    keep = Journal.keep
+
+    def held(self, part, arrays):
+        keep(self, part, arrays)
+        while part == name:
+            time.sleep(0.05)
+
+    Journal.keep = held

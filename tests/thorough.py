@@ -20,6 +20,10 @@ THOROUGH = (
     # Many scans, and a cluster.
     "commands/test_explain_cohort.py::test_many_scans_with_a_worker_killed_in_mid_run",
     "commands/test_group.py::test_two_thousand_maps_are_streamed_and_the_unreadable_one_listed",
+    "commands/test_group_resume.py::test_two_thousand_maps_killed_in_the_sums_and_in_the_permutations",
+    "commands/test_group_resume.py::test_killed_and_called_again_equals_undisturbed[two-",
+    "commands/test_group_resume.py::test_damaged_work_is_done_again[empty]",
+    "commands/test_group_resume.py::test_damaged_work_is_done_again[other]",
     "training/test_ray_results.py::test_a_worker_that_dies_and_one_that_raises_on_real_ray",
     "commands/test_resume.py::test_resuming_with_other_options_is_refused_and_overwrite_starts_again",
     "commands/test_train.py::test_rounds_on_ray_equal_those_in_sequence_also_when_a_worker_dies",

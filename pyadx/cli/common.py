@@ -1,7 +1,9 @@
 """The ``pyadx`` command: its group, and options that several commands have."""
 
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,6 +29,29 @@ def options(
     ] = False,
 ) -> None:
     """Hold what belongs to no command."""
+
+
+class Interrupted(Exception):  # noqa: N818 (Ctrl-C is no error)
+    """Ctrl-C in a command that goes on where it stopped when it is called again."""
+
+    exit_code = 130  # the shell's code for a process that Ctrl-C ended
+
+    def format_message(self) -> str:
+        """Return the line that is told."""
+        return "interrupted; the same command goes on where it stopped"
+
+
+def going_on(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that ends with `Interrupted` on Ctrl-C."""
+
+    @wraps(run)
+    def called(*given: Any) -> Any:
+        try:
+            return run(*given)
+        except KeyboardInterrupt:
+            raise Interrupted from None
+
+    return called
 
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]

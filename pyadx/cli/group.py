@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pyadx.cli.common import GroupColumn, Quiet, app
+from pyadx.cli.common import GroupColumn, Quiet, app, going_on
 
 
 @app.command()
@@ -74,6 +74,17 @@ def group(
     skip_unreadable: Annotated[
         bool, typer.Option("--skip-unreadable", help="Leave out and list maps that cannot be read.")
     ] = False,
+    transforms: Annotated[
+        str | None,
+        typer.Option(
+            help="Maps are in scans' own spaces: folder, or pattern in quotes, of a transform per subject "
+            "(ITK .h5, .mat, .txt; FSL .mat).",
+            metavar="FOLDER|PATTERN",
+        ),
+    ] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="Image in the common space: --transforms moves maps to its voxels.")
+    ] = None,
     engine: Annotated[str, typer.Option(help="local: processes of this machine; ray.")] = "local",
     workers: Annotated[int, typer.Option(help="Tasks at a time.")] = 1,
     ray_address: Annotated[str | None, typer.Option(help="Of a running Ray cluster.")] = None,
@@ -85,7 +96,7 @@ def group(
     from pyadx.commands.groups.group import run_group
     from pyadx.commands.groups.request import GroupRequest
 
-    facts = run_group(
+    facts = going_on(run_group)(
         GroupRequest(
             maps=tuple(path.absolute() for path in maps),  # workers may have another working directory
             participants=participants,
@@ -111,6 +122,8 @@ def group(
             desc=desc,
             several_networks=several_networks,
             skip_unreadable=skip_unreadable,
+            transforms=transforms,
+            reference=reference,
             workers=Workers(engine, workers, ray_address),
             overwrite=overwrite,
             progress=not quiet,
@@ -128,6 +141,8 @@ def column_names(told: str | None) -> tuple[str, ...]:
 
 def tell(facts: dict[str, Any]) -> None:
     """Print what was found, in a few lines."""
+    from pyadx.report.group_findings import shuffled_words
+
     sample, voxels = facts["sample"], facts["voxels"]
     people = ", ".join(f"{count} {group}" for group, count in sample["n"].items())
     print(f"{facts['contrast']['words']}: {people}; every map {facts['normalisation']['words']}")
@@ -148,12 +163,7 @@ def tell(facts: dict[str, Any]) -> None:
         print(f"{one['kind']} {one['number']}: {shown}{r}")
     null = facts["null"]
     if null:
-        told = [
-            f"{null[f'runs_with_{what}']} with a {what}"
-            for what in ("region", "voxel")
-            if null[f"runs_with_{what}"] is not None
-        ]
-        print(f"control, {null['runs']} times with shuffled labels: {', '.join(told) or 'nothing tested'}")
+        print(f"control, labels shuffled: {shuffled_words(null) or 'nothing tested'}")
     comparison = facts["comparison"]
     if comparison:
         r, p = comparison["r"]["difference"], comparison["p"]

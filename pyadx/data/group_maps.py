@@ -27,12 +27,18 @@ class MapFile:
         Of its name: ``{"ses": "M00", "space": "MNI152NLin2009cAsym", "desc": "gradcam"}``.
     facts : dict or None
         Its sidecar; ``None`` without one.
+    transform : Path, optional
+        What brings it to the common space.
+    moved : mapping, optional
+        Where it is brought, and once it is there, from which map and by which transform.
     """
 
     path: Path
     subject: str
     entities: Mapping[str, str]
     facts: Mapping[str, Any] | None
+    transform: Path | None = None
+    moved: Mapping[str, Any] | None = None
 
     @property
     def label(self) -> str:
@@ -136,7 +142,8 @@ def check_one_kind(maps: Sequence[MapFile], *, several_networks: bool = False) -
             raise ValueError(
                 f"{first.path.name} and {other.path.name} are in different spaces, "
                 f"{first.space or 'none named'} and {other.space or 'none named'}; explain scans in one "
-                "space (pyadx explain-cohort --space) or bring the maps there with your registration"
+                "space (pyadx explain-cohort --space), or, if each is in its scan's own, bring them to one "
+                "with --transforms and --reference"
             )
     owners: dict[str, MapFile] = {}
     for one in maps:

@@ -115,18 +115,23 @@ def _networks(facts: Mapping[str, Any]) -> list[str]:
     return told
 
 
+def shuffled_words(null: Mapping[str, Any]) -> str:
+    """Say how many analyses with shuffled labels found a region or voxel; empty where none was tested."""
+    runs = {"region": null.get("region_runs", null["runs"]), "voxel": null["runs"]}
+    return ", ".join(
+        f"{null[f'runs_with_{what}']} of {count:,} found a {what}"
+        for what, count in runs.items()
+        if null[f"runs_with_{what}"] is not None
+    )
+
+
 def _null(null: Mapping[str, Any] | None) -> str:
     if not null:
         return "Controls: none were run with shuffled labels."
-    found = [
-        f"{null[f'runs_with_{what}']} found a {what}"
-        for what in ("region", "voxel")
-        if null[f"runs_with_{what}"] is not None
-    ]
-    return (
-        f"Controls: of {null['runs']} analyses with shuffled labels "
-        f"{', '.join(found) or 'none was tested'}; one in twenty is what chance allows."
-    )
+    found = shuffled_words(null)
+    if not found:
+        return "Controls: nothing was tested with shuffled labels."
+    return f"Controls, analyses with shuffled labels: {found}; one in twenty is what chance allows."
 
 
 def _comparison(comparison: Mapping[str, Any] | None) -> str:

@@ -1,7 +1,6 @@
 """``pyadx group``: maps of two groups in, maps, tables, controls and a methods text out."""
 
 import json
-import os
 import re
 
 import nibabel as nib
@@ -76,7 +75,7 @@ def test_the_planted_region_is_found_and_tables_are_complete(here, run):
     assert code == 0, err
     assert "AD - NC: 12 AD, 12 NC; every map divided by the sum of its absolute values" in said
     assert "of 3 regions with q < 0.05: Hippocampus_L" in said
-    assert "control, 3 times with shuffled labels" in said
+    assert "control, labels shuffled: " in said
     out = folder / "out"
     rows = table(out / "group_space-MNI_seg-atlas_desc-subjects_regions.tsv")
     assert list(rows[0]) == SUBJECT_COLUMNS
@@ -144,8 +143,9 @@ def test_nothing_is_found_where_nothing_is(tmp_path, monkeypatch, run):
     assert facts["regions"]["found"] == []
     assert facts["voxels"]["significant"] == {"AD > NC": 0, "NC > AD": 0}
     null = facts["null"]
-    assert null["runs"] == len(null["regions_found"]) == len(null["voxel_p"]) == 20
-    assert null["runs_with_region"] <= 3  # more has a probability of 2%
+    assert null["runs"] == len(null["voxel_p"]) == 20
+    assert null["region_runs"] == len(null["regions_found"]) == 1000
+    assert 20 <= null["runs_with_region"] <= 80  # chance allows 50
     assert null["runs_with_voxel"] <= 3
     clusters = table(tmp_path / "out/group_space-MNI_desc-ADminusNC_stat-t_clusters.tsv")
     assert clusters == []
@@ -489,12 +489,3 @@ def test_two_thousand_maps_are_streamed_and_the_unreadable_one_listed(tmp_path, 
         for stat, slow in (("mean", part.mean(0)), ("sd", part.std(0, ddof=1))):
             got = image(tmp_path / "out", group, stat).get_fdata().ravel()
             np.testing.assert_allclose(got, slow, rtol=1e-6, atol=1e-7)
-
-
-def test_a_run_that_was_killed_leaves_nothing_for_the_next(here, run):
-    folder, _, _ = here
-    left = folder / ".partial-0badcafe-999-00000000-out.maps.npy"
-    left.write_bytes(b"half")
-    os.utime(left, (0, 0))
-    assert run(*command("-q"))[0] == 0
-    assert not left.exists()

@@ -28,6 +28,7 @@ from pyadx.data.scans import Scan, read_volume
 from pyadx.data.tsv import write_tsv
 from pyadx.files import replacing
 from pyadx.markdown import markdown_table
+from pyadx.report.group_findings import shuffled_words
 
 _CONTRAST = ("AD", "NC")
 _SAME_PLACE = 1e-3  # of affines, mm
@@ -185,11 +186,7 @@ def _words(part: GroupPart, found: Sequence[tuple[str, Path]]) -> str:
 
 def _controls(folder: Path) -> str:
     facts: dict[str, Any] = json.loads((folder / NOTE).read_text(encoding="utf-8"))
-    null = facts["null"]
-    return (
-        f"of {null['runs']} analyses with shuffled labels {null['runs_with_region']} found a region and "
-        f"{null['runs_with_voxel']} a voxel"
-    )
+    return f"with shuffled labels {shuffled_words(facts['null'])}"
 
 
 def _bids(subject: str) -> str:

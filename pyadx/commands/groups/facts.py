@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pyadx.commands.groups.analysis import Analysis
+from pyadx.commands.groups.moving import transform_facts
 from pyadx.commands.groups.networks import REPLICATE, OtherNetwork
 from pyadx.data.group_maps import weights_of
 from pyadx.evaluation.groups import NORMALISATIONS
@@ -15,7 +16,7 @@ from pyadx.evaluation.groups.permutations import ALPHA
 
 SCHEMA = 1
 _OF_FOUND = ("name", "mean", "t", "p", "p_fdr", "hedges_g", "p_permuted", "p_fwe")
-_PACKAGES = ("pyadx", "nilearn", "scipy", "numpy", "nibabel")
+_PACKAGES = ("pyadx", "nilearn", "scipy", "numpy", "nibabel", "nitransforms")
 
 
 def group_facts(
@@ -39,6 +40,7 @@ def group_facts(
         "command": "pyadx group",
         "contrast": {"first": first, "second": second, "words": f"{first} - {second}"},
         "maps": _map_facts(analysis),
+        "transforms": transform_facts(analysis.request, sample.maps),
         "normalisation": {"how": request.normalise, "words": NORMALISATIONS[request.normalise]},
         "mask": {
             "file": None if request.mask is None else request.mask.name,
@@ -206,6 +208,7 @@ def _null_facts(analysis: Analysis) -> dict[str, Any] | None:
     regions = None if analysis.regions is None else analysis.region_tests.null
     return {
         "runs": analysis.request.null,
+        "region_runs": None if regions is None else len(regions),
         "regions_found": regions,
         "runs_with_region": None if regions is None else sum(count > 0 for count in regions),
         "voxel_p": None if p is None else p.tolist(),

@@ -4,6 +4,9 @@ import warnings
 from typing import Any
 
 from pyadx.commands.groups.analysis import analyse
+from pyadx.commands.groups.asked import deciding_facts
+from pyadx.commands.groups.journal import journal
+from pyadx.commands.groups.moving import with_transforms
 from pyadx.commands.groups.networks import compare_networks, read_others
 from pyadx.commands.groups.request import GroupRequest, check_request
 from pyadx.commands.groups.results import fill_folder
@@ -15,6 +18,9 @@ from pyadx.evaluation.groups.permutations import check_nilearn
 def run_group(request: GroupRequest) -> dict[str, Any]:
     """Compare two groups of maps and write the results; return what ``group.json`` says.
 
+    What is finished stands in ``OUT.work`` until the results are written: the same request goes on with
+    it after an interruption.
+
     Raises
     ------
     ValueError
@@ -22,18 +28,20 @@ def run_group(request: GroupRequest) -> dict[str, Any]:
     """
     check_request(request)
     check_nilearn()
-    sample = read_sample(request)
+    sample = with_transforms(request, read_sample(request))
     _warn(sample)
     others = read_others(request, sample)
-    analysis = analyse(request, sample)
-    networks = compare_networks(analysis, others, analyse)
     facts: dict[str, Any] = {}
+    with journal(request.out, deciding_facts(request, sample)) as work:
+        analysis = analyse(request, sample, work)
 
-    def fill(folder: Any) -> dict[str, Any]:
-        facts.update(fill_folder(analysis, networks, folder))
-        return facts
+        networks = compare_networks(analysis, others, work)
 
-    write_results(request.out, analysis, fill)
+        def fill(folder: Any) -> dict[str, Any]:
+            facts.update(fill_folder(analysis, networks, folder))
+            return facts
+
+        write_results(request.out, analysis, fill)
     return facts
 
 
@@ -45,10 +53,10 @@ def _warn(sample: Sample) -> None:
             UserWarning,
             stacklevel=3,
         )
-    if not sample.maps[0].space:
+    if not sample.maps[0].space and not sample.maps[0].transform:
         warnings.warn(
             "no map names its space (space- in its name): equal grids are taken for one common space; "
-            "maps of scans in their own spaces must be registered first",
+            "maps of scans in their own spaces must be brought to one first (--transforms, --reference)",
             UserWarning,
             stacklevel=3,
         )

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from pyadx.commands.groups.moving import transform_words
 from pyadx.commands.groups.networks import REPLICATE
 
 _REFERENCES = {
@@ -65,7 +66,8 @@ def _maps(facts: dict[str, Any]) -> str:
     space = f" in the space {maps['space']}" if maps["space"] else ""
     left = f" {len(sample['left_out'])} subjects or maps were left out." if sample["left_out"] else ""
     return (
-        f"Heatmaps{how}{which} of {n} were compared{space}.{left} Every map was "
+        f"Heatmaps{how}{which} of {n} were compared{space}.{left}{transform_words(facts['transforms'])} "
+        "Every map was "
         f"{facts['normalisation']['words']}. The mask ({mask['words']}) holds {mask['voxels']} voxels "
         f"({mask['volume_mm3'] / 1000:.0f} ml). Means, standard deviations, the share of subjects whose "
         "strongest 5% (by absolute value) hold a voxel, and Hedges' g (exact correction) were computed at "
@@ -149,12 +151,12 @@ def _null(null: dict[str, Any] | None) -> str:
         return ""
     found = []
     if null["runs_with_region"] is not None:
-        found.append(f"{null['runs_with_region']} had a region with q < 0.05")
+        found.append(
+            f"a region with q < 0.05 was found in {null['runs_with_region']} of {null['region_runs']}"
+        )
     if null["runs_with_voxel"] is not None:
-        found.append(f"{null['runs_with_voxel']} a voxel with family-wise p < 0.05")
-    return (
-        f"Control: of {null['runs']} analyses with shuffled labels {', '.join(found) or 'none was tested'}."
-    )
+        found.append(f"a voxel with family-wise p < 0.05 in {null['runs_with_voxel']} of {null['runs']}")
+    return f"Control, analyses with shuffled labels: {', '.join(found)}." if found else ""
 
 
 def _comparison(comparison: dict[str, Any] | None) -> str:

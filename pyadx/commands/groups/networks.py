@@ -1,18 +1,21 @@
 """Maps of other networks: what they find of a finding, and what one of shuffled labels finds."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pyadx.commands.groups.analysis import Analysis
+from pyadx.commands.groups.analysis import Analysis, analyse
+from pyadx.commands.groups.journal import Journal
+from pyadx.commands.groups.moving import with_transforms
 from pyadx.commands.groups.passes import first_readable
 from pyadx.commands.groups.request import GroupRequest
 from pyadx.commands.groups.sample import Sample, read_sample
 from pyadx.data.group_maps import weights_of
+from pyadx.data.scans import Scan
 from pyadx.evaluation.groups.permutations import ALPHA
 
 REPLICATE, SHUFFLED = "replicate", "shuffled labels"
@@ -113,14 +116,17 @@ def read_others(request: GroupRequest, main: Sample) -> list[OtherSample]:
     """
     asked = [(REPLICATE, at, path) for at, path in enumerate(request.replicates, 1)]
     asked += [(SHUFFLED, at, path) for at, path in enumerate(request.shuffled_networks, 1)]
-    grid = first_readable(one.path for one in main.maps) if asked else None
+    # Maps that are moved come to the grid of the reference.
+    grid = None
+    if asked and request.reference is None:
+        grid = first_readable(one.path for one in main.maps)
     others: list[OtherSample] = []
     own_weights = _weights(main)
     known = {} if own_weights is None else {own_weights: "MAPS"}
     for kind, number, path in asked:
         option = _option(kind)
         own = replace(request, maps=(path,), null=0, compare=None, replicates=(), shuffled_networks=())
-        sample = read_sample(own)
+        sample = with_transforms(own, read_sample(own))
         _check_alike(f"{option} {path}", main, sample)
         weights = _weights(sample)
         if weights is not None and weights in known:
@@ -131,25 +137,22 @@ def read_others(request: GroupRequest, main: Sample) -> list[OtherSample]:
         if weights is not None:
             known[weights] = f"those of {path}"
         _check_labels(kind, path, sample)
-        there = first_readable(one.path for one in sample.maps)
-        if grid is not None and not there.lies_on(grid):
-            raise ValueError(
-                f"{option} {path}: {there.path.name} does not lie on the voxels of {grid.path.name}; maps "
-                "of all networks need one grid in one space"
-            )
+        if grid is not None:
+            _check_grid(f"{option} {path}", sample, grid)
         others.append(OtherSample(kind, number, own, sample))
     return others
 
 
-def compare_networks(
-    main: Analysis,
-    others: list[OtherSample],
-    analyse: Callable[[GroupRequest, Sample], Analysis],
-) -> list[OtherNetwork]:
-    """Run the analysis on the maps of every other network, and compare what it finds with the main one."""
+def compare_networks(main: Analysis, others: Sequence[OtherSample], work: Journal) -> list[OtherNetwork]:
+    """Run the analysis on the maps of every other network, and compare what it finds with the main one.
+
+    The journal takes the parts of each in a folder of its own.
+    """
     found = []
     for one in others:
-        analysis = analyse(one.request, one.sample)
+        folder = work.folder / f"{one.kind.replace(' ', '-')}-{one.number}"
+        folder.mkdir(exist_ok=True)
+        analysis = analyse(one.request, one.sample, Journal(folder))
         voxels, shared = _shared(main, analysis)
         counts = [sums.count for sums in analysis.sums]
         weights = _weights(analysis.sample)
@@ -177,6 +180,15 @@ def _check_alike(what: str, main: Sample, other: Sample) -> None:
                 f"{what}: its maps are of the {name} {two or 'none named'}, MAPS of {one or 'none named'}; "
                 "networks are compared by maps of one kind"
             )
+
+
+def _check_grid(what: str, sample: Sample, grid: Scan) -> None:
+    there = first_readable(one.path for one in sample.maps)
+    if not there.lies_on(grid):
+        raise ValueError(
+            f"{what}: {there.path.name} does not lie on the voxels of {grid.path.name}; maps of all "
+            "networks need one grid in one space"
+        )
 
 
 def _check_labels(kind: str, path: Path, sample: Sample) -> None:

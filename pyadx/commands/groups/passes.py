@@ -14,6 +14,10 @@ from pyadx.evaluation.groups import MapMatrix, MapSums, normalising_factor
 
 _PART = 8  # maps per task: few enough to share out, so many that merging sums costs little
 _SAME_PLACE = 1e-3  # of affines, mm
+_ONE_GRID = (
+    "maps of a group need one grid in one space: explain scans that are in one (pyadx explain-cohort "
+    "--space), or bring maps of scans in their own spaces there with --transforms and --reference"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,13 +74,13 @@ def survey(task: SurveyTask) -> Survey:
         if scan.data.shape != task.shape:
             raise ValueError(
                 f"{path}: has {_times(scan.data.shape)} voxels, the first map {_times(task.shape)}; "
-                "maps of a group need one grid in one space"
+                f"{_ONE_GRID}"
             )
         if not np.allclose(scan.affine, task.affine, atol=_SAME_PLACE):
             apart = np.abs(scan.affine - task.affine).max()
             raise ValueError(
                 f"{path}: lies elsewhere than the first map (their affines differ by up to {apart:.3g}); "
-                "maps of a group need one grid in one space"
+                f"{_ONE_GRID}"
             )
         touched |= scan.data != 0
     return Survey(touched, unreadable)
@@ -115,12 +119,16 @@ class SumTask:
 
 @dataclass(eq=False)
 class Sums:
-    """A part of a group: its sums, and by row what its maps were divided by and show in every region."""
+    """A part of a group: its sums, and by row what its maps were divided by and show in every region.
+
+    ``checks`` are the check sums of what was written into the matrix.
+    """
 
     first: bool
     maps: MapSums
     factors: dict[int, float] = field(default_factory=dict)
     regions: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    checks: dict[int, int] = field(default_factory=dict)
 
 
 def add_up(task: SumTask) -> Sums:
@@ -143,7 +151,7 @@ def add_up(task: SumTask) -> Sums:
         part.maps.add(values)
         part.factors[row] = factor
         if task.matrix is not None:
-            task.matrix.write(row, values)
+            part.checks[row] = task.matrix.write(row, values)
         if task.atlas is not None:
             atlas = task.atlas
             whole = scan.data.astype(np.float64) / factor

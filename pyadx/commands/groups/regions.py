@@ -159,6 +159,10 @@ def _subject(sample: Sample, row: int, atlas: str) -> dict[str, Any]:
     }
 
 
+# Regions are tested in milliseconds: so many controls tell 5% from 10%.
+REGION_CONTROLS = 1000
+
+
 @dataclass(frozen=True, eq=False)
 class RegionTests:
     """Groups compared in regions, and what shuffled labels find there.

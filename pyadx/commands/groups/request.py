@@ -40,6 +40,8 @@ class GroupRequest:
     desc: str | None = None
     several_networks: bool = False
     skip_unreadable: bool = False
+    transforms: str | None = None
+    reference: Path | None = None
     workers: Workers = field(default_factory=Workers)
     overwrite: bool = False
     progress: bool = True
@@ -70,6 +72,11 @@ def check_request(request: GroupRequest) -> None:
         raise ValueError("--values shapley takes its regions from the sidecars; leave --regions out")
     if request.key is not None and request.regions is None:
         raise ValueError("--key names the numbers of --regions; give both")
+    if (request.transforms is None) != (request.reference is None):
+        raise ValueError(
+            "--transforms brings maps to the voxels of --reference, such as the registration's template; "
+            "give both"
+        )
     for option, number in (
         ("permutations", request.permutations),
         ("region-permutations", request.region_permutations),

@@ -35,6 +35,9 @@ def fill_folder(
     _tests(analysis, folder)
     threshold = _cluster_table(analysis, folder)
     _people(analysis, folder)
+    for one in analysis.sample.maps:
+        if one.moved is not None:
+            folder.moved_map(one.path)
     if analysis.regions is not None:
         _regions(analysis, folder)
         _networks(analysis, networks, folder)
@@ -144,13 +147,13 @@ def _people(analysis: Analysis, folder: ResultFolder) -> None:
             "subject_label": one.subject,
             "map_name": kind,
             # From the table's folder: folders above it may name people, projects or machines.
-            "effects_map_path": os.path.relpath(one.path.absolute(), folder.folder.absolute()),
+            "effects_map_path": os.path.relpath(folder.place_of(one), folder.folder.absolute()),
         }
         for one in sample.maps
     ]
     folder.table(
         "second_level.tsv", ["subject_label", "map_name", "effects_map_path"], level,
-        "For nilearn's SecondLevelModel; the maps are as they were given, not normalised.",
+        "For nilearn's SecondLevelModel; the maps are as they were given or moved, not normalised.",
     )  # fmt: skip
 
 

@@ -3,16 +3,20 @@
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pyadx.commands.groups.analysis import Analysis
+from pyadx.commands.groups.moving import FOLDER as MOVED
 from pyadx.commands.groups.request import NOTE
-from pyadx.data.heatmaps import image_on_scan
+from pyadx.data.group_maps import MapFile
+from pyadx.data.heatmaps import image_on_scan, sidecar_path
 from pyadx.data.tsv import write_dictionary, write_tsv
 from pyadx.files import replacing, together
 
@@ -92,6 +96,18 @@ class ResultFolder:
         self._write(name, lambda path: path.write_text(text, encoding="utf-8"))
         self.files.append({"file": name, "kind": "text", "what": what})
 
+    def moved_map(self, path: Path) -> None:
+        """Take a map that was brought to the common grid, and its sidecar, out of the work folder."""
+        (self.folder / MOVED).mkdir(exist_ok=True)
+        for file in (path, sidecar_path(path)):
+            name = f"{MOVED}/{file.name}"
+            self._write(name, partial(_take, file))
+            self.files.append({"file": name, "kind": "moved", "what": "A map on the common grid."})
+
+    def place_of(self, one: MapFile) -> Path:
+        """Return where a subject's map is, or will be."""
+        return one.path.absolute() if one.moved is None else self.folder.absolute() / MOVED / one.path.name
+
     def note(self, facts: Mapping[str, Any]) -> None:
         """Write ``group.json``."""
         text = json.dumps({**facts, "files": self.files}, indent=2, ensure_ascii=False, allow_nan=False)
@@ -104,8 +120,8 @@ class ResultFolder:
         self._write(name, lambda path: nib.save(image, path))
 
     def _write(self, name: str, write: Callable[[Path], Any]) -> None:
-        with replacing(self.folder / name) as (partial,):
-            write(partial)
+        with replacing(self.folder / name) as (written,):
+            write(written)
 
 
 def write_results(folder: Path, analysis: Analysis, fill: Callable[[ResultFolder], dict[str, Any]]) -> None:
@@ -122,12 +138,13 @@ def write_results(folder: Path, analysis: Analysis, fill: Callable[[ResultFolder
         with together():
             results.note(fill(results))
     except BaseException:
+        _remove_empty(folder / MOVED)
         if made:
-            with suppress(OSError):
-                folder.rmdir()
+            _remove_empty(folder)
         raise
     for name in before - {one["file"] for one in results.files}:
         (folder / name).unlink(missing_ok=True)
+    _remove_empty(folder / MOVED)
 
 
 def _files_before(folder: Path) -> set[str]:
@@ -136,4 +153,21 @@ def _files_before(folder: Path) -> set[str]:
         names = {str(one["file"]) for one in listed}
     except (OSError, ValueError, KeyError, TypeError):
         return set()
-    return {name for name in names if name == os.path.basename(name) and name.startswith("group_")}
+    return {name for name in names if _is_ours(*os.path.split(name))}
+
+
+def _is_ours(folder: str, name: str) -> bool:
+    return (not folder and name.startswith("group_")) or (folder == MOVED and name.startswith("sub-"))
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def _take(source: Path, target: Path) -> None:
+    """Give a file a second name: its folder is about to go, so that nothing is copied."""
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        shutil.copy2(source, target)

@@ -1,0 +1,200 @@
+"""Images brought to another grid through a transform that ITK, ANTs, fMRIPrep or FSL wrote.
+
+nitransforms reads the files and follows displacement fields. A transform maps places of the reference to
+places of the moving image, as all these programs mean it.
+"""
+
+import re
+import warnings
+from collections import namedtuple
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyadx.data.scans import Scan
+from pyadx.data.transform_files import ITK_TEXT
+
+_MOST_TEXT = 1 << 16  # bytes of a file with one affine
+_DEFLATE_LIMIT = 1032  # HDF5 compresses with deflate, too: a larger claim is false
+_LINEAR = ("AffineTransform", "MatrixOffsetTransformBase")  # twelve parameters and a centre
+_FIELD = "DisplacementFieldTransform"
+_EDGE = 1e-3  # voxels
+_MEND = "write it as an affine (antsApplyTransforms -o Linear[FILE.mat]) or as a composite .h5"
+_Grid = namedtuple("_Grid", "affine shape")
+
+
+def check_nitransforms() -> None:
+    """Raise ``ValueError`` if nitransforms is missing."""
+    try:
+        import nitransforms  # noqa: F401
+    except ImportError:
+        raise ValueError("--transforms needs nitransforms: pip install 'pyadx[transforms]'") from None
+
+
+def read_transform(path: Path, moving: Scan, reference: Scan) -> list[Any]:
+    """Read a transform of nitransforms, or several: the first one applies to the reference first.
+
+    Parameters
+    ----------
+    path : Path
+        ITK: composite ``.h5`` of affines and displacement fields, affine ``.mat``, ``.txt`` or ``.tfm``.
+        FSL: the four rows of an affine, which mean nothing without both grids: those of the images that
+        FLIRT was given.
+    moving, reference : Scan
+        From where, and to where.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be read or is of another kind: one line, beginning with the file's name.
+    """
+    check_nitransforms()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of references that are not set
+            chain = _read(path, moving, reference)
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from None
+    except Exception as error:  # nitransforms, SciPy and h5py raise many kinds for damaged files
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise ValueError(f"{path.name}: cannot be read as a transform ({reason})") from None
+    for one in chain:
+        matrix = getattr(one, "matrix", None)
+        if matrix is not None and not (np.isfinite(matrix).all() and abs(np.linalg.det(matrix)) > 1e-9):
+            raise ValueError(f"{path.name}: its affine is singular or not finite")
+    return chain
+
+
+def _read(path: Path, moving: Scan, reference: Scan) -> list[Any]:
+    from nitransforms import Affine, TransformChain
+    from nitransforms.io.fsl import FSLLinearTransform
+
+    if path.suffix.lower() == ".h5":
+        _check_composite(path)
+        return list(TransformChain.from_filename(path, fmt="itk").transforms)
+    if path.stat().st_size > _MOST_TEXT:
+        raise ValueError("is too large for an affine transform")
+    data = path.read_bytes()
+    if data.startswith(ITK_TEXT):
+        _check_itk_text(data.decode("ascii", "replace"))
+    elif _is_fsl(data):
+        grids = {"moving": moving, "reference": reference}
+        found = {name: _Grid(one.affine, one.data.shape) for name, one in grids.items()}
+        return [Affine(FSLLinearTransform.from_filename(path).to_ras(**found))]
+    elif path.suffix.lower() != ".mat":
+        raise ValueError("is neither ITK's transform nor the four rows of FSL's")
+    try:
+        return [Affine.from_filename(path, fmt="itk")]
+    except NotImplementedError:
+        raise ValueError(f"is an ITK .mat, but no affine; {_MEND}") from None
+
+
+def _is_fsl(data: bytes) -> bool:
+    rows = [line.split() for line in data.splitlines() if line.strip()]
+    try:
+        return [len([float(word) for word in row]) for row in rows] == [4, 4, 4, 4]
+    except ValueError:
+        return False
+
+
+def _check_itk_text(text: str) -> None:
+    """Check what nitransforms takes for granted: one transform, and an affine."""
+    kinds = re.findall(r"^\s*Transform:\s*(\S+)", text, re.M)
+    if len(kinds) != 1:
+        raise ValueError(f"holds {len(kinds)} transforms, expected one; {_MEND}")
+    numbers = re.search(r"^\s*Parameters:(.*)$", text, re.M)
+    if not kinds[0].startswith(_LINEAR) or numbers is None or len(numbers[1].split()) != 12:
+        raise ValueError(f"is a {kinds[0]}, which nitransforms does not read; {_MEND}")
+
+
+def _check_composite(path: Path) -> None:
+    """Check kinds and sizes before anything is read; nothing outside the file may be named in it."""
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        if not isinstance(file.get("TransformGroup", getlink=True), h5py.HardLink):
+            raise ValueError("holds no ITK transform (TransformGroup)")
+        group = file["TransformGroup"]
+        names = list(group)
+        # nitransforms takes the first for the composite, and the rest in the order of their names.
+        if not 2 <= len(names) <= 10 or names != [str(at) for at in range(len(names))]:
+            raise ValueError(f"holds no composite of one to nine transforms; {_MEND}")
+        for name in names[1:]:
+            _check_part(group, name, path.stat().st_size * _DEFLATE_LIMIT)
+
+
+def _check_part(group: Any, name: str, most: int) -> None:
+    import h5py
+
+    links = [group.get(name, getlink=True), *(group[name].get(key, getlink=True) for key in group[name])]
+    parts = {key.replace("Tranform", "Transform"): group[name][key] for key in group[name]}
+    if not all(isinstance(link, h5py.HardLink) for link in links) or any(
+        one.is_virtual or one.external for one in parts.values()
+    ):
+        raise ValueError("names other files, which are not read")
+    if sum(one.size * one.dtype.itemsize for one in parts.values()) > most:
+        raise ValueError("declares more numbers than the file can hold")
+    kind = parts["TransformType"][0]
+    kind = kind.decode("ascii", "replace") if isinstance(kind, bytes) else str(kind)
+    numbers, fixed = parts["TransformParameters"], parts["TransformFixedParameters"]
+    if kind.startswith("AffineTransform"):
+        if (numbers.shape, fixed.shape) != ((12,), (3,)):
+            raise ValueError(f"its {kind} is not three-dimensional")
+    elif kind.startswith(_FIELD):
+        if fixed.shape != (18,) or numbers.size != 3 * int(np.prod(fixed[:3])):
+            raise ValueError(f"its {kind} is not three-dimensional, or of another size than it says")
+    else:
+        raise ValueError(f"holds a {kind}, which nitransforms does not read; {_MEND}")
+
+
+def resample(scan: Scan, chain: list[Any], reference: Scan) -> np.ndarray:
+    """Return an image on the reference's voxels, interpolated linearly, 0 outside.
+
+    Parameters
+    ----------
+    scan : Scan
+        The moving image.
+    chain : list
+        See `read_transform`.
+    reference : Scan
+        Whose voxels are wanted.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 ``[I, J, K]``.
+    """
+    from scipy import ndimage
+
+    shape = reference.data.shape
+    voxels = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1).reshape(-1, 3)
+    places = _applied(reference.affine, voxels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of references that are not set
+        for one in chain:
+            matrix = getattr(one, "matrix", None)
+            places = _displaced(one, places) if matrix is None else _applied(matrix, places)
+    at = _applied(np.linalg.inv(scan.affine), places)
+    # Beyond the last voxel values fall to 0 within one voxel: where voxels meet the edge, rounding would
+    # decide otherwise.
+    found = ndimage.map_coordinates(scan.data, at.T, np.float32, order=1, mode="grid-constant", cval=0.0)
+    return np.asarray(found).reshape(shape)
+
+
+def _applied(affine: np.ndarray, points: np.ndarray) -> np.ndarray:
+    return np.asarray(points @ affine[:3, :3].T + affine[:3, 3])
+
+
+def _displaced(field: Any, points: np.ndarray) -> np.ndarray:
+    """Move points by a field; beyond it nothing moves, as in ITK.
+
+    nitransforms is asked for points inside alone: it takes places on the field's voxels as indices, of
+    which negative ones count from the other end.
+    """
+    at = _applied(field.reference.inverse, points)
+    inside = ((at > -_EDGE) & (at < np.array(field.reference.shape) - 1 + _EDGE)).all(1)
+    found = points.copy()
+    if inside.any():
+        found[inside] = field.map(points[inside])
+    return found
