@@ -38,7 +38,7 @@ def start_and_kill(command, part, how=signal.SIGKILL):
     before = parts().get(part)  # of another request
     program = Program([*command, "-o", "out"], hold=part)
     until = time.monotonic() + 300
-    while parts().get(part) == before and not program.ended and time.monotonic() < until:
+    while parts().get(part) in (None, before) and not program.ended and time.monotonic() < until:
         time.sleep(0.01)
     os.killpg(program.pid, how)  # as a terminal or a batch system does it: workers, too
     done = program.finish()
