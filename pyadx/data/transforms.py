@@ -54,15 +54,13 @@ def read_transform(path: Path, moving: Scan, reference: Scan) -> list[Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of references that are not set
             chain = _read(path, moving, reference)
+    except np.linalg.LinAlgError:  # a ValueError, too
+        raise ValueError(f"{path.name}: its affine is singular") from None
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from None
     except Exception as error:  # nitransforms, SciPy and h5py raise many kinds for damaged files
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise ValueError(f"{path.name}: cannot be read as a transform ({reason})") from None
-    for one in chain:
-        matrix = getattr(one, "matrix", None)
-        if matrix is not None and not (np.isfinite(matrix).all() and abs(np.linalg.det(matrix)) > 1e-9):
-            raise ValueError(f"{path.name}: its affine is singular or not finite")
     return chain
 
 
@@ -93,9 +91,18 @@ def _read(path: Path, moving: Scan, reference: Scan) -> list[Any]:
 def _is_fsl(data: bytes) -> bool:
     rows = [line.split() for line in data.splitlines() if line.strip()]
     try:
-        return [len([float(word) for word in row]) for row in rows] == [4, 4, 4, 4]
+        numbers = [[float(word) for word in row] for row in rows]
     except ValueError:
         return False
+    if [len(row) for row in numbers] != [4, 4, 4, 4]:
+        return False
+    _check_finite(numbers)
+    return True
+
+
+def _check_finite(numbers: Any) -> None:
+    if not np.isfinite(np.asarray(numbers, np.float64)).all():
+        raise ValueError("its affine holds NaN or infinity")
 
 
 def _check_itk_text(text: str) -> None:
@@ -106,6 +113,7 @@ def _check_itk_text(text: str) -> None:
     numbers = re.search(r"^\s*Parameters:(.*)$", text, re.M)
     if not kinds[0].startswith(_LINEAR) or numbers is None or len(numbers[1].split()) != 12:
         raise ValueError(f"is a {kinds[0]}, which nitransforms does not read; {_MEND}")
+    _check_finite(numbers[1].split())
 
 
 def _check_composite(path: Path) -> None:
@@ -127,11 +135,13 @@ def _check_composite(path: Path) -> None:
 def _check_part(group: Any, name: str, most: int) -> None:
     import h5py
 
-    links = [group.get(name, getlink=True), *(group[name].get(key, getlink=True) for key in group[name])]
+    links = [group.get(name, getlink=True)]
+    if isinstance(links[0], h5py.HardLink):
+        links += [group[name].get(key, getlink=True) for key in group[name]]
+    if not all(isinstance(link, h5py.HardLink) for link in links):
+        raise ValueError("names other files, which are not read")
     parts = {key.replace("Tranform", "Transform"): group[name][key] for key in group[name]}
-    if not all(isinstance(link, h5py.HardLink) for link in links) or any(
-        one.is_virtual or one.external for one in parts.values()
-    ):
+    if any(one.is_virtual or one.external for one in parts.values()):
         raise ValueError("names other files, which are not read")
     if sum(one.size * one.dtype.itemsize for one in parts.values()) > most:
         raise ValueError("declares more numbers than the file can hold")
@@ -141,6 +151,7 @@ def _check_part(group: Any, name: str, most: int) -> None:
     if kind.startswith("AffineTransform"):
         if (numbers.shape, fixed.shape) != ((12,), (3,)):
             raise ValueError(f"its {kind} is not three-dimensional")
+        _check_finite(numbers)
     elif kind.startswith(_FIELD):
         if fixed.shape != (18,) or numbers.size != 3 * int(np.prod(fixed[:3])):
             raise ValueError(f"its {kind} is not three-dimensional, or of another size than it says")

@@ -1,18 +1,16 @@
 """A group analysis that is killed goes on where it was, and ends with the same bytes."""
 
-import json
 import os
 import shutil
 import signal
-import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 from group_maps import AFFINE, group_maps, map_name, save_map, sidecar
+from group_runs import WORK, parts, results, start_and_kill
 from program import Program, run_program
 
 from pyadx.commands.cohorts.workers import Workers
@@ -25,7 +23,6 @@ COMMAND = [
     "group", "maps", "--participants", "participants.tsv", "--contrast", "AD - NC", "--permutations", "40",
     "--null", "3", "--regions", "atlas.nii.gz", "-q",
 ]  # fmt: skip
-WORK = Path("out.work")
 
 
 @pytest.fixture
@@ -49,54 +46,19 @@ def to_its_end(run):
     return call
 
 
-def results(folder):
-    """What was found: bytes of tables and values of maps; of the note all but when and how long."""
-    found = {}
-    for path in sorted(Path(folder).rglob("*")):
-        if path.name == "group.json":
-            facts = json.loads(path.read_text())
-            found[path.name] = {k: v for k, v in facts.items() if k not in ("seconds", "created")}
-        elif path.is_file():
-            found[path.name] = path.read_bytes()
-    return found
-
-
-def parts():
-    """Finished parts by name, with when they were written."""
-    found = {}
-    for path in WORK.glob("*/*.npz"):
-        with suppress(FileNotFoundError):  # of a request that just gave way to another
-            found[path.stem] = path.stat().st_mtime_ns
-    return found
-
-
-def start_and_kill(part, *more, how=signal.SIGKILL):
-    """Start a run and end it once a part is finished."""
-    before = parts().get(part)  # of another request
-    program = Program([*COMMAND, "-o", "out", *more], hold=part)
-    until = time.monotonic() + 300
-    while parts().get(part) == before and not program.ended and time.monotonic() < until:
-        time.sleep(0.01)
-    os.killpg(program.pid, how)  # as a terminal or a batch system does it: workers, too
-    done = program.finish()
-    assert done.returncode != 0, "the run was over before it could be killed"
-    assert not Path("out").exists()
-    return done
-
-
 @pytest.mark.parametrize("part", ["survey-00001", "sums-00001", "voxels-00000", "clusters"])
 @pytest.mark.parametrize("more", [(), ("--workers", "2")], ids=["one", "two"])
 def test_killed_and_called_again_equals_undisturbed(here, to_its_end, part, more):
     options = ["--cluster-threshold", "0.01", *more]
     expected = to_its_end(*options, out="undisturbed")
-    start_and_kill(part, *options)
+    start_and_kill([*COMMAND, *options], part)
     assert part in parts()
     assert to_its_end(*options) == expected
     assert not list(here.glob(".partial*"))
 
 
 def test_what_is_finished_is_not_done_again(here, run, monkeypatch):
-    start_and_kill("sums-00002")
+    start_and_kill(COMMAND, "sums-00002")
     kept = {"survey-00000", "survey-00001", "survey-00002", "sums-00000", "sums-00001", "sums-00002"}
     assert set(parts()) == {*kept, "sums-first"}
     seen, keep = [], Journal.keep
@@ -111,7 +73,7 @@ def test_what_is_finished_is_not_done_again(here, run, monkeypatch):
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminated"])
 def test_an_interruption_is_one_line_that_says_how_to_go_on(here, to_its_end, how):
     expected = to_its_end(out="undisturbed")
-    done = start_and_kill("sums-00001", how=how)
+    done = start_and_kill(COMMAND, "sums-00001", how=how)
     assert done.stderr.count("\n") == 1
     if how == signal.SIGINT:
         assert done.returncode == 130
@@ -120,9 +82,9 @@ def test_an_interruption_is_one_line_that_says_how_to_go_on(here, to_its_end, ho
 
 
 def test_a_changed_request_or_map_starts_anew(here, to_its_end):
-    start_and_kill("voxels-00000")
+    start_and_kill(COMMAND, "voxels-00000")
     (first,) = (path.name for path in WORK.iterdir() if path.is_dir())
-    start_and_kill("sums-00000", "--normalise", "p99")
+    start_and_kill([*COMMAND, "--normalise", "p99"], "sums-00000")
     (second,) = (path.name for path in WORK.iterdir() if path.is_dir())
     assert first != second
     assert not (WORK / second / "voxels-00000.npz").exists()
@@ -148,7 +110,7 @@ def damage(path, how):
 @pytest.mark.parametrize("how", ["cut", "flipped", "empty", "other"])
 def test_damaged_work_is_done_again(here, to_its_end, how):
     expected = to_its_end("--cluster-threshold", "0.01", out="undisturbed")
-    start_and_kill("clusters", "--cluster-threshold", "0.01")
+    start_and_kill([*COMMAND, "--cluster-threshold", "0.01"], "clusters")
     shutil.copytree(WORK, "kept")
     every = [path.relative_to("kept") for path in Path("kept").glob("*/*")]
     assert len(every) > 9
@@ -174,7 +136,7 @@ def test_pickles_in_work_are_not_read(tmp_path):
 
 
 def test_bad_input_leaves_no_work(here, run):
-    start_and_kill("survey-00001")
+    start_and_kill(COMMAND, "survey-00001")
     save_map(here / "maps" / map_name(23), np.zeros((12, 11, 10)), sidecar())
     code, _, err = run(*COMMAND, "-o", "out")
     assert (code, "zero everywhere" in err) == (2, True)
@@ -259,16 +221,15 @@ def test_two_thousand_maps_killed_in_the_sums_and_in_the_permutations(tmp_path, 
     monkeypatch.chdir(tmp_path)
     many_maps(tmp_path)
     plain = [word for word in COMMAND if word not in ("--regions", "atlas.nii.gz")]
-    monkeypatch.setattr(sys.modules[__name__], "COMMAND", plain)
     more = ("--skip-unreadable",)
     done = run_program([*plain, "-o", "undisturbed", *more])
     assert done.returncode == 0, done.stderr
     assert "1 of 2000 maps cannot be read and are left out: sub-0017" in done.stderr
     expected = results("undisturbed")
     more += ("--engine", engine, "--workers", "2")
-    start_and_kill("sums-00060", *more)
-    start_and_kill("sums-00180", *more)
-    start_and_kill("voxels-00001", *more)
+    start_and_kill([*plain, *more], "sums-00060")
+    start_and_kill([*plain, *more], "sums-00180")
+    start_and_kill([*plain, *more], "voxels-00001")
     before = parts()
     done = run_program([*plain, "-o", "out", *more])
     assert done.returncode == 0, done.stderr

@@ -13,7 +13,7 @@ from pyadx.commands.groups.sample import Sample
 from pyadx.data.group_maps import MapFile
 
 # What of a request decides nothing, or does so through the sample.
-_FREE = ("maps", "out", "workers", "overwrite", "progress")
+_FREE = ("maps", "transforms", "out", "workers", "overwrite", "progress")
 _PACKAGES = ("pyadx", "nilearn", "scipy", "numpy", "nibabel", "nitransforms")
 
 
