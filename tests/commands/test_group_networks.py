@@ -214,3 +214,31 @@ def test_one_network_is_no_covariate_and_maps_that_do_not_name_theirs_are_refuse
     code, _, err = run(*command("--several-networks", out="bare"))
     assert code == 2
     assert "not every map has a sidecar that names its network" in err
+
+
+def test_a_run_that_was_interrupted_among_the_networks_goes_on(here, run, monkeypatch):
+    from pyadx.commands.groups import networks
+
+    assert run(*command("-q", "--regions", "atlas.nii.gz", *OTHERS, out="undisturbed"))[0] == 0
+    analyse, done = networks.analyse, []
+
+    def interrupted(request, sample, work):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(sample)
+        return analyse(request, sample, work)
+
+    monkeypatch.setattr(networks, "analyse", interrupted)
+    code, _, err = run(*command("-q", "--regions", "atlas.nii.gz", *OTHERS))
+    assert code == 130
+    assert "goes on where it stopped" in err
+    kept = {path: path.stat().st_mtime_ns for path in (here / "out.work").rglob("*.npz")}
+    assert {"replicate-1", "replicate-2"} <= {path.parent.name for path in kept}
+    monkeypatch.setattr(networks, "analyse", analyse)
+    assert run(*command("-q", "--regions", "atlas.nii.gz", *OTHERS))[0] == 0
+    assert not (here / "out.work").exists()
+    results = [sorted((here / name).iterdir()) for name in ("out", "undisturbed")]
+    for one, two in zip(*results, strict=True):
+        assert one.name == two.name
+        if one.name != "group.json":  # seconds, and when it was made
+            assert one.read_bytes() == two.read_bytes(), one.name
