@@ -1,9 +1,12 @@
 // From tensors to the plain arguments of the patch operators, for both devices.
 //
-// As in arguments.h, a safety net. What boxes say can be checked on the CPU only: looking at them
-// on a GPU would stop the pipeline that these operators are called in.
+// As in arguments.h, a safety net. What boxes say is checked on the CPU. Looking at them on a GPU
+// would stop the pipeline that these operators are called in: there they are checked with
+// PYADX_DEBUG_BOXES=1.
 #pragma once
 
+#include <cstdlib>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <vector>
@@ -42,10 +45,32 @@ inline const int32_t* boxes_of(const Tensor& boxes, int64_t batch, const Tensor&
   return static_cast<const int32_t*>(boxes.const_data_ptr());
 }
 
-// On the CPU: every box fits into its slot and, where there is one, into the map.
+// Boxes where the host can read them: those of a GPU are copied, once all work there is done.
+inline std::vector<int32_t> boxes_on_host([[maybe_unused]] const int32_t* boxes, int64_t batch) {
+  std::vector<int32_t> copied(static_cast<size_t>(6 * batch));
+#ifdef PYADX_WITH_CUDA
+  STD_TORCH_CHECK(cudaDeviceSynchronize() == cudaSuccess &&
+                      cudaMemcpy(copied.data(), boxes, copied.size() * sizeof(int32_t),
+                                 cudaMemcpyDeviceToHost) == cudaSuccess,
+                  "boxes could not be copied to be checked");
+#endif
+  return copied;
+}
+
+inline bool debug_boxes() {
+  const char* asked = std::getenv("PYADX_DEBUG_BOXES");
+  return asked != nullptr && std::strcmp(asked, "1") == 0;
+}
+
+// Every box fits into its slot and, where there is one, into the map.
 inline void check_boxes(const int32_t* boxes, int64_t batch, const int64_t* slot,
                         const int64_t* map, bool on_cpu) {
-  if (!on_cpu) return;
+  std::vector<int32_t> copied;
+  if (!on_cpu) {
+    if (!debug_boxes()) return;
+    copied = boxes_on_host(boxes, batch);
+    boxes = copied.data();
+  }
   for (int64_t b = 0; b < batch; ++b) {
     for (int64_t axis = 0; axis < 3; ++axis) {
       const int64_t low = boxes[6 * b + axis], high = boxes[6 * b + axis + 3];

@@ -94,10 +94,26 @@ def test_the_far_end_of_patches_of_more_than_2_to_the_31_elements(device):
     frames = torch.tensor([[0, 0, 0, cells, cells, cells]], dtype=torch.int32).repeat(batch, 1)
     source = torch.rand(cells, cells, cells, channels)
     out = torch.empty(batch, cells, cells, cells, channels)
-    most, threads = 2**20, THREADS  # the kernel walks in strides of so many threads
-    last = elements - 1
-    block = last % (most * threads) // threads
-    emulated.only_blocks(x=(block, block))
+    packs = cells**2 * channels // 4  # of a plane; a thread owns one
+    columns = -(-packs // THREADS)
+    emulated.only_blocks(x=(columns - 1, columns - 1), y=(cells - 1, cells - 1))
     ops.patches.gather(frames, out, source=source)
-    begin = last // threads * threads % (cells**3 * channels)
+    begin = cells**3 * channels - THREADS * 4
     assert torch.equal(out[-1].flatten()[begin:], source.flatten()[begin:])
+
+
+@pytest.mark.parametrize("channels", [3, 8])
+def test_more_patches_and_planes_than_a_grid_has_rows(channels, device):
+    batch, planes = ROWS + 3, ROWS + 2
+    frames = torch.tensor([[0, 0, 0, 1, 1, 1]], dtype=torch.int32).repeat(batch, 1)
+    source = torch.rand(1, 1, 1, channels)
+    out = torch.empty(batch, 1, 1, 1, channels)
+    before = started()
+    ops.patches.gather(frames, out, source=source)
+    assert started() - before == ROWS
+    assert torch.equal(out, source.expand_as(out))
+    long = torch.rand(planes, 1, 2, channels)
+    frame = torch.tensor([[0, 0, 0, planes, 1, 2]], dtype=torch.int32)
+    out = torch.empty(1, planes, 1, 2, channels)
+    ops.patches.gather(frame, out, source=long)
+    assert torch.equal(out[0], long)

@@ -231,3 +231,17 @@ def test_grown_boxes_hold_every_output_that_a_window_moves(generator):
             assert not (moved & ~inside).any()
             if max(dilation) == 1 and all(s <= k for s, k in zip(stride, kernel, strict=True)):
                 assert torch.equal(moved, inside)
+
+
+def test_boxes_are_checked_on_a_gpu_when_asked(device, is_emulated, monkeypatch):
+    if device.type == "cpu" and not is_emulated:
+        pytest.skip("on the CPU boxes are always checked")
+    changes = torch.zeros(1, 2, 2, 2, 4, device=device)
+    before, out = torch.zeros(*SIZE, 4, device=device), torch.empty_like(changes)
+    boxes = torch.tensor([[0, 0, 0, 2, 2, 2]], dtype=torch.int32, device=device)
+    monkeypatch.setenv("PYADX_DEBUG_BOXES", "1")
+    patches.relu(changes, boxes, before, None, out)
+    with pytest.raises(RuntimeError, match="beyond its map"):
+        patches.relu(changes, boxes + max(SIZE), before, None, out)
+    with pytest.raises(RuntimeError, match="larger than the patch"):
+        patches.relu(changes, boxes * 2, before, None, out)

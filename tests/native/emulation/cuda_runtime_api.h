@@ -1,6 +1,6 @@
 // CUDA's words for the host: kernels become functions that `emulation.cpp` calls once per thread.
 //
-// Blocks run one after the other. Threads of a block run one after the other, too, each on a stack
+// Blocks run one after the other, in an order that changes. Threads of a block run one after the other, too, each on a stack
 // of its own only where it waits for others: at a shuffle of its warp, or at __syncthreads. Thus
 // addresses, grids, tails and exchanges between threads are those of the device; its memory model
 // and its speed are not.
@@ -66,6 +66,12 @@ T __shfl_down_sync(unsigned, T value, unsigned delta) {
 }
 
 inline void __syncthreads() { emulation::wait_for_block(); }
+enum cudaMemcpyKind { cudaMemcpyDeviceToHost = 2 };
+inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
+inline cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
+  std::memcpy(to, from, bytes);
+  return cudaSuccess;
+}
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 inline const char* cudaGetErrorString(cudaError_t error) {
   return error == cudaSuccess ? "no error" : "invalid launch";

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <memory>
 #include <mutex>
+#include <numeric>
 #include <vector>
 
 dim3 gridDim, blockDim, blockIdx, threadIdx;
@@ -136,6 +137,12 @@ void wait(int group) {
 
 }  // namespace
 
+// How many of the blocks first to last, ends included, a grid of `size` has.
+static uint64_t chosen(unsigned first, unsigned last, unsigned size) {
+  const uint64_t end = uint64_t(last) + 1 < size ? uint64_t(last) + 1 : size;
+  return end > first ? end - first : 0;
+}
+
 uint64_t& slot(unsigned thread) { return slots[thread]; }
 
 void wait_for_warp() { wait(static_cast<int>(threadIdx.x / kWarp)); }
@@ -144,19 +151,26 @@ void wait_for_block() { wait(kWholeBlock); }
 
 cudaError_t run(const dim3& grid, unsigned threads, const std::function<void()>& kernel) {
   const bool fits = grid.x > 0 && grid.x <= 2147483647u && grid.y > 0 && grid.y <= 65535u &&
-                    grid.z == 1 && threads > 0 && threads <= kMostThreads;
+                    grid.z > 0 && grid.z <= 65535u && threads > 0 && threads <= kMostThreads;
   if (!fits) return cudaErrorInvalidConfiguration;
   const std::lock_guard<std::mutex> lock(one_at_a_time);
   gridDim = grid;
   blockDim = dim3(threads);
   body = &kernel;
-  for (unsigned y = first_y; y < grid.y && y <= last_y; ++y) {
-    for (unsigned x = first_x; x < grid.x && x <= last_x; ++x) {
-      blockIdx = dim3(x, y, 0);
-      ++blocks_started;
-      run_block(threads);
-    }
+  const uint64_t columns = chosen(first_x, last_x, grid.x), rows = chosen(first_y, last_y, grid.y);
+  const uint64_t blocks = columns * rows * grid.z;
+  if (blocks == 0) return cudaSuccess;
+  // Blocks come in no order that a kernel may count on, and in another one at every launch.
+  uint64_t step = (2654435761u + 2 * blocks_started) % (blocks + 1) + 1;
+  while (std::gcd(step, blocks) != 1) ++step;
+  for (uint64_t k = 0, at = blocks_started; k < blocks; ++k, at += step) {
+    const uint64_t block = at % blocks;
+    blockIdx = dim3(first_x + static_cast<unsigned>(block % columns),
+                    first_y + static_cast<unsigned>(block / columns % rows),
+                    static_cast<unsigned>(block / columns / rows));
+    run_block(threads);
   }
+  blocks_started += blocks;
   return cudaSuccess;
 }
 
