@@ -12,6 +12,7 @@ _PACKAGES = {
     "matplotlib": ("Matplotlib", "report"),
     "monai": ("MONAI", "bundles"),
     "nilearn": ("nilearn", "report"),
+    "nitransforms": ("nitransforms", "transforms"),
     "ray": ("Ray", "ray"),
     "shapiq": ("shapiq", "shapiq"),
     "sklearn": ("scikit-learn", "train"),

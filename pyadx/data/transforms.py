@@ -14,6 +14,7 @@ import numpy as np
 
 from pyadx.data.scans import Scan
 from pyadx.data.transform_files import ITK_TEXT
+from pyadx.extras import needed_for
 
 _MOST_TEXT = 1 << 16  # bytes of a file with one affine
 _DEFLATE_LIMIT = 1032  # HDF5 compresses with deflate, too: a larger claim is false
@@ -26,10 +27,8 @@ _Grid = namedtuple("_Grid", "affine shape")
 
 def check_nitransforms() -> None:
     """Raise ``ValueError`` if nitransforms is missing."""
-    try:
+    with needed_for("--transforms"):
         import nitransforms  # noqa: F401
-    except ImportError:
-        raise ValueError("--transforms needs nitransforms: pip install 'pyadx[transforms]'") from None
 
 
 def read_transform(path: Path, moving: Scan, reference: Scan) -> list[Any]:
