@@ -13,9 +13,10 @@ ROOT = Path(__file__).resolve().parents[2]
 _LINK = re.compile(r"(\]\()([^)#\s]+)((?:#[^)\s]*)?\))")
 _TAKEN_IN = "repository"
 _COMMANDS = "<!-- commands -->"
+_OPTIONS = re.compile(r"<!-- options: (\w+) -->")
 _OUTSIDE = (
     "benchmarks/results/*", "benchmarks/NOTES.md", "SECURITY.md", "CHANGELOG.md", "CITATION.cff", "LICENSE",
-    ".github/*.md", "tests/notebooks/heatmaps.ipynb",
+    ".github/C*.md", "tests/notebooks/heatmaps.ipynb",
 )  # fmt: skip
 
 
@@ -51,6 +52,22 @@ def _turned(link, source, files):
     if wanted not in files.src_uris:
         return link
     return os.path.relpath(wanted, posixpath.dirname(source) or ".").replace(os.sep, "/")
+
+
+def option_table(name):
+    """Return the options of a method as Markdown, from its declaration."""
+    from pyadx.explainers import find_method
+
+    method = find_method(name)
+    lines = [f"**{name}**", "", "| option | default | meaning | allowed |", "| --- | --- | --- | --- |"]
+    for option in method.options.values():
+        default = "none" if option.default is None else option.kind.write(option.default)
+        help_, allowed = _text(option.help), _text(option.kind.allowed)
+        lines.append(f"| `{option.name}` | `{default}` | {help_} | {allowed} |")
+    for preset, options in method.presets.items():
+        meaning = ",".join(f"{key}={method.options[key].kind.write(v)}" for key, v in options.items())
+        lines += ["", f"`{name}:{preset}` stands for `{meaning}`."]
+    return "\n".join(lines)
 
 
 def command_reference():

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pyadx.explainers import methods
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -75,6 +77,21 @@ def test_the_reference_of_the_command_line_has_every_command_and_option():
         for parameter in command.params:
             if parameter.param_type_name == "option":
                 assert f"`{parameter.opts[0]}`" in text
+
+
+@pytest.mark.parametrize("name", sorted(methods()))
+def test_every_method_has_a_page_with_its_picture_and_options(name):
+    (page,) = [
+        page
+        for page in (ROOT / "docs/methods").glob("*.md")
+        if f"<!-- options: {name} -->" in page.read_text()
+    ]
+    text = page.read_text()
+    assert re.search(r"!\[[^\]]+\]\(\.\./figures/[\w-]+\.png\)", text)
+    assert ">>> import torch, pyadx" in text
+    assert re.search(r"^## When (it misleads|they mislead)$", text, re.MULTILINE)
+    table = script("site_hooks").option_table(name)
+    assert all(f"| `{option}` |" in table for option in methods()[name].options)
 
 
 def test_words_are_spelled_right():
