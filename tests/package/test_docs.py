@@ -101,3 +101,16 @@ def test_words_are_spelled_right():
     files = [str(page) for page in links.pages()]
     found = subprocess.run([program, *files], cwd=ROOT, capture_output=True, text=True)
     assert found.returncode == 0, found.stdout
+
+
+@pytest.mark.parametrize(
+    "path", ["CITATION.cff", *sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob(".github/**/*.yml"))]
+)
+def test_files_for_tools_can_be_read(path):
+    yaml = pytest.importorskip("yaml")
+    found = yaml.safe_load((ROOT / path).read_text())
+    if "ISSUE_TEMPLATE" in path and "config" not in path:
+        assert {"name", "description", "body"} <= set(found)
+        assert all("label" in field["attributes"] for field in found["body"] if field["type"] != "markdown")
+    if path == "CITATION.cff":
+        assert {"cff-version", "message", "title", "authors"} <= set(found)
