@@ -83,7 +83,8 @@ def draw(page, scan):
         picture = Image.open(file).convert("RGB")
     height = round(picture.height * WIDTH / picture.width)
     small = picture.resize((WIDTH, height), Image.Resampling.LANCZOS)
-    small.quantize(128).save(FOLDER / f"{page}.png", optimize=True)
+    # Few colours make a small file; this way of choosing them keeps those that are rare, such as blue.
+    small.quantize(256, Image.Quantize.MAXCOVERAGE).save(FOLDER / f"{page}.png", optimize=True)
 
 
 def main(pages):

@@ -26,7 +26,7 @@ def on_files(files, config):
 
     for pattern in _OUTSIDE:
         for path in sorted(ROOT.glob(pattern)):
-            name = path.relative_to(ROOT).as_posix().replace(".github/", "")
+            name = path.relative_to(ROOT).as_posix().removeprefix(".")
             files.append(File.generated(config, f"{_TAKEN_IN}/{name}", abs_src_path=str(path)))
     return files
 
@@ -45,7 +45,7 @@ def _turned(link, source, files):
         return link
     inside = source.startswith(f"{_TAKEN_IN}/")
     origin = posixpath.dirname(source.removeprefix(f"{_TAKEN_IN}/") if inside else f"docs/{source}")
-    target = posixpath.normpath(posixpath.join(origin, link)).replace(".github/", "")
+    target = posixpath.normpath(posixpath.join(origin, link)).removeprefix(".")
     if target == "README.md":
         target = "docs/index.md"
     wanted = target.removeprefix("docs/") if target.startswith("docs/") else f"{_TAKEN_IN}/{target}"
