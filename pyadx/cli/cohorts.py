@@ -10,7 +10,7 @@ from pyadx.cli.common import Card, Quiet, Trust, Weights, app
 Statistics = Annotated[
     Path | None,
     typer.Option(
-        help="Cohort of scans like those it was trained on: scans that are not like them are told of.",
+        help="Cohort like its training scans; scans that differ from these get a warning.",
         metavar="COHORT",
     ),
 ]
@@ -20,11 +20,11 @@ Statistics = Annotated[
 def phantom(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the BIDS data set.")],
     subjects: Annotated[int, typer.Option(help="Subjects; 47 of 103 have AD, as in the paper.")] = 103,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed; the same one gives the same bytes.")] = 0,
     jobs: Annotated[int, typer.Option(help="Processes.")] = 1,
     quiet: Quiet = False,
 ) -> None:
-    """Make a synthetic cohort from the MNI152 brain, with planted and therefore known disease."""
+    """Make a synthetic cohort from the MNI152 brain, with a planted disease, so that the truth is known."""
     from pyadx.commands.cohorts.phantom import run_phantom
 
     groups = run_phantom(out, subjects, seed, jobs, not quiet)
@@ -41,16 +41,16 @@ def convert(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Checkpoint to write: .safetensors.")],
     arch: Annotated[
-        str | None, typer.Option(help="Of an .npz: vggnet, resnet, resnet-gap or resnet-shallow-gap.")
+        str | None, typer.Option(help="For an .npz: vggnet, resnet, resnet-gap or resnet-shallow-gap.")
     ] = None,
     classes: Annotated[
-        str | None, typer.Option(help="Of an .npz: names of the outputs in order; default NC,AD.")
+        str | None, typer.Option(help="For an .npz: names of the outputs in order; default NC,AD.")
     ] = None,
     shape: Annotated[
-        str | None, typer.Option(help="Of an .npz: grid in voxels, 110 or 110,120,110; default 110.")
+        str | None, typer.Option(help="For an .npz: grid in voxels, 110 or 110,120,110; default 110.")
     ] = None,
     spacing: Annotated[
-        float | None, typer.Option(help="Of an .npz: voxel size of the grid in mm; default 2.")
+        float | None, typer.Option(help="For an .npz: voxel size of the grid in mm; default 2.")
     ] = None,
     flip_filters: Annotated[
         bool,
@@ -59,8 +59,8 @@ def convert(
     reference: Annotated[
         list[str] | None,
         typer.Option(
-            help="Scan that shows a class, such as a mean of controls, to fill regions with; for the first "
-            "class, or CLASS=FILE. Several may be given.",
+            help="Image of a class, such as a mean of controls, that regions can be filled with; for the "
+            "first class, or CLASS=FILE. May be given several times.",
             metavar="[CLASS=]FILE",
         ),
     ] = None,
@@ -68,7 +68,7 @@ def convert(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the checkpoint.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Convert a checkpoint of the paper's authors (Lasagne, .npz), or tell one what its scans look like."""
+    """Convert a checkpoint of the paper's authors (.npz), or add references and statistics to one."""
     from pyadx import models
     from pyadx.commands.training.convert import Published, run_convert
 
@@ -85,11 +85,11 @@ def strip(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of the network.", metavar="CKPT")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Checkpoint to write: .safetensors.")],
     remove: Annotated[
-        bool, typer.Option("--remove", help="Leave no salted hashes either: leakage can't be checked.")
+        bool, typer.Option("--remove", help="Also remove salted hashes: leakage can't be checked then.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the checkpoint.")] = False,
 ) -> None:
-    """Take ids and plain hashes of the training scans out of a checkpoint; its weights stay as they are."""
+    """Remove ids and plain hashes of the training scans from a checkpoint; weights stay as they are."""
     import json
 
     from pyadx.commands.training.strip import run_strip

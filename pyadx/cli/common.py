@@ -57,7 +57,8 @@ def going_on(run: Callable[..., Any]) -> Callable[..., Any]:
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars and no messages.")]
 Orientation = Annotated[
-    str, typer.Option(help="Affine of a NIfTI scan that holds: auto (sform before qform), sform or qform.")
+    str,
+    typer.Option(help="Affine of a NIfTI scan to use: auto (sform before qform), sform or qform."),
 ]
 
 Model = Annotated[

@@ -40,7 +40,7 @@ def demo(
 
 @app.command()
 def methods(
-    name: Annotated[str | None, typer.Argument(help="A method, for its options.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Method whose options are listed.")] = None,
 ) -> None:
     """List all methods with what they answer and cost, or the options of one."""
     from pyadx.commands.explaining.methods import method_lines, option_lines
@@ -51,13 +51,13 @@ def methods(
 @app.command()
 def info(
     model: Annotated[
-        str | None, typer.Option(help="Instead: a network, layer by layer.", metavar="NETWORK")
+        str | None, typer.Option(help="Describe this network instead, layer by layer.", metavar="NETWORK")
     ] = None,
     weights: Weights = None,
     card: Card = None,
     trust: Trust = False,
 ) -> None:
-    """Print versions, what was built, and why CUDA is off; or what makes a network's occlusion slow."""
+    """Print versions, what was built, and why CUDA is off; --model: what slows a network down."""
     from pyadx.commands.reporting.info import info_rows
 
     if model is not None:

@@ -64,7 +64,8 @@ def evaluate(
     truth: Annotated[
         bool,
         typer.Option(
-            "--truth", help="Also against what the planted disease does to the network (phantoms)."
+            "--truth",
+            help="Also compare with what planted disease does to the network (phantoms).",
         ),
     ] = False,
     device: Device = "auto",
@@ -72,7 +73,7 @@ def evaluate(
 ) -> None:
     """Measure which method finds which region: precision-recall, pointing game, relevance.
 
-    The cohort of RUN is read as RUN did, unless options say otherwise (none takes one away).
+    The cohort of RUN is read as the run read it. Options override this; the value none clears one.
     """
     from pyadx.commands.evaluating.evaluate import EvaluateRequest, run_evaluate
     from pyadx.models.sources import ModelSource
@@ -115,7 +116,7 @@ def reproduce(
     set_aside: Annotated[
         str | None, typer.Option(help="Subjects to explain; default AD=5,NC=3, as in the paper.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the synthetic cohort, splits and weights.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the synthetic cohort, splits and weights.")] = 0,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:

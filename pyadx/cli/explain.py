@@ -50,11 +50,11 @@ def explain(
         typer.Option(help="Columns of the key that group regions, such as hemisphere,lobe, for shapley."),
     ] = None,
     mask: Annotated[
-        Path | None, typer.Option(help="Region of interest on the scan; only there regions are filled.")
+        Path | None, typer.Option(help="Mask on the scan's voxels: regions are filled inside it only.")
     ] = None,
     second_reference: Annotated[
         str | None,
-        typer.Option(help="Make a map with another reference, too, and say how far the two agree."),
+        typer.Option(help="Also make a map with another reference; say how far the two agree."),
     ] = None,
     orientation: Orientation = "auto",
     device: Device = "auto",
@@ -70,7 +70,7 @@ def explain(
     strict: Strict = False,
     quiet: Quiet = False,
 ) -> None:
-    """Explain a scan, or several: write heatmaps in the scan's own space, with a JSON sidecar."""
+    """Explain one or more scans: write heatmaps in each scan's own space, with a JSON sidecar."""
     from pyadx.commands.explaining.explain import ExplainRequest, run_explain
     from pyadx.commands.explaining.several import is_folder, run_several, scans_in
     from pyadx.models.sources import ModelSource

@@ -50,7 +50,7 @@ def explain_cohort(
     engine: Annotated[str, typer.Option(help="local: processes of this machine; ray.")] = "local",
     workers: Annotated[int, typer.Option(help="Scans at a time.")] = 1,
     ray_address: Annotated[
-        str | None, typer.Option(help="Of a running Ray cluster; default: this machine.")
+        str | None, typer.Option(help="Address of a running Ray cluster; default: this machine.")
     ] = None,
     gpus: Annotated[int, typer.Option(help="Ray: GPUs per scan.")] = 0,
     cpus: Annotated[
@@ -60,7 +60,7 @@ def explain_cohort(
     strict: Strict = False,
     quiet: Quiet = False,
 ) -> None:
-    """Explain every scan of a cohort, also without a diagnosis; a second call goes on where one stopped."""
+    """Explain every scan of a cohort; a second call continues where the first stopped."""
     from pyadx.commands.cohorts.explain_cohort import ExplainCohortRequest, run_explain_cohort
     from pyadx.commands.cohorts.workers import Workers
     from pyadx.commands.explaining.heatmaps import make_job

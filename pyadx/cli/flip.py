@@ -18,7 +18,8 @@ def flip(
     card: Card = None,
     trust: Trust = False,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Regions that alone hold the class, with all others filled.")
+        bool,
+        typer.Option("--keep", help="Find regions that alone keep the class, with all others filled."),
     ] = False,
     regions: Annotated[
         Path | None, typer.Option(help="Atlas in the scan's space; default: the scan's own segments.")
@@ -27,7 +28,7 @@ def flip(
         Path | None, typer.Option(help="Names of the atlas' numbers; default: the file beside it.")
     ] = None,
     fill: Annotated[
-        str, typer.Option(help="What regions become: local, controls, mean, ... or a file.")
+        str, typer.Option(help="What regions are filled with: local, controls, mean, ... or a file.")
     ] = "local",
     max_regions: Annotated[int, typer.Option(help="Segments of a scan without an atlas.")] = 50,
     target: Annotated[str | None, typer.Option(help="Class; default: the predicted one.")] = None,
@@ -37,7 +38,7 @@ def flip(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find the fewest regions without which the class changes: a label volume, and what each moves."""
+    """Find the fewest regions without which the predicted class changes; write them as a label volume."""
     from pyadx.commands.explaining.flip import FlipRequest, run_flip
     from pyadx.models.sources import ModelSource
 

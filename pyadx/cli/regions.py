@@ -24,7 +24,7 @@ def regions(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing table.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Tell what a heatmap shows in every region of an atlas, left and right compared."""
+    """Tabulate a heatmap over the regions of an atlas, and compare left and right."""
     from pyadx.commands.reporting.regions import RegionsRequest, run_regions
 
     rows = run_regions(RegionsRequest(heatmap, regions, out, key, threshold, overwrite))

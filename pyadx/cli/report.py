@@ -36,8 +36,8 @@ def report(
     subjects: Annotated[
         int | None,
         typer.Option(
-            help="With --group: so many subjects' own maps, most and least like their group's mean; "
-            "default: up to 12, fewer where maps are large."
+            help="With --group: number of single subjects shown, those most and least like their "
+            "group's mean; default: up to 12, fewer where maps are large."
         ),
     ] = None,
     title: Annotated[str | None, typer.Option(help="Heading of the page.")] = None,

@@ -17,13 +17,16 @@ SetAside = Annotated[
 SplitFile = Annotated[Path | None, typer.Option("--split", help="Splits of your own (JSON), verified.")]
 Splits = Annotated[int, typer.Option(help="Shuffles of the folds.")]
 Folds = Annotated[int, typer.Option(help="Folds, stratified, of subjects.")]
-Seed = Annotated[int, typer.Option(help="Of splits, weights, order and dropout.")]
-ProtocolFile = Annotated[Path | None, typer.Option("--protocol", help="TOML; default: the paper's recipe.")]
-Epochs = Annotated[int | None, typer.Option(help="Instead of the protocol's.")]
-BatchSize = Annotated[int | None, typer.Option(help="Instead of the protocol's.")]
-LearningRate = Annotated[float | None, typer.Option(help="Instead of the protocol's.")]
+Seed = Annotated[int, typer.Option(help="Seed of splits, weights, order and dropout.")]
+ProtocolFile = Annotated[
+    Path | None,
+    typer.Option("--protocol", help="TOML file; default: the paper's protocol."),
+]
+Epochs = Annotated[int | None, typer.Option(help="Replaces the protocol's value.")]
+BatchSize = Annotated[int | None, typer.Option(help="Replaces the protocol's value.")]
+LearningRate = Annotated[float | None, typer.Option(help="Replaces the protocol's value.")]
 Flip = Annotated[bool, typer.Option("--flip", help="Augmentation: mirror left and right.")]
-Shift = Annotated[int | None, typer.Option(help="Augmentation: shift by up to so many voxels.")]
+Shift = Annotated[int | None, typer.Option(help="Augmentation: shift by up to this many voxels.")]
 Shape = Annotated[str, typer.Option(help="Grid in voxels: 110 or 110,120,110.")]
 Spacing = Annotated[float, typer.Option(help="Voxel size of the grid in mm; 0 keeps the scans' own.")]
 Intensity = Annotated[str, typer.Option(help="max, zscore or none.")]
@@ -34,7 +37,7 @@ Devices = Annotated[int, typer.Option(help="GPUs (or CPU processes) that share e
 Precision = Annotated[str, typer.Option(help="32-true, 16-mixed or bf16-mixed.")]
 KeepIds = Annotated[
     bool,
-    typer.Option("--keep-ids", help="Checkpoints carry ids of the training scans, not salted hashes only."),
+    typer.Option("--keep-ids", help="Store ids of training scans in checkpoints, beside salted hashes."),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start the run in the folder again.")]
@@ -57,7 +60,8 @@ def train(
     out: Out,
     model: Model = "vggnet",
     whole: Annotated[
-        bool, typer.Option("--whole", help="Train on everybody who is not set aside, test on nobody.")
+        bool,
+        typer.Option("--whole", help="Train on all subjects that are not set aside; test on none."),
     ] = False,
     round_name: Annotated[
         str | None, typer.Option("--round", help="Round of the splits; default: the first.")
@@ -123,7 +127,7 @@ def crossval(
     folds: Folds = 5,
     parallel: Annotated[str, typer.Option(help="none, or ray: rounds in parallel.")] = "none",
     ray_address: Annotated[
-        str | None, typer.Option(help="Of a running Ray cluster; default: this machine.")
+        str | None, typer.Option(help="Address of a running Ray cluster; default: this machine.")
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Ray: rounds at a time on this machine.")] = None,
     keep_models: Annotated[

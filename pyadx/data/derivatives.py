@@ -119,7 +119,7 @@ def check_scans(root: str | os.PathLike[str], scans: Iterable[ScanRecord], descr
             continue
         if other.subject != scan.subject:
             raise ValueError(
-                f"subjects {other.subject!r} and {scan.subject!r} come to the same BIDS label "
+                f"subjects {other.subject!r} and {scan.subject!r} would get the same BIDS label "
                 f"{path.relative_to(root).parts[0]!r}; rename one of them"
             )
         raise ValueError(

@@ -16,10 +16,21 @@ def _load_library() -> None:
     try:
         torch.ops.load_library(str(_LIBRARY))
     except OSError as error:
-        raise ImportError(
-            f"the compiled operators of pyadx could not be loaded from {_LIBRARY}: {error}. Install a "
-            "wheel, or build from source with: pip install --no-build-isolation ."
-        ) from error
+        raise ImportError(_advice(_LIBRARY, error)) from error
+
+
+def _advice(library: Path, error: OSError) -> str:
+    checkout = library.parents[1]
+    if not library.exists() and (checkout / "pyproject.toml").is_file():
+        return (
+            f"{checkout} holds pyadx's sources, which have not been built. Build them there (make demo, or "
+            "pip install --no-build-isolation --editable .), or start Python in another folder to use the "
+            "pyadx that is installed"
+        )
+    return (
+        f"the compiled operators of pyadx could not be loaded from {library}: {error}. Install a wheel, or "
+        "build from source with: pip install --no-build-isolation ."
+    )
 
 
 _load_library()

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # Section name, canonical axis that is cut, and the letters at the left and right edge of the picture.
 SECTIONS = (("axial", 2, "L", "R"), ("sagittal", 0, "P", "A"), ("coronal", 1, "L", "R"))
 _DPI = 150
+_NEIGHBOURHOOD = 1.5  # of the strongest voxel: standard deviation in voxels
+_SAME = 1e-6  # relative difference that is rounding
 
 
 def check_figures_possible() -> None:
@@ -105,13 +107,22 @@ def section_voxel(scan: np.ndarray, heatmaps: Mapping[str, np.ndarray]) -> list[
     first = next(iter(heatmaps.values()), None)
     if first is None or not np.any(first):
         return centre_of_mass(scan)
-    return strongest_voxel(first)
+    return strongest_voxel(first, scan != 0)
 
 
-def strongest_voxel(heatmap: np.ndarray) -> list[int]:
-    """Return where a map is strongest; of a region of equal values the voxel nearest to its middle."""
-    magnitude = np.abs(heatmap)
-    highest = np.argwhere(magnitude == magnitude.max())
+def strongest_voxel(heatmap: np.ndarray, inside: np.ndarray) -> list[int]:
+    """Return where a map is strongest, in the brain if it is anything there.
+
+    By the absolute values of a neighbourhood, so that no single voxel decides; of a large region of equal
+    values the voxel nearest to its middle.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    magnitude = np.abs(heatmap).astype(np.float64)
+    counted = inside if magnitude[inside].any() else np.ones_like(inside)
+    smooth = gaussian_filter(np.where(counted, magnitude, 0.0), _NEIGHBOURHOOD, mode="constant")
+    strength = np.where(counted, smooth, 0.0)
+    highest = np.argwhere(strength >= strength.max() * (1 - _SAME))
     nearest = ((highest - highest.mean(0)) ** 2).sum(1).argmin()
     return [int(place) for place in highest[nearest]]
 

@@ -1,6 +1,7 @@
 """Training protocols as data: the paper's recipes, and those of TOML files."""
 
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -106,10 +107,10 @@ def read_protocol(path: str | os.PathLike[str], base: Protocol) -> Protocol:
     source = Path(path)
     if not source.is_file():
         raise ValueError(f"{source}: no such protocol file")
-    try:
+    if sys.version_info >= (3, 11):
         import tomllib
-    except ImportError:
-        raise ValueError("reading a protocol file needs Python 3.11 or later") from None
+    else:
+        import tomli as tomllib
     try:
         data = tomllib.loads(source.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -157,8 +157,8 @@ def test_half_of_what_it_shows_must_lie_on_the_grid(start, shown):
     (["--reference", "gone.nii"], "gone.nii"),
     (["--reference", "NC=gone.nii"], "gone.nii"),
     (["--reference", "mean.nii.gz", "--reference", "NC=mean.nii.gz"], "there are two for class NC"),
-    (["--reference", "mean.nii.gz", "--arch", "vggnet"], "--arch belongs to a published .npz"),
-    (["--reference", "mean.nii.gz", "--flip-filters"], "--flip-filters belongs to a published .npz"),
+    (["--reference", "mean.nii.gz", "--arch", "vggnet"], "--arch is for a published .npz"),
+    (["--reference", "mean.nii.gz", "--flip-filters"], "--flip-filters is for a published .npz"),
     ([], "is a checkpoint already; --reference FILE adds a reference image"),
 ])  # fmt: skip
 def test_bad_arguments_are_told(arguments, words, run):

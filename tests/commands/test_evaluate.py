@@ -293,7 +293,7 @@ def test_ids_that_come_to_the_same_bids_label_are_told_before_any_heatmap(cohort
     records = [ScanRecord(Path("scan.nii.gz"), subject, "NC", subject) for subject in ("a_1", "a1")]
     subjects = [Subject(record, None, {}, None) for record in records]
     job = HeatmapJob("cam", Path("net.safetensors"), "cam")
-    with pytest.raises(ValueError, match="'a_1' and 'a1' come to the same BIDS label"):
+    with pytest.raises(ValueError, match="'a_1' and 'a1' would get the same BIDS label"):
         evaluate_jobs(
             [job], subjects, Path("out"), Path("blobs"), target="AD", device="cpu", progress=False
         )

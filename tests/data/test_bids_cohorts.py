@@ -306,7 +306,7 @@ def test_a_session_without_a_row_has_no_diagnosis_and_that_is_said(clinica):
 
 
 def test_a_column_that_no_table_has_is_refused(clinica):
-    words = r"participants\.tsv: has no column dx2; its columns are participant_id, sex; nor does it stand"
+    words = r"participants\.tsv: has no column dx2; its columns are participant_id, sex; no sub-"
     with pytest.raises(ValueError, match=words):
         read_cohort(clinica, group_column="dx2")
 

@@ -1,6 +1,9 @@
 """A package that is missing is named with the command that installs it."""
 
+import os
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -66,3 +69,20 @@ def test_a_command_says_it_too(monkeypatch, capsys, tmp_path):
     assert capsys.readouterr().err.endswith(
         "needs scikit-learn; install it with: pip install 'pyadx[train]'\n"
     )
+
+
+def test_sources_that_are_not_built_say_what_to_do(tmp_path):
+    package = tmp_path / "clone/pyadx"
+    ignored = shutil.ignore_patterns("*.so", "__pycache__", "*.js")
+    shutil.copytree(Path(pyadx.__file__).parent, package, ignore=ignored)
+    command = [sys.executable, "-c", "import pyadx"]
+    without = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    for built, words in (
+        ("wheel", "could not be loaded from"),
+        ("sources", "start Python in another folder"),
+    ):
+        if built == "sources":
+            (package.parent / "pyproject.toml").touch()
+        told = subprocess.run(command, cwd=package.parent, env=without, capture_output=True, text=True)
+        assert told.returncode == 1
+        assert words in told.stderr.splitlines()[-1]

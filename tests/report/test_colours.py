@@ -174,6 +174,18 @@ def test_sections_are_cut_where_the_first_map_is_strongest():
     assert section_voxel(grey_scan(), {"map": np.zeros_like(heat)}) == centre_of_mass(grey_scan())
     heat[4:15, 2:9, 1:6] = 5.0  # a region of one value: its middle, not its first corner
     assert section_voxel(grey_scan(), {"map": heat}) == [9, 5, 3]
+    brain = grey_scan()
+    brain[:, :10] = 0  # a map that is strongest in the background is cut where there is something to see
+    assert section_voxel(brain, {"map": heat}) == [3, 15, 6]
+    brain[:, 10:] = 0
+    assert section_voxel(brain, {"map": heat}) == [9, 5, 3]
+
+
+def test_a_single_odd_voxel_does_not_decide_where_sections_are_cut():
+    heat = np.zeros((20, 20, 20), np.float32)
+    heat[2, 2, 2] = 3.0
+    heat[11:14, 11:14, 11:14] = 2.0
+    assert section_voxel(grey_scan(), {"map": heat}) == [12, 12, 12]
 
 
 def test_neighbouring_regions_differ_in_the_picture_of_a_hierarchy():

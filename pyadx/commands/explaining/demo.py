@@ -140,7 +140,9 @@ def _refuse_files_of_others(folder: Path) -> None:
     methods = [f"{method}{suffix}" for method, *_ in _JOBS.values() for suffix in (".nii.gz", ".json")]
     for name in ("scan.nii.gz", *methods, "labels.nii.gz", "labels.json", "hierarchy.png", "demo.png"):
         if (folder / name).exists():
-            raise ValueError(f"{folder / name}: exists already and is of no demo; choose another folder")
+            raise ValueError(
+                f"{folder / name}: exists already and was not written by pyadx demo; choose another folder"
+            )
 
 
 def _patient() -> Person:

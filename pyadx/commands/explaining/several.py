@@ -24,7 +24,7 @@ def scans_in(given: Sequence[Path]) -> list[Path]:
         if is_folder(path):
             inside = sorted(p for p in path.iterdir() if p.is_file() and scan_suffix(p) and _leads(p))
             if not inside:
-                raise ValueError(f"{path}: holds no scan; cohorts have pyadx explain-cohort")
+                raise ValueError(f"{path}: holds no scan; for a cohort use pyadx explain-cohort")
             found += inside
         else:
             found.append(path)

@@ -82,7 +82,7 @@ def run_convert(
     if source.suffix == ".safetensors" and not references and statistics is None:
         raise ValueError(
             f"{source}: is a checkpoint already; --reference FILE adds a reference image, --statistics "
-            "COHORT how its scans look"
+            "COHORT the statistics of its scans"
         )
     model = models.load(source)
     card = model.card
@@ -121,8 +121,8 @@ def _refuse_options(source: Path, published: Published) -> None:
     given = [field.name for field in fields(published) if getattr(published, field.name) is not None]
     if given:
         raise ValueError(
-            f"{source}: --{given[0].replace('_', '-')} belongs to a published .npz; a checkpoint of pyadx "
-            "says it itself"
+            f"{source}: --{given[0].replace('_', '-')} is for a published .npz; a checkpoint of pyadx "
+            "already holds it"
         )
 
 

@@ -104,7 +104,7 @@ def _difference(source: ModelSource, expected: list[Tensor], found: list[Tensor]
     )
     if not same:
         raise ValueError(
-            f"{source}: the packed network gives something else than the network; its forward may "
+            f"{source}: the packed network gives other outputs than the network; its forward may "
             "depend on values or on chance in a way that a graph cannot hold"
         )
     return max(

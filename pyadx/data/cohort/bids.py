@@ -145,8 +145,8 @@ def _check_groups(
             f"{folder}: holds no participants.tsv, and no sub-*_sessions.tsv there has {what[3:]}"
         )
     raise ValueError(
-        f"{people.path}: has {what}; its columns are {', '.join(people.columns)}; nor does it stand in any "
-        "sub-*_sessions.tsv"
+        f"{people.path}: has {what}; its columns are {', '.join(people.columns)}; no "
+        "sub-*_sessions.tsv has it either"
     )
 
 

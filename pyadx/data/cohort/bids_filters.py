@@ -127,7 +127,7 @@ def read_filter_file(path: str | os.PathLike[str]) -> dict[str, Wanted]:
         raise ValueError(f"{source}: is not JSON ({error})") from None
     asked = facts.get("t1w") if isinstance(facts, dict) else None
     if not isinstance(asked, dict):
-        raise ValueError(f'{source}: says nothing of T1w scans; expected {{"t1w": {{"session": "..."}}}}')
+        raise ValueError(f'{source}: has no entry for T1w scans; expected {{"t1w": {{"session": "..."}}}}')
     found = {}
     for name, value in asked.items():
         values = value if isinstance(value, list) else [value]
