@@ -232,6 +232,33 @@ def test_names_are_text_and_no_folder_or_header_shows(tmp_path, run):
     assert str(tmp_path) not in page
 
 
+@pytest.mark.parametrize("ending", ["png", "pdf"])
+def test_a_figure_shows_sections_and_bars_of_the_same_findings(results, run, monkeypatch, ending):
+    from pyadx.report import group_figures
+
+    drawn, keep = [], group_figures._bars
+    monkeypatch.setattr(
+        group_figures, "_bars", lambda row, axes, alpha: (keep(row, axes, alpha), drawn.append((row, axes)))
+    )
+    out = results.parent / f"groups.{ending}"
+    code, _, err = run("report", "--group", results, "-o", out, "--title", "Mine")
+    assert code == 0, err
+    assert out.read_bytes()[:4] == {"png": b"\x89PNG", "pdf": b"%PDF"}[ending]
+    ((row, axes),) = drawn
+    assert row.regions[0].name == "Hippocampus_L"
+    assert "Hippocampus_L (more in AD)" in row.words
+    assert "12 AD, 12 NC." in row.words
+    bars = [(bar.get_width(), bar.get_facecolor()[3]) for bar in axes.patches]
+    assert [width for width, _ in bars] == [one.g for one in row.regions]
+    assert [alpha > 0 for _, alpha in bars] == [one.q < 0.05 for one in row.regions]
+    labels = np.asarray(nib.load(results.parent / "kept/atlas.nii.gz").dataobj)
+    turned = nib.apply_orientation(labels, nib.io_orientation(AFFINE))  # the planted difference is in 1
+    assert turned[tuple(row.at)] == 1
+    code, _, err = run("report", "--group", results, "-o", out)
+    assert code == 2
+    assert "--overwrite" in err
+
+
 def edited(results, change):
     note = results / "group.json"
     facts = json.loads(note.read_text())
@@ -263,6 +290,7 @@ BAD = {
     ),
     "atlas": (other_atlas, ["--regions", "other.nii.gz"], "holds none of the regions of the table"),
     "scan, too": (lambda r: None, ["other.nii.gz"], "give a SCAN and its heatmaps, or --group FOLDER, not"),
+    "ending": (lambda r: None, ["-o", "g.jpg"], "a page is written as .html, a figure as .png or .pdf"),
     "key": (lambda r: None, ["--key", "atlas.tsv"], "give that with --regions"),
     "subjects": (lambda r: None, ["--subjects", "-1"], "--subjects must be 0 or more"),
 }

@@ -28,16 +28,16 @@ def group_figure_row(name: str, results: GroupResults, beneath: Scan) -> GroupFi
     difference = results.contrast("difference")
     turn = io_orientation(difference.affine)
     spacing = np.linalg.norm(difference.affine[:3, :3], axis=0)[np.argsort(turn[:, 0])]
-    turned = apply_orientation(difference.data, turn)
+    turned, background = (apply_orientation(one.data, turn) for one in (difference, beneath))
     # The strongest t is where the finding is; a difference may be large where maps scatter.
     strongest = apply_orientation(np.abs(results.contrast("t").data), turn)
     counts = ", ".join(f"{count} {group}" for group, count in results.counts.items())
     return GroupFigureRow(
         name,
-        apply_orientation(beneath.data, turn),
+        background,
         turned,
         spacing.tolist(),
-        strongest_voxel(strongest),
+        strongest_voxel(strongest, background != 0),
         results.groups,
         results.regions(),
         " ".join((f"{counts}.", *results.findings[2:])),
