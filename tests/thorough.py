@@ -45,6 +45,9 @@ THOROUGH = (
             "test_bf16_is_opt_in_and_close",
         )
     ),
+    # Figures of the documentation, drawn at full size.
+    "package/test_figures.py::test_boxes_that_a_window_changes_grow_as_the_page_says",
+    "package/test_figures.py::test_the_picture_of_a_method_is_drawn",
     # More of the page in a browser.
     "report/test_notebook.py::test_the_example_notebook_runs",
     "report/test_browser_colours.py::test_the_colour_bar_says_what_a_sign_speaks_for",
