@@ -22,6 +22,7 @@ from pyadx.inference.incremental.plan import (
 from pyadx.inference.incremental.spread import Spread, lost, spreads
 from pyadx.inference.incremental.steps import Batch, Maps, Patch, Step, channels_first, channels_innermost
 from pyadx.inference.incremental.trace import Trace
+from pyadx.inference.incremental.uploads import on_device
 from pyadx.inference.incremental.workspace import Workspace, WorkspaceFullError
 from pyadx.inference.regions import Segments
 from pyadx.ops import patches
@@ -288,17 +289,19 @@ class Program:
         batch = Batch(stop - start, self._workspace, self._precision)
         batch.doubtful = torch.zeros(batch.size, dtype=torch.bool, device=device)
 
-        def on_device(boxes: np.ndarray) -> Tensor:
-            return torch.from_numpy(np.ascontiguousarray(boxes)).to(device, non_blocking=True)
-
         own = {node: boxes[start:stop] for node, boxes in grown.items()}
+        tables = {
+            step.output: step.tables([own[n] for n in step.inputs], own[step.output])
+            for step in plan.steps
+            if step.output in own
+        }
+        arrays = [*own.values(), *(table for several in tables.values() for table in several)]
+        sent = iter(on_device(arrays, device))
         for node, boxes in own.items():
             batch.slots[node] = bx.largest(boxes)
-            batch.boxes[node] = on_device(boxes)
-        for step in plan.steps:
-            if step.output in own:
-                tables = step.tables([own[n] for n in step.inputs], own[step.output])
-                batch.tables[step.output] = [on_device(table) for table in tables]
+            batch.boxes[node] = next(sent)
+        for node, several in tables.items():
+            batch.tables[node] = [next(sent) for _ in several]
         return batch
 
     def _whole(self, batch: Batch, node: fx.Node, value: Patch | Tensor) -> Tensor:

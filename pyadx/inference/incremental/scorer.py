@@ -209,26 +209,30 @@ class IncrementalScorer(Scorer):
     def _score_group(self, plan: Plan, regions: Regions, advance: Callable[[int], None]) -> Tensor:
         boxes = regions.boxes
         grown = self._program.grow(boxes, plan.steps)
-        changes = self._outputs.new_empty(len(boxes))
         per_region = self._program.bytes_per_region(plan, grown)
         most = self._largest_batch(plan, per_region)
+        # Looked at once, behind the last batch: a GPU would stop for every look.
+        after = self._outputs.new_empty(len(boxes), self._outputs.shape[1], dtype=torch.float64)
+        doubtful = torch.zeros(len(boxes), dtype=torch.bool, device=after.device)
 
         def run(start: int, stop: int) -> None:
-            changes[start:stop] = self._score_batch(plan, grown, regions, start, stop)
+            after[start:stop], doubtful[start:stop] = self._score_batch(plan, grown, regions, start, stop)
 
         def run_whole(start: int, stop: int) -> None:
-            outputs = [self._whole_forward(regions, place) for place in range(start, stop)]
-            changes[start:stop] = self._change(torch.cat(outputs))
+            for place in range(start, stop):
+                after[place] = self._whole_forward(regions, place)[0]
 
         with tensor_float(self.precision == "tf32"):
             if most == 0:  # they do not fit into max_memory; a forward has been run before
                 in_batches(len(boxes), 1, self.volume.device, run_whole, advance)
-                return changes
-            tried = most if self.batch_size == "auto" else min(self.batch_size, most)
-            left = in_batches(len(boxes), tried, self.volume.device, run, advance)
-        if left < tried:  # remembered for all regions that follow, of whatever size
-            self._budget = min(self._budget, left * per_region)
-        return changes
+            else:
+                tried = most if self.batch_size == "auto" else min(self.batch_size, most)
+                left = in_batches(len(boxes), tried, self.volume.device, run, advance)
+                if left < tried:  # remembered for all regions that follow, of whatever size
+                    self._budget = min(self._budget, left * per_region)
+        for place in doubtful.nonzero()[:, 0].tolist():
+            after[place] = self._whole_forward(regions, place)[0]
+        return self._change(check_outputs(after, len(boxes), self.output_kind))
 
     def _largest_batch(self, plan: Plan, per_region: int) -> int:
         """Cache what the plan needs, and return how many of its regions may share a batch."""
@@ -258,14 +262,12 @@ class IncrementalScorer(Scorer):
 
     def _score_batch(
         self, plan: Plan, grown: dict[fx.Node, np.ndarray], regions: Regions, start: int, stop: int
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
+        """Return class scores, float64 ``[B, classes]``, and which of them a whole forward must tell."""
         found = self._program.run(plan, grown, start, stop, regions.segments)
         moved = found.outputs.double()
         after = self._outputs.double() + moved if found.change else moved
-        doubtful = found.doubtful | ~torch.isfinite(after).all(1)
-        for place in doubtful.nonzero()[:, 0].tolist():
-            after[place] = self._whole_forward(regions, start + place)[0]
-        return self._change(check_outputs(after, stop - start, self.output_kind))
+        return after, found.doubtful | ~torch.isfinite(after).all(1)
 
     def _move(self, box: np.ndarray, values: Tensor) -> Tensor:
         """Change the cached maps with the scan."""
