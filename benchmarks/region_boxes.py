@@ -1,10 +1,10 @@
-"""How much of the boxes of segments can change at all, layer by layer?
+"""How much of the boxes of segments can change at all, layer by layer? Nothing is timed.
 
-``python benchmarks/region_boxes.py --network vggnet --side 110 --regions 100`` follows segments of the MNI152
-brain's hierarchy through a network and prints, per convolution and pooling, the cells of the one box that
-holds all changes; of rows from the first to the last cell that can change (what the patch convolution visits);
-of two, three and eight disjoint boxes; of blocks of 4^3 cells; and the cells that can change. With ``--every``
-it takes all segments that SA-3DUCM scores, not a cut. Nothing is timed.
+``python benchmarks/region_boxes.py --network vggnet --side 110 --regions 100`` follows segments of the
+MNI152 brain's hierarchy through a network. It prints, step by step, the cells of the one box that holds all
+changes, and which share of them are visited by rows from the first to the last cell that can change (as
+the patch operators do), by two, three and eight disjoint boxes, by blocks of 4^3 cells and runs of 4,
+and by nothing but the cells that can change. With ``--every`` it takes all segments of the hierarchy, not a cut.
 """
 
 import argparse
@@ -18,7 +18,6 @@ from pyadx import models
 from pyadx.explainers.players import Choice, players_of_tree
 from pyadx.explainers.references import reference_volume
 from pyadx.inference import IncrementalScorer
-from pyadx.inference.incremental import boxes as bx
 from pyadx.inference.incremental.convolution import Convolution, FlattenedLinear
 from pyadx.inference.incremental.map_steps import AveragePool, MaxPool, Sum
 from pyadx.inference.segments import distinct_segments
@@ -40,7 +39,7 @@ def main():
 
 
 def measure(options):
-    """Return names of steps, products per cell, and cells ``[steps, ways]`` averaged over regions."""
+    """Return names of steps, products per cell, and mean cells ``[steps, ways]``."""
     known = options.network in NETWORKS
     model = (
         models.load(demonstration_checkpoint(options.network))
@@ -64,8 +63,10 @@ def measure(options):
         labels = regions.segments.labels
         total += follow(scorer._program, (labels >= int(low)) & (labels < int(high)))
     names, weights = zip(*(describe(step) for step in steps), strict=True)
-    share = 100 * np.mean([(b := total[0, 0]) and total[0, -1] / b])
-    print(f"{options.network}, {len(chosen)} of {len(regions.boxes)} segments fill {share:.1f}% of their boxes")
+    share = 100 * total[0, -1] / max(total[0, 0], 1)
+    print(
+        f"{options.network}, {len(chosen)} of {len(regions.boxes)} segments fill {share:.1f}% of their boxes"
+    )
     return names, np.array(weights), total / len(chosen)
 
 
