@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "patches/conv.h"
+#include "patches/extent.h"
 #include "patches/patches.h"
 #include "patches/row_tables.h"
 
@@ -25,11 +26,6 @@ TapRange taps_inside(int64_t o, int64_t low, int64_t high, const PatchConvArgs& 
   return {first, std::max(first, last)};
 }
 
-// Cells [first, last) of an input row, in all channels of a group: none beside them changes.
-struct Extent {
-  int64_t first, last;
-};
-
 template <typename T>
 bool any_change(const T* cell, int64_t channels) {
   bool any = false;
@@ -45,6 +41,7 @@ struct Scratch {
   std::vector<Extent> row_extents;  // of the rows in `in`
   std::vector<T> sums;
   int64_t skip = 0;  // sums that lie before the first output of the box
+  Extent reached;    // outputs of a row that a change reaches; the others are zero
 };
 
 template <typename T>
@@ -81,8 +78,7 @@ class PlaneConvolver {
         const Pass pass{g, u, units_per_block, &table};
         for (int64_t y = 0; y < height; ++y) {
           row(b, in_box, out_box, z, y, width, pass, scratch);
-          finish(out + y * a_.out_size[2] * a_.out_channels, out_box, z, y, width, pass,
-                 scratch.sums.data() + scratch.skip * table.lanes * table.units);
+          finish(out + y * a_.out_size[2] * a_.out_channels, out_box, z, y, width, pass, scratch);
         }
         u += table.units;
       }
@@ -120,6 +116,7 @@ class PlaneConvolver {
       for (int64_t iy = 0; iy < rows; ++iy) {
         const T* row = input(b, group) + (iz * a_.in_size[1] + iy) * a_.in_size[2] * a_.channels;
         Extent extent{0, cells};
+        if (a_.groups == 1) extent = changed_cells(row, cells, a_.channels);
         while (extent.first < extent.last &&
                !any_change(row + extent.first * a_.channels, group_in_)) {
           ++extent.first;
@@ -168,6 +165,8 @@ class PlaneConvolver {
                   a_.lanes,
                   pass.units_per_block > 1 ? table.lanes : block_step_,
                   nullptr};
+    scratch.reached = {0, scratch.in.empty() ? 0 : width};
+    if (scratch.in.empty()) return;
     if (a_.kernel[2] == 3 && a_.stride[2] == 1 && a_.dilation[2] == 1) {
       three_taps(in_box, out_box, width, table, job, scratch);
     } else {
@@ -188,6 +187,12 @@ class PlaneConvolver {
     // Neighbouring rows of one extent go together.
     const std::vector<Extent>& extents = scratch.row_extents;
     const auto rows = static_cast<int64_t>(extents.size());
+    Extent all = extents.front();
+    for (const Extent& own : extents) {
+      all = {std::min(all.first, own.first), std::max(all.last, own.last)};
+    }
+    scratch.reached = {std::clamp<int64_t>(all.first - reached, 0, width),
+                       std::clamp<int64_t>(all.last + 2 - reached, 0, width)};
     for (int64_t r = 0, next = 0; r < rows; r = next) {
       const Extent own = extents[static_cast<size_t>(r)];
       while (next < rows && extents[static_cast<size_t>(next)].first == own.first &&
@@ -245,30 +250,49 @@ class PlaneConvolver {
     part.weights = scratch.shifted_weights.data();
   }
 
-  // Writes one row of sums, after the ReLU if there is one.
+  // Writes one row of sums, after the ReLU if there is one; zero where nothing changes.
   void finish(T* out, const int32_t* out_box, int64_t z, int64_t y, int64_t width, const Pass& pass,
-              const T* sums) const {
+              const Scratch<T>& scratch) const {
     const int64_t cell = pass.table->lanes * pass.table->units;
     const int64_t first = pass.unit * pass.table->lanes;
     const int64_t count = std::min(cell, group_out_ - first);
-    const int64_t channel = pass.group * group_out_ + first;
+    const int64_t channel = pass.group * group_out_ + first, step = a_.out_channels;
+    const Extent own = scratch.reached;
+    out += channel;
+    fill_zero(out, own.first, count);
+    fill_zero(out + own.last * step, width - own.last, count);
+    if (own.empty()) return;
+    out += own.first * step;
+    const T* sums = scratch.sums.data() + (scratch.skip + own.first) * cell;
     const T* before = nullptr;
     if (a_.before != nullptr) {
-      before =
-          static_cast<const T*>(a_.before) +
-          (((out_box[0] + z) * a_.map_size[1] + out_box[1] + y) * a_.map_size[2] + out_box[2]) *
-              a_.out_channels +
-          channel;
+      const int64_t row = ((out_box[0] + z) * a_.map_size[1] + out_box[1] + y) * a_.map_size[2];
+      before = static_cast<const T*>(a_.before) + (row + out_box[2] + own.first) * step + channel;
     }
-    for (int64_t x = 0; x < width; ++x) {
-      T* to = out + x * a_.out_channels + channel;
-      const T* from = sums + x * cell;
-      if (before == nullptr) {
-        std::memcpy(to, from, static_cast<size_t>(count) * sizeof(T));
-      } else {
-        const T* own = before + x * a_.out_channels;
-        for (int64_t c = 0; c < count; ++c) to[c] = relu_change(own[c], from[c]);
+    const int64_t cells = own.last - own.first;
+    if (count == cell && count == step) {  // one run
+      write(out, sums, before, cells * count);
+    } else {
+      for (int64_t x = 0; x < cells; ++x) {
+        write(out + x * step, sums + x * cell, before == nullptr ? before : before + x * step,
+              count);
       }
+    }
+  }
+
+  void fill_zero(T* out, int64_t cells, int64_t count) const {
+    if (count == a_.out_channels) {
+      std::fill_n(out, cells * count, T(0));
+    } else {
+      for (int64_t x = 0; x < cells; ++x) std::fill_n(out + x * a_.out_channels, count, T(0));
+    }
+  }
+
+  static void write(T* to, const T* sums, const T* before, int64_t count) {
+    if (before == nullptr) {
+      std::memcpy(to, sums, static_cast<size_t>(count) * sizeof(T));
+    } else {
+      for (int64_t i = 0; i < count; ++i) to[i] = relu_change(before[i], sums[i]);
     }
   }
 

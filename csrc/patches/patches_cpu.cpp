@@ -1,35 +1,13 @@
-// CPU side of the patch operators (see patches.h): one item of work is one plane of one patch.
+// CPU side of the patch operators (see patches.h); max_pool_cpu.cpp and conv_cpu.cpp hold the others.
 #include <algorithm>
-#include <limits>
 #include <vector>
 
+#include "patches/extent.h"
 #include "patches/patches.h"
+#include "patches/planes.h"
 
 namespace pyadx {
 namespace {
-
-constexpr int64_t kElementsPerThread = 8192;
-
-int64_t planes_per_thread(int64_t elements_per_plane) {
-  return std::max<int64_t>(1, kElementsPerThread / std::max<int64_t>(1, elements_per_plane));
-}
-
-template <typename Body>
-void over_planes(int64_t batch, int64_t planes, int64_t elements_per_plane,
-                 const ParallelFor& parallel, const Body& body) {
-  parallel(batch * planes, planes_per_thread(elements_per_plane), [&](int64_t begin, int64_t end) {
-    for (int64_t item = begin; item < end; ++item) body(item / planes, item % planes);
-  });
-}
-
-template <typename Float, typename Double>
-void by_dtype(DType dtype, const Float& as_float, const Double& as_double) {
-  if (dtype == DType::kFloat64) {
-    as_double();
-  } else {
-    as_float();
-  }
-}
 
 // First and one-past-last index along the row of [low, high) seen from `origin`, within the slot.
 struct Span {
@@ -88,73 +66,36 @@ void relu_plane(const PatchReluArgs& a, int64_t b, int64_t plane) {
   for (int64_t row = 0; row < p.size[1]; ++row, in += length, out += length) {
     const Cell at{box[0] + plane, box[1] + row, box[2]};
     const int64_t cells = at.z < box[3] && at.y < box[4] ? std::max(0, box[5] - box[2]) : 0;
+    const Extent changed = changed_cells(in, cells, p.channels);
+    std::fill(out, out + changed.first * p.channels, T(0));
+    std::fill(out + changed.last * p.channels, out + length, T(0));
+    if (changed.empty()) continue;
     const T* before = static_cast<const T*>(a.before.data) + a.before.index(at, p.channels);
     if (scale == nullptr) {
-      for (int64_t i = 0; i < cells * p.channels; ++i) out[i] = relu_change(before[i], in[i]);
-    } else {
-      for (int64_t x = 0; x < cells; ++x) {
-        const int64_t first = x * p.channels;
-        for (int64_t c = 0; c < p.channels; ++c) {
-          out[first + c] = relu_change(before[first + c], scale[c] * in[first + c]);
-        }
+      for (int64_t i = changed.first * p.channels; i < changed.last * p.channels; ++i) {
+        out[i] = relu_change(before[i], in[i]);
       }
+      continue;
     }
-    std::fill(out + cells * p.channels, out + length, T(0));
-  }
-}
-
-// One cell of the pooled map; `scratch` holds zeros, and behind them room for the maxima before the
-// change.
-template <typename T>
-void pool_cell(const PatchMaxPoolArgs& a, int64_t b, const Cell& o, T* scratch, T* out) {
-  const int64_t channels = a.patches.channels;
-  const T* still = scratch;
-  T* most = scratch + channels;
-  const T lowest = -std::numeric_limits<T>::infinity();
-  std::fill_n(most, channels, lowest);
-  std::fill_n(out, channels, lowest);
-  const T* map = static_cast<const T*>(a.before.data);
-  for (int pass = 0; pass < 2; ++pass) {
-    for (int64_t kz = 0; kz < a.kernel[0]; ++kz) {
-      for (int64_t ky = 0; ky < a.kernel[1]; ++ky) {
-        for (int64_t kx = 0; kx < a.kernel[2]; ++kx) {
-          const Cell in{o.z * a.stride[0] - a.padding[0] + kz * a.dilation[0],
-                        o.y * a.stride[1] - a.padding[1] + ky * a.dilation[1],
-                        o.x * a.stride[2] - a.padding[2] + kx * a.dilation[2]};
-          if (!a.before.holds(in)) continue;
-          const T* before = map + a.before.index(in, channels);
-          if (pass == 0) {
-            for (int64_t c = 0; c < channels; ++c) most[c] = larger(most[c], before[c]);
-            continue;
-          }
-          const T* moved = still;
-          if (a.patches.holds(b, in)) {
-            moved = static_cast<const T*>(a.patches.data) + a.patches.index(b, in);
-          }
-          // Relative to the old maximum, so that small changes of large values keep their digits.
-          for (int64_t c = 0; c < channels; ++c) {
-            out[c] = larger(out[c], below(before[c], most[c]) + moved[c]);
-          }
-        }
+    for (int64_t x = changed.first; x < changed.last; ++x) {
+      const int64_t first = x * p.channels;
+      for (int64_t c = 0; c < p.channels; ++c) {
+        out[first + c] = relu_change(before[first + c], scale[c] * in[first + c]);
       }
     }
   }
-  if (!a.rectify) return;
-  for (int64_t c = 0; c < channels; ++c) out[c] = relu_change(most[c], out[c]);
 }
 
+// Adds a row of changes to some channels of wider cells.
 template <typename T>
-void pool_plane(const PatchMaxPoolArgs& a, int64_t b, int64_t plane, T* scratch) {
-  const int32_t* box = a.out_boxes + 6 * b;
-  const int64_t channels = a.patches.channels, length = a.out_size[2] * channels;
-  T* out = static_cast<T*>(a.out) + (b * a.out_size[0] + plane) * a.out_size[1] * length;
-  for (int64_t row = 0; row < a.out_size[1]; ++row, out += length) {
-    const int64_t z = box[0] + plane, y = box[1] + row;
-    const int64_t cells = z < box[3] && y < box[4] ? std::max(0, box[5] - box[2]) : 0;
-    for (int64_t x = 0; x < cells; ++x) {
-      pool_cell(a, b, {z, y, box[2] + x}, scratch, out + x * channels);
-    }
-    std::fill(out + cells * channels, out + length, T(0));
+void add_row(const T* patch, int64_t cells, int64_t channels, T* to, int64_t to_channels) {
+  const Extent changed = changed_cells(patch, cells, channels);
+  if (channels == to_channels) {
+    for (int64_t i = changed.first * channels; i < changed.last * channels; ++i) to[i] += patch[i];
+    return;
+  }
+  for (int64_t x = changed.first; x < changed.last; ++x) {
+    for (int64_t c = 0; c < channels; ++c) to[x * to_channels + c] += patch[x * channels + c];
   }
 }
 
@@ -171,17 +112,17 @@ void place_plane(const PatchPlaceArgs& a, int64_t b, int64_t plane) {
     const Span span = changed ? span_of(box[2], box[5], at.x, width) : Span{0, 0};
     const T* patch = static_cast<const T*>(a.patches.data);
     if (span.first < span.last) patch += a.patches.index(b, {at.z, at.y, at.x + span.first});
-    for (int64_t x = a.add ? span.first : 0; x < (a.add ? span.last : width); ++x) {
+    if (a.add) {
+      add_row(patch, span.last - span.first, channels, out + span.first * a.out_channels,
+              a.out_channels);
+      continue;
+    }
+    for (int64_t x = 0; x < width; ++x) {
       T* to = out + x * a.out_channels;
       if (x < span.first || x >= span.last) {
         std::fill_n(to, channels, T(0));
-        continue;
-      }
-      const T* from = patch + (x - span.first) * channels;
-      if (a.add) {
-        for (int64_t c = 0; c < channels; ++c) to[c] += from[c];
       } else {
-        std::copy_n(from, channels, to);
+        std::copy_n(patch + (x - span.first) * channels, channels, to);
       }
     }
   }
@@ -237,25 +178,6 @@ void patch_relu_cpu(const PatchReluArgs& a, const ParallelFor& parallel) {
                 [&](int64_t b, int64_t plane) { plane_of(a, b, plane); });
   };
   by_dtype(a.dtype, [&] { run(relu_plane<float>); }, [&] { run(relu_plane<double>); });
-}
-
-template <typename T>
-static void max_pool_all(const PatchMaxPoolArgs& a, const ParallelFor& parallel) {
-  const int64_t cells = a.out_size[1] * a.out_size[2];
-  const int64_t window = a.kernel[0] * a.kernel[1] * a.kernel[2];
-  parallel(a.batch * a.out_size[0], planes_per_thread(cells * window * a.patches.channels),
-           [&](int64_t begin, int64_t end) {
-             std::vector<T> scratch(static_cast<size_t>(2 * a.patches.channels), T(0));
-             for (int64_t item = begin; item < end; ++item) {
-               pool_plane<T>(a, item / a.out_size[0], item % a.out_size[0], scratch.data());
-             }
-           });
-}
-
-void patch_max_pool_cpu(const PatchMaxPoolArgs& a, const ParallelFor& parallel) {
-  by_dtype(
-      a.dtype, [&] { max_pool_all<float>(a, parallel); },
-      [&] { max_pool_all<double>(a, parallel); });
 }
 
 void patch_place_cpu(const PatchPlaceArgs& a, const ParallelFor& parallel) {

@@ -18,6 +18,15 @@ def dtype(request):
     return request.param
 
 
+SHARES = pytest.mark.parametrize("share", [1.0, 0.3, 0.02, 0.0], ids="{:.0%} of the cells change".format)
+
+
+def scattered(changes, share, generator):
+    """Segments fill their boxes in part: rows without a change, and rows with changes in the middle."""
+    changes *= torch.rand(*changes.shape[:4], 1, generator=generator) < share
+    return changes
+
+
 def assert_close(actual, expected, dtype):
     assert torch.allclose(actual.cpu().double(), expected.double(), rtol=0, atol=TOLERANCE[dtype])
 
@@ -45,10 +54,11 @@ def test_gather_lays_patches_over_the_map_and_pads_beyond_it(parts, channels, dt
     assert_close(out, expected, dtype)
 
 
+@SHARES
 @pytest.mark.parametrize("scaled", [False, True])
-def test_relu_moves_as_whole_maps_do(scaled, dtype, device, generator):
+def test_relu_moves_as_whole_maps_do(scaled, share, dtype, device, generator):
     boxes = random_boxes(generator, 6)
-    changes = random_patches(generator, boxes, 5, dtype)
+    changes = scattered(random_patches(generator, boxes, 5, dtype), share, generator)
     before = torch.randn(*SIZE, 5, generator=generator, dtype=dtype)
     scale = torch.randn(5, generator=generator, dtype=dtype) if scaled else None
     expected = reference.relu(changes, boxes, before, scale)
@@ -67,11 +77,12 @@ def test_relu_keeps_the_digits_of_small_changes_of_large_values():
     assert patches.max_pool(change, boxes, before, *args).item() == change.item()
 
 
+@SHARES
 @pytest.mark.parametrize("rectify", [False, True])
 @pytest.mark.parametrize("window", POOLS, ids=str)
-def test_max_pool_moves_as_whole_maps_do(window, rectify, dtype, device, generator):
+def test_max_pool_moves_as_whole_maps_do(window, rectify, share, dtype, device, generator):
     boxes = random_boxes(generator, 8)
-    changes = random_patches(generator, boxes, 6, dtype)
+    changes = scattered(random_patches(generator, boxes, 6, dtype), share, generator)
     before = torch.randn(*SIZE, 6, generator=generator, dtype=dtype)
     size = torch.nn.functional.max_pool3d(torch.zeros(1, 1, *SIZE), *window).shape[2:]
     out_boxes = bx.through_window(boxes.numpy(), bx.Window(*window), size)
@@ -99,6 +110,38 @@ def test_place_concatenates_channels_and_adds(dtype, device, generator):
     assert_close(out[..., 4:7], 2 * expected, dtype)
 
 
+@SHARES
+@pytest.mark.parametrize("channel", [0, 2])
+def test_place_adds_to_a_map_and_leaves_the_rest_alone(channel, share, dtype, device, generator):
+    boxes = random_boxes(generator, 1)
+    changes = scattered(random_patches(generator, boxes, 4, dtype), share, generator)
+    z0, y0, x0, z1, y1, x1 = boxes[0].tolist()
+    kept = torch.randn(1, *SIZE, 4 + 2 * channel, generator=generator, dtype=dtype)
+    expected = kept.clone()
+    own = expected[0, z0:z1, y0:y1, x0:x1, channel : channel + 4]
+    own += changes[0, : z1 - z0, : y1 - y0, : x1 - x0]
+    whole = torch.tensor([[0, 0, 0, *SIZE]], dtype=torch.int32)
+    out = kept.to(device)
+    patches.place(changes.to(device), boxes.to(device), whole.to(device), out, channel=channel, add=True)
+    assert torch.equal(out.cpu(), expected)
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_nan_is_a_change_wherever_it_stands_in_a_row(place, dtype, device):
+    boxes = torch.tensor([[1, 1, 1, 3, 3, 5]], dtype=torch.int32)
+    changes = torch.zeros(1, 2, 2, 4, 5, dtype=dtype)
+    changes[0, 1, 0, place, 3] = torch.nan
+    before = torch.ones(*SIZE, 5, dtype=dtype)
+    given = [t.to(device) for t in (changes, boxes, before)]
+    moved = patches.relu(*given, None, torch.empty_like(given[0])).cpu()
+    assert moved.isnan().nonzero().tolist() == [[0, 1, 0, place, 3]]
+    everything = torch.tensor([[0, 0, 0, *SIZE]], dtype=torch.int32).to(device)
+    one, none = (1, 1, 1), (0, 0, 0)
+    out = new_out(device, dtype, 1, SIZE, 5)
+    patches.max_pool(*given, one, one, none, one, False, everything, out)
+    assert out.cpu().isnan().nonzero().tolist() == [[0, 2, 1, 1 + place, 3]]
+
+
 def test_scatter_copies_the_map_and_adds(dtype, device, generator):
     boxes = random_boxes(generator, 6)
     changes = random_patches(generator, boxes, 3, dtype)
@@ -116,16 +159,14 @@ def test_total_sums_boxes(dtype, device, generator):
     assert_close(out, changes.double().sum((1, 2, 3)), dtype)
 
 
-@pytest.mark.parametrize("share", [1.0, 0.3, 0.02, 0.0], ids="{:.0%} of the cells change".format)
+@SHARES
 @pytest.mark.parametrize("rectified", [False, True])
 @pytest.mark.parametrize("layer", CONVOLUTIONS, ids=str)
 def test_conv_moves_as_whole_maps_do(layer, rectified, share, dtype, generator):
     channels, outputs, kernel, stride, padding, dilation, groups = layer
     size = (12, 10, 14)
     boxes = random_boxes(generator, 9, size)
-    changes = random_patches(generator, boxes, channels, dtype, size)
-    # Segments fill their boxes in part: rows without a change, and rows with changes in the middle.
-    changes *= torch.rand(*changes.shape[:4], 1, generator=generator) < share
+    changes = scattered(random_patches(generator, boxes, channels, dtype, size), share, generator)
     weight = torch.randn(outputs, channels // groups, *kernel, generator=generator, dtype=dtype)
     weight /= weight[0].numel() ** 0.5
     reach = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]

@@ -17,6 +17,7 @@ from pyadx.inference.incremental.program import Program
 from pyadx.inference.incremental.spread import Spread, lost
 from pyadx.inference.incremental.steps import Batch, Patch, channels_first, channels_innermost
 from pyadx.inference.region_fill import window
+from pyadx.ops import patches
 
 Changes = dict[fx.Node, Patch | Tensor]
 
@@ -164,9 +165,8 @@ class MovingProgram(Program):
     def _add(self, node: fx.Node, value: Patch | Tensor) -> None:
         kept = self.maps[node]
         if isinstance(value, Patch):
-            z0, y0, x0, z1, y1, x1 = (int(n) for n in value.boxes[0].tolist())
-            kept = kept[z0:z1, y0:y1, x0:x1]
-            kept += value.data[0, : z1 - z0, : y1 - y0, : x1 - x0]
+            whole = torch.tensor([[0, 0, 0, *kept.shape[:3]]], dtype=torch.int32, device=kept.device)
+            patches.place(value.data, value.boxes, whole, kept[None], add=True)
         else:
             kept += value
         if self._spreads and kept.numel():  # only normalisations ask for it

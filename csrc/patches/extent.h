@@ -1,0 +1,39 @@
+// Which cells of a row change. A segment fills its bounding box in part, and its changes keep its
+// shape from layer to layer: what lies beside them stays zero, and need not be worked on.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+namespace pyadx {
+
+// Cells [first, last) of a row: none beside them changes.
+struct Extent {
+  int64_t first, last;
+
+  bool empty() const { return first >= last; }
+};
+
+// Whether any of 64 bytes is set: a number is a change unless all of its bits are zero.
+inline bool any_bit(const void* bytes) {
+  uint64_t words[8];
+  std::memcpy(words, bytes, sizeof(words));
+  uint64_t any = 0;
+  for (const uint64_t word : words) any |= word;
+  return any != 0;
+}
+
+// Finds where a row changes. NaN is a change; a box that changes as a whole costs two looks.
+template <typename T>
+Extent changed_cells(const T* row, int64_t cells, int64_t channels) {
+  constexpr int64_t kStep = 64 / static_cast<int64_t>(sizeof(T));
+  int64_t low = 0, high = cells * channels;
+  while (low + kStep <= high && !any_bit(row + low)) low += kStep;
+  while (low < high && row[low] == T(0)) ++low;
+  if (low == high) return {0, 0};
+  while (high - kStep >= low && !any_bit(row + high - kStep)) high -= kStep;
+  while (row[high - 1] == T(0)) --high;
+  return {low / channels, (high - 1) / channels + 1};
+}
+
+}  // namespace pyadx
