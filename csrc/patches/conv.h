@@ -19,12 +19,15 @@
 namespace pyadx {
 
 constexpr int64_t kMostCells = 10;  // longest row segment kept in registers
+constexpr int64_t kRun = 64;  // channels of one input row that are summed before they are added
 
 // One segment of one output row for one or two vectors of output channels. Steps are in elements.
 template <typename T>
 struct RowJob {
   const T* const* in;       // first cell of every input row that is visited
   const T* const* weights;  // the taps that belong to it
+  // Of every input row, a word per kRun channels: bit c says whether channel c changes anywhere.
+  const uint64_t* const* changes;
   int64_t rows;
   int64_t channels;
   int64_t cell_step;     // from one input cell to the next that is visited

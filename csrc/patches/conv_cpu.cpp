@@ -37,12 +37,52 @@ bool any_change(const T* cell, int64_t channels) {
   return any;
 }
 
+// Bits of a number, zero for both zeros: what is left after a logical or of several says whether
+// one of them is a change.
+inline uint32_t magnitude_bits(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof(bits));
+  return bits << 1;
+}
+inline uint64_t magnitude_bits(double value) {
+  uint64_t bits;
+  std::memcpy(&bits, &value, sizeof(bits));
+  return bits << 1;
+}
+
+// Fewer channels are not worth looking for ones that do not change.
+constexpr int64_t kLeastChannels = 16;
+
+// Sets bit c of words[run] where channel run * kRun + c changes in one of the cells.
+template <typename T>
+void find_channels(const T* cells, int64_t count, int64_t cell_step, int64_t channels,
+                   uint64_t* words) {
+  using Bits = decltype(magnitude_bits(T()));
+  if (channels < kLeastChannels) {
+    *words = (uint64_t(1) << channels) - 1;
+    return;
+  }
+  for (int64_t start = 0; start < channels; start += kRun) {
+    const int64_t length = std::min(kRun, channels - start);
+    Bits any[kRun] = {};
+    for (int64_t x = 0; x < count; ++x) {
+      const T* cell = cells + x * cell_step + start;
+      for (int64_t c = 0; c < length; ++c) any[c] |= magnitude_bits(cell[c]);
+    }
+    uint64_t word = 0;
+    for (int64_t c = 0; c < length; ++c) word |= static_cast<uint64_t>(any[c] != 0) << c;
+    *words++ = word;
+  }
+}
+
 // What one thread needs while it works on a plane.
 template <typename T>
 struct Scratch {
   std::vector<const T*> in, weights, shifted_in, shifted_weights;
-  std::vector<Extent> extents;      // of every input row that the plane sees
-  std::vector<Extent> row_extents;  // of the rows in `in`
+  std::vector<const uint64_t*> row_channels;  // of the rows in `in`
+  std::vector<Extent> extents;                // of every input row that the plane sees
+  std::vector<uint64_t> channels;             // which of them change, as in RowJob
+  std::vector<Extent> row_extents;            // of the rows in `in`
   std::vector<T> sums;
   int64_t skip = 0;  // sums that lie before the first output of the box
 };
@@ -114,7 +154,10 @@ class PlaneConvolver {
                     Scratch<T>& scratch) const {
     const TapRange kz = taps_inside(oz, in_box[0], in_box[3], a_, 0);
     const int64_t rows = in_box[4] - in_box[1], cells = in_box[5] - in_box[2];
+    const int64_t words = ceil_div(group_in_, kRun);
     scratch.extents.clear();
+    scratch.channels.resize(static_cast<size_t>((kz.last - kz.first) * rows * words));
+    uint64_t* channels = scratch.channels.data();
     for (int64_t k = kz.first; k < kz.last; ++k) {
       const int64_t iz = oz * a_.stride[0] - a_.padding[0] + k * a_.dilation[0] - in_box[0];
       for (int64_t iy = 0; iy < rows; ++iy) {
@@ -129,6 +172,9 @@ class PlaneConvolver {
           --extent.last;
         }
         scratch.extents.push_back(extent);
+        find_channels(row + extent.first * a_.channels, extent.last - extent.first, a_.channels,
+                      group_in_, channels);
+        channels += words;
       }
     }
   }
@@ -140,7 +186,7 @@ class PlaneConvolver {
     const TapRange kz = taps_inside(oz, in_box[0], in_box[3], a_, 0);
     const TapRange ky = taps_inside(oy, in_box[1], in_box[4], a_, 1);
     const T* patch = input(b, pass.group);
-    const int64_t rows = in_box[4] - in_box[1];
+    const int64_t rows = in_box[4] - in_box[1], words = ceil_div(group_in_, kRun);
     const RowTable<T>& table = *pass.table;
     const T* taps = static_cast<const T*>(a_.weights) +
                     (pass.group * a_.blocks + pass.unit / pass.units_per_block) * block_step_ +
@@ -148,12 +194,15 @@ class PlaneConvolver {
     scratch.in.clear();
     scratch.weights.clear();
     scratch.row_extents.clear();
+    scratch.row_channels.clear();
     for (int64_t k = kz.first; k < kz.last; ++k) {
       const int64_t iz = oz * a_.stride[0] - a_.padding[0] + k * a_.dilation[0] - in_box[0];
       for (int64_t j = ky.first; j < ky.last; ++j) {
         const int64_t iy = oy * a_.stride[1] - a_.padding[1] + j * a_.dilation[1] - in_box[1];
-        const Extent& extent = scratch.extents[static_cast<size_t>((k - kz.first) * rows + iy)];
+        const int64_t seen = (k - kz.first) * rows + iy;
+        const Extent& extent = scratch.extents[static_cast<size_t>(seen)];
         if (extent.first == extent.last) continue;
+        scratch.row_channels.push_back(scratch.channels.data() + seen * words);
         scratch.row_extents.push_back(extent);
         scratch.in.push_back(patch + (iz * a_.in_size[1] + iy) * a_.in_size[2] * a_.channels);
         scratch.weights.push_back(taps + (k * a_.kernel[1] + j) * row_step_);
@@ -161,6 +210,7 @@ class PlaneConvolver {
     }
     RowJob<T> job{scratch.in.data(),
                   scratch.weights.data(),
+                  scratch.row_channels.data(),
                   static_cast<int64_t>(scratch.in.size()),
                   group_in_,
                   a_.channels,
@@ -197,6 +247,7 @@ class PlaneConvolver {
       RowJob<T> same = job;
       same.in += r;
       same.weights += r;
+      same.changes += r;
       same.rows = next - r;
       const int64_t segments = ceil_div(own.last - own.first, kMostCells);
       for (int64_t s = 0, x = own.first; s < segments; ++s) {

@@ -145,6 +145,25 @@ def test_conv_moves_as_whole_maps_do(layer, rectified, share, dtype, generator):
     assert_close(out, expected, dtype)
 
 
+@pytest.mark.parametrize("share", [0.5, 0.02, 0.0], ids="{:.0%} of the channels change".format)
+@pytest.mark.parametrize("channels", [15, 16, 64, 130])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_conv_leaves_out_channels_that_do_not_change_along_a_row(stride, channels, share, dtype, generator):
+    boxes = random_boxes(generator, 6)
+    changes = random_patches(generator, boxes, channels, dtype)
+    rows = changes.shape[:3]
+    changes *= torch.rand(*rows, 1, channels, generator=generator) < share
+    weight = torch.randn(9, channels, 3, 3, 3, generator=generator, dtype=dtype) / channels**0.5
+    one, strides = (1, 1, 1), (stride,) * 3
+    out_size = tuple((n - 1) // stride + 1 for n in SIZE)
+    out_boxes = bx.through_window(boxes.numpy(), bx.Window((3, 3, 3), strides, one, one), out_size)
+    slot, out_boxes = bx.largest(out_boxes), torch.from_numpy(out_boxes)
+    expected = reference.conv(changes, boxes, weight, strides, one, one, 1, SIZE, out_boxes, slot, None)
+    out = new_out("cpu", dtype, 6, slot, 9)
+    patches.conv(changes, boxes, patches.pack_weight(weight), strides, one, one, out_boxes, None, out)
+    assert_close(out, expected, dtype)
+
+
 def test_conv_does_not_skip_nan_beside_cells_that_do_not_change(generator):
     boxes = torch.tensor([[2, 2, 2, 6, 6, 6]], dtype=torch.int32)
     changes = torch.zeros(1, 4, 4, 4, 3)
