@@ -66,6 +66,10 @@ struct PatchConvArgs {
   int64_t map_size[3];
   void* out;
   int64_t out_size[3], out_channels;
+  // For kernels of 3x3x3 with stride one: patches to be convolved by tiles (tiles.h), or null.
+  const uint8_t* tiled;  // [batch]
+  const void* tiled_weights;
+  int64_t tile, tiled_blocks, tiled_lanes;
 };
 
 template <typename T>

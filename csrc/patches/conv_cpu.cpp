@@ -3,9 +3,11 @@
 #include <cstring>
 #include <vector>
 
+#include "patches/changes.h"
 #include "patches/conv.h"
 #include "patches/patches.h"
 #include "patches/row_tables.h"
+#include "patches/tiles.h"
 
 namespace pyadx {
 namespace {
@@ -29,51 +31,6 @@ TapRange taps_inside(int64_t o, int64_t low, int64_t high, const PatchConvArgs& 
 struct Extent {
   int64_t first, last;
 };
-
-template <typename T>
-bool any_change(const T* cell, int64_t channels) {
-  bool any = false;
-  for (int64_t c = 0; c < channels; ++c) any |= cell[c] != T(0);  // NaN is a change
-  return any;
-}
-
-// Bits of a number, zero for both zeros: what is left after a logical or of several says whether
-// one of them is a change.
-inline uint32_t magnitude_bits(float value) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof(bits));
-  return bits << 1;
-}
-inline uint64_t magnitude_bits(double value) {
-  uint64_t bits;
-  std::memcpy(&bits, &value, sizeof(bits));
-  return bits << 1;
-}
-
-// Fewer channels are not worth looking for ones that do not change.
-constexpr int64_t kLeastChannels = 16;
-
-// Sets bit c of words[run] where channel run * kRun + c changes in one of the cells.
-template <typename T>
-void find_channels(const T* cells, int64_t count, int64_t cell_step, int64_t channels,
-                   uint64_t* words) {
-  using Bits = decltype(magnitude_bits(T()));
-  if (channels < kLeastChannels) {
-    *words = (uint64_t(1) << channels) - 1;
-    return;
-  }
-  for (int64_t start = 0; start < channels; start += kRun) {
-    const int64_t length = std::min(kRun, channels - start);
-    Bits any[kRun] = {};
-    for (int64_t x = 0; x < count; ++x) {
-      const T* cell = cells + x * cell_step + start;
-      for (int64_t c = 0; c < length; ++c) any[c] |= magnitude_bits(cell[c]);
-    }
-    uint64_t word = 0;
-    for (int64_t c = 0; c < length; ++c) word |= static_cast<uint64_t>(any[c] != 0) << c;
-    *words++ = word;
-  }
-}
 
 // What one thread needs while it works on a plane.
 template <typename T>
@@ -99,6 +56,18 @@ class PlaneConvolver {
         channel_step_(args.kernel[2] * args.lanes),
         row_step_(group_in_ * channel_step_),
         block_step_(args.kernel[0] * args.kernel[1] * row_step_) {}
+
+  // Writes the zeros that lie beyond the box in plane `z` of patch `b`.
+  void clear_beyond(int64_t b, int64_t z) const {
+    const int32_t* out_box = a_.out_boxes + 6 * b;
+    const int64_t plane = a_.out_size[1] * a_.out_size[2] * a_.out_channels;
+    T* out = static_cast<T*>(a_.out) + (b * a_.out_size[0] + z) * plane;
+    if (z >= out_box[3] - out_box[0]) {
+      std::fill_n(out, plane, T(0));
+    } else {
+      zero_around(out, out_box[4] - out_box[1], out_box[5] - out_box[2]);
+    }
+  }
 
   // Writes plane `z` (index in the slot) of patch `b`.
   void run(int64_t b, int64_t z, Scratch<T>& scratch) const {
@@ -333,13 +302,24 @@ class PlaneConvolver {
 
 template <typename T>
 void patch_conv_cpu(const PatchConvArgs& args, const ParallelFor& parallel) {
-  const RowTables<T>& tables = row_tables<T>();
+  const PlaneConvolver<T> convolver(args, row_tables<T>());
   const int64_t planes = args.out_size[0];
   parallel(args.batch * planes, 1, [&](int64_t begin, int64_t end) {
-    const PlaneConvolver<T> convolver(args, tables);
     Scratch<T> scratch;
     for (int64_t item = begin; item < end; ++item) {
-      convolver.run(item / planes, item % planes, scratch);
+      if (by_tiles(args, item / planes)) {
+        convolver.clear_beyond(item / planes, item % planes);
+      } else {
+        convolver.run(item / planes, item % planes, scratch);
+      }
+    }
+  });
+  if (args.tiled == nullptr) return;
+  const std::vector<int64_t> refused = tiled_conv_cpu<T>(args, parallel);
+  parallel(static_cast<int64_t>(refused.size()) * planes, 1, [&](int64_t begin, int64_t end) {
+    Scratch<T> scratch;
+    for (int64_t item = begin; item < end; ++item) {
+      convolver.run(refused[static_cast<size_t>(item / planes)], item % planes, scratch);
     }
   });
 }

@@ -26,6 +26,14 @@ struct VectorOf {
 template <typename T, int kBytes>
 using Vector = typename VectorOf<T, kBytes>::type;
 
+// Sets sums to zero one by one: `= {}` also writes the array, which lives in registers, to memory.
+template <typename V, int kCells, int kUnits>
+inline void clear(V (&sums)[kCells][kUnits]) {
+  for (int64_t x = 0; x < kCells; ++x) {
+    for (int64_t u = 0; u < kUnits; ++u) sums[x][u] = V{};
+  }
+}
+
 // Adds sums kept in registers to those in memory. Done after every run of at most kRun channels of
 // one input row: a sum of sums loses fewer digits than one long sum.
 template <typename V, int kCells, int kUnits, typename T>
@@ -59,7 +67,8 @@ void three_taps(const RowJob<T>& job) {
       const T* in = job.in[r] + run * kRun;
       const T* first = job.weights[r] + run * kRun * job.channel_step;
       const int64_t channels = job.channels - run * kRun;
-      V sums[kCells + 2][kUnits] = {};
+      V sums[kCells + 2][kUnits];
+      clear(sums);
       for_changes(job.changes[r][run], channels, [&](int64_t c) __attribute__((always_inline)) {
         const T* weights = first + c * job.channel_step;
         V taps[3][kUnits];
@@ -92,7 +101,8 @@ void one_tap(const RowJob<T>& job) {
       const T* in = job.in[r] + run * kRun;
       const T* first = job.weights[r] + run * kRun * job.channel_step;
       const int64_t channels = job.channels - run * kRun;
-      V sums[kCells][kUnits] = {};
+      V sums[kCells][kUnits];
+      clear(sums);
       for_changes(job.changes[r][run], channels, [&](int64_t c) __attribute__((always_inline)) {
         const T* weights = first + c * job.channel_step;
         V tap[kUnits];
