@@ -1,11 +1,16 @@
 """What the tests of patch operators are run on."""
 
+import pytest
 import torch
 from reference import patches as reference
 
 from pyadx.inference.incremental import boxes as bx
+from pyadx.ops import patches
+from pyadx.ops.toom_cook import transformed_weight
 
 SIZE = (9, 8, 11)
+ALGORITHMS = ["direct", "toom2", "toom4"]
+TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-12}
 
 POOLS = [
     ((2, 2, 2), (2, 2, 2), (0, 0, 0), (1, 1, 1)),
@@ -28,7 +33,17 @@ CONVOLUTIONS = [
     (6, 12, (3, 1, 3), (1, 2, 1), (1, 0, 1), (1, 1, 1), 3),
     (6, 6, (3, 3, 3), (1, 1, 1), (1, 1, 1), (1, 1, 1), 6),
     (4, 33, (2, 5, 3), (1, 1, 1), (0, 3, 2), (1, 1, 1), 1),
+    (35, 64, (3, 3, 3), (1, 1, 1), (1, 0, 2), (1, 1, 1), 1),
 ]
+
+
+SHARES = pytest.mark.parametrize("share", [1.0, 0.3, 0.02, 0.0], ids="{:.0%} of the cells change".format)
+
+
+def scattered(changes, share, generator):
+    """Segments fill their boxes in part: rows without a change, and rows with changes in the middle."""
+    changes *= torch.rand(*changes.shape[:4], 1, generator=generator) < share
+    return changes
 
 
 def random_boxes(generator, count, size=SIZE):
@@ -56,3 +71,21 @@ def random_patches(generator, boxes, channels, dtype, size=SIZE):
 
 def new_out(device, dtype, count, slot, channels):
     return torch.empty(count, *slot, channels, dtype=dtype, device=device)
+
+
+def assert_close(actual, expected, dtype):
+    assert torch.allclose(actual.cpu().double(), expected.double(), rtol=0, atol=TOLERANCE[dtype])
+
+
+def convolve(algorithm, changes, boxes, weight, stride, padding, dilation, groups, out_boxes, before, out):
+    """`pyadx.ops.patches.conv` by an algorithm; skips the test where that is for other layers."""
+    tiles = ()
+    if algorithm != "direct":
+        if (*weight.shape[2:], *stride, *dilation, groups) != (3, 3, 3, 1, 1, 1, 1, 1, 1, 1):
+            pytest.skip("tiles are for 3x3x3 kernels of stride, dilation and groups one")
+        tiles = (
+            transformed_weight(weight, int(algorithm[-1])),
+            torch.ones(len(changes), dtype=torch.uint8),
+        )
+    packed = patches.pack_weight(weight, groups)
+    return patches.conv(changes, boxes, packed, stride, padding, dilation, out_boxes, before, out, *tiles)

@@ -267,4 +267,32 @@ inline PatchConvArgs conv_of(const Tensor& patches, const Tensor& boxes, const T
   return args;
 }
 
+// Weights at the points of a Toom-Cook tile, and which patches to convolve with them.
+inline void add_tiles(PatchConvArgs& args, const Tensor& patches, const OptionalTensor& transformed,
+                      const OptionalTensor& tiled) {
+  STD_TORCH_CHECK(transformed.has_value() == tiled.has_value(),
+                  "transformed and tiled come together");
+  if (!tiled.has_value()) return;
+  for (int axis = 0; axis < 3; ++axis) {
+    STD_TORCH_CHECK(args.kernel[axis] == 3 && args.stride[axis] == 1 && args.dilation[axis] == 1,
+                    "tiles are for kernels of 3x3x3 with stride and dilation one");
+  }
+  STD_TORCH_CHECK(args.groups == 1, "tiles are for convolutions without groups");
+  args.tiled_weights = dense(*transformed, 4, patches, "transformed");
+  const int64_t points = transformed->size(0);
+  STD_TORCH_CHECK(points == 64 || points == 216, "transformed must have 4^3 or 6^3 points");
+  args.tile = points == 64 ? 2 : 4;
+  args.tiled_blocks = transformed->size(1), args.tiled_lanes = transformed->size(3);
+  const int64_t bytes = args.tiled_lanes * static_cast<int64_t>(patches.element_size());
+  STD_TORCH_CHECK(bytes == 32 || bytes == 64 || bytes == 128, "transformed must be packed");
+  STD_TORCH_CHECK(transformed->size(2) == args.channels &&
+                      args.tiled_blocks * args.tiled_lanes >= args.out_channels,
+                  "transformed is for another number of channels");
+  STD_TORCH_CHECK(tiled->scalar_type() == ScalarType::Byte && tiled->dim() == 1 &&
+                      tiled->size(0) == args.batch && tiled->is_contiguous(),
+                  "tiled must be contiguous uint8 [B]");
+  check_device(*tiled, patches, "tiled");
+  args.tiled = static_cast<const uint8_t*>(tiled->const_data_ptr());
+}
+
 }  // namespace pyadx

@@ -41,9 +41,11 @@ void patch_sum(const Tensor patches, const Tensor boxes, Tensor out) {
 
 void patch_conv(const Tensor patches, const Tensor boxes, const Tensor weight, const Sizes stride,
                 const Sizes padding, const Sizes dilation, const Tensor out_boxes,
-                const OptionalTensor before, Tensor out) {
-  const PatchConvArgs args =
+                const OptionalTensor before, const OptionalTensor transformed,
+                const OptionalTensor tiled, Tensor out) {
+  PatchConvArgs args =
       conv_of(patches, boxes, weight, stride, padding, dilation, out_boxes, before, out);
+  add_tiles(args, patches, transformed, tiled);
   if (patches.scalar_type() == ScalarType::Double) {
     patch_conv_cpu<double>(args, kTorchThreads);
   } else {

@@ -19,12 +19,15 @@
 namespace pyadx {
 
 constexpr int64_t kMostCells = 10;  // longest row segment kept in registers
+constexpr int64_t kRun = 64;  // channels of one input row that are summed before they are added
 
 // One segment of one output row for one or two vectors of output channels. Steps are in elements.
 template <typename T>
 struct RowJob {
   const T* const* in;       // first cell of every input row that is visited
   const T* const* weights;  // the taps that belong to it
+  // Of every input row, a word per kRun channels: bit c says whether channel c changes anywhere.
+  const uint64_t* const* changes;
   int64_t rows;
   int64_t channels;
   int64_t cell_step;     // from one input cell to the next that is visited
@@ -63,6 +66,10 @@ struct PatchConvArgs {
   int64_t map_size[3];
   void* out;
   int64_t out_size[3], out_channels;
+  // For kernels of 3x3x3 with stride one: patches to be convolved by tiles (tiles.h), or null.
+  const uint8_t* tiled;  // [batch]
+  const void* tiled_weights;
+  int64_t tile, tiled_blocks, tiled_lanes;
 };
 
 template <typename T>

@@ -3,6 +3,7 @@
 #define PYADX_ISA avx512
 #include "patches/conv_rows.h"
 #include "patches/row_tables.h"
+#include "patches/tile_kernels.h"
 
 namespace pyadx {
 namespace avx512 {
@@ -12,10 +13,15 @@ template <typename T>
 constexpr RowTables<T> kTables = {table_of<T, 64, 2>(), table_of<T, 64, 1>(), table_of<T, 32, 2>(),
                                   table_of<T, 32, 1>()};
 
+template <typename T>
+constexpr TileTables<T> kTiles = tile_tables_of<T, 64, 2, 12>();
+
 }  // namespace
 
 const RowTables<float>& tables_f32() { return kTables<float>; }
 const RowTables<double>& tables_f64() { return kTables<double>; }
+const TileTables<float>& tiles_f32() { return kTiles<float>; }
+const TileTables<double>& tiles_f64() { return kTiles<double>; }
 
 }  // namespace avx512
 }  // namespace pyadx

@@ -3,10 +3,12 @@
 #include <cstring>
 #include <vector>
 
+#include "patches/changes.h"
 #include "patches/conv.h"
 #include "patches/extent.h"
 #include "patches/patches.h"
 #include "patches/row_tables.h"
+#include "patches/tiles.h"
 
 namespace pyadx {
 namespace {
@@ -26,19 +28,14 @@ TapRange taps_inside(int64_t o, int64_t low, int64_t high, const PatchConvArgs& 
   return {first, std::max(first, last)};
 }
 
-template <typename T>
-bool any_change(const T* cell, int64_t channels) {
-  bool any = false;
-  for (int64_t c = 0; c < channels; ++c) any |= cell[c] != T(0);  // NaN is a change
-  return any;
-}
-
 // What one thread needs while it works on a plane.
 template <typename T>
 struct Scratch {
   std::vector<const T*> in, weights, shifted_in, shifted_weights;
-  std::vector<Extent> extents;      // of every input row that the plane sees
-  std::vector<Extent> row_extents;  // of the rows in `in`
+  std::vector<const uint64_t*> row_channels;  // of the rows in `in`
+  std::vector<Extent> extents;                // of every input row that the plane sees
+  std::vector<uint64_t> channels;             // which of them change, as in RowJob
+  std::vector<Extent> row_extents;            // of the rows in `in`
   std::vector<T> sums;
   int64_t skip = 0;  // sums that lie before the first output of the box
   Extent reached;    // outputs of a row that a change reaches; the others are zero
@@ -56,6 +53,18 @@ class PlaneConvolver {
         channel_step_(args.kernel[2] * args.lanes),
         row_step_(group_in_ * channel_step_),
         block_step_(args.kernel[0] * args.kernel[1] * row_step_) {}
+
+  // Writes the zeros that lie beyond the box in plane `z` of patch `b`.
+  void clear_beyond(int64_t b, int64_t z) const {
+    const int32_t* out_box = a_.out_boxes + 6 * b;
+    const int64_t plane = a_.out_size[1] * a_.out_size[2] * a_.out_channels;
+    T* out = static_cast<T*>(a_.out) + (b * a_.out_size[0] + z) * plane;
+    if (z >= out_box[3] - out_box[0]) {
+      std::fill_n(out, plane, T(0));
+    } else {
+      zero_around(out, out_box[4] - out_box[1], out_box[5] - out_box[2]);
+    }
+  }
 
   // Writes plane `z` (index in the slot) of patch `b`.
   void run(int64_t b, int64_t z, Scratch<T>& scratch) const {
@@ -110,7 +119,10 @@ class PlaneConvolver {
                     Scratch<T>& scratch) const {
     const TapRange kz = taps_inside(oz, in_box[0], in_box[3], a_, 0);
     const int64_t rows = in_box[4] - in_box[1], cells = in_box[5] - in_box[2];
+    const int64_t words = ceil_div(group_in_, kRun);
     scratch.extents.clear();
+    scratch.channels.resize(static_cast<size_t>((kz.last - kz.first) * rows * words));
+    uint64_t* channels = scratch.channels.data();
     for (int64_t k = kz.first; k < kz.last; ++k) {
       const int64_t iz = oz * a_.stride[0] - a_.padding[0] + k * a_.dilation[0] - in_box[0];
       for (int64_t iy = 0; iy < rows; ++iy) {
@@ -126,6 +138,9 @@ class PlaneConvolver {
           --extent.last;
         }
         scratch.extents.push_back(extent);
+        find_channels(row + extent.first * a_.channels, extent.last - extent.first, a_.channels,
+                      group_in_, channels);
+        channels += words;
       }
     }
   }
@@ -137,7 +152,7 @@ class PlaneConvolver {
     const TapRange kz = taps_inside(oz, in_box[0], in_box[3], a_, 0);
     const TapRange ky = taps_inside(oy, in_box[1], in_box[4], a_, 1);
     const T* patch = input(b, pass.group);
-    const int64_t rows = in_box[4] - in_box[1];
+    const int64_t rows = in_box[4] - in_box[1], words = ceil_div(group_in_, kRun);
     const RowTable<T>& table = *pass.table;
     const T* taps = static_cast<const T*>(a_.weights) +
                     (pass.group * a_.blocks + pass.unit / pass.units_per_block) * block_step_ +
@@ -145,12 +160,15 @@ class PlaneConvolver {
     scratch.in.clear();
     scratch.weights.clear();
     scratch.row_extents.clear();
+    scratch.row_channels.clear();
     for (int64_t k = kz.first; k < kz.last; ++k) {
       const int64_t iz = oz * a_.stride[0] - a_.padding[0] + k * a_.dilation[0] - in_box[0];
       for (int64_t j = ky.first; j < ky.last; ++j) {
         const int64_t iy = oy * a_.stride[1] - a_.padding[1] + j * a_.dilation[1] - in_box[1];
-        const Extent& extent = scratch.extents[static_cast<size_t>((k - kz.first) * rows + iy)];
+        const int64_t seen = (k - kz.first) * rows + iy;
+        const Extent& extent = scratch.extents[static_cast<size_t>(seen)];
         if (extent.first == extent.last) continue;
+        scratch.row_channels.push_back(scratch.channels.data() + seen * words);
         scratch.row_extents.push_back(extent);
         scratch.in.push_back(patch + (iz * a_.in_size[1] + iy) * a_.in_size[2] * a_.channels);
         scratch.weights.push_back(taps + (k * a_.kernel[1] + j) * row_step_);
@@ -158,6 +176,7 @@ class PlaneConvolver {
     }
     RowJob<T> job{scratch.in.data(),
                   scratch.weights.data(),
+                  scratch.row_channels.data(),
                   static_cast<int64_t>(scratch.in.size()),
                   group_in_,
                   a_.channels,
@@ -202,6 +221,7 @@ class PlaneConvolver {
       RowJob<T> same = job;
       same.in += r;
       same.weights += r;
+      same.changes += r;
       same.rows = next - r;
       const int64_t segments = ceil_div(own.last - own.first, kMostCells);
       for (int64_t s = 0, x = own.first; s < segments; ++s) {
@@ -306,13 +326,24 @@ class PlaneConvolver {
 
 template <typename T>
 void patch_conv_cpu(const PatchConvArgs& args, const ParallelFor& parallel) {
-  const RowTables<T>& tables = row_tables<T>();
+  const PlaneConvolver<T> convolver(args, row_tables<T>());
   const int64_t planes = args.out_size[0];
   parallel(args.batch * planes, 1, [&](int64_t begin, int64_t end) {
-    const PlaneConvolver<T> convolver(args, tables);
     Scratch<T> scratch;
     for (int64_t item = begin; item < end; ++item) {
-      convolver.run(item / planes, item % planes, scratch);
+      if (by_tiles(args, item / planes)) {
+        convolver.clear_beyond(item / planes, item % planes);
+      } else {
+        convolver.run(item / planes, item % planes, scratch);
+      }
+    }
+  });
+  if (args.tiled == nullptr) return;
+  const std::vector<int64_t> refused = tiled_conv_cpu<T>(args, parallel);
+  parallel(static_cast<int64_t>(refused.size()) * planes, 1, [&](int64_t begin, int64_t end) {
+    Scratch<T> scratch;
+    for (int64_t item = begin; item < end; ++item) {
+      convolver.run(refused[static_cast<size_t>(item / planes)], item % planes, scratch);
     }
   });
 }

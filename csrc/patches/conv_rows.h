@@ -7,6 +7,7 @@
 // Channels lie innermost. A vector holds neighbouring output channels; one input value is broadcast
 // and multiplied into all outputs that it reaches. A changed row of n cells reaches n + 2 outputs
 // through three taps: walking over inputs, not outputs, spends nothing on the zeros around them.
+// After a ReLU many channels do not change along a whole row; they are left out.
 #pragma once
 
 #include <cstdint>
@@ -25,10 +26,16 @@ struct VectorOf {
 template <typename T, int kBytes>
 using Vector = typename VectorOf<T, kBytes>::type;
 
+// Sets sums to zero one by one: `= {}` also writes the array, which lives in registers, to memory.
+template <typename V, int kCells, int kUnits>
+inline void clear(V (&sums)[kCells][kUnits]) {
+  for (int64_t x = 0; x < kCells; ++x) {
+    for (int64_t u = 0; u < kUnits; ++u) sums[x][u] = V{};
+  }
+}
+
 // Adds sums kept in registers to those in memory. Done after every run of at most kRun channels of
 // one input row: a sum of sums loses fewer digits than one long sum.
-constexpr int64_t kRun = 64;
-
 template <typename V, int kCells, int kUnits, typename T>
 inline void flush(const V (&sums)[kCells][kUnits], T* to) {
   constexpr int64_t kLanes = sizeof(V) / sizeof(T);
@@ -39,17 +46,31 @@ inline void flush(const V (&sums)[kCells][kUnits], T* to) {
   }
 }
 
+// Calls `visit(c)` for the channels of one run that change; mostly all of them in narrow layers,
+// for which there is a loop without bits.
+template <typename Visit>
+inline __attribute__((always_inline)) void for_changes(uint64_t changes, int64_t channels,
+                                                       const Visit& visit) {
+  if (channels < kRun && changes == (uint64_t(1) << channels) - 1) {
+    for (int64_t c = 0; c < channels; ++c) visit(c);
+    return;
+  }
+  for (; changes != 0; changes &= changes - 1) visit(__builtin_ctzll(changes));
+}
+
 // Three neighbouring taps, stride one: input x reaches outputs x, x + 1 and x + 2.
 template <typename T, int kBytes, int kCells, int kUnits>
 void three_taps(const RowJob<T>& job) {
   using V = Vector<T, kBytes>;
   for (int64_t r = 0; r < job.rows; ++r) {
-    const T* in = job.in[r];
-    const T* weights = job.weights[r];
-    for (int64_t start = 0; start < job.channels; start += kRun) {
-      const int64_t stop = start + kRun < job.channels ? start + kRun : job.channels;
-      V sums[kCells + 2][kUnits] = {};
-      for (int64_t c = start; c < stop; ++c) {
+    for (int64_t run = 0; run * kRun < job.channels; ++run) {
+      const T* in = job.in[r] + run * kRun;
+      const T* first = job.weights[r] + run * kRun * job.channel_step;
+      const int64_t channels = job.channels - run * kRun;
+      V sums[kCells + 2][kUnits];
+      clear(sums);
+      for_changes(job.changes[r][run], channels, [&](int64_t c) __attribute__((always_inline)) {
+        const T* weights = first + c * job.channel_step;
         V taps[3][kUnits];
         for (int64_t k = 0; k < 3; ++k) {
           for (int64_t u = 0; u < kUnits; ++u) {
@@ -65,8 +86,7 @@ void three_taps(const RowJob<T>& job) {
             sums[x][u] += value * taps[2][u];
           }
         }
-        weights += job.channel_step;
-      }
+      });
       flush(sums, job.sums);
     }
   }
@@ -77,12 +97,14 @@ template <typename T, int kBytes, int kCells, int kUnits>
 void one_tap(const RowJob<T>& job) {
   using V = Vector<T, kBytes>;
   for (int64_t r = 0; r < job.rows; ++r) {
-    const T* in = job.in[r];
-    const T* weights = job.weights[r];
-    for (int64_t start = 0; start < job.channels; start += kRun) {
-      const int64_t stop = start + kRun < job.channels ? start + kRun : job.channels;
-      V sums[kCells][kUnits] = {};
-      for (int64_t c = start; c < stop; ++c) {
+    for (int64_t run = 0; run * kRun < job.channels; ++run) {
+      const T* in = job.in[r] + run * kRun;
+      const T* first = job.weights[r] + run * kRun * job.channel_step;
+      const int64_t channels = job.channels - run * kRun;
+      V sums[kCells][kUnits];
+      clear(sums);
+      for_changes(job.changes[r][run], channels, [&](int64_t c) __attribute__((always_inline)) {
+        const T* weights = first + c * job.channel_step;
         V tap[kUnits];
         for (int64_t u = 0; u < kUnits; ++u) {
           tap[u] = *reinterpret_cast<const V*>(weights + u * job.unit_step);
@@ -91,8 +113,7 @@ void one_tap(const RowJob<T>& job) {
           const V value = in[x * job.cell_step + c] - V{};
           for (int64_t u = 0; u < kUnits; ++u) sums[x][u] += value * tap[u];
         }
-        weights += job.channel_step;
-      }
+      });
       flush(sums, job.sums);
     }
   }

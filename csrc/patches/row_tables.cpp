@@ -52,6 +52,24 @@ const RowTables<double>& row_tables<double>() {
   return portable::tables_f64();
 }
 
+template <>
+const TileTables<float>& tile_tables<float>() {
+#ifdef PYADX_X86_VECTORS
+  if (chosen() == Isa::kAvx512) return avx512::tiles_f32();
+  if (chosen() == Isa::kAvx2) return avx2::tiles_f32();
+#endif
+  return portable::tiles_f32();
+}
+
+template <>
+const TileTables<double>& tile_tables<double>() {
+#ifdef PYADX_X86_VECTORS
+  if (chosen() == Isa::kAvx512) return avx512::tiles_f64();
+  if (chosen() == Isa::kAvx2) return avx2::tiles_f64();
+#endif
+  return portable::tiles_f64();
+}
+
 const char* patch_conv_instruction_set() {
   switch (chosen()) {
     case Isa::kAvx512:

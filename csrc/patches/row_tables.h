@@ -5,23 +5,32 @@
 #pragma once
 
 #include "patches/conv.h"
+#include "patches/tiles.h"
 
 namespace pyadx {
 
 namespace avx512 {
 const RowTables<float>& tables_f32();
 const RowTables<double>& tables_f64();
+const TileTables<float>& tiles_f32();
+const TileTables<double>& tiles_f64();
 }  // namespace avx512
 namespace avx2 {
 const RowTables<float>& tables_f32();
 const RowTables<double>& tables_f64();
+const TileTables<float>& tiles_f32();
+const TileTables<double>& tiles_f64();
 }  // namespace avx2
 namespace portable {
 const RowTables<float>& tables_f32();
 const RowTables<double>& tables_f64();
+const TileTables<float>& tiles_f32();
+const TileTables<double>& tiles_f64();
 }  // namespace portable
 
 template <typename T>
 const RowTables<T>& row_tables();
+template <typename T>
+const TileTables<T>& tile_tables();
 
 }  // namespace pyadx

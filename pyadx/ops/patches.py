@@ -197,6 +197,8 @@ def conv(
     out_boxes: Tensor,
     before: Tensor | None,
     out: Tensor,
+    transformed: Tensor | None = None,
+    tiled: Tensor | None = None,
 ) -> Tensor:
     """Change of a convolution, optionally followed by a ReLU; on the CPU.
 
@@ -214,13 +216,20 @@ def conv(
         The convolution's result in the unperturbed scan, ``[D, H, W, K]``, if a ReLU follows.
     out : Tensor
         ``[B, d, h, w, K]``.
+    transformed : Tensor, optional
+        From `pyadx.ops.toom_cook.transformed_weight`, for 3x3x3 kernels of stride and dilation one.
+    tiled : Tensor, optional
+        uint8 ``[B]``: the patches to convolve by Toom-Cook tiles with it. Patches that hold NaN, infinity
+        or values next to it, or of which outputs beyond their reach are asked for, are not all the same.
 
     Returns
     -------
     Tensor
         ``out``. The sum of every entry runs in one order, whatever else is in the batch.
     """
-    torch.ops.pyadx.patch_conv(patches, boxes, weight, stride, padding, dilation, out_boxes, before, out)
+    torch.ops.pyadx.patch_conv(
+        patches, boxes, weight, stride, padding, dilation, out_boxes, before, transformed, tiled, out
+    )
     return out
 
 

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from patch_inputs import CONVOLUTIONS, POOLS, SIZE, new_out, random_boxes, random_patches
+from patch_inputs import (
+    ALGORITHMS,
+    CONVOLUTIONS,
+    POOLS,
+    SIZE,
+    convolve,
+    new_out,
+    random_boxes,
+    random_patches,
+)
 from reference import patches as reference
 
 from pyadx.inference.incremental import boxes as bx
@@ -108,9 +117,10 @@ def test_nan_and_infinity_pass_through_gather_place_scatter_and_total(dtype, dev
     close_with_nan(patches.total(*given, sums), whole.double().sum((1, 2, 3)))
 
 
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("rectified", [False, True])
 @pytest.mark.parametrize("layer", CONVOLUTIONS, ids=str)
-def test_nan_and_infinity_pass_through_conv(layer, rectified, dtype, generator):
+def test_nan_and_infinity_pass_through_conv(layer, rectified, algorithm, dtype, generator):
     channels, outputs, kernel, stride, padding, dilation, groups = layer
     boxes, changes, _ = nan_case(generator, dtype, channels)
     weight = torch.randn(outputs, channels // groups, *kernel, generator=generator, dtype=dtype)
@@ -125,19 +135,19 @@ def test_nan_and_infinity_pass_through_conv(layer, rectified, dtype, generator):
     args = (stride, padding, dilation)
     expected = reference.conv(changes, boxes, weight, *args, groups, SIZE, out_boxes, slot, before)
     out = new_out("cpu", dtype, 8, slot, outputs)
-    patches.conv(changes, boxes, patches.pack_weight(weight, groups), *args, out_boxes, before, out)
+    convolve(algorithm, changes, boxes, weight, *args, groups, out_boxes, before, out)
     close_with_nan(out, expected)
 
 
 @pytest.mark.parametrize("isa", ["portable", "avx2", "avx512"])
-def test_nan_passes_through_the_inner_loops_of_every_instruction_set(isa):
+def test_the_inner_loops_of_every_instruction_set_pass_the_tests_of_convolution(isa):
     """The loops are chosen when the library is loaded, so every choice is a process of its own."""
     code = (
         "import pytest, sys; from pyadx.ops import patches; found = patches.instruction_set();"
         f"sys.exit(77) if found != '{isa}' else None;"
         f"sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', r'{__file__}',"
-        f" r'{Path(__file__).parent / 'test_patches.py'}',"
-        " '-k', 'nan_and_infinity and not emulated and not cuda or conv_moves']))"
+        f" r'{Path(__file__).parent / 'test_patch_conv.py'}',"
+        " '-k', 'nan_and_infinity_pass_through_conv or test_patch_conv']))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "PYADX_ISA": isa}, capture_output=True, text=True

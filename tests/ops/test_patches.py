@@ -1,14 +1,23 @@
 import numpy as np
 import pytest
 import torch
-from patch_inputs import CONVOLUTIONS, POOLS, SIZE, new_out, random_boxes, random_patches
+from patch_inputs import (
+    CONVOLUTIONS,
+    POOLS,
+    SHARES,
+    SIZE,
+    assert_close,
+    new_out,
+    random_boxes,
+    random_patches,
+    scattered,
+)
 from reference import patches as reference
 
 from pyadx.inference.incremental import boxes as bx
 from pyadx.ops import patches
 
 DTYPES = [torch.float32, torch.float64]
-TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-12}
 
 pytestmark = pytest.mark.usefixtures("poisoned_memory")
 
@@ -16,19 +25,6 @@ pytestmark = pytest.mark.usefixtures("poisoned_memory")
 @pytest.fixture(params=DTYPES, ids=str)
 def dtype(request):
     return request.param
-
-
-SHARES = pytest.mark.parametrize("share", [1.0, 0.3, 0.02, 0.0], ids="{:.0%} of the cells change".format)
-
-
-def scattered(changes, share, generator):
-    """Segments fill their boxes in part: rows without a change, and rows with changes in the middle."""
-    changes *= torch.rand(*changes.shape[:4], 1, generator=generator) < share
-    return changes
-
-
-def assert_close(actual, expected, dtype):
-    assert torch.allclose(actual.cpu().double(), expected.double(), rtol=0, atol=TOLERANCE[dtype])
 
 
 @pytest.mark.parametrize("channels", [1, 5, 16])
@@ -157,80 +153,6 @@ def test_total_sums_boxes(dtype, device, generator):
     out = torch.empty(6, 7, dtype=dtype, device=device)
     patches.total(changes.to(device), boxes.to(device), out)
     assert_close(out, changes.double().sum((1, 2, 3)), dtype)
-
-
-@SHARES
-@pytest.mark.parametrize("rectified", [False, True])
-@pytest.mark.parametrize("layer", CONVOLUTIONS, ids=str)
-def test_conv_moves_as_whole_maps_do(layer, rectified, share, dtype, generator):
-    channels, outputs, kernel, stride, padding, dilation, groups = layer
-    size = (12, 10, 14)
-    boxes = random_boxes(generator, 9, size)
-    changes = scattered(random_patches(generator, boxes, channels, dtype, size), share, generator)
-    weight = torch.randn(outputs, channels // groups, *kernel, generator=generator, dtype=dtype)
-    weight /= weight[0].numel() ** 0.5
-    reach = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
-    sizes = zip(size, padding, reach, stride, strict=True)
-    out_size = tuple((n + 2 * p - r - 1) // s + 1 for n, p, r, s in sizes)
-    window = bx.Window(kernel, stride, padding, dilation)
-    before = torch.randn(*out_size, outputs, generator=generator, dtype=dtype) if rectified else None
-    out_boxes = bx.through_window(boxes.numpy(), window, out_size)
-    slot = [n + 1 for n in bx.largest(out_boxes)]
-    out_boxes = torch.from_numpy(out_boxes)
-    expected = reference.conv(
-        changes, boxes, weight, stride, padding, dilation, groups, size, out_boxes, slot, before
-    )
-    out = new_out("cpu", dtype, 9, slot, outputs)
-    packed = patches.pack_weight(weight, groups)
-    patches.conv(changes, boxes, packed, stride, padding, dilation, out_boxes, before, out)
-    assert_close(out, expected, dtype)
-
-
-def test_conv_does_not_skip_nan_beside_cells_that_do_not_change(generator):
-    boxes = torch.tensor([[2, 2, 2, 6, 6, 6]], dtype=torch.int32)
-    changes = torch.zeros(1, 4, 4, 4, 3)
-    changes[0, 1, 2, 3, 1] = torch.nan
-    weight = torch.randn(4, 3, 3, 3, 3, generator=generator)
-    out_boxes = torch.tensor([[1, 1, 1, 7, 7, 7]], dtype=torch.int32)
-    one = (1, 1, 1)
-    out = new_out("cpu", torch.float32, 1, (6, 6, 6), 4)
-    patches.conv(changes, boxes, patches.pack_weight(weight), one, one, one, out_boxes, None, out)
-    assert out[0, 1:4, 2:5, 3:6].isnan().all()
-    assert int(out.isnan().sum()) == 27 * 4
-
-
-def test_conv_writes_zeros_where_outputs_beyond_the_grown_box_are_asked_for(generator):
-    boxes = torch.tensor([[4, 4, 4, 6, 6, 6]], dtype=torch.int32)
-    changes = random_patches(generator, boxes, 3, torch.float64)
-    weight = torch.randn(4, 3, 3, 3, 3, generator=generator, dtype=torch.float64)
-    everything = torch.tensor([[0, 0, 0, *SIZE]], dtype=torch.int32)
-    one = (1, 1, 1)
-    args = (changes, boxes, weight, one, one, one, 1, SIZE, everything, SIZE, None)
-    expected = reference.conv(*args)
-    out = new_out("cpu", torch.float64, 1, SIZE, 4)
-    patches.conv(changes, boxes, patches.pack_weight(weight), one, one, one, everything, None, out)
-    assert_close(out, expected, torch.float64)
-    assert (out == 0).any()
-
-
-def test_conv_sums_each_patch_alike_in_any_batch(generator):
-    boxes = random_boxes(generator, 9)
-    changes = random_patches(generator, boxes, 8, torch.float32)
-    weight = patches.pack_weight(torch.randn(24, 8, 3, 3, 3, generator=generator))
-    one = (1, 1, 1)
-    out_boxes = torch.from_numpy(
-        bx.through_window(boxes.numpy(), bx.Window((3, 3, 3), one, one, one), SIZE)
-    )
-    slot = bx.largest(out_boxes.numpy())
-
-    def conv(order):
-        out = new_out("cpu", torch.float32, len(order), slot, 24)
-        given = (changes[order].contiguous(), boxes[order].contiguous())
-        return patches.conv(*given, weight, one, one, one, out_boxes[order].contiguous(), None, out)
-
-    whole = conv(torch.arange(9))
-    for b in range(9):
-        assert torch.equal(conv(torch.tensor([b]))[0], whole[b])
 
 
 @pytest.mark.parametrize(

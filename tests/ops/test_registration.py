@@ -6,6 +6,7 @@ from conftest import cuda_skip_reason
 
 from pyadx import ops
 from pyadx.ops.patches import pack_weight
+from pyadx.ops.toom_cook import transformed_weight
 
 # opcheck traces with tensors of its own, for which memory must not be poisoned.
 
@@ -73,9 +74,21 @@ def sum_case(device, dtype):
 
 def conv_case(device, dtype):
     patches, boxes, source = patches_case(device, dtype)
-    weight = pack_weight(torch.randn(8, 8, 1, 1, 1, dtype=dtype))
-    one = [1, 1, 1]
-    return patches, boxes, weight, one, [0, 0, 0], one, boxes, source, torch.zeros_like(patches)
+    weight = torch.randn(8, 8, 3, 3, 3, dtype=dtype)
+    one, tiled = [1, 1, 1], torch.ones(2, dtype=torch.uint8)
+    tiles = (transformed_weight(weight, 2), tiled)
+    return (
+        patches,
+        boxes,
+        pack_weight(weight),
+        one,
+        one,
+        one,
+        boxes,
+        source,
+        *tiles,
+        torch.zeros_like(patches),
+    )
 
 
 PATCH_CASES = {

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx
 
 from pyadx.inference.incremental import boxes as bx
+from pyadx.inference.incremental.conv_algorithms import ConvAlgorithms
 from pyadx.inference.incremental.steps import (
     Batch,
     Maps,
@@ -21,6 +22,7 @@ from pyadx.inference.incremental.steps import (
     map_size,
 )
 from pyadx.ops import patches
+from pyadx.ops.toom_cook import transformed_weight
 
 
 class Convolution(Step):
@@ -56,21 +58,25 @@ class Convolution(Step):
         self.window, self.groups = window, groups
         self.own = weight.device.type == "cpu"
         self.weight = weight
-        self._ready: dict[torch.dtype, Tensor] = {}
+        self.algorithms = ConvAlgorithms.of_layer(*weight.shape[:2], window, groups) if self.own else None
+        self._ready: dict[torch.dtype | str, Tensor] = {}
 
     def grow(self, boxes: Sequence[np.ndarray]) -> np.ndarray:
         """Every output whose window meets a changed cell."""
         return bx.through_window(boxes[0], self.window, self.size)
 
     def tables(self, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> list[np.ndarray]:
-        """Frames of zeros and changes that the library convolves."""
-        return [bx.input_frames(out_boxes, self.window)]
+        """Frames of zeros and changes that the library convolves on other devices."""
+        return [] if self.own else [bx.input_frames(out_boxes, self.window)]
 
     def work(self, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> Work:
-        """Every changed cell meets every tap once, apart from strides."""
+        """Every changed cell meets every tap once, apart from strides, or tiles take fewer products."""
         met = np.minimum(bx.cells(boxes[0]) / float(np.prod(self.window.stride)), float(np.prod(self.size)))
+        products = met * self.weight.numel()
+        if self.algorithms is not None:
+            products = self.algorithms.multiply_adds(boxes[0], out_boxes, products)
         own = super().work(boxes, out_boxes)
-        return Work(2.0 * met * self.weight.numel(), own.bytes)
+        return Work(2.0 * products, own.bytes)
 
     def scratch(self, slots: Mapping[fx.Node, bx.Triple]) -> int:
         """Return the size of the frames that the library convolves, and of its results."""
@@ -95,11 +101,12 @@ class Convolution(Step):
     def _convolved(self, batch: Batch, source: Patch, before: Tensor | None) -> Patch:
         """Convolve, with the ReLU if what it compares with is given."""
         out_boxes = batch.boxes[self.output]
-        if self.own and batch.precision == source.data.dtype:
+        if self.algorithms is not None and batch.precision == source.data.dtype:
             out = batch.new(self.output, self.channels)
             patches.conv(
-                source.data, source.boxes, self._weight(None),
+                source.data, source.boxes, self._packed(),
                 self.window.stride, self.window.padding, self.window.dilation, out_boxes, before, out,
+                *self._tiles(self.algorithms, source.boxes, out_boxes),
             )  # fmt: skip
             return Patch(out, out_boxes)
         result = self._library(batch, source)
@@ -110,11 +117,26 @@ class Convolution(Step):
             patches.relu(result, out_boxes, before, None, out)
         return Patch(out, out_boxes)
 
+    def _tiles(
+        self, algorithms: ConvAlgorithms, boxes: Tensor, out_boxes: Tensor
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Return the weight at the points of tiles, and which patches are convolved with it."""
+        tiled = algorithms.by_tiles(boxes.numpy(), out_boxes.numpy())
+        if not tiled.any():
+            return None, None
+        if "tiles" not in self._ready:
+            self._ready["tiles"] = transformed_weight(self.weight, algorithms.tile)
+        return self._ready["tiles"], torch.from_numpy(tiled.astype(np.uint8))
+
     def _library(self, batch: Batch, source: Patch) -> Tensor:
         size = bx.frame_size(batch.slots[self.output], self.window)
         frames = batch.workspace.take(batch.size, *size, source.data.shape[-1])
+        if self.own:  # in another precision
+            seen = torch.from_numpy(bx.input_frames(batch.boxes[self.output].numpy(), self.window))
+        else:
+            seen = batch.tables[self.output][0]
         patches.gather(
-            batch.tables[self.output][0], frames,
+            seen, frames,
             patches=source.data, boxes=source.boxes,
         )  # fmt: skip
         result = F.conv3d(
@@ -129,16 +151,18 @@ class Convolution(Step):
         batch.workspace.give(frames)
         return channels_innermost(result.to(source.data.dtype))
 
-    def _weight(self, precision: torch.dtype | None) -> Tensor:
-        """Return the weight as its user wants it: packed, or channels-last in some precision."""
-        key = torch.bool if precision is None else precision
-        if key not in self._ready:
-            if precision is None:
-                self._ready[key] = patches.pack_weight(self.weight, self.groups)
-            else:
-                layout = torch.channels_last_3d
-                self._ready[key] = self.weight.to(precision).contiguous(memory_format=layout)
-        return self._ready[key]
+    def _packed(self) -> Tensor:
+        """Return the weight as our own kernel wants it."""
+        if "packed" not in self._ready:
+            self._ready["packed"] = patches.pack_weight(self.weight, self.groups)
+        return self._ready["packed"]
+
+    def _weight(self, precision: torch.dtype) -> Tensor:
+        """Return the weight channels-last in some precision."""
+        if precision not in self._ready:
+            layout = torch.channels_last_3d
+            self._ready[precision] = self.weight.to(precision).contiguous(memory_format=layout)
+        return self._ready[precision]
 
 
 class FlattenedLinear(Convolution):

@@ -1,0 +1,63 @@
+// Which cells and channels of a patch change at all.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "patches/conv.h"
+
+namespace pyadx {
+
+// Bits of a number, zero for both zeros: what is left after a logical or of several says whether
+// one of them is a change.
+inline uint32_t magnitude_bits(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof(bits));
+  return bits << 1;
+}
+inline uint64_t magnitude_bits(double value) {
+  uint64_t bits;
+  std::memcpy(&bits, &value, sizeof(bits));
+  return bits << 1;
+}
+
+// Fewer channels are not worth looking for ones that do not change.
+constexpr int64_t kLeastChannels = 16;
+
+template <typename T>
+inline bool any_change(const T* cell, int64_t channels) {
+  if (channels < kLeastChannels) {
+    for (int64_t c = 0; c < channels; ++c) {
+      if (cell[c] != T(0)) return true;  // NaN is a change
+    }
+    return false;
+  }
+  decltype(magnitude_bits(T())) any = 0;
+  for (int64_t c = 0; c < channels; ++c) any |= magnitude_bits(cell[c]);
+  return any != 0;
+}
+
+// Sets bit c of words[run] where channel run * kRun + c changes in one of the cells.
+template <typename T>
+inline void find_channels(const T* cells, int64_t count, int64_t cell_step, int64_t channels,
+                          uint64_t* words) {
+  using Bits = decltype(magnitude_bits(T()));
+  if (channels < kLeastChannels) {
+    *words = (uint64_t(1) << channels) - 1;
+    return;
+  }
+  for (int64_t start = 0; start < channels; start += kRun) {
+    const int64_t length = std::min(kRun, channels - start);
+    Bits any[kRun] = {};
+    for (int64_t x = 0; x < count; ++x) {
+      const T* cell = cells + x * cell_step + start;
+      for (int64_t c = 0; c < length; ++c) any[c] |= magnitude_bits(cell[c]);
+    }
+    uint64_t word = 0;
+    for (int64_t c = 0; c < length; ++c) word |= static_cast<uint64_t>(any[c] != 0) << c;
+    *words++ = word;
+  }
+}
+
+}  // namespace pyadx

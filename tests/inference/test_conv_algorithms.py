@@ -1,0 +1,112 @@
+"""Convolutions by Toom-Cook tiles: scores stay those of full forwards, and the choice is a patch's own."""
+
+import numpy as np
+import pytest
+import torch
+from networks import lively
+
+from pyadx import models
+from pyadx.inference import FullScorer, IncrementalScorer
+from pyadx.inference.incremental import boxes as bx
+from pyadx.inference.incremental.conv_algorithms import ConvAlgorithms
+from pyadx.inference.incremental.convolution import Convolution
+
+ONE = (1, 1, 1)
+WINDOW = bx.Window((3, 3, 3), ONE, ONE, ONE)
+GRID = (20, 17, 24)
+
+
+def setting(dtype, generator):
+    torch.manual_seed(1)
+    model = lively(models.build("resnet-shallow-gap", in_shape=GRID), torch.rand(2, 1, *GRID)).to(dtype)
+    low = torch.stack([torch.randint(-3, n, (30,), generator=generator) for n in GRID], 1)
+    boxes = torch.cat([low, low + torch.randint(1, 9, (30, 3), generator=generator)], 1)
+    return model, torch.rand(1, *GRID, generator=generator).to(dtype), boxes
+
+
+def scores_of(model, scan, boxes, **options):
+    return IncrementalScorer(model, scan, 1, score="logit", **options).score(boxes)
+
+
+@pytest.mark.parametrize("algorithm", ["direct", "toom2", "toom4", "auto"])
+def test_float64_equals_full_forwards_to_ten_digits(algorithm, generator, monkeypatch):
+    monkeypatch.setenv("PYADX_CONV", algorithm)
+    model, scan, boxes = setting(torch.float64, generator)
+    expected = FullScorer(model, scan, 1, score="logit").score(boxes)
+    assert expected.max() > 0
+    assert (scores_of(model, scan, boxes) - expected).abs().max() < 1e-10 * expected.max()
+
+
+@pytest.mark.parametrize("algorithm", ["direct", "auto"])
+def test_float32_equals_float64_to_five_digits(algorithm, generator, monkeypatch):
+    monkeypatch.setenv("PYADX_CONV", algorithm)
+    model, scan, boxes = setting(torch.float32, generator)
+    actual = scores_of(model, scan, boxes).double()
+    expected = scores_of(model.double(), scan.double(), boxes)
+    assert (actual - expected).abs().max() < 1e-5 * expected.max()
+
+
+@pytest.mark.parametrize("algorithm", ["toom2", "toom4", "auto"])
+def test_scores_depend_neither_on_the_batch_nor_on_the_order(algorithm, generator, monkeypatch):
+    monkeypatch.setenv("PYADX_CONV", algorithm)
+    model, scan, boxes = setting(torch.float32, generator)
+    order = torch.randperm(len(boxes), generator=generator)
+    together = scores_of(model, scan, boxes)
+    assert torch.equal(scores_of(model, scan, boxes[order]), together[order])
+    assert torch.equal(scores_of(model, scan, boxes, batch_size=3), together)
+
+
+def test_tiles_are_used_where_they_are_asked_for(generator, monkeypatch):
+    """Else the tests above would compare the direct convolution with itself."""
+    seen = {}
+    original = Convolution._tiles
+
+    def watched(self, *arguments):
+        transformed, tiled = original(self, *arguments)
+        seen.setdefault(algorithm, []).append(0 if tiled is None else int(tiled.sum()))
+        return transformed, tiled
+
+    monkeypatch.setattr(Convolution, "_tiles", watched)
+    model, scan, boxes = setting(torch.float32, generator)
+    for algorithm in ("direct", "toom2", "toom4", "auto"):
+        monkeypatch.setenv("PYADX_CONV", algorithm)
+        scores_of(model, scan, boxes)
+    assert sum(seen["direct"]) == 0
+    assert 0 < sum(seen["auto"]) < sum(seen["toom2"])
+    assert sum(seen["toom2"]) == sum(seen["toom4"])
+
+
+@pytest.mark.parametrize(
+    ("outputs", "channels", "window", "groups"),
+    [
+        (64, 64, WINDOW._replace(stride=(2, 1, 1)), 1),
+        (64, 64, WINDOW._replace(dilation=(1, 1, 2)), 1),
+        (64, 64, WINDOW._replace(kernel=(3, 1, 3)), 1),
+        (64, 32, WINDOW, 2),
+    ],
+    ids=["stride", "dilation", "kernel", "groups"],
+)
+def test_other_layers_are_convolved_tap_by_tap(outputs, channels, window, groups, monkeypatch):
+    boxes = np.array([[10, 10, 10, 20, 20, 20]], np.int32)
+    for algorithm in ("toom4", "auto"):
+        monkeypatch.setenv("PYADX_CONV", algorithm)
+        made = ConvAlgorithms.of_layer(outputs, channels, window, groups)
+        assert not made.by_tiles(boxes, bx.through_window(boxes, window, (40, 40, 40))).any()
+
+
+def test_large_boxes_take_tiles_and_those_that_are_cut_away_do_not():
+    made = ConvAlgorithms.of_layer(64, 64, WINDOW, 1)
+    boxes = np.array([[10, 10, 10, 20, 20, 20], [3, 3, 3, 4, 4, 4], [0, 0, 0, 5, 5, 5]], np.int32)
+    out_boxes = bx.through_window(boxes, WINDOW, (40, 40, 40))
+    out_boxes[2] = [0, 0, 0, 1, 1, 1]
+    assert made.by_tiles(boxes, out_boxes).tolist() == [True, False, False]
+    direct = np.full(3, np.inf)
+    assert np.isfinite(made.multiply_adds(boxes, out_boxes, direct)).tolist() == [True, False, False]
+    huge = np.array([[0, 0, 0, 400, 400, 400]], np.int32)  # threads keep a layer of tiles
+    assert not made.by_tiles(huge, huge).any()
+
+
+def test_an_unknown_algorithm_is_refused(monkeypatch):
+    monkeypatch.setenv("PYADX_CONV", "fft")
+    with pytest.raises(ValueError, match="PYADX_CONV must be one of auto, direct, toom2, toom4, got 'fft'"):
+        ConvAlgorithms.of_layer(8, 8, WINDOW, 1)
