@@ -64,9 +64,8 @@ def measure(options):
         total += follow(scorer._program, (labels >= int(low)) & (labels < int(high)))
     names, weights = zip(*(describe(step) for step in steps), strict=True)
     share = 100 * total[0, -1] / max(total[0, 0], 1)
-    print(
-        f"{options.network}, {len(chosen)} of {len(regions.boxes)} segments fill {share:.1f}% of their boxes"
-    )
+    counted = f"{len(chosen)} of {len(regions.boxes)} segments"
+    print(f"{options.network}, {counted} fill {share:.1f}% of their boxes")
     return names, np.array(weights), total / len(chosen)
 
 
