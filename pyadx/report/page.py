@@ -26,7 +26,7 @@ from pyadx.files import replacing
 from pyadx.report.colours import colour_scale, sign_styles, viewer_colormaps
 from pyadx.report.markup import image
 from pyadx.report.page_parts import Around, PageHeatmap
-from pyadx.report.panels import save_panels, section_voxel
+from pyadx.report.panels import centre_of_mass, save_panels
 from pyadx.report.precision_recall import region_colours
 from pyadx.report.quantised import quantised_nifti
 from pyadx.report.region_places import RegionPlaces, region_centres, region_numbers
@@ -224,8 +224,12 @@ def _regions(labels: np.ndarray, scan: Scan, regions: Mapping[str, Sequence[int]
 
 def _start(scan: Scan, heatmaps: Sequence[PageHeatmap]) -> list[float]:
     """Return the world position, mm, that the page opens at: the strongest voxel of the first heatmap."""
-    voxel = section_voxel(scan.data, {heat.name: heat.values for heat in heatmaps})
-    return _world(np.array(voxel, float), scan.affine)
+    if heatmaps and np.abs(heatmaps[0].values).max() > 0:
+        strongest = np.abs(heatmaps[0].values).argmax()
+        voxel = np.array(np.unravel_index(strongest, scan.data.shape), float)
+    else:
+        voxel = np.array(centre_of_mass(scan.data), float)
+    return _world(voxel, scan.affine)
 
 
 def _world(voxel: np.ndarray, affine: np.ndarray) -> list[float]:
