@@ -19,9 +19,9 @@ from pyadx.report import save_panels
 
 FOLDER = Path(__file__).resolve().parents[1] / "figures"
 WIDTH = 900
-# Page to the methods that are drawn on it. Occlusion takes every third voxel, to be done in minutes.
+# Page to the methods that are drawn on it. Occlusion takes every sixth voxel, to be done in a minute.
 PAGES = {
-    "occlusion": ("occlusion:stride=3",),
+    "occlusion": ("occlusion:stride=6",),
     "sa3ducm": ("sa3ducm",),
     "shapley": ("shapley:fill=controls:0.5,pairs=8",),
     "flip": ("flip:fill=controls",),
