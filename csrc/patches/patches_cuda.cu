@@ -1,107 +1,13 @@
-// CUDA side of the patch operators (see patches.h).
+// CUDA side of the patch operators (see patches.h): what each does with a pack of channels.
 //
-// A thread owns a pack of neighbouring channels of one cell, 16 bytes where channels and addresses
-// allow it; blocks own a run of packs of one plane, and walk over planes and patches. Numbers are
-// of 32 bits but for offsets into memory, and nothing is divided but by FastDivide: a 64-bit
-// division takes some hundred instructions. One launch each, no temporary memory, no
+// packs_cuda.h says which thread owns what. One launch each, no temporary memory, no
 // synchronisation. Sums run over one channel of a patch per thread, in double.
 #include <cmath>
-#include <initializer_list>
 
-#include "common/fast_divide.h"
-#include "common/launch.h"
-#include "common/pack.h"
-#include "patches/patches.h"
+#include "patches/packs_cuda.h"
 
 namespace pyadx {
 namespace {
-
-constexpr int kThreads = 256;
-constexpr int64_t kLargest = 2147483647;  // of sizes, and of the elements of one plane
-
-struct Place32 {
-  int32_t z, y, x;
-};
-
-// A pack of channels in a batch of slots [B, D, H, W, C].
-struct Element {
-  int32_t b;
-  Place32 index;    // in its slot
-  int64_t cell;     // number of its cell in the batch
-  int32_t channel;  // the first of the pack
-};
-
-__device__ Place32 cell_of(const Element& e, const int32_t* box) {
-  return {box[0] + e.index.z, box[1] + e.index.y, box[2] + e.index.x};
-}
-
-__device__ bool below_ends(const Place32& cell, const int32_t* box) {
-  return cell.z < box[3] && cell.y < box[4] && cell.x < box[5];
-}
-
-__device__ bool within(const Place32& cell, const int32_t* box) {
-  return cell.z >= box[0] && cell.y >= box[1] && cell.x >= box[2] && below_ends(cell, box);
-}
-
-template <typename T>
-struct Map32 {
-  const T* data;
-  int32_t size[3];
-
-  explicit Map32(const PatchMap& map) : data(static_cast<const T*>(map.data)) {
-    for (int a = 0; a < 3; ++a) size[a] = static_cast<int32_t>(map.size[a]);
-  }
-  __device__ bool holds(const Place32& c) const {  // negative numbers are large without a sign
-    return static_cast<uint32_t>(c.z) < static_cast<uint32_t>(size[0]) &&
-           static_cast<uint32_t>(c.y) < static_cast<uint32_t>(size[1]) &&
-           static_cast<uint32_t>(c.x) < static_cast<uint32_t>(size[2]);
-  }
-  __device__ const T* at(const Place32& c, int32_t channels) const {
-    const int64_t row = static_cast<int64_t>(c.z) * size[1] + c.y;
-    return data + (row * size[2] + c.x) * channels;
-  }
-};
-
-template <typename T>
-struct Batch32 {
-  const T* data;
-  const int32_t* boxes;
-  int32_t size[3], channels;
-
-  explicit Batch32(const PatchBatch& patches)
-      : data(static_cast<const T*>(patches.data)),
-        boxes(patches.boxes),
-        channels(static_cast<int32_t>(patches.channels)) {
-    for (int a = 0; a < 3; ++a) size[a] = static_cast<int32_t>(patches.size[a]);
-  }
-  __device__ const int32_t* box(int32_t b) const { return boxes + 6 * static_cast<int64_t>(b); }
-  __device__ const T* at(int32_t b, const Place32& c) const {
-    const int32_t* low = box(b);
-    const int64_t plane = static_cast<int64_t>(b) * size[0] + (c.z - low[0]);
-    const int64_t row = plane * size[1] + (c.y - low[1]);
-    return data + (row * size[2] + (c.x - low[2])) * channels;
-  }
-};
-
-template <typename T, int kPack>
-struct Channels {
-  Pack<T, kPack> pack;
-
-  static __device__ Channels of(T value) {
-    Channels found;
-    for (int k = 0; k < kPack; ++k) found.pack.values[k] = value;
-    return found;
-  }
-  static __device__ Channels load(const T* from) {
-    return {*reinterpret_cast<const Pack<T, kPack>*>(from)};
-  }
-  __device__ void store(T* to) const { *reinterpret_cast<Pack<T, kPack>*>(to) = pack; }
-  __device__ T& operator[](int k) { return pack.values[k]; }
-  __device__ T operator[](int k) const { return pack.values[k]; }
-  __device__ void add(const Channels& other) {
-    for (int k = 0; k < kPack; ++k) pack.values[k] += other.pack.values[k];
-  }
-};
 
 template <typename T, int kPack>
 struct Gather {
@@ -281,33 +187,6 @@ struct Scatter {
   }
 };
 
-// The slots that a kernel writes.
-struct Slots {
-  int32_t batch, planes, columns, cells, packs;  // cells and packs of one plane
-  FastDivide by_cell, by_column;
-};
-
-// Grid (packs of a plane, planes, patches).
-template <typename Operation, int kPack>
-__global__ void __launch_bounds__(kThreads)
-    pack_kernel(const Operation operation, const Slots slots) {
-  const uint32_t i = blockIdx.x * kThreads + threadIdx.x;
-  if (i >= static_cast<uint32_t>(slots.packs)) return;
-  const uint32_t cell = slots.by_cell.quotient(i), y = slots.by_column.quotient(cell);
-  Element e;
-  e.channel = static_cast<int32_t>(i - cell * slots.by_cell.divisor) * kPack;
-  e.index.y = static_cast<int32_t>(y);
-  e.index.x = static_cast<int32_t>(cell - y * slots.by_column.divisor);
-  for (e.b = static_cast<int32_t>(blockIdx.z); e.b < slots.batch; e.b += gridDim.z) {
-    for (e.index.z = static_cast<int32_t>(blockIdx.y); e.index.z < slots.planes;
-         e.index.z += gridDim.y) {
-      const int64_t plane = static_cast<int64_t>(e.b) * slots.planes + e.index.z;
-      e.cell = plane * slots.cells + cell;
-      operation(e);
-    }
-  }
-}
-
 // Grid (channels, patches); a thread sums one channel over the box in a fixed order.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
@@ -326,48 +205,6 @@ __global__ void __launch_bounds__(kThreads)
     }
     out[static_cast<int64_t>(b) * patches.channels + channel] = static_cast<T>(sum);
   }
-}
-
-unsigned at_most(int64_t blocks, int64_t most) {
-  return static_cast<unsigned>(blocks < most ? blocks : most);
-}
-
-template <typename Operation, int kPack, typename Args>
-cudaError_t launch_packs(const Args& args, int64_t batch, const int64_t* size, int64_t channels,
-                         cudaStream_t stream) {
-  Slots slots;
-  slots.batch = static_cast<int32_t>(batch);
-  slots.planes = static_cast<int32_t>(size[0]);
-  slots.columns = static_cast<int32_t>(size[2]);
-  slots.cells = static_cast<int32_t>(size[1] * size[2]);
-  slots.packs = static_cast<int32_t>(size[1] * size[2] * channels / kPack);
-  slots.by_cell = FastDivide(static_cast<uint32_t>(channels / kPack));
-  slots.by_column = FastDivide(static_cast<uint32_t>(size[2]));
-  const dim3 grid(static_cast<unsigned>(blocks_covering(slots.packs, kThreads)),
-                  at_most(size[0], kMostBlocksY), at_most(batch, kMostBlocksY));
-  return launch_kernel(pack_kernel<Operation, kPack>, grid, kThreads, stream, Operation(args),
-                       slots);
-}
-
-// Runs an operation on `size` cells of `batch` slots; `pointers` and `offsets` decide whether packs
-// of several channels can be used.
-template <template <typename, int> class Operation, typename Args>
-cudaError_t launch(const Args& args, int64_t batch, const int64_t* size, int64_t channels,
-                   std::initializer_list<const void*> pointers,
-                   std::initializer_list<int64_t> offsets, cudaStream_t stream) {
-  const int64_t plane = size[1] * size[2] * channels;
-  if (batch * size[0] * plane == 0) return cudaSuccess;
-  if (plane > kLargest || size[0] > kLargest || batch > kLargest) return cudaErrorInvalidValue;
-  const int64_t wide = kPackBytes / (args.dtype == DType::kFloat64 ? 8 : 4);
-  bool packed = channels % wide == 0;
-  for (const void* pointer : pointers) packed = packed && aligned_for_packs(pointer);
-  for (const int64_t offset : offsets) packed = packed && offset % wide == 0;
-  if (args.dtype == DType::kFloat64) {
-    return packed ? launch_packs<Operation<double, 2>, 2>(args, batch, size, channels, stream)
-                  : launch_packs<Operation<double, 1>, 1>(args, batch, size, channels, stream);
-  }
-  return packed ? launch_packs<Operation<float, 4>, 4>(args, batch, size, channels, stream)
-                : launch_packs<Operation<float, 1>, 1>(args, batch, size, channels, stream);
 }
 
 template <typename T>

@@ -202,8 +202,8 @@ class IncrementalScorer(Scorer):
             for part in by_size(regions.boxes[own]):
                 members = own[part]
                 index = torch.from_numpy(members).to(changes.device)
-                scores = self._score_group(self._program.plan(int(stop)), regions.part(members), advance)
-                changes[index] = scores
+                plan = self._program.plan(int(stop))
+                changes[index] = self._score_group(plan, regions.part(members), advance)
         return changes
 
     def _score_group(self, plan: Plan, regions: Regions, advance: Callable[[int], None]) -> Tensor:
@@ -265,8 +265,7 @@ class IncrementalScorer(Scorer):
     ) -> tuple[Tensor, Tensor]:
         """Return class scores, float64 ``[B, classes]``, and which of them a whole forward must tell."""
         found = self._program.run(plan, grown, start, stop, regions.segments)
-        moved = found.outputs.double()
-        after = self._outputs.double() + moved if found.change else moved
+        after = found.outputs.double() + (self._outputs.double() if found.change else 0.0)
         return after, found.doubtful | ~torch.isfinite(after).all(1)
 
     def _move(self, box: np.ndarray, values: Tensor) -> Tensor:
