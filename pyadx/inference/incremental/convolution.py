@@ -58,7 +58,8 @@ class Convolution(Step):
         self.window, self.groups = window, groups
         self.own = weight.device.type == "cpu"
         self.weight = weight
-        self.algorithms = ConvAlgorithms.of_layer(*weight.shape[:2], window, groups) if self.own else None
+        outputs, channels = weight.shape[:2]
+        self.algorithms = ConvAlgorithms.of_layer(outputs, channels, window, groups) if self.own else None
         self._ready: dict[torch.dtype | str, Tensor] = {}
 
     def grow(self, boxes: Sequence[np.ndarray]) -> np.ndarray:

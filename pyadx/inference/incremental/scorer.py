@@ -265,7 +265,7 @@ class IncrementalScorer(Scorer):
     ) -> tuple[Tensor, Tensor]:
         """Return class scores, float64 ``[B, classes]``, and which of them a whole forward must tell."""
         found = self._program.run(plan, grown, start, stop, regions.segments)
-        after = found.outputs.double() + (self._outputs.double() if found.change else 0.0)
+        after = found.outputs.double() + self._outputs.double() if found.change else found.outputs.double()
         return after, found.doubtful | ~torch.isfinite(after).all(1)
 
     def _move(self, box: np.ndarray, values: Tensor) -> Tensor:
