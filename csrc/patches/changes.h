@@ -38,6 +38,23 @@ inline bool any_change(const T* cell, int64_t channels) {
   return any != 0;
 }
 
+// Cells [first, last) of an input row, in all channels of a group: none beside them changes.
+struct Extent {
+  int64_t first, last;
+};
+
+template <typename T>
+inline Extent changed_cells(const T* row, int64_t cells, int64_t cell_step, int64_t channels) {
+  Extent extent{0, cells};
+  while (extent.first < extent.last && !any_change(row + extent.first * cell_step, channels)) {
+    ++extent.first;
+  }
+  while (extent.first < extent.last && !any_change(row + (extent.last - 1) * cell_step, channels)) {
+    --extent.last;
+  }
+  return extent;
+}
+
 // Sets bit c of words[run] where channel run * kRun + c changes in one of the cells.
 template <typename T>
 inline void find_channels(const T* cells, int64_t count, int64_t cell_step, int64_t channels,

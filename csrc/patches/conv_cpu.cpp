@@ -27,11 +27,6 @@ TapRange taps_inside(int64_t o, int64_t low, int64_t high, const PatchConvArgs& 
   return {first, std::max(first, last)};
 }
 
-// Cells [first, last) of an input row, in all channels of a group: none beside them changes.
-struct Extent {
-  int64_t first, last;
-};
-
 // What one thread needs while it works on a plane.
 template <typename T>
 struct Scratch {
@@ -131,15 +126,7 @@ class PlaneConvolver {
       const int64_t iz = oz * a_.stride[0] - a_.padding[0] + k * a_.dilation[0] - in_box[0];
       for (int64_t iy = 0; iy < rows; ++iy) {
         const T* row = input(b, group) + (iz * a_.in_size[1] + iy) * a_.in_size[2] * a_.channels;
-        Extent extent{0, cells};
-        while (extent.first < extent.last &&
-               !any_change(row + extent.first * a_.channels, group_in_)) {
-          ++extent.first;
-        }
-        while (extent.first < extent.last &&
-               !any_change(row + (extent.last - 1) * a_.channels, group_in_)) {
-          --extent.last;
-        }
+        const Extent extent = changed_cells(row, cells, a_.channels, group_in_);
         scratch.extents.push_back(extent);
         find_channels(row + extent.first * a_.channels, extent.last - extent.first, a_.channels,
                       group_in_, channels);
