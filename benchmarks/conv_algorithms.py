@@ -18,7 +18,6 @@ from networks_table import processor
 from pyadx import models
 from pyadx.explainers.windows import WindowGrid
 from pyadx.inference import IncrementalScorer
-from pyadx.inference.incremental.conv_algorithms import ConvAlgorithms
 from pyadx.inference.incremental.convolution import Convolution
 from pyadx.inference.regions import Regions
 from pyadx.models.demonstration import demonstration_checkpoint
@@ -47,7 +46,7 @@ def interleaved(calls, rounds):
 def network(name):
     if not name.endswith("-trained"):
         return models.build(name, seed=0).eval()
-    return models.load(demonstration_checkpoint(name.removesuffix("-trained")))[0].eval()
+    return models.load(demonstration_checkpoint(name.removesuffix("-trained"))).eval()
 
 
 def per_window(name, count, rounds):
@@ -87,21 +86,24 @@ def layers_of(scorer, regions):
     return seen
 
 
+def layer_seconds(step, data, boxes, out_boxes, before, rounds):
+    slot = (out_boxes[:, 3:] - out_boxes[:, :3]).amax(0).tolist()
+    out = data.new_empty(len(data), *slot, step.weight.shape[0])
+    window = (step.window.stride, step.window.padding, step.window.dilation)
+    packed, ones = patches.pack_weight(step.weight), torch.ones(len(data), dtype=torch.uint8)
+    tiles = [(), *((transformed_weight(step.weight, m), ones) for m in (2, 4))]
+    given = (data, boxes, packed, *window, out_boxes, before, out)
+    return interleaved([lambda t=own: patches.conv(*given, *t) for own in tiles], rounds)
+
+
 def per_layer(name, scorer, regions, rounds):
     print(f"\n| {name}: cells, channels | direct, ms | m = 2 | m = 4 | chosen |")
     print("| --- | ---: | ---: | ---: | --- |")
     for step, (data, boxes, out_boxes, before) in layers_of(scorer, regions).items():
-        os.environ["PYADX_CONV"] = "toom2"
-        outputs, channels = step.weight.shape[:2]
-        if not ConvAlgorithms.of_layer(outputs, channels, step.window, step.groups).tile:
+        if tuple(step.window.kernel) != (3, 3, 3) or max(step.window.stride) > 1:
             continue
-        slot = (out_boxes[:, 3:] - out_boxes[:, :3]).amax(0).tolist()
-        out = data.new_empty(len(data), *slot, outputs)
-        shape = (step.window.stride, step.window.padding, step.window.dilation, out_boxes, before, out)
-        packed, ones = patches.pack_weight(step.weight), torch.ones(len(data), dtype=torch.uint8)
-        tiles = [(), *((transformed_weight(step.weight, m), ones) for m in (2, 4))]
-        calls = [lambda t=own: patches.conv(data, boxes, packed, *shape, *t) for own in tiles]
-        seconds = interleaved(calls, rounds)
+        outputs, channels = step.weight.shape[:2]
+        seconds = layer_seconds(step, data, boxes, out_boxes, before, rounds)
         share = step.algorithms.by_tiles(boxes.numpy(), out_boxes.numpy()).mean()
         cells = " | ".join(f"{1e3 * s / len(data):.4f}" for s in seconds)
         size = "x".join(map(str, data.shape[1:4]))

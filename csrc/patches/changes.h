@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "patches/conv.h"
+#include "patches/extent.h"
 
 namespace pyadx {
 
@@ -36,6 +37,18 @@ inline bool any_change(const T* cell, int64_t channels) {
   decltype(magnitude_bits(T())) any = 0;
   for (int64_t c = 0; c < channels; ++c) any |= magnitude_bits(cell[c]);
   return any != 0;
+}
+
+// Finds where a row changes in the channels of one group.
+template <typename T>
+inline Extent changed_cells(const T* row, int64_t cells, int64_t cell_step, int64_t channels) {
+  if (cell_step == channels) return changed_cells(row, cells, channels);
+  Extent extent{0, cells};
+  while (!extent.empty() && !any_change(row + extent.first * cell_step, channels)) ++extent.first;
+  while (!extent.empty() && !any_change(row + (extent.last - 1) * cell_step, channels)) {
+    --extent.last;
+  }
+  return extent;
 }
 
 // Sets bit c of words[run] where channel run * kRun + c changes in one of the cells.

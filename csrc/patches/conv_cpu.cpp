@@ -3,43 +3,14 @@
 #include <cstring>
 #include <vector>
 
-#include "patches/changes.h"
 #include "patches/conv.h"
-#include "patches/extent.h"
+#include "patches/conv_plane.h"
 #include "patches/patches.h"
 #include "patches/row_tables.h"
 #include "patches/tiles.h"
 
 namespace pyadx {
 namespace {
-
-int64_t ceil_div(int64_t a, int64_t b) { return a >= 0 ? (a + b - 1) / b : -(-a / b); }
-
-// Taps of one axis that meet the box [low, high) for output o: k in [first, last).
-struct TapRange {
-  int64_t first, last;
-};
-
-TapRange taps_inside(int64_t o, int64_t low, int64_t high, const PatchConvArgs& args, int axis) {
-  const int64_t start = o * args.stride[axis] - args.padding[axis];
-  const int64_t step = args.dilation[axis];
-  const int64_t first = std::max<int64_t>(0, ceil_div(low - start, step));
-  const int64_t last = std::min(args.kernel[axis], ceil_div(high - start, step));
-  return {first, std::max(first, last)};
-}
-
-// What one thread needs while it works on a plane.
-template <typename T>
-struct Scratch {
-  std::vector<const T*> in, weights, shifted_in, shifted_weights;
-  std::vector<const uint64_t*> row_channels;  // of the rows in `in`
-  std::vector<Extent> extents;                // of every input row that the plane sees
-  std::vector<uint64_t> channels;             // which of them change, as in RowJob
-  std::vector<Extent> row_extents;            // of the rows in `in`
-  std::vector<T> sums;
-  int64_t skip = 0;  // sums that lie before the first output of the box
-  Extent reached;    // outputs of a row that a change reaches; the others are zero
-};
 
 template <typename T>
 class PlaneConvolver {
@@ -127,16 +98,7 @@ class PlaneConvolver {
       const int64_t iz = oz * a_.stride[0] - a_.padding[0] + k * a_.dilation[0] - in_box[0];
       for (int64_t iy = 0; iy < rows; ++iy) {
         const T* row = input(b, group) + (iz * a_.in_size[1] + iy) * a_.in_size[2] * a_.channels;
-        Extent extent{0, cells};
-        if (a_.groups == 1) extent = changed_cells(row, cells, a_.channels);
-        while (extent.first < extent.last &&
-               !any_change(row + extent.first * a_.channels, group_in_)) {
-          ++extent.first;
-        }
-        while (extent.first < extent.last &&
-               !any_change(row + (extent.last - 1) * a_.channels, group_in_)) {
-          --extent.last;
-        }
+        const Extent extent = changed_cells(row, cells, a_.channels, group_in_);
         scratch.extents.push_back(extent);
         find_channels(row + extent.first * a_.channels, extent.last - extent.first, a_.channels,
                       group_in_, channels);
