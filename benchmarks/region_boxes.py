@@ -2,9 +2,9 @@
 
 ``python benchmarks/region_boxes.py --network vggnet --side 110 --regions 100`` follows segments of the
 MNI152 brain's hierarchy through a network. It prints, step by step, the cells of the one box that holds all
-changes, and which share of them are visited by rows from the first to the last cell that can change (as
-the patch operators do), by two, three and eight disjoint boxes, by blocks of 4^3 cells and runs of 4,
-and by nothing but the cells that can change. With ``--every`` it takes all segments of the hierarchy, not a cut.
+changes, and the share of them in rows from the first to the last cell that can change (which the patch
+operators visit), in two, three and eight disjoint boxes, in blocks of 4^3 cells, in runs of 4, and the
+share of cells that can change. With ``--every`` it takes all segments of the hierarchy, not a cut.
 """
 
 import argparse
@@ -64,8 +64,8 @@ def measure(options):
         total += follow(scorer._program, (labels >= int(low)) & (labels < int(high)))
     names, weights = zip(*(describe(step) for step in steps), strict=True)
     share = 100 * total[0, -1] / max(total[0, 0], 1)
-    counted = f"{len(chosen)} of {len(regions.boxes)} segments"
-    print(f"{options.network}, {counted} fill {share:.1f}% of their boxes")
+    taken = f"{len(chosen)} of {len(regions.boxes)} segments"
+    print(f"{options.network}: {taken} fill {share:.1f}% of their boxes")
     return names, np.array(weights), total / len(chosen)
 
 

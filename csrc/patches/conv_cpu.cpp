@@ -1,6 +1,5 @@
 // The patch convolution on the CPU: which rows meet which taps. conv_rows.h holds the inner loops.
 #include <algorithm>
-#include <cstring>
 #include <vector>
 
 #include "patches/conv.h"
@@ -169,9 +168,7 @@ class PlaneConvolver {
     const std::vector<Extent>& extents = scratch.row_extents;
     const auto rows = static_cast<int64_t>(extents.size());
     Extent all = extents.front();
-    for (const Extent& own : extents) {
-      all = {std::min(all.first, own.first), std::max(all.last, own.last)};
-    }
+    for (const Extent& own : extents) all = joined(all, own);
     scratch.reached = {std::clamp<int64_t>(all.first - reached, 0, width),
                        std::clamp<int64_t>(all.last + 2 - reached, 0, width)};
     for (int64_t r = 0, next = 0; r < rows; r = next) {
@@ -255,9 +252,9 @@ class PlaneConvolver {
     if (count == cell && count == step) {  // one run
       write(out, sums, before, cells * count);
     } else {
-      for (int64_t x = 0; x < cells; ++x) {
-        write(out + x * step, sums + x * cell, before == nullptr ? before : before + x * step,
-              count);
+      for (int64_t x = 0; x < cells; ++x, out += step, sums += cell) {
+        write(out, sums, before, count);
+        if (before != nullptr) before += step;
       }
     }
   }
@@ -271,11 +268,9 @@ class PlaneConvolver {
   }
 
   static void write(T* to, const T* sums, const T* before, int64_t count) {
-    if (before == nullptr) {
-      std::memcpy(to, sums, static_cast<size_t>(count) * sizeof(T));
-    } else {
-      for (int64_t i = 0; i < count; ++i) to[i] = relu_change(before[i], sums[i]);
-    }
+    if (before == nullptr) std::copy_n(sums, count, to);
+    for (int64_t i = 0; before != nullptr && i < count; ++i)
+      to[i] = relu_change(before[i], sums[i]);
   }
 
   const PatchConvArgs& a_;

@@ -2,6 +2,7 @@
 // shape from layer to layer: what lies beside them stays zero, and need not be worked on.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
@@ -13,6 +14,12 @@ struct Extent {
 
   bool empty() const { return first >= last; }
 };
+
+inline Extent joined(const Extent& one, const Extent& other) {
+  if (one.empty()) return other;
+  if (other.empty()) return one;
+  return {std::min(one.first, other.first), std::max(one.last, other.last)};
+}
 
 // Whether any of 64 bytes is set: a number is a change unless all of its bits are zero.
 inline bool any_bit(const void* bytes) {

@@ -53,15 +53,9 @@ void pool_cell(const PatchMaxPoolArgs& a, int64_t b, const Cell& o, T* scratch, 
 // What one thread needs.
 template <typename T>
 struct PoolScratch {
-  std::vector<T> values;      // zeros, and room for maxima
+  std::vector<T> values;       // zeros, and room for maxima
   std::vector<Extent> inputs;  // per input row that a plane sees: where it changes
 };
-
-Extent joined(const Extent& one, const Extent& other) {
-  if (one.empty()) return other;
-  if (other.empty()) return one;
-  return {std::min(one.first, other.first), std::max(one.last, other.last)};
-}
 
 // Finds where the input rows of an output plane change, in cells of the patch; all planes that the
 // window reaches count together.

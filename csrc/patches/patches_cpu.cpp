@@ -1,4 +1,4 @@
-// CPU side of the patch operators (see patches.h); max_pool_cpu.cpp and conv_cpu.cpp hold the others.
+// CPU side of the patch operators (see patches.h) without pooling and convolution.
 #include <algorithm>
 #include <vector>
 

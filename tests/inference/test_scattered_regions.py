@@ -80,8 +80,8 @@ def test_walks_follow_full_forwards_and_come_back(case):
     found = []
     for kind in (IncrementalScorer, FullScorer):
         scorer, along = kind(model, scan, 1, score="logit"), []
-        for values in (scan * 0, scan):
-            along += [scorer.commit(own, values) for own in every if len(own.boxes)]
+        for values in (scan * 0, scan):  # every region is also filled where another one was
+            along += [scorer.commit(own, values) for own in every[1:6]]
         assert (scorer.volume == scan).all()
         found.append(torch.cat(along))
     actual, expected = found
