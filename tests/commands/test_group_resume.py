@@ -218,6 +218,8 @@ def many_maps(folder, count=2000, shape=(12, 13, 14)):
 def test_two_thousand_maps_killed_in_the_sums_and_in_the_permutations(tmp_path, monkeypatch, engine):
     if engine == "ray":
         pytest.importorskip("ray")
+        if not os.environ.get("PYADX_THOROUGH"):
+            pytest.skip("takes minutes; PYADX_THOROUGH=1 runs it")
     monkeypatch.chdir(tmp_path)
     many_maps(tmp_path)
     plain = [word for word in COMMAND if word not in ("--regions", "atlas.nii.gz")]

@@ -307,7 +307,7 @@ def test_without_captum_the_error_says_how_to_install_it(make, model, scan, monk
 
     def missing(name, *arguments, **named):
         if name.partition(".")[0] == "captum":
-            raise ImportError(name)
+            raise ImportError(name, name=name)
         return real(name, *arguments, **named)
 
     for name in [name for name in sys.modules if name.partition(".")[0] == "captum"]:

@@ -1,11 +1,13 @@
 """Many independent tasks on an engine: here, in processes of this machine, or on Ray; few in flight."""
 
+import os
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from typing import Any
 
 from pyadx.segmentation.threads import thread_count
@@ -107,7 +109,7 @@ def _in_processes(
         open_: dict[Future[Any], Any] = {}
         while True:
             for item in islice(items, _IN_FLIGHT * workers.count - len(open_)):
-                open_[executor.submit(work, item)] = item
+                open_[_submit(executor, work, item)] = item
             if not open_:
                 return
             done, _ = wait(open_, return_when=FIRST_COMPLETED)
@@ -135,14 +137,33 @@ def _alone(work: Callable[[Any], Any], item: Any, workers: Workers) -> Any | Bas
     for _ in range(_TRIES):
         with _pool(1, workers.threads) as executor:
             try:
-                return executor.submit(work, item).result()
+                return _submit(executor, work, item).result()
             except BrokenProcessPool as error:
                 lost = error
     return lost
 
 
 def _pool(processes: int, threads: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(processes, get_context("spawn"), initializer=_start, initargs=(threads,))
+    resource_tracker.ensure_running()  # which lets Ctrl-C through once it runs, also where it waited
+    return ProcessPoolExecutor(processes, get_context("spawn"), initializer=_begin, initargs=(threads,))
+
+
+def _submit(executor: ProcessPoolExecutor, work: Callable[[Any], Any], item: Any) -> Future[Any]:
+    """Hand a task over. A worker that starts with it inherits that Ctrl-C waits: see `_begin`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return executor.submit(work, item)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin(threads: int) -> None:
+    """Prepare a worker; Ctrl-C during its imports ends it without a traceback."""
+    _start(threads)
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    except KeyboardInterrupt:
+        os._exit(130)
 
 
 def _start(threads: int) -> None:
