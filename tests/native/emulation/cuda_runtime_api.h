@@ -1,9 +1,9 @@
 // CUDA's words for the host: kernels become functions that `emulation.cpp` calls once per thread.
 //
-// Blocks run one after the other, in an order that changes. Threads of a block run one after the other, too, each on a stack
-// of its own only where it waits for others: at a shuffle of its warp, or at __syncthreads. Thus
-// addresses, grids, tails and exchanges between threads are those of the device; its memory model
-// and its speed are not.
+// Blocks run one after the other, in an order that changes. Threads of a block run one after the
+// other, too, each on a stack of its own only where it waits for others: at a shuffle of its warp,
+// or at __syncthreads. Thus addresses, grids, tails and exchanges between threads are those of the
+// device; its memory model and its speed are not.
 #pragma once
 
 #include <cmath>
