@@ -1,6 +1,7 @@
 """The figures of the documentation can be drawn again by the scripts that drew them."""
 
 import importlib.util
+import os
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ def script(name):
     return module
 
 
+@pytest.mark.skipif(not os.environ.get("PYADX_THOROUGH"), reason="takes minutes; PYADX_THOROUGH=1 runs it")
 def test_boxes_that_a_window_changes_grow_as_the_page_says(tmp_path, monkeypatch):
     boxes = script("growing_boxes")
     monkeypatch.setattr(boxes, "FOLDER", tmp_path)
@@ -32,6 +34,7 @@ def test_boxes_that_a_window_changes_grow_as_the_page_says(tmp_path, monkeypatch
     assert sides["conv4a"] == [7, 7, 7]  # all of that layer
 
 
+@pytest.mark.skipif(not os.environ.get("PYADX_THOROUGH"), reason="takes minutes; PYADX_THOROUGH=1 runs it")
 def test_the_picture_of_a_method_is_drawn(tmp_path, monkeypatch):
     pictures = script("method_pictures")
     monkeypatch.setattr(pictures, "FOLDER", tmp_path)
