@@ -21,7 +21,7 @@ _DIRECT, _FEW_CHANNELS, _FEW_OUTPUTS = 0.5, 20.0, 5.0
 # Per point and pair of channels of a tile; per point and channel that is evaluated, or interpolated.
 _PRODUCT, _FEW_PRODUCTS = 1.25, 8.0
 _TRANSFORM = 14.0
-_LEAST_CHANNELS = 16
+_LEAST_CHANNELS = 64
 _MOST_CARRIED = 1 << 20  # elements that a thread keeps from one layer of tiles to the next
 
 
