@@ -105,7 +105,7 @@ struct Channels {
 
 // The slots that a kernel writes.
 struct Slots {
-  int32_t batch, planes, columns, cells, packs;  // cells and packs of one plane
+  int32_t batch, planes, cells, packs;  // cells and packs of one plane
   FastDivide by_cell, by_column;
 };
 
@@ -140,7 +140,6 @@ cudaError_t launch_packs(const Args& args, int64_t batch, const int64_t* size, i
   Slots slots;
   slots.batch = static_cast<int32_t>(batch);
   slots.planes = static_cast<int32_t>(size[0]);
-  slots.columns = static_cast<int32_t>(size[2]);
   slots.cells = static_cast<int32_t>(size[1] * size[2]);
   slots.packs = static_cast<int32_t>(size[1] * size[2] * channels / kPack);
   slots.by_cell = FastDivide(static_cast<uint32_t>(channels / kPack));

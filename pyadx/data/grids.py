@@ -202,6 +202,28 @@ def to_ras(data: np.ndarray, axes: str) -> np.ndarray:
     return np.asarray(apply_orientation(data, ornt_transform(axcodes2ornt(axes), axcodes2ornt("RAS"))))
 
 
+def canonical_axes(affine: np.ndarray) -> tuple[np.ndarray, tuple[float, float, float]]:
+    """Return what turns an array to canonical (RAS+) axes, and the size of its voxels then.
+
+    Parameters
+    ----------
+    affine : numpy.ndarray
+        float64 ``[4, 4]``, of the array.
+
+    Returns
+    -------
+    turn : numpy.ndarray
+        ``[3, 2]``, for nibabel's ``apply_orientation``.
+    spacing : tuple of float
+        mm, along the canonical axes.
+    """
+    from nibabel.orientations import io_orientation
+
+    turn = io_orientation(affine)
+    x, y, z = np.linalg.norm(affine[:3, :3], axis=0)[np.argsort(turn[:, 0])].tolist()
+    return turn, (x, y, z)
+
+
 def _orientation(scan: Scan, axes: str) -> np.ndarray:
     """Return how nibabel turns a scan's axes into those of a grid."""
     from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform

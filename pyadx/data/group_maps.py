@@ -131,7 +131,7 @@ def check_one_kind(maps: Sequence[MapFile], *, several_networks: bool = False) -
     """
     first = maps[0]
     for other in maps[1:]:
-        for what, one, two in zip(_KINDS, _kind(first), _kind(other), strict=True):
+        for what, one, two in zip(_KINDS, kind_of(first), kind_of(other), strict=True):
             if one != two and not (several_networks and what == _NETWORKS):
                 how = ", or --several-networks" if what == _NETWORKS else ", or use --desc"
                 raise ValueError(
@@ -172,7 +172,8 @@ def weights_of(one: MapFile) -> str | None:
     return None if weights is None else str(weights)
 
 
-def _kind(one: MapFile) -> tuple[Any, Any, Any, bool]:
+def kind_of(one: MapFile) -> tuple[Any, Any, Any, bool]:
+    """Return weights, method and class of a map, as far as its sidecar tells, and whether it has one."""
     facts = one.facts or {}
     target = facts.get("target")
     weights = weights_of(one)

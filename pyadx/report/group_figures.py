@@ -12,6 +12,7 @@ import numpy as np
 from pyadx.files import replacing
 from pyadx.report.colours import ColourScale, colour_scale, sign_colours, unit_colour
 from pyadx.report.group_sections import GroupRegion
+from pyadx.report.markup import shortened
 from pyadx.report.panels import (
     SECTIONS,
     check_figures_possible,
@@ -23,7 +24,7 @@ from pyadx.report.panels import (
 
 _DPI = 150
 _MOST = 12  # regions with bars
-_LINE = 120  # letters beneath a row
+_LETTERS, _LINE = 30, 120  # of a region's name, and of a line beneath a row
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +120,7 @@ def _bars(row: GroupFigureRow, axes: Any, alpha: float) -> None:
         full = one.q is not None and one.q < alpha
         axes.barh(place, one.g, height=0.66, color=colour if full else "none", edgecolor=colour)
     axes.axvline(0, color="0.5", linewidth=0.8)
-    axes.set_yticks(range(len(shown)), [_short(one.name) for one in shown], parse_math=False)
+    axes.set_yticks(range(len(shown)), [shortened(one.name, _LETTERS) for one in shown], parse_math=False)
     axes.tick_params("y", length=0)
     axes.tick_params(labelsize=8)
     axes.invert_yaxis()
@@ -128,7 +129,3 @@ def _bars(row: GroupFigureRow, axes: Any, alpha: float) -> None:
     more = len(row.regions) - len(shown)
     if more:
         axes.set_title(f"{more} more regions", fontsize=8, loc="right")
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 30 else f"{name[:29]}…"

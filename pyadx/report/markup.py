@@ -40,3 +40,8 @@ def table(head: Sequence[Any], rows: Sequence[Sequence[Any]], kinds: Sequence[Se
 def number(value: float | None) -> str:
     """Return a number as tables show it; empty if it is not known."""
     return "" if value is None else f"{value:.4g}"
+
+
+def shortened(name: str, most: int) -> str:
+    """Return a name of at most so many letters; an ellipsis stands for what is cut."""
+    return name if len(name) <= most else name[: most - 1] + "…"

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from pyadx.data.freesurfer import refuse_other_atlas
+from pyadx.data.grids import canonical_axes
 from pyadx.data.regions import REGIONS
 from pyadx.data.scans import Scan
 from pyadx.evaluation.curves import PrecisionRecall
@@ -248,14 +249,13 @@ def _note(heatmaps: Sequence[PageHeatmap]) -> str:
 
 
 def _panels(scan: Scan, heatmaps: Sequence[PageHeatmap], title: str) -> str:
-    from nibabel.orientations import apply_orientation, io_orientation
+    from nibabel.orientations import apply_orientation
 
-    turn = io_orientation(scan.affine)
-    spacing = np.linalg.norm(scan.affine[:3, :3], axis=0)[np.argsort(turn[:, 0])]
+    turn, spacing = canonical_axes(scan.affine)
     rows = {heat.name: apply_orientation(heat.values, turn) for heat in heatmaps}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "panels.png"
         facts = {heat.name: heat.facts for heat in heatmaps}
         beneath = apply_orientation(scan.data, turn)
-        save_panels(file, beneath, rows, title, tuple(spacing.tolist()), facts=facts, grid=_GRID)
+        save_panels(file, beneath, rows, title, spacing, facts=facts, grid=_GRID)
         return image(file, "Axial, sagittal and coronal sections of the scan and each heatmap")

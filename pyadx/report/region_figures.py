@@ -10,6 +10,7 @@ import numpy as np
 
 from pyadx.files import replacing
 from pyadx.report.colours import sign_colormap, sign_colours, unit_colour
+from pyadx.report.markup import shortened
 from pyadx.report.panels import check_figures_possible
 from pyadx.report.region_bars import SHOWN, completeness
 from pyadx.report.region_reports import WHISKER, pairs_of, region_report
@@ -72,7 +73,7 @@ def save_region_bars(
     if not np.isnan(alone).all():
         axes.plot(alone, rows, "D", ms=3.5, mfc="none", mec="0.1", mew=0.8, label="filled alone")
     axes.axvline(0, color="0.5", linewidth=0.8)
-    axes.set_yticks(rows, [_short(region.name) for region in shown], parse_math=False)
+    axes.set_yticks(rows, [shortened(region.name, _LETTERS) for region in shown], parse_math=False)
     axes.tick_params("y", length=0)
     axes.invert_yaxis()
     axes.tick_params(labelsize=8)
@@ -120,7 +121,7 @@ def save_pair_matrix(path: str | os.PathLike[str], report: Mapping[str, Any], ti
     figure.suptitle(title, fontsize=10, parse_math=False)
     axes = figure.subplots()
     image = axes.imshow(matrix, cmap=sign_colormap(), vmin=-limit, vmax=limit)
-    places, names = np.arange(len(matrix)), [_short(name) for name in pairs.names]
+    places, names = np.arange(len(matrix)), [shortened(name, _LETTERS) for name in pairs.names]
     axes.set_xticks(places, names, rotation=90, parse_math=False)
     axes.set_yticks(places, names, parse_math=False)
     axes.tick_params(length=0, labelsize=7)
@@ -142,7 +143,3 @@ def _below(shared: bool, facts: Mapping[str, Any]) -> str:
         return what
     low, high = sign_words(facts)
     return f"\N{LEFTWARDS ARROW} {low}    {what}    {high} \N{RIGHTWARDS ARROW}"
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _LETTERS else name[: _LETTERS - 1] + "…"

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from pyadx.data.heatmaps import sidecar_path
+from pyadx.report.markup import shortened
 
 _LONGEST_NAME = 24
 # An absolute path or file address inside a longer text: what follows the last separator is kept.
@@ -125,4 +126,4 @@ def _count(facts: Mapping[str, Any], *names: str) -> int | None:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+    return shortened(name, _LONGEST_NAME)

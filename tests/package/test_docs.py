@@ -1,24 +1,13 @@
 """README, documentation site and contributors' files: links, length, completeness."""
 
-import importlib.util
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
+from doc_scripts import ROOT, script
 
 from pyadx.explainers import methods
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def script(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / f"docs/scripts/{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
 
 links = script("links")
 

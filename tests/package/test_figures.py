@@ -1,24 +1,14 @@
 """The figures of the documentation can be drawn again by the scripts that drew them."""
 
-import importlib.util
 import os
-from pathlib import Path
 
 import pytest
+from doc_scripts import ROOT, script
 
 from pyadx.explainers import parse_method
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("nilearn")
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def script(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / f"docs/scripts/{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.skipif(not os.environ.get("PYADX_THOROUGH"), reason="takes minutes; PYADX_THOROUGH=1 runs it")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pyadx.data.grids import canonical_axes
 from pyadx.data.scans import Scan
 from pyadx.report.comparison import save_comparison
 
@@ -19,10 +20,9 @@ def draw_first(
     facts: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Write ``comparison.png`` and ``.pdf``: sections through the hippocampus, in canonical axes."""
-    from nibabel.orientations import apply_orientation, io_orientation
+    from nibabel.orientations import apply_orientation
 
-    turn = io_orientation(scan.affine)
-    spacing = np.linalg.norm(scan.affine[:3, :3], axis=0)[np.argsort(turn[:, 0])]
+    turn, spacing = canonical_axes(scan.affine)
     turned = {name: apply_orientation(mask, turn) for name, mask in regions.items()}
     chosen = turned.get("hippocampus", next(iter(turned.values())))
     side = np.argwhere(chosen)
@@ -34,7 +34,7 @@ def draw_first(
             {name: apply_orientation(heat, turn) for name, heat in heatmaps.items()},
             turned,
             title,
-            spacing=spacing.tolist(),
+            spacing=spacing,
             at=left.mean(0).round().astype(int).tolist(),
             facts=facts,
         )

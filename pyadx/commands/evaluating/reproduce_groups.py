@@ -1,6 +1,5 @@
 """The end of ``pyadx reproduce``: maps of all subjects as two groups, by networks that never saw them."""
 
-import json
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,7 +27,6 @@ from pyadx.data.scans import Scan, read_volume
 from pyadx.data.tsv import write_tsv
 from pyadx.files import replacing
 from pyadx.markdown import markdown_table
-from pyadx.report.group_findings import shuffled_words
 
 _CONTRAST = ("AD", "NC")
 _SAME_PLACE = 1e-3  # of affines, mm
@@ -172,7 +170,7 @@ def _words(part: GroupPart, found: Sequence[tuple[str, Path]]) -> str:
         for each in one.regions()
     ]
     table = markdown_table(("method", "region", "Hedges' g", "p", "q"), rows, words=2)
-    told = [f"- {name}: {_controls(folder)}" for name, folder in found]
+    told = [f"- {name}: with shuffled labels {one.shuffled}" for name, one in results]
     return (
         "![Where the groups differ](groups.png)\n\nEach subject is explained by the network of the round "
         f"that left it out ({part.folds} networks; which one is a covariate); maps on the network's grid, "
@@ -182,11 +180,6 @@ def _words(part: GroupPart, found: Sequence[tuple[str, Path]]) -> str:
         + "\n".join(told)
         + "\n"
     )
-
-
-def _controls(folder: Path) -> str:
-    facts: dict[str, Any] = json.loads((folder / NOTE).read_text(encoding="utf-8"))
-    return f"with shuffled labels {shuffled_words(facts['null'])}"
 
 
 def _bids(subject: str) -> str:

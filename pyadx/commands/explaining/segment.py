@@ -14,6 +14,7 @@ import torch
 from pyadx.commands.devices import software
 from pyadx.commands.explaining.provenance import orientation_facts
 from pyadx.data.flatness import refuse_flat
+from pyadx.data.grids import canonical_axes
 from pyadx.data.heatmaps import check_heatmap_path, image_on_scan, sidecar_path
 from pyadx.data.scans import Scan, read_scan, read_volume
 from pyadx.files import check_output_file, replacing, together
@@ -125,12 +126,10 @@ def _draw(path: Path, scan: Scan, hierarchy: Hierarchy) -> None:
     """Draw in canonical axes, whatever those of the file."""
     import nibabel as nib
 
-    turn = nib.io_orientation(scan.affine)
+    turn, spacing = canonical_axes(scan.affine)
     data, leaves = (nib.apply_orientation(volume, turn) for volume in (scan.data, hierarchy.leaves))
     turned = replace(hierarchy, leaves=leaves)
-    affine = scan.affine @ nib.orientations.inv_ornt_aff(turn, scan.data.shape)
-    x, y, z = np.linalg.norm(affine[:3, :3], axis=0)
-    save_hierarchy_panels(path, data, turned, scan.path.name, (float(x), float(y), float(z)))
+    save_hierarchy_panels(path, data, turned, scan.path.name, spacing)
 
 
 def _steps(stack: ExitStack) -> Any:

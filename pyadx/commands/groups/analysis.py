@@ -113,7 +113,8 @@ def analyse(request: GroupRequest, sample: Sample, work: Journal) -> Analysis:
         )
     seconds["survey"] = _since(started)
     generator = np.random.default_rng([request.seed, 1])
-    shuffles = [design.shuffled(generator) for _ in range(max(request.null, REGION_CONTROLS))]
+    several = max(request.null, REGION_CONTROLS) if request.null else 0
+    shuffles = [design.shuffled(generator) for _ in range(several)]
     controls = shuffles[: request.null]
     # Beside the results, where every worker of a cluster reaches it.
     matrix = MapMatrix.create(work.folder / "maps.npy", len(sample.maps), int(mask.sum()), keep=True)
@@ -131,7 +132,7 @@ def analyse(request: GroupRequest, sample: Sample, work: Journal) -> Analysis:
     started = time.perf_counter()
     tests = RegionTests()
     if regions is not None:
-        tests = compare_regions(regions, sample, design, shuffles if request.null else [], request)
+        tests = compare_regions(regions, sample, design, shuffles, request)
         seconds["regions"] = _since(started)
     factors = {row: factor for one in found for row, factor in one.factors.items()}
     return Analysis(

@@ -30,7 +30,7 @@ def deciding_facts(request: GroupRequest, sample: Sample) -> dict[str, Any]:
         "covariates": [asdict(one) for one in sample.covariates],
         "left_out": [vars(one) for one in sample.left_out],
         "groups": sample.groups,
-        "software": {name: _version(name) for name in _PACKAGES},
+        "software": software(),
     }
 
 
@@ -58,6 +58,11 @@ def _told(value: Any) -> Any:
 
 def _digest(facts: Any) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def software() -> dict[str, str | None]:
+    """Return the versions of what the result depends on; ``None`` for what is not installed."""
+    return {name: _version(name) for name in _PACKAGES}
 
 
 def _version(package: str) -> str | None:

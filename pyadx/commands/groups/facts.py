@@ -2,21 +2,20 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 
 from pyadx.commands.groups.analysis import Analysis
+from pyadx.commands.groups.asked import software
 from pyadx.commands.groups.moving import transform_facts
 from pyadx.commands.groups.networks import REPLICATE, OtherNetwork
-from pyadx.data.group_maps import weights_of
 from pyadx.evaluation.groups import NORMALISATIONS
 from pyadx.evaluation.groups.permutations import ALPHA
+from pyadx.evaluation.groups.region_statistics import is_found
 
 SCHEMA = 1
 _OF_FOUND = ("name", "mean", "t", "p", "p_fdr", "hedges_g", "p_permuted", "p_fwe")
-_PACKAGES = ("pyadx", "nilearn", "scipy", "numpy", "nibabel", "nitransforms")
 
 
 def group_facts(
@@ -60,7 +59,7 @@ def group_facts(
         "null": _null_facts(analysis),
         "comparison": _comparison_facts(analysis),
         "seconds": analysis.seconds,
-        "software": {name: _version(name) for name in _PACKAGES},
+        "software": software(),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "note": "Research software, not a medical device.",
     }
@@ -74,7 +73,7 @@ def _map_facts(analysis: Analysis) -> dict[str, Any]:
     one, scan = analysis.sample.maps[0], analysis.scan
     facts = one.facts or {}
     model, target = facts.get("model") or {}, facts.get("target") or {}
-    networks = sorted({weights_of(each) or "" for each in analysis.sample.maps} - {""})
+    networks = analysis.sample.networks
     return {
         "method": facts.get("method"),
         "spelling": facts.get("spelling"),
@@ -175,11 +174,10 @@ def _region_facts(analysis: Analysis, networks: Sequence[OtherNetwork]) -> dict[
     if analysis.regions is None:
         return None
     replicates = [one for one in networks if one.kind == REPLICATE]
-    words = f"{analysis.sample.groups[0]} - {analysis.sample.groups[1]}"
 
     def found(part: str) -> list[dict[str, Any]]:
-        rows = [row for row in analysis.region_tests.tables[part] if row["group"] == words]
-        kept = [row for row in rows if row["p_fdr"] is not None and row["p_fdr"] < ALPHA]
+        rows = analysis.region_tests.contrast(part, analysis.sample.groups)
+        kept = [row for row in rows if is_found(row)]
         return sorted(
             ({n: row[n] for n in _OF_FOUND} for row in kept),
             key=lambda row: (row["p_fdr"], row["p"]),
@@ -234,10 +232,3 @@ def _comparison_facts(analysis: Analysis) -> dict[str, Any] | None:
         "voxels": found.voxels,
         "subjects": found.subjects,
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -14,9 +14,10 @@ from pyadx.commands.groups.moving import with_transforms
 from pyadx.commands.groups.passes import first_readable
 from pyadx.commands.groups.request import GroupRequest
 from pyadx.commands.groups.sample import Sample, read_sample
-from pyadx.data.group_maps import weights_of
+from pyadx.data.group_maps import kind_of
 from pyadx.data.scans import Scan
 from pyadx.evaluation.groups.permutations import ALPHA
+from pyadx.evaluation.groups.region_statistics import is_found
 
 REPLICATE, SHUFFLED = "replicate", "shuffled labels"
 NETWORK_COLUMNS = {
@@ -79,7 +80,7 @@ class OtherNetwork:
             "r": None if np.isnan(self.r) else self.r,
             "voxels_found": self.voxels,
             "voxels_shared": self.shared,
-            "regions_found": [one["name"] for one in self.regions if _found(one)],
+            "regions_found": [one["name"] for one in self.regions if is_found(one)],
             "regions_agreeing": [one["name"] for one in self.regions if one["agrees"]],
         }
 
@@ -170,10 +171,13 @@ def compare_networks(main: Analysis, others: Sequence[OtherSample], work: Journa
 
 
 def _check_alike(what: str, main: Sample, other: Sample) -> None:
+    first, second = main.maps[0], other.maps[0]
+    _, method, target, _ = kind_of(first)
+    _, other_method, other_target, _ = kind_of(second)
     for name, one, two in (
-        ("method", _told(main, "spelling", "method"), _told(other, "spelling", "method")),
-        ("class", _target(main), _target(other)),
-        ("space", main.maps[0].space, other.maps[0].space),
+        ("method", method, other_method),
+        ("class", target, other_target),
+        ("space", first.space, second.space),
     ):
         if one != two:
             raise ValueError(
@@ -213,20 +217,9 @@ def _option(kind: str) -> str:
     return "--replicate" if kind == REPLICATE else "--shuffled-network"
 
 
-def _told(sample: Sample, *names: str) -> Any:
-    facts = sample.maps[0].facts or {}
-    return next((facts[name] for name in names if name in facts), None)
-
-
-def _target(sample: Sample) -> Any:
-    target = _told(sample, "target")
-    return target.get("name", target.get("index")) if isinstance(target, dict) else target
-
-
 def _weights(sample: Sample) -> str | None:
     """Return the hash of a sample's network; of several, their hashes joined."""
-    found = sorted({weights_of(one) or "" for one in sample.maps} - {""})
-    return "+".join(found) or None
+    return "+".join(sample.networks) or None
 
 
 def _difference(analysis: Analysis, values: np.ndarray | None = None) -> np.ndarray:
@@ -256,21 +249,16 @@ def _shared(main: Analysis, other: Analysis) -> tuple[int | None, int | None]:
 
 def _regions(main: Analysis, other: Analysis) -> list[dict[str, Any]]:
     """Return the rows of the contrast, with whether they agree with those of the main analysis."""
-    words = " - ".join(main.sample.groups)
+    groups = main.sample.groups
     signs = {
         row["name"]: np.sign(row["mean"])
-        for row in main.region_tests.tables.get("groups", ())
-        if row["group"] == words and row["mean"] is not None
+        for row in main.region_tests.contrast("groups", groups)
+        if row["mean"] is not None
     }
     return [
         {
             **{name: row[name] for name in ("name", "n", "mean", "hedges_g", "p_fdr")},
-            "agrees": bool(_found(row) and np.sign(row["mean"]) == signs.get(row["name"])),
+            "agrees": bool(is_found(row) and np.sign(row["mean"]) == signs.get(row["name"])),
         }
-        for row in other.region_tests.tables.get("groups", ())
-        if row["group"] == words
+        for row in other.region_tests.contrast("groups", groups)
     ]
-
-
-def _found(row: dict[str, Any]) -> bool:
-    return row["p_fdr"] is not None and row["p_fdr"] < ALPHA

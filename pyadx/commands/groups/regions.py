@@ -176,8 +176,13 @@ class RegionTests:
         Regions found by every control.
     """
 
-    tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    tables: dict[str, _Rows] = field(default_factory=dict)
     null: list[int] = field(default_factory=list)
+
+    def contrast(self, part: str, groups: tuple[str, str]) -> _Rows:
+        """Return the rows of the contrast in a table; none where the table is not there."""
+        words = " - ".join(groups)
+        return [row for row in self.tables.get(part, ()) if row["group"] == words]
 
 
 def compare_regions(

@@ -50,6 +50,11 @@ class Sample:
         """Return the group of a subject."""
         return self.groups[0] if self.first[row] else self.groups[1]
 
+    @property
+    def networks(self) -> list[str]:
+        """Hashes of the networks that the maps are of, sorted; of maps whose sidecars tell one."""
+        return sorted({weights_of(one) or "" for one in self.maps} - {""})
+
     def predicted(self, row: int) -> str | None:
         """Return the class that the network gave the subject's scan, where the sidecar says it."""
         told = (self.maps[row].facts or {}).get("prediction")

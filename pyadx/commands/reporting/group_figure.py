@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from pyadx.commands.reporting.group_results import GroupResults
+from pyadx.data.grids import canonical_axes
 from pyadx.data.scans import Scan
 from pyadx.report.group_figures import GroupFigureRow, save_group_figure
 from pyadx.report.panels import strongest_voxel
@@ -23,11 +24,10 @@ def group_figure_row(name: str, results: GroupResults, beneath: Scan) -> GroupFi
     beneath : Scan
         What lies beneath, on the grid of the maps.
     """
-    from nibabel.orientations import apply_orientation, io_orientation
+    from nibabel.orientations import apply_orientation
 
     difference = results.contrast("difference")
-    turn = io_orientation(difference.affine)
-    spacing = np.linalg.norm(difference.affine[:3, :3], axis=0)[np.argsort(turn[:, 0])]
+    turn, spacing = canonical_axes(difference.affine)
     turned, background = (apply_orientation(one.data, turn) for one in (difference, beneath))
     # The strongest t is where the finding is; a difference may be large where maps scatter.
     strongest = apply_orientation(np.abs(results.contrast("t").data), turn)
@@ -36,10 +36,11 @@ def group_figure_row(name: str, results: GroupResults, beneath: Scan) -> GroupFi
         name,
         background,
         turned,
-        spacing.tolist(),
+        spacing,
         strongest_voxel(strongest, background != 0),
         results.groups,
         results.regions(),
+        # The first two sentences say who and how; names and numbers are in the figure already.
         " ".join((f"{counts}.", *results.findings[2:])),
     )
 

@@ -73,7 +73,7 @@ def run_group_report(request: GroupReportRequest) -> int:
     results = read_group(request.folder)
     grid = results.image(results.groups[0], "mean")
     inside = results.inside(grid)
-    beneath, caption, cited = group_background(request.background, request.orientation, results, grid)
+    beneath, caption, cited = _background(request, results, grid)
     title = request.title or f"Heatmaps of two groups: {results.words}"
     if request.out.suffix.lower() in _FIGURES:
         draw_group_figure(request.out, [(results.method, results, beneath)], title, results.alpha)
@@ -138,18 +138,12 @@ def _group_maps(
     return [*maps, t], []
 
 
-def group_background(
-    path: Path | None, orientation: str, results: GroupResults, grid: Scan
+def _background(
+    request: GroupReportRequest, results: GroupResults, grid: Scan
 ) -> tuple[Scan, str, tuple[str, ...]]:
-    """Return what lies beneath, words for it, and what to cite.
-
-    Raises
-    ------
-    ValueError
-        If an image is given that cannot be read or lies elsewhere.
-    """
-    if path is not None:
-        given = read_volume(path, orientation=orientation)
+    """Return what lies beneath, words for it, and what to cite."""
+    if request.background is not None:
+        given = read_volume(request.background, orientation=request.orientation)
         if not given.lies_on(grid):
             raise ValueError(
                 f"{given.path}: does not lie on the voxels of the group's maps (other shape or affine); "

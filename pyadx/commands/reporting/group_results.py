@@ -13,7 +13,7 @@ from pyadx.commands.groups.facts import SCHEMA
 from pyadx.commands.groups.request import NOTE
 from pyadx.data.cohort.tables import Row, Table, read_table
 from pyadx.data.scans import Scan, read_volume
-from pyadx.report.group_findings import findings, significant
+from pyadx.report.group_findings import findings, shuffled_words, significant
 from pyadx.report.group_sections import GroupRegion
 from pyadx.report.sidecars import shareable
 
@@ -36,6 +36,8 @@ class GroupResults:
         Its spelling; "heatmap" where no sidecar told it.
     findings : tuple of str
         In sentences.
+    shuffled : str
+        What analyses with shuffled labels found; empty where none were run.
     significant : int
         Voxels below the family-wise level.
     alpha : float
@@ -62,6 +64,7 @@ class GroupResults:
     atlas: str | None
     method: str
     findings: tuple[str, ...]
+    shuffled: str
     significant: int
     alpha: float
     methods: str
@@ -161,6 +164,7 @@ def _results(folder: Path, facts: dict[str, Any]) -> GroupResults:
         atlas=str(regions["atlas"]) if regions else None,
         method=str(facts["maps"]["spelling"] or "heatmap"),
         findings=tuple(findings(facts)),
+        shuffled=shuffled_words(facts["null"]) if facts["null"] else "",
         significant=significant(facts),
         alpha=float(facts["voxels"]["alpha"]),
         methods=str(facts["methods"]),

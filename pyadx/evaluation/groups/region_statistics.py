@@ -1,6 +1,6 @@
 """Regions of an atlas in two groups: means, differences, false discovery rate, left against right."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from pyadx.data.region_tables import side_of
 from pyadx.evaluation.groups.contrasts import CONFIDENCE, compare_groups, hedges_g
 from pyadx.evaluation.groups.design import Design
+from pyadx.evaluation.groups.permutations import ALPHA
 from pyadx.evaluation.groups.region_permutations import RegionNull
 
 GROUP_COLUMNS: dict[str, str] = {
@@ -81,6 +82,11 @@ def group_table(
     return rows
 
 
+def is_found(row: Mapping[str, Any], level: float = ALPHA) -> bool:
+    """Say whether a row of `group_table` has a q below the level."""
+    return row["p_fdr"] is not None and row["p_fdr"] < level
+
+
 def false_discovery(p: np.ndarray) -> np.ndarray:
     """Return Benjamini-Hochberg's q of every p; NaN, which nobody tested, stays and does not count."""
     from scipy.stats import false_discovery_control
@@ -93,7 +99,7 @@ def false_discovery(p: np.ndarray) -> np.ndarray:
 
 
 def shuffled_findings(
-    values: np.ndarray, controls: Sequence[Design], null: RegionNull | None = None, level: float = 0.05
+    values: np.ndarray, controls: Sequence[Design], null: RegionNull | None = None, level: float = ALPHA
 ) -> list[int]:
     """Return in how many regions every control, whose labels were shuffled, has ``q < level``.
 
