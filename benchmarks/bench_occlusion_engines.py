@@ -1,11 +1,13 @@
 """How much faster is a window of exact occlusion than a full forward, in MONAI, in Captum, and at best?
 
 Every call scores windows of 7^3 voxels (or as the group says) at random places inside the brain of
-nilearn's MNI152 T1 on the paper's 110^3 grid, and the time is that of one window. Windows of random
-places of the whole grid would be cut by its border and be cheaper: for VGGNet by a third. "Full forward" is our
-own reference engine, the fastest full forward that we can make here: channels-last, a reused batch, no
-autograd, the best of three batch sizes. MONAI and Captum score as many windows as they take along one edge
-of the scan or one corner (bounding box, largest strides), so that their lists of windows stay short.
+nilearn's MNI152 T1 on the paper's 110^3 grid, and the time is that of one window. Windows at random
+places of the whole grid would be cut by its border and be cheaper: for VGGNet by a third.
+
+"Full forward" is our own reference engine, the fastest full forward that we can make here: channels-last,
+a reused batch, no autograd, the best of three batch sizes. MONAI and Captum score as many windows as they
+take along one edge of the scan or one corner (bounding box, largest strides), so that their lists of
+windows stay short.
 """
 
 import pytest
