@@ -1,4 +1,4 @@
-"""How long does the whole exact map of a real brain take, and how many windows must be scored?
+"""How long do the whole exact map of a real brain and SA-3DUCM take, and how many regions must be scored?
 
 The scan is nilearn's MNI152 T1 at 2 mm on the 110^3 grid of the paper, background zero, so that
 windows outside the brain change nothing. Where a map would take longer than a minute, an evenly spaced
@@ -10,7 +10,7 @@ import pytest
 import torch
 from brain import brain_or_skip
 
-from pyadx import models
+from pyadx import SupervoxelOcclusion, models
 from pyadx.explainers.coarse_to_fine import coarse_to_fine
 from pyadx.explainers.windows import WindowGrid
 from pyadx.inference import IncrementalScorer
@@ -86,3 +86,14 @@ def test_map_within_a_budget(budget_s, exact, benchmark):
         f"error {error:.3f}, correlation {correlation:.4f}",
     }
     benchmark.extra_info.update(name="pyadx", calls=1, facts=facts)
+
+
+@pytest.mark.parametrize("network", ["vggnet", "resnet", "resnet-gap", "resnet-shallow-gap"])
+def test_sa3ducm(network, scan, device, timed, benchmark):
+    """The scan's segmentation included; every segment is scored once, whatever the number of its levels."""
+    explain = SupervoxelOcclusion(models.build(network, seed=0).eval().to(device))
+    volume = scan[None].to(device)
+    group = f"SA-3DUCM, {network}, MNI152 at 110^3, whole map"
+    found = timed(group, "pyadx", lambda: explain.run(volume, 1), rounds=2)
+    (report,) = found.reports
+    benchmark.extra_info["facts"] = {"note": f"{report.nodes:,} distinct segments scored"}
