@@ -18,7 +18,7 @@ from networks_table import processor
 from pyadx import models
 from pyadx.explainers.windows import WindowGrid
 from pyadx.inference import IncrementalScorer
-from pyadx.inference.incremental.convolution import Convolution
+from pyadx.inference.incremental.operations.convolution import Convolution
 from pyadx.inference.regions import Regions
 from pyadx.models.demonstration import demonstration_checkpoint
 from pyadx.ops import patches

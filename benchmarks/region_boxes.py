@@ -18,8 +18,11 @@ from pyadx import models
 from pyadx.explainers.players import Choice, players_of_tree
 from pyadx.explainers.references import reference_volume
 from pyadx.inference import IncrementalScorer
-from pyadx.inference.incremental.convolution import Convolution, FlattenedLinear
-from pyadx.inference.incremental.map_steps import AveragePool, MaxPool, Sum
+from pyadx.inference.incremental.operations.addition import Sum
+from pyadx.inference.incremental.operations.average_pool import AveragePool
+from pyadx.inference.incremental.operations.convolution import Convolution
+from pyadx.inference.incremental.operations.linear import FlattenedLinear
+from pyadx.inference.incremental.operations.max_pool import MaxPool
 from pyadx.inference.segments import distinct_segments
 from pyadx.models.demonstration import NETWORKS, demonstration_checkpoint
 from pyadx.segmentation import ucm

@@ -39,6 +39,8 @@ PYADX_OPERATORS(m) {
   m.def("patch_scatter(Tensor patches, Tensor boxes, Tensor map, Tensor(a!) out) -> ()");
   // -> out [B,C]
   m.def("patch_sum(Tensor patches, Tensor boxes, Tensor(a!) out) -> ()");
+  // weight [K,D,H,W,C] -> out [B,K]
+  m.def("patch_dot(Tensor patches, Tensor boxes, Tensor weight, Tensor(a!) out) -> ()");
   // weight packed [groups,blocks,kd,kh,C/groups,kw,lanes], before [D,H,W,K] -> out [B,d,h,w,K]; CPU
   // transformed [points,blocks,C,lanes] and tiled uint8 [B]: which patches are convolved by tiles
   m.def(

@@ -160,6 +160,27 @@ def total(patches: Tensor, boxes: Tensor, out: Tensor) -> Tensor:
     return out
 
 
+def dot(patches: Tensor, boxes: Tensor, weight: Tensor, out: Tensor) -> Tensor:
+    """Inner products of patches with weights as large as the map.
+
+    Parameters
+    ----------
+    patches, boxes : Tensor
+        ``[B, d, h, w, C]``; boxes lie inside the map.
+    weight : Tensor
+        ``[K, D, H, W, C]``.
+    out : Tensor
+        ``[B, K]``, written. On the CPU rows are summed in the dtype of the patches and added up in float64.
+
+    Returns
+    -------
+    Tensor
+        ``out``. The sum of every entry runs in one order, whatever else is in the batch.
+    """
+    torch.ops.pyadx.patch_dot(patches, boxes, weight, out)
+    return out
+
+
 def pack_weight(weight: Tensor, groups: int = 1) -> Tensor:
     """Bring a convolution's weight into the order that `conv` walks through.
 
@@ -242,5 +263,5 @@ def _writes_out(*args: object) -> None:
     return None
 
 
-for _name in ("gather", "relu", "max_pool", "place", "scatter", "sum", "conv"):
+for _name in ("gather", "relu", "max_pool", "place", "scatter", "sum", "dot", "conv"):
     torch.library.register_fake(f"pyadx::patch_{_name}")(_writes_out)

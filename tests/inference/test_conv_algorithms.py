@@ -9,7 +9,7 @@ from pyadx import models
 from pyadx.inference import FullScorer, IncrementalScorer
 from pyadx.inference.incremental import boxes as bx
 from pyadx.inference.incremental.conv_algorithms import ConvAlgorithms
-from pyadx.inference.incremental.convolution import Convolution
+from pyadx.inference.incremental.operations.convolution import Convolution
 
 ONE = (1, 1, 1)
 WINDOW = bx.Window((3, 3, 3), ONE, ONE, ONE)

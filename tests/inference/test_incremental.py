@@ -189,7 +189,7 @@ def test_wherever_whole_maps_take_over_the_scores_are_the_same(stop, generator, 
 @pytest.mark.parametrize("name", ["resnet-gap", "resnet18", "plain", "grouped"])
 def test_the_vendors_convolutions_give_the_same_scores_as_ours(name, generator):
     """The way that a GPU takes, on the CPU."""
-    from pyadx.inference.incremental.convolution import Convolution, Linear
+    from pyadx.inference.incremental.operations.convolution import Convolution
 
     if name in ("plain", "grouped"):
         model, channels, grid = small(), 1, (12, 11, 13)
@@ -207,8 +207,6 @@ def test_the_vendors_convolutions_give_the_same_scores_as_ours(name, generator):
     for step in scorer._program._lowering.steps:
         if isinstance(step, Convolution):
             step.own = False
-        elif isinstance(step, Linear):
-            step.packed = None
     assert largest_difference(scorer.score(boxes), expected) < 1e-10
 
 
@@ -244,7 +242,7 @@ def test_every_buffer_comes_back_after_a_batch(name, generator):
 
 
 def test_a_batch_that_runs_out_of_memory_is_halved_and_leaves_nothing_lent(generator, monkeypatch):
-    from pyadx.inference.incremental.convolution import Convolution
+    from pyadx.inference.incremental.operations.convolution import Convolution
 
     scan = torch.rand(1, 10, 10, 10, generator=generator, dtype=torch.float64)
     boxes = random_boxes((10, 10, 10), 24, generator)

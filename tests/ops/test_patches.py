@@ -155,9 +155,45 @@ def test_total_sums_boxes(dtype, device, generator):
     assert_close(out, changes.double().sum((1, 2, 3)), dtype)
 
 
+@SHARES
+@pytest.mark.parametrize(("channels", "outputs"), [(1, 1), (5, 3), (16, 2), (40, 9)])
+def test_dot_multiplies_as_whole_maps_do(channels, outputs, share, dtype, device, generator):
+    boxes = random_boxes(generator, 6)
+    changes = scattered(random_patches(generator, boxes, channels, dtype), share, generator)
+    weight = torch.randn(outputs, *SIZE, channels, generator=generator, dtype=dtype) / channels
+    out = torch.full((6, outputs), torch.nan, dtype=dtype, device=device)
+    assert patches.dot(changes.to(device), boxes.to(device), weight.to(device), out) is out
+    assert_close(out, reference.dot(changes, boxes, weight), dtype)
+
+
+def test_dot_gives_the_same_bytes_in_any_batch(dtype, device, generator):
+    boxes = random_boxes(generator, 9)
+    changes = random_patches(generator, boxes, 20, dtype).to(device)
+    weight = torch.randn(4, *SIZE, 20, generator=generator, dtype=dtype).to(device)
+    together = patches.dot(changes, boxes.to(device), weight, changes.new_empty(9, 4))
+    for b in range(9):
+        alone = patches.dot(changes[[b]], boxes[[b]].to(device), weight, changes.new_empty(1, 4))
+        assert torch.equal(alone[0], together[b])
+
+
+def test_dot_of_no_patches_and_of_no_outputs(dtype, device):
+    boxes = torch.zeros(0, 6, dtype=torch.int32, device=device)
+    weight = torch.zeros(3, *SIZE, 2, dtype=dtype, device=device)
+    none = torch.zeros(0, 3, 3, 3, 2, dtype=dtype, device=device)
+    assert patches.dot(none, boxes, weight, none.new_empty(0, 3)).shape == (0, 3)
+    one = boxes.new_zeros(1, 6), weight.new_zeros(1, 3, 3, 3, 2)
+    assert patches.dot(one[1], one[0], weight[:0], none.new_empty(1, 0)).shape == (1, 0)
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
+        (
+            lambda p, b, o: patches.dot(p, b + 5, torch.zeros(3, *SIZE, 2), o[:, 0, 0, :, 0]),
+            "beyond its map",
+        ),
+        (lambda p, b, o: patches.dot(p, b, torch.zeros(3, *SIZE, 4), o[:, 0, 0, :, 0]), "K, D, H, W, C"),
+        (lambda p, b, o: patches.dot(p, b, torch.zeros(3, *SIZE, 2), o[:, 0, 0, 0].clone()), "B, K"),
         (lambda p, b, o: patches.relu(p, b + 5, torch.zeros(*SIZE, 2), None, o), "beyond its map"),
         (lambda p, b, o: patches.relu(p, b * 4, torch.zeros(*SIZE, 2), None, o), "larger than the patch"),
         (lambda p, b, o: patches.relu(p, b, torch.zeros(*SIZE, 3), None, o), "channels"),

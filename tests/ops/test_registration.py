@@ -72,6 +72,12 @@ def sum_case(device, dtype):
     return patches, boxes, patches.new_zeros(2, 8)
 
 
+def dot_case(device, dtype):
+    patches, boxes, source = patches_case(device, dtype)
+    weight = torch.randn(3, *source.shape, device=device).to(dtype)
+    return patches, boxes, weight, patches.new_zeros(2, 3)
+
+
 def conv_case(device, dtype):
     patches, boxes, source = patches_case(device, dtype)
     weight = torch.randn(8, 8, 3, 3, 3, dtype=dtype)
@@ -98,6 +104,7 @@ PATCH_CASES = {
     "patch_place": place_case,
     "patch_scatter": scatter_case,
     "patch_sum": sum_case,
+    "patch_dot": dot_case,
 }
 CUDA_ONLY = {"chi_square"}
 WITHOUT_TENSORS = {"patch_instruction_set"}

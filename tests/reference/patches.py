@@ -48,6 +48,12 @@ def gather(source, patches, boxes, frames, map_size, pad, slot, channels):
     return out
 
 
+def dot(patches, boxes, weight):
+    """Inner products of whole maps with every ``weight[k]``."""
+    maps = whole(patches, boxes, weight.shape[1:4]).double()
+    return torch.stack([(maps * own.double()).sum((1, 2, 3, 4)) for own in weight], 1)
+
+
 def first(maps):
     return maps.permute(0, 4, 1, 2, 3)
 

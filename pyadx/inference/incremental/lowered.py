@@ -1,5 +1,6 @@
-"""What rules read and write while a traced model becomes steps."""
+"""What rules know of a traced model that becomes steps, and what they answer."""
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, fx
@@ -23,8 +24,27 @@ CASTS = {
 _SAME_IF_ALIKE = {*CASTS, aten.expand.default, aten.slice.Tensor}
 
 
+class Match:
+    """What a rule makes of a node.
+
+    Attributes
+    ----------
+    steps : tuple of Step
+        Often one; their outputs may be later nodes.
+    covers : tuple of fx.Node
+        Nodes that need no step of their own any more.
+    flat : fx.Node, optional
+        The map that the node is when flattened, of which a linear layer may make a step.
+    """
+
+    def __init__(self, *steps: Step, covers: Sequence[fx.Node] = (), flat: fx.Node | None = None) -> None:
+        self.steps = steps
+        self.covers = (*covers, *(step.output for step in steps))
+        self.flat = flat
+
+
 class Lowered:
-    """The steps that nodes have become so far, and what is known of the others; rules add to it.
+    """The steps that nodes have become so far, and what is known of the others. Rules only read it.
 
     Attributes
     ----------
@@ -60,30 +80,21 @@ class Lowered:
             node = self.aliases[node]
         return node
 
-    def add(self, step: Step, *fused: fx.Node) -> None:
-        """Take a step, which also does what other nodes say."""
-        self.steps.append(step)
-        self.local[step.output] = step.local
-        self.fused.update(fused)
-        self.changing.update(fused)
-
     def only_user(self, node: fx.Node) -> fx.Node | None:
         """Return the one node that reads a node, seen through identities; else None."""
         users = list(node.users)
         if len(users) != 1 or node is self.trace.output:
             return None
-        if is_identity(users[0]):
-            self_alias = self.only_user(users[0])
-            if self_alias is not None:
-                self.aliases[users[0]] = node
-                self.fused.add(users[0])
-                self.changing.add(users[0])
-            return self_alias
-        return users[0]
+        return self.only_user(users[0]) if is_identity(users[0]) else users[0]
 
     def constant(self, value: Any) -> Tensor | None:
         """Return the weight or buffer that a node stands for, or None."""
         return self.trace.constants.get(value) if isinstance(value, fx.Node) else None
+
+
+Rule = Callable[[Lowered, fx.Node, fx.Node], Match | None]
+"""What a rule is: from what is known, a node and its first operand that changes, to a match."""
+Rules = Mapping[Any, Rule]
 
 
 def is_identity(node: fx.Node) -> bool:

@@ -1,20 +1,48 @@
 """From a traced model to the steps that recompute only what changed."""
 
 import operator
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, fx
 
-from pyadx.inference.incremental import (
-    axis_rules,
-    map_rules,
-    pointwise_rules,
-    vector_rules,
-    view_rules,
+from pyadx.inference.incremental.lowered import Lowered, Match, Rules, is_identity
+from pyadx.inference.incremental.operations import (
+    addition,
+    average_pool,
+    batch_norm,
+    concatenation,
+    convolution,
+    linear,
+    max_pool,
+    padding,
+    pointwise,
+    relu,
+    resampling,
+    transposed_convolution,
+    views,
 )
-from pyadx.inference.incremental.lowered import Lowered, is_identity
-from pyadx.inference.incremental.trace import Trace, aten, functional
+from pyadx.inference.incremental.trace import Trace, functional
+
+_ON_MAPS: Rules = {
+    **convolution.MAP_RULES,
+    **transposed_convolution.MAP_RULES,
+    **batch_norm.MAP_RULES,
+    **relu.MAP_RULES,
+    **max_pool.MAP_RULES,
+    **average_pool.MAP_RULES,
+    **addition.MAP_RULES,
+    **concatenation.MAP_RULES,
+    **padding.MAP_RULES,
+    **resampling.MAP_RULES,
+    **views.MAP_RULES,
+}
+_ON_VECTORS: Rules = {
+    **batch_norm.VECTOR_RULES,
+    **relu.VECTOR_RULES,
+    **linear.VECTOR_RULES,
+    **views.VECTOR_RULES,
+}
 
 
 class Lowering(Lowered):
@@ -31,30 +59,48 @@ class Lowering(Lowered):
                     self._lower(node)
 
     def _lower(self, node: fx.Node) -> None:
-        target = functional(node.target)
         sources = [self.resolve(n) for n in node.all_input_nodes if n in self.changing]
         if is_identity(node) and self._known(sources[0]):
             self.aliases[node] = sources[0]
-            return
-        if target is operator.getitem:
+        elif functional(node.target) is operator.getitem:
             return  # of a batch norm's results only the map is known, which is lowered with it
-        if not self._right_dtype(node):
-            pointwise_rules.note_inner(self, node, target, sources)
-            return
-        if any(source in self.flat for source in sources):
-            if target is aten.linear.default:
-                vector_rules.flattened_linear(self, node)
-            return
-        rule = _RULES.get(target)
-        if any(source in self.inner for source in sources):
-            sources, rule = pointwise_rules.outer(self, sources), None
+        elif not self._right_dtype(node):
+            if pointwise.is_inner(self, node, sources):
+                self.inner.add(node)
+        else:
+            match = self._match(node, functional(node.target), sources)
+            if match is not None:
+                self._take(node, match)
+
+    def _match(self, node: fx.Node, target: Any, sources: Sequence[fx.Node]) -> Match | None:
+        """Ask the rules: of maps, of vectors, or of what looks at single cells."""
+        flat = [source for source in sources if source in self.flat]
+        if flat:
+            rule = linear.FLAT_RULES.get(target)
+            return rule(self, node, flat[0]) if rule is not None else None
+        through_inner = any(source in self.inner for source in sources)
+        if through_inner:
+            sources = pointwise.outer(self, sources)
         if not all(source in self.local for source in sources):
-            return
+            return None
         local = [self.local[source] for source in sources]
-        if rule is not None and all(local):
-            rule(self, node, *sources[:1])
-        elif rule is None or not all(local):
-            vector_rules.vector_or_pointwise(self, node, target, sources, local)
+        rule = None
+        if not through_inner and all(local):
+            rule = _ON_MAPS.get(target)
+        elif not any(local):
+            rule = _ON_VECTORS.get(target)
+        if rule is not None:
+            return rule(self, node, sources[0])
+        return pointwise.match(self, node, target, sources, local)
+
+    def _take(self, node: fx.Node, match: Match) -> None:
+        for step in match.steps:
+            self.steps.append(step)
+            self.local[step.output] = step.local
+        self.fused.update(match.covers)
+        self.changing.update(match.covers)
+        if match.flat is not None:
+            self.flat[node] = match.flat
 
     def _right_dtype(self, node: fx.Node) -> bool:
         value, own = node.meta["val"], self.trace.input.meta["val"].dtype
@@ -62,26 +108,3 @@ class Lowering(Lowered):
 
     def _known(self, node: fx.Node) -> bool:
         return node in self.local or node in self.flat
-
-
-_RULES: dict[Any, Callable[[Lowered, fx.Node, fx.Node], None]] = {
-    aten.conv3d.default: map_rules.convolution,
-    aten.conv3d.padding: map_rules.convolution,
-    **dict.fromkeys(map_rules.BATCH_NORMS, map_rules.batch_norm),
-    **dict.fromkeys(map_rules.RELUS, map_rules.relu),
-    aten.max_pool3d.default: map_rules.max_pool,
-    aten.avg_pool3d.default: map_rules.average_pool,
-    aten.adaptive_avg_pool3d.default: map_rules.adaptive_average_pool,
-    aten.mean.dim: map_rules.mean,
-    aten.add.Tensor: map_rules.add_or_subtract,
-    aten.sub.Tensor: map_rules.add_or_subtract,
-    aten.cat.default: map_rules.concatenate,
-    aten.pad.default: map_rules.pad,
-    aten.constant_pad_nd.default: map_rules.pad,
-    **dict.fromkeys(axis_rules.RESIZES, axis_rules.resize),
-    **dict.fromkeys(axis_rules.PADS, map_rules.pad),
-    **dict.fromkeys(axis_rules.TRANSPOSED, axis_rules.transposed_convolution),
-    **dict.fromkeys(vector_rules.RESHAPES, view_rules.reshape),
-    **dict.fromkeys(view_rules.VIEWS, view_rules.view),
-    **dict.fromkeys(view_rules.SPLITS, view_rules.split),
-}

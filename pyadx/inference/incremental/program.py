@@ -10,6 +10,7 @@ from pyadx.inference.incremental import boxes as bx
 from pyadx.inference.incremental.cost import best_stop, rest_seconds
 from pyadx.inference.incremental.input_changes import InputChanges
 from pyadx.inference.incremental.interpreter import Interpreter, needed_for
+from pyadx.inference.incremental.linear_tail import fold_linear_tail
 from pyadx.inference.incremental.lowering import Lowering
 from pyadx.inference.incremental.plan import (
     Plan,
@@ -47,6 +48,7 @@ class Program:
         self._trace = trace
         self._lowering = Lowering(trace)
         self._interpreter = Interpreter(trace)
+        fold_linear_tail(self._lowering, self._interpreter)
         self._precision = precision
         self._volume = volume
         self._changes = changes

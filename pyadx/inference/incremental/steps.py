@@ -90,10 +90,13 @@ class Step(ABC):
         Whether the result is a `Patch` of a map; otherwise a change ``[B, ...]`` of the whole node.
     boxed : bool
         Whether the step writes boxes, so that `grow` means something.
+    linear : bool
+        Whether twice the change of the inputs gives twice the change of the output.
     """
 
     local = True
     boxed = True
+    linear = False
 
     def __init__(self, output: fx.Node, inputs: Sequence[fx.Node], before: Sequence[fx.Node] = ()) -> None:
         self.output = output
@@ -134,6 +137,17 @@ class Step(ABC):
     def changes(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> dict[fx.Node, Patch | Tensor]:
         """Compute the changes of all maps that the step decides, also of those between its operations."""
         return {self.output: self.run(batch, inputs, maps)}
+
+
+class VectorStep(Step):
+    """A step on changes of whole nodes; its work does not count."""
+
+    local = False
+    boxed = False
+
+    def work(self, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> Work:
+        """Next to nothing."""
+        return Work(0.0, 0.0)
 
 
 def map_size(node: fx.Node) -> bx.Triple:

@@ -1,8 +1,8 @@
 // CPU implementations of the patch operators: tensors in, torch's thread pool to the kernels.
 #include <torch/csrc/stable/library.h>
 
-#include "bindings/patch_arguments.h"
 #include "bindings/torch_threads.h"
+#include "patches/bindings/conv_arguments.h"
 
 namespace pyadx {
 namespace {
@@ -39,6 +39,10 @@ void patch_sum(const Tensor patches, const Tensor boxes, Tensor out) {
   patch_sum_cpu(sum_of(patches, boxes, out, true), kTorchThreads);
 }
 
+void patch_dot(const Tensor patches, const Tensor boxes, const Tensor weight, Tensor out) {
+  patch_dot_cpu(dot_of(patches, boxes, weight, out, true), kTorchThreads);
+}
+
 void patch_conv(const Tensor patches, const Tensor boxes, const Tensor weight, const Sizes stride,
                 const Sizes padding, const Sizes dilation, const Tensor out_boxes,
                 const OptionalTensor before, const OptionalTensor transformed,
@@ -65,6 +69,7 @@ STABLE_TORCH_LIBRARY_IMPL(pyadx, CPU, m) {
   m.impl("patch_place", TORCH_BOX(&pyadx::patch_place));
   m.impl("patch_scatter", TORCH_BOX(&pyadx::patch_scatter));
   m.impl("patch_sum", TORCH_BOX(&pyadx::patch_sum));
+  m.impl("patch_dot", TORCH_BOX(&pyadx::patch_dot));
   m.impl("patch_conv", TORCH_BOX(&pyadx::patch_conv));
 }
 

@@ -1,7 +1,8 @@
-"""Convolution of patches: our own kernel on the CPU, the vendor's library elsewhere."""
+"""Convolution: our own kernel on the CPU, the vendor's library elsewhere."""
 
 from collections.abc import Mapping, Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +11,9 @@ from torch import Tensor, fx
 
 from pyadx.inference.incremental import boxes as bx
 from pyadx.inference.incremental.conv_algorithms import ConvAlgorithms
+from pyadx.inference.incremental.lowered import Lowered, Match, Rules
+from pyadx.inference.incremental.operations.batch_norm import BATCH_NORMS, normalised
+from pyadx.inference.incremental.operations.relu import RELUS, pools
 from pyadx.inference.incremental.steps import (
     Batch,
     Maps,
@@ -18,9 +22,8 @@ from pyadx.inference.incremental.steps import (
     Work,
     channels_first,
     channels_innermost,
-    element_size,
-    map_size,
 )
+from pyadx.inference.incremental.trace import aten, functional, per_axis
 from pyadx.ops import patches
 from pyadx.ops.toom_cook import transformed_weight
 
@@ -60,6 +63,7 @@ class Convolution(Step):
         self.weight = weight
         outputs, channels = weight.shape[:2]
         self.algorithms = ConvAlgorithms.of_layer(outputs, channels, window, groups) if self.own else None
+        self.linear = rectified is None
         self._ready: dict[torch.dtype | str, Tensor] = {}
 
     def grow(self, boxes: Sequence[np.ndarray]) -> np.ndarray:
@@ -166,68 +170,33 @@ class Convolution(Step):
         return self._ready[precision]
 
 
-class FlattenedLinear(Convolution):
-    """A linear layer on a flattened map: a convolution as large as the map, with one output."""
-
-    local = False
-
-    def __init__(self, output: fx.Node, source: fx.Node, weight: Tensor) -> None:
-        kernel = weight.reshape(weight.shape[0], *source.meta["val"].shape[1:])
-        window = bx.Window(map_size(source), (1, 1, 1), (0, 0, 0), (1, 1, 1))
-        super().__init__(output, source, kernel, window)
-
-    @property
-    def size(self) -> bx.Triple:
-        """One cell."""
-        return (1, 1, 1)
-
-    @property
-    def channels(self) -> int:
-        """Number of outputs."""
-        return int(self.weight.shape[0])
-
-    def run(  # type: ignore[override]
-        self, batch: Batch, inputs: Sequence[Patch], maps: Maps
-    ) -> Tensor:
-        """Return the change of the outputs, ``[B, K]``."""
-        if self.own:
-            cells = super().run(batch, inputs, maps).data
-            change = cells.reshape(batch.size, -1).clone()
-            batch.workspace.give(cells)
-            return change
-        source = inputs[0]
-        zeros = source.data.new_zeros((*self.window.kernel, source.data.shape[-1]))
-        full = source.data.new_empty((batch.size, *zeros.shape))
-        patches.scatter(source.data, source.boxes, zeros, full)
-        rows = channels_innermost(self.weight).flatten(1)
-        return F.linear(full.flatten(1), rows)
+def convolution(low: Lowered, node: fx.Node, source: fx.Node) -> Match | None:
+    """Take a convolution, together with the batch norm and the ReLU that follow it."""
+    weight = low.constant(node.args[1])
+    arguments = dict(zip(("stride", "padding", "dilation", "groups"), node.args[3:7], strict=False))
+    stride, dilation = per_axis(arguments.get("stride", 1)), per_axis(arguments.get("dilation", 1))
+    padding: Any = arguments.get("padding", 0)
+    if weight is None or weight.dim() != 5 or node.args[0] not in low.changing:
+        return None
+    if isinstance(padding, str):
+        reach = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
+        padding = [r // 2 if padding == "same" else 0 for r in reach]
+    groups: Any = arguments.get("groups", 1)
+    last, covered = node, []
+    follower = low.only_user(node)
+    if follower is not None and functional(follower.target) in BATCH_NORMS:
+        found = normalised(low, follower)
+        if found is not None:
+            last, scale = found
+            weight = weight * scale[:, None, None, None, None]
+            covered = [follower, last]
+            follower = low.only_user(last)
+    rectified = None
+    if follower is not None and functional(follower.target) in RELUS and not pools(low, follower):
+        rectified, last = last, follower
+        covered.append(follower)
+    window = bx.Window(per_axis(weight.shape[2:]), stride, per_axis(padding), dilation)
+    return Match(Convolution(last, source, weight, window, groups, rectified), covers=covered)
 
 
-class Linear(Step):
-    """A linear layer on changes ``[B, F]``."""
-
-    local = False
-    boxed = False
-
-    def __init__(self, output: fx.Node, source: fx.Node, weight: Tensor) -> None:
-        super().__init__(output, [source])
-        self.weight = weight
-        self.packed = None
-        if weight.device.type == "cpu":
-            self.packed = patches.pack_weight(weight[:, :, None, None, None])
-
-    def work(self, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> Work:
-        """One pass over the weights' products."""
-        return Work(2.0 * self.weight.numel(), self.weight.shape[0] * element_size(self.output))
-
-    def run(self, batch: Batch, inputs: Sequence[Tensor], maps: Maps) -> Tensor:  # type: ignore[override]
-        """On the CPU as a patch of one cell, so that batches of any size sum in the same order."""
-        change = inputs[0]
-        if self.packed is None or change.dim() != 2:
-            return F.linear(change, self.weight)
-        boxes = torch.tensor([[0, 0, 0, 1, 1, 1]], dtype=torch.int32).expand(batch.size, 6).contiguous()
-        out = change.new_empty(batch.size, 1, 1, 1, self.weight.shape[0])
-        one, none = (1, 1, 1), (0, 0, 0)
-        cell = change.reshape(batch.size, 1, 1, 1, -1).contiguous()
-        patches.conv(cell, boxes, self.packed, one, none, one, boxes, None, out)
-        return out.reshape(batch.size, -1)
+MAP_RULES: Rules = dict.fromkeys((aten.conv3d.default, aten.conv3d.padding), convolution)

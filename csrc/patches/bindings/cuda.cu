@@ -1,7 +1,7 @@
 // CUDA implementations of the patch operators: tensors in, kernels on the device's current stream.
 #include "bindings/cuda_stream.h"
 #include "bindings/library.h"
-#include "bindings/patch_arguments.h"
+#include "patches/bindings/arguments.h"
 
 namespace pyadx {
 namespace {
@@ -53,6 +53,12 @@ void patch_sum(const Tensor patches, const Tensor boxes, Tensor out) {
                "patch_sum");
 }
 
+void patch_dot(const Tensor patches, const Tensor boxes, const Tensor weight, Tensor out) {
+  const DeviceGuard guard(out.get_device_index());
+  check_launch(patch_dot_cuda(dot_of(patches, boxes, weight, out, false), current_stream(out)),
+               "patch_dot");
+}
+
 }  // namespace
 }  // namespace pyadx
 
@@ -63,4 +69,5 @@ PYADX_CUDA_OPERATORS(m) {
   m.impl("patch_place", TORCH_BOX(&pyadx::patch_place));
   m.impl("patch_scatter", TORCH_BOX(&pyadx::patch_scatter));
   m.impl("patch_sum", TORCH_BOX(&pyadx::patch_sum));
+  m.impl("patch_dot", TORCH_BOX(&pyadx::patch_dot));
 }

@@ -1,17 +1,27 @@
-"""How operations that look at one cell of each map become steps: recognised by torch's tag and by shape."""
+"""Operations that look at one cell of each map, or one value: recognised by torch's tag and by shape."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, fx
 
-from pyadx.inference.incremental.lowered import CASTS, Lowered
-from pyadx.inference.incremental.map_steps import Pointwise
+from pyadx.inference.incremental import boxes as bx
+from pyadx.inference.incremental.lowered import CASTS, Lowered, Match
 from pyadx.inference.incremental.spread import is_singular
-from pyadx.inference.incremental.steps import channels_innermost
+from pyadx.inference.incremental.steps import (
+    Batch,
+    Maps,
+    Patch,
+    Step,
+    VectorStep,
+    channels_first,
+    channels_innermost,
+)
 from pyadx.inference.incremental.trace import aten, functional
-from pyadx.inference.incremental.vector_steps import VectorPointwise
+from pyadx.ops import patches
 
 # Composite operations, which carry no tag.
 _UNTAGGED = {
@@ -21,42 +31,129 @@ _UNTAGGED = {
     aten.__and__.Tensor, aten.__or__.Tensor, aten.__xor__.Tensor, aten.zeros_like.default,
     aten.ones_like.default, aten.full_like.default,
 }  # fmt: skip
+
 # Operations over the channels of a cell, by the place of the axis among their arguments.
 _OVER_CHANNELS = {
     aten.glu.default: 1, aten.softmax.int: 1, aten.log_softmax.int: 1, aten.mean.dim: 1,
     aten.sum.dim_IntList: 1, aten.amax.default: 1, aten.amin.default: 1, aten.cumsum.default: 1,
 }  # fmt: skip
+
 _PER_CHANNEL = {aten.prelu.default}  # their weight counts along the channels, whatever its shape
 
 Values = Sequence[Tensor]
 
 
-def pointwise(
+class Pointwise(Step):
+    """Any operation that looks at one cell of each of its maps: ``f(before + change) - f(before)``.
+
+    With ``singular`` the operation tells zero from next to zero, as a logarithm or a quotient does.
+    ``still`` are maps that do not change, ``[D, H, W, C]``: the function takes them after the others.
+    """
+
+    def __init__(
+        self,
+        output: fx.Node,
+        maps: Sequence[fx.Node],
+        function: Callable[[Sequence[Tensor]], Tensor],
+        singular: bool = False,
+        still: Sequence[Tensor] = (),
+    ) -> None:
+        super().__init__(output, maps, maps)
+        self.function = function
+        self.singular = singular
+        self.still = [own.to(output.meta["val"].dtype) for own in still]
+
+    def grow(self, boxes: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the boxes around all maps."""
+        return bx.union(boxes)
+
+    def scratch(self, slots: Mapping[fx.Node, bx.Triple]) -> int:
+        """Return the size of all operands and results, before and after."""
+        channels = sum(int(node.meta["val"].shape[1]) for node in self.inputs)
+        channels += sum(own.shape[-1] for own in self.still)
+        return 2 * prod(slots[self.output]) * (channels + self.channels)
+
+    def run(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> Patch:
+        """Evaluate the operation twice; beyond the box on ones, which nothing divides by zero."""
+        out_boxes = batch.boxes[self.output]
+        values: list[list[Tensor]] = [[], []]
+        for patch, node in zip(inputs, self.before, strict=True):
+            for kept, laid in zip(values, (None, patch), strict=True):
+                taken = batch.workspace.take(batch.size, *batch.slots[self.output], patch.data.shape[-1])
+                patches.gather(
+                    out_boxes, taken, source=maps[node], pad=1.0,
+                    patches=None if laid is None else laid.data, boxes=None if laid is None else laid.boxes,
+                )  # fmt: skip
+                kept.append(taken)
+        if self.singular:
+            batch.doubt_rounding(*values)
+        still = [self._cut(batch, own) for own in self.still]
+        before, after = (self.function([channels_first(v) for v in (*side, *still)]) for side in values)
+        batch.doubt_infinite(*values[1], channels_innermost(before))
+        change = channels_innermost(after - before)
+        for taken in (*values[0], *values[1], *still):
+            batch.workspace.give(taken)
+        return Patch(change, out_boxes)
+
+    def _cut(self, batch: Batch, still: Tensor) -> Tensor:
+        taken = batch.workspace.take(batch.size, *batch.slots[self.output], still.shape[-1])
+        return patches.gather(batch.boxes[self.output], taken, source=still, pad=1.0)
+
+
+class VectorPointwise(VectorStep):
+    """Any operation on single values: ``f(before + change) - f(before)``.
+
+    With ``singular`` the operation tells zero from next to zero, as a logarithm or a quotient does.
+    """
+
+    def __init__(
+        self,
+        output: fx.Node,
+        inputs: Sequence[fx.Node],
+        function: Callable[[Sequence[Tensor]], Tensor],
+        singular: bool = False,
+    ) -> None:
+        super().__init__(output, inputs, inputs)
+        self.function = function
+        self.singular = singular
+
+    def run(self, batch: Batch, inputs: Sequence[Tensor], maps: Maps) -> Tensor:  # type: ignore[override]
+        """Evaluate the operation twice."""
+        before = [maps[node] for node in self.before]
+        after = [b + change for b, change in zip(before, inputs, strict=True)]
+        if self.singular:
+            batch.doubt_rounding(before, after)
+        kept = self.function(before)
+        batch.doubt_infinite(*after, kept)
+        return self.function(after) - kept
+
+
+def match(
     low: Lowered, node: fx.Node, target: Any, sources: Sequence[fx.Node], local: Sequence[bool]
-) -> None:
+) -> Match | None:
     """Take an operation on single cells of maps, or on single values after the last map."""
     value = node.meta["val"]
     if not is_pointwise(node) or not _readable(low, node):
-        return
+        return None
     shapes = [source.meta["val"].shape for source in sources]
     singular = is_singular(node, low.changing)
     if all(local) and value.dim() == 5 and all(shape[2:] == value.shape[2:] for shape in shapes):
         still = _still(low, node, value.shape)
         if still is not None:
             operation = _function(low, node, sources, list(still))
-            low.add(Pointwise(node, sources, operation, singular, list(still.values())))
+            return Match(Pointwise(node, sources, operation, singular, list(still.values())))
     elif not any(local) and all(shape == value.shape for shape in shapes):
-        low.add(VectorPointwise(node, sources, _function(low, node, sources), singular))
+        return Match(VectorPointwise(node, sources, _function(low, node, sources), singular))
+    return None
 
 
-def note_inner(low: Lowered, node: fx.Node, target: Any, sources: Sequence[fx.Node]) -> None:
-    """Note an operation of another type, such as a comparison: whoever reads it works it out again."""
+def is_inner(low: Lowered, node: fx.Node, sources: Sequence[fx.Node]) -> bool:
+    """Whether a node of another type, such as a comparison, can be worked out again by whoever reads it."""
     value = node.meta["val"]
     if not isinstance(value, Tensor) or not is_pointwise(node) or not _readable(low, node):
-        return
+        return False
     known = all(source in low.inner or low.local.get(source, False) for source in sources)
-    if known and value.dim() == 5 and _still(low, node, value.shape) is not None:
-        low.inner.add(node)
+    return known and value.dim() == 5 and _still(low, node, value.shape) is not None
 
 
 def outer(low: Lowered, sources: Sequence[fx.Node]) -> list[fx.Node]:
