@@ -45,11 +45,11 @@ def newer_source(library: Path) -> Path | None:
 
     A wheel has none beside it: nothing but one path is looked up there.
     """
-    sources = library.parents[1] / "csrc"
-    if not (sources / "bindings/schema.cpp").is_file():  # other packages leave folders of that name about
+    checkout = library.parents[1]
+    if not (checkout / "pyproject.toml").is_file():  # a `csrc` beside a wheel is of another package
         return None
     built = library.stat().st_mtime
-    for folder, _, names in os.walk(sources):
+    for folder, _, names in os.walk(checkout / "csrc"):
         for name in names:
             if name.endswith(_SOURCES) and os.stat(os.path.join(folder, name)).st_mtime > built:
                 return Path(folder, name)

@@ -18,7 +18,13 @@ BUILT = 1_700_000_000
 @pytest.fixture
 def checkout(tmp_path):
     """Old sources, a library of a later time."""
-    for name in ("csrc/bindings/schema.cpp", "csrc/cam/cam.h", "csrc/cam/cam_cuda.cu", "pyadx/_C.so"):
+    for name in (
+        "pyproject.toml",
+        "csrc/bindings/schema.cpp",
+        "csrc/cam/cam.h",
+        "csrc/cam/cam_cuda.cu",
+        "pyadx/_C.so",
+    ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -44,7 +50,7 @@ def test_files_of_editors_and_folders_of_other_packages_are_no_sources(checkout)
     assert newer_source(library) is None
     (checkout / "csrc/new.h").touch()
     assert newer_source(library) is not None
-    (checkout / "csrc/bindings/schema.cpp").unlink()  # `csrc` beside an installed wheel is not ours
+    (checkout / "pyproject.toml").unlink()  # `csrc` beside an installed wheel is not ours
     assert newer_source(library) is None
 
 
@@ -67,6 +73,7 @@ def imported(folder):
 def test_import_warns_once_with_the_command_and_is_silent_without_sources(tmp_path):
     (tmp_path / "pyadx").symlink_to(Path(pyadx.__file__).parent)
     assert imported(tmp_path) == ""
+    (tmp_path / "pyproject.toml").touch()
     sources = tmp_path / "csrc/bindings"
     sources.mkdir(parents=True)
     (sources / "schema.cpp").touch()
@@ -89,6 +96,7 @@ def test_a_build_in_which_nothing_was_compiled_is_a_build(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pyadx").mkdir()
     (tmp_path / "csrc/bindings").mkdir(parents=True)
+    (tmp_path / "pyproject.toml").touch()
     changed = tmp_path / "csrc/bindings/schema.cpp"
     changed.touch()
 
