@@ -103,7 +103,7 @@ fuzz-native: $(VENV)/base
 	build/fuzz-native/fuzz_core -max_total_time=$(FOR) -artifact_prefix=build/fuzz/core/finding- build/fuzz/core \
 	  tests/fuzz/corpus/native
 
-# The site in build/site; its gallery is drawn by the code that it documents.
+# The site in build/site; its gallery is drawn by the code that it documents, notebooks are made of its tutorials.
 docs: $(VENV)/installed
 	$(BIN)/pip install --quiet "mkdocs>=1.6,<2" "mkdocstrings[python]>=0.26"
 	$(BIN)/pyadx demo --quiet -o docs/pictures

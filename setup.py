@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -62,6 +63,7 @@ class CMakeBuild(build_ext):
         build = Path(self.build_temp).resolve() / flags
         libraries = build / "libraries"
         libraries.mkdir(parents=True, exist_ok=True)
+        started = time.time()
         arguments = [
             f"-DPYADX_OUTPUT_DIR={libraries}",
             f"-DPYADX_VERSION={self.distribution.get_version()}",
@@ -80,8 +82,11 @@ class CMakeBuild(build_ext):
         output.mkdir(parents=True, exist_ok=True)
         for library in libraries.iterdir():
             # Written beside and renamed: a process that has loaded the old one keeps it.
-            shutil.copy2(library, output / f"{library.name}.new")
-            os.replace(output / f"{library.name}.new", output / library.name)
+            new = output / f"{library.name}.new"
+            shutil.copy(library, new)
+            # `import pyadx` tells of sources younger than this, also where CMake found nothing to do.
+            os.utime(new, (started, started))
+            os.replace(new, output / library.name)
 
     def get_outputs(self):
         return [str(Path(self.build_lib) / "pyadx" / "_C.so"), self.get_ext_fullpath("pyadx._ucm")]

@@ -1,4 +1,4 @@
-"""Hooks of the documentation site: the command line's reference, and pages that live outside ``docs``.
+"""Hooks of the site: the command line's reference, notebooks, and pages that live outside ``docs``.
 
 On GitHub a page links to ``../benchmarks/results/x.md`` and ``../SECURITY.md``. The site takes these files
 in, under ``repository/``, and turns the links to them.
@@ -9,9 +9,12 @@ import posixpath
 import re
 from pathlib import Path
 
+from notebooks import TUTORIALS, notebooks  # beside this file, where mkdocs looks, too
+
 ROOT = Path(__file__).resolve().parents[2]
 _LINK = re.compile(r"(\]\()([^)#\s]+)((?:#[^)\s]*)?\))")
 _TAKEN_IN = "repository"
+_NOTEBOOKS = "notebooks"
 _COMMANDS = "<!-- commands -->"
 _OPTIONS = re.compile(r"<!-- options: (\w+) -->")
 _OUTSIDE = (
@@ -21,23 +24,35 @@ _OUTSIDE = (
 
 
 def on_files(files, config):
-    """Take the files in that pages link to."""
+    """Take the files in that pages link to, and the tutorials as notebooks."""
     from mkdocs.structure.files import File
 
     for pattern in _OUTSIDE:
         for path in sorted(ROOT.glob(pattern)):
             name = path.relative_to(ROOT).as_posix().removeprefix(".")
             files.append(File.generated(config, f"{_TAKEN_IN}/{name}", abs_src_path=str(path)))
+    for name, text in notebooks().items():
+        files.append(File.generated(config, f"{_NOTEBOOKS}/{name}", content=text))
     return files
 
 
 def on_page_markdown(markdown, page, config, files):
-    """Turn links that leave ``docs``, and fill in the reference of the command line."""
+    """Turn links that leave ``docs``, fill in the command line's reference, link a tutorial's notebook."""
     if _COMMANDS in markdown:
         markdown = markdown.replace(_COMMANDS, command_reference())
+    name = page.file.src_uri.removesuffix(".md")
+    if name in TUTORIALS:
+        file = files.get_file_from_path(f"{_NOTEBOOKS}/{name}.ipynb")
+        markdown = _with_notebook(markdown, file.url_relative_to(page.file))
     return _LINK.sub(
         lambda found: found[1] + _turned(found[2], page.file.src_uri, files) + found[3], markdown
     )
+
+
+def _with_notebook(markdown, url):
+    """Put a link beneath the title; in HTML, since Markdown cannot say that it is a download."""
+    title, _, rest = markdown.partition("\n")
+    return f'{title}\n\n<p><a href="{url}" download>This page as a notebook</a></p>\n{rest}'
 
 
 def _turned(link, source, files):

@@ -61,6 +61,26 @@ Orientation = Annotated[
     typer.Option(help="Affine of a NIfTI scan to use: auto (sform before qform), sform or qform."),
 ]
 
+Slices = Annotated[
+    str | None,
+    typer.Option(
+        help="Where figures are cut: mm of the scan's world (right, anterior, superior), as report pages "
+        "show positions; default: where the map is strongest.",
+        metavar="X,Y,Z",
+    ),
+]
+Threshold = Annotated[
+    str | None,
+    typer.Option(
+        help="Figures show a map where its absolute value is at least this: a number, or a percentile of "
+        "those that are not 0, such as 99%."
+    ),
+]
+FigureMask = Annotated[
+    Path | None,
+    typer.Option(help="Figures show a map inside this mask only; NIfTI of any grid in the scan's space."),
+]
+
 Model = Annotated[
     str,
     typer.Option(

@@ -6,7 +6,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pyadx.cli.common import Card, Device, Method, Model, Orientation, Quiet, Strict, Trust, Weights, app
+from pyadx.cli.common import (
+    Card,
+    Device,
+    FigureMask,
+    Method,
+    Model,
+    Orientation,
+    Quiet,
+    Slices,
+    Strict,
+    Threshold,
+    Trust,
+    Weights,
+    app,
+)
 
 if TYPE_CHECKING:
     from pyadx.commands.explaining.explain import ExplainedScan
@@ -60,6 +74,9 @@ def explain(
     device: Device = "auto",
     batch_size: Annotated[str, typer.Option(help="auto or a number.")] = "auto",
     figure: Annotated[Path | None, typer.Option(help="Also draw the heatmap into this PNG.")] = None,
+    slices: Slices = None,
+    threshold: Threshold = None,
+    figure_mask: FigureMask = None,
     table: Annotated[
         Path | None, typer.Option(help="Also write the regions of shapley or flip into this TSV.")
     ] = None,
@@ -73,6 +90,7 @@ def explain(
     """Explain one or more scans: write heatmaps in each scan's own space, with a JSON sidecar."""
     from pyadx.commands.explaining.explain import ExplainRequest, run_explain
     from pyadx.commands.explaining.several import is_folder, run_several, scans_in
+    from pyadx.commands.figures import FigureOptions
     from pyadx.models.sources import ModelSource
 
     request = ExplainRequest(
@@ -96,6 +114,7 @@ def explain(
         key=key,
         groups=tuple(name.strip() for name in (groups or "").split(",") if name.strip()),
         table=table,
+        drawn=FigureOptions(slices, threshold, figure_mask),
     )
     if len(scans) == 1 and not is_folder(scans[0]):
         _tell(out, run_explain(request), quiet)

@@ -195,13 +195,6 @@ def resampled_onto(other: Scan, affine: np.ndarray, shape: tuple[int, ...]) -> n
     return found
 
 
-def to_ras(data: np.ndarray, axes: str) -> np.ndarray:
-    """Turn an array on a grid with these axis codes to right, anterior, superior."""
-    from nibabel.orientations import apply_orientation, axcodes2ornt, ornt_transform
-
-    return np.asarray(apply_orientation(data, ornt_transform(axcodes2ornt(axes), axcodes2ornt("RAS"))))
-
-
 def canonical_axes(affine: np.ndarray) -> tuple[np.ndarray, tuple[float, float, float]]:
     """Return what turns an array to canonical (RAS+) axes, and the size of its voxels then.
 

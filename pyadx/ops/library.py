@@ -1,5 +1,9 @@
 """Loads the compiled operators; checks that all of them share."""
 
+import os
+import shlex
+import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +13,7 @@ from torch import Tensor
 from pyadx.ops.arrays import plain_tensor
 
 _FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_SOURCES = (".h", ".cpp", ".cu")
 _LIBRARY = Path(__file__).parents[1] / "_C.so"
 
 
@@ -17,6 +22,8 @@ def _load_library() -> None:
         torch.ops.load_library(str(_LIBRARY))
     except OSError as error:
         raise ImportError(_advice(_LIBRARY, error)) from error
+    if newer := newer_source(_LIBRARY):
+        warnings.warn(_rebuild_words(newer, _LIBRARY.parents[1]), UserWarning, stacklevel=2)
 
 
 def _advice(library: Path, error: OSError) -> str:
@@ -30,6 +37,30 @@ def _advice(library: Path, error: OSError) -> str:
     return (
         f"the compiled operators of pyadx could not be loaded from {library}: {error}. Install a wheel, or "
         "build from source with: pip install --no-build-isolation ."
+    )
+
+
+def newer_source(library: Path) -> Path | None:
+    """Return a source of a checkout that was changed after its library was built; None without sources.
+
+    A wheel has none beside it: nothing but one path is looked up there.
+    """
+    checkout = library.parents[1]
+    if not (checkout / "pyproject.toml").is_file():  # a `csrc` beside a wheel is of another package
+        return None
+    built = library.stat().st_mtime
+    for folder, _, names in os.walk(checkout / "csrc"):
+        for name in names:
+            if name.endswith(_SOURCES) and os.stat(os.path.join(folder, name)).st_mtime > built:
+                return Path(folder, name)
+    return None
+
+
+def _rebuild_words(newer: Path, checkout: Path) -> str:
+    build = [sys.executable, "-m", "pip", "install", "--no-build-isolation", "--no-deps", "--editable"]
+    return (
+        f"{newer} was changed after the compiled operators of pyadx were built. Build them again: "
+        f"{shlex.join([*build, str(checkout)])}"
     )
 
 

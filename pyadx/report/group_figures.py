@@ -20,7 +20,9 @@ from pyadx.report.panels import (
     label_sides,
     show_heatmap,
     show_scan,
+    voxel_sizes,
 )
+from pyadx.report.steering import caption, section_title
 
 _DPI = 150
 _MOST = 12  # regions with bars
@@ -37,8 +39,10 @@ class GroupFigureRow:
         What the maps are, such as the method.
     background, difference : numpy.ndarray
         ``[D, H, W]`` in canonical (RAS+) axis order; the difference of the groups' means.
-    spacing : sequence of float
-        Voxel size, mm.
+    part : numpy.ndarray
+        The difference with zeros where it is not shown.
+    affine : numpy.ndarray
+        Voxel-to-world matrix ``[4, 4]`` of these volumes, mm.
     at : sequence of int
         Voxel that the sections cut.
     groups : tuple of str
@@ -47,16 +51,20 @@ class GroupFigureRow:
         The smallest q first; none if there was no atlas.
     words : str
         Written beneath: numbers of subjects, what was found, what the controls found.
+    masked : bool
+        Whether the difference is shown inside a mask only.
     """
 
     name: str
     background: np.ndarray
     difference: np.ndarray
-    spacing: Sequence[float]
+    part: np.ndarray
+    affine: np.ndarray
     at: Sequence[int]
     groups: tuple[str, str]
     regions: Sequence[GroupRegion]
     words: str
+    masked: bool = False
 
 
 def save_group_figure(
@@ -90,6 +98,10 @@ def save_group_figure(
         _sections(figure, row, axes[:4])
         _bars(row, axes[4], alpha)
         part.supxlabel(textwrap.fill(row.words, _LINE), fontsize=9, parse_math=False)
+    beneath = caption(
+        "the maps' grid, axes turned to right, anterior, superior", world=True, masked=rows[0].masked
+    )
+    figure.supxlabel(beneath, fontsize=7, color="0.35")
     path = Path(path)
     with replacing(path) as (partial,):
         figure.savefig(partial, dpi=_DPI, facecolor="white", format=path.suffix[1:].lower())
@@ -101,10 +113,10 @@ def _sections(figure: Any, row: GroupFigureRow, axes: Sequence[Any]) -> None:
     scale = ColourScale(True, found.top, f"more in {second}", f"more in {first}")
     overlay = None
     for (section, axis, left, right), picture in zip(SECTIONS, axes[:3], strict=True):
-        aspect = show_scan(picture, row.background, axis, row.at[axis], row.spacing)
-        overlay = show_heatmap(picture, row.difference, axis, row.at[axis], scale, aspect)
+        aspect = show_scan(picture, row.background, axis, row.at[axis], voxel_sizes(row.affine))
+        overlay = show_heatmap(picture, row.part, axis, row.at[axis], scale, aspect)
         label_sides(picture, left, right)
-        picture.set_title(f"{section}, voxel {row.at[axis]}", fontsize=9)
+        picture.set_title(section_title(section, axis, row.at, row.affine), fontsize=9)
     axes[0].set_ylabel(row.name, fontsize=10, parse_math=False)
     colour_bar(figure, overlay, scale, cax=axes[3])
 

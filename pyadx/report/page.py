@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from pyadx.data.freesurfer import refuse_other_atlas
-from pyadx.data.grids import canonical_axes
 from pyadx.data.regions import REGIONS
 from pyadx.data.scans import Scan
 from pyadx.evaluation.curves import PrecisionRecall
@@ -27,18 +26,19 @@ from pyadx.files import replacing
 from pyadx.report.colours import colour_scale, sign_styles, viewer_colormaps
 from pyadx.report.markup import image
 from pyadx.report.page_parts import Around, PageHeatmap
-from pyadx.report.panels import centre_of_mass, save_panels
+from pyadx.report.panels import centre_of_mass
 from pyadx.report.precision_recall import region_colours
 from pyadx.report.quantised import quantised_nifti
 from pyadx.report.region_places import RegionPlaces, region_centres, region_numbers
 from pyadx.report.region_reports import region_report
 from pyadx.report.region_tables import region_tsv
+from pyadx.report.scan_panels import save_scan_panels
 from pyadx.report.sections import sections
 from pyadx.report.sidecars import approximation, mapping, shareable
+from pyadx.report.steering import voxel_at, world_position
 
 _VIEWER = Path(__file__).with_name("viewer")
 _NOTE = "Research software, not a medical device."
-_GRID = "the scan's grid, axes turned to right, anterior, superior"
 
 
 def html_page(
@@ -52,6 +52,7 @@ def html_page(
     panels: bool = True,
     around: Around | None = None,
     beneath: str = "scan",
+    slices: Sequence[float] | None = None,
 ) -> str:
     """Return the page.
 
@@ -75,11 +76,15 @@ def html_page(
         What the caller adds.
     beneath : str
         What the reader calls ``scan``.
+    slices : sequence of float, optional
+        x, y, z in mm of the scan's world: where the page opens and its still sections are cut. Without it:
+        where the first heatmap is strongest.
 
     Raises
     ------
     ValueError
-        If a heatmap or the label volume has another shape than the scan, or a heatmap is not finite.
+        If a heatmap or the label volume has another shape than the scan, a heatmap is not finite, or slices
+        lie outside the scan.
     """
     for heat in heatmaps:
         if heat.values.shape != scan.data.shape:
@@ -100,7 +105,7 @@ def html_page(
         "heatmaps": [_heatmap(i, heat, scan.affine, labels) for i, heat in enumerate(heatmaps)],
         "colours": viewer_colormaps(),
         "regions": None if labels is None else _regions(labels, scan, regions),
-        "at": _start(scan, heatmaps),
+        "at": _start(scan, heatmaps, slices),
     }
     style, script = _text("page.css") + sign_styles(), _text("page.js")
     niivue = _text("niivue.umd.js").replace("</script", "<\\/script")
@@ -112,7 +117,7 @@ def html_page(
         "script": script,
         "niivue": niivue,
         "data": json.dumps(data).replace("<", "\\u003c"),
-        "panels": _panels(scan, [h for h in heatmaps if not h.listed], title) if panels else "",
+        "panels": _panels(scan, [h for h in heatmaps if not h.listed], title, slices) if panels else "",
         "lead": around.lead,
         "sections": around.first
         + sections([(heat.name, heat.facts) for heat in heatmaps], curves)
@@ -179,7 +184,7 @@ def _report(heat: PageHeatmap, affine: np.ndarray, labels: np.ndarray | None) ->
         "file": "places.nii.gz",
         "nifti": base64.b64encode(quantised_nifti(places.numbers, affine, exact=True)).decode("ascii"),
         "names": list(places.names),
-        "at": [None if voxel is None else _world(np.array(voxel, float), affine) for voxel in centres],
+        "at": [None if voxel is None else world_position(voxel, affine) for voxel in centres],
         "table": places.table,
         "table_file": f"{file}_regions.tsv",
     }
@@ -223,18 +228,15 @@ def _regions(labels: np.ndarray, scan: Scan, regions: Mapping[str, Sequence[int]
     }
 
 
-def _start(scan: Scan, heatmaps: Sequence[PageHeatmap]) -> list[float]:
-    """Return the world position, mm, that the page opens at: the strongest voxel of the first heatmap."""
+def _start(scan: Scan, heatmaps: Sequence[PageHeatmap], slices: Sequence[float] | None) -> list[float]:
+    """Return the world position, mm, that the page opens at: by default of the strongest voxel."""
+    if slices is not None:
+        voxel_at(slices, scan.affine, scan.data.shape, scan.path.name)
+        return [float(mm) for mm in slices]
     if heatmaps and np.abs(heatmaps[0].values).max() > 0:
         strongest = np.abs(heatmaps[0].values).argmax()
-        voxel = np.array(np.unravel_index(strongest, scan.data.shape), float)
-    else:
-        voxel = np.array(centre_of_mass(scan.data), float)
-    return _world(voxel, scan.affine)
-
-
-def _world(voxel: np.ndarray, affine: np.ndarray) -> list[float]:
-    return (affine[:3, :3] @ voxel + affine[:3, 3]).tolist()
+        return world_position(np.unravel_index(strongest, scan.data.shape), scan.affine)
+    return world_position(centre_of_mass(scan.data), scan.affine)
 
 
 def _note(heatmaps: Sequence[PageHeatmap]) -> str:
@@ -248,14 +250,8 @@ def _note(heatmaps: Sequence[PageHeatmap]) -> str:
     return " ".join(notes)
 
 
-def _panels(scan: Scan, heatmaps: Sequence[PageHeatmap], title: str) -> str:
-    from nibabel.orientations import apply_orientation
-
-    turn, spacing = canonical_axes(scan.affine)
-    rows = {heat.name: apply_orientation(heat.values, turn) for heat in heatmaps}
+def _panels(scan: Scan, heatmaps: Sequence[PageHeatmap], title: str, slices: Sequence[float] | None) -> str:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "panels.png"
-        facts = {heat.name: heat.facts for heat in heatmaps}
-        beneath = apply_orientation(scan.data, turn)
-        save_panels(file, beneath, rows, title, spacing, facts=facts, grid=_GRID)
+        save_scan_panels(file, scan, heatmaps, title, slices=slices)
         return image(file, "Axial, sagittal and coronal sections of the scan and each heatmap")

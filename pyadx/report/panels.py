@@ -13,6 +13,7 @@ from pyadx.extras import needed_for
 from pyadx.files import replacing
 from pyadx.report.colours import ColourScale, colour_scale
 from pyadx.report.sidecars import approximation
+from pyadx.report.steering import Threshold, caption, section_title, shown_part, voxel_at
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 # Section name, canonical axis that is cut, and the letters at the left and right edge of the picture.
 SECTIONS = (("axial", 2, "L", "R"), ("sagittal", 0, "P", "A"), ("coronal", 1, "L", "R"))
+FIGURES = (".png", ".pdf")
 _DPI = 150
 _NEIGHBOURHOOD = 1.5  # of the strongest voxel: standard deviation in voxels
 _SAME = 1e-6  # relative difference that is rounding
@@ -40,17 +42,22 @@ def save_panels(
     at: Sequence[int] | None = None,
     facts: Mapping[str, Mapping[str, Any]] | None = None,
     grid: str = "",
+    *,
+    affine: np.ndarray | None = None,
+    slices: Sequence[float] | None = None,
+    threshold: Threshold | None = None,
+    mask: np.ndarray | None = None,
 ) -> None:
     """Draw the scan and heatmaps over it, one row each, in three sections.
 
     Colours run from 0 to the 99.5th percentile of the absolute values of each heatmap that are not zero;
     where a map holds negative values they diverge from 0, and run as far on the other side. The ends are on
-    its colour bar. Weak values are transparent.
+    its colour bar. Weak values are transparent. Threshold and mask hide values and move no colours.
 
     Parameters
     ----------
     path : path
-        PNG file; written beside it first and then renamed.
+        PNG or PDF; written beside it first and then renamed.
     scan : numpy.ndarray
         ``[D, H, W]`` in canonical (RAS+) axis order.
     heatmaps : mapping
@@ -58,28 +65,55 @@ def save_panels(
     title : str
         Written above the figure.
     spacing : tuple of float
-        Voxel size in mm along each axis.
+        Voxel size in mm along each axis, where no ``affine`` says it.
     at : sequence of int, optional
-        Voxel that the sections cut. Without it: where the first heatmap is strongest.
+        Voxel that the sections cut. Without it: where the first heatmap, as it is shown, is strongest.
     facts : mapping, optional
         Title of a row to the sidecar of its heatmap: what a sign speaks for, and whether the map is
         approximate.
     grid : str
         Which grid the numbers of voxels count in, such as "the network's grid"; written beneath.
+    affine : numpy.ndarray, optional
+        Voxel-to-world matrix ``[4, 4]`` of the volumes, mm: sections are named by millimetres, too.
+    slices : sequence of float, optional
+        x, y, z in mm of the world of ``affine`` (RAS+), which the sections cut; instead of ``at``.
+    threshold : float or str, optional
+        Maps are shown where their absolute values are at least this: a number, or a percentile such as
+        ``"99%"`` of each map's absolute values that are not 0.
+    mask : numpy.ndarray, optional
+        Bool ``[D, H, W]``: maps are shown inside it only.
+
+    Raises
+    ------
+    ValueError
+        If slices lie outside the scan, or come without ``affine`` or beside ``at``; if the threshold is
+        none; if the mask has another shape or holds no voxel; if the file is no .png or .pdf.
+
+    Warns
+    -----
+    UserWarning
+        If threshold and mask leave nothing of a map.
     """
     check_figures_possible()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    path = Path(path)
+    if path.suffix.lower() not in FIGURES:
+        raise ValueError(f"{path}: a figure is written as .png or .pdf")
+    spacing = spacing if affine is None else voxel_sizes(affine)
+    if mask is not None and not mask.any():
+        raise ValueError("the mask holds no voxel")
+    parts = {name: shown_part(values, threshold, mask, name) for name, values in heatmaps.items()}
+    centre = _centre(scan, {name: part for name, (part, _) in parts.items()}, at, slices, affine)
     rows = {"scan": None, **heatmaps}
     figure = Figure(figsize=(9.4, 2.9 * len(rows) + 0.6), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=11, parse_math=False)
     # The last column holds the colour bars, so that sections stay aligned from row to row.
     axes = figure.subplots(len(rows), len(SECTIONS) + 1, squeeze=False, width_ratios=[1.0, 1.0, 1.0, 0.035])
-    centre = section_voxel(scan, heatmaps) if at is None else list(at)
-    if grid:
-        figure.supxlabel(f"Voxels count from 0 in {grid}.", fontsize=7, color="0.35")
+    if words := caption(grid, world=affine is not None, masked=mask is not None):
+        figure.supxlabel(words, fontsize=7, color="0.35")
     for (name, heatmap), row in zip(rows.items(), axes, strict=True):
         overlay: Any = None
         about = (facts or {}).get(name, {})
@@ -87,19 +121,42 @@ def save_panels(
         for (section, axis, left, right), picture in zip(SECTIONS, row[:-1], strict=True):
             aspect = show_scan(picture, scan, axis, centre[axis], spacing)
             if heatmap is not None and scale is not None:
-                overlay = show_heatmap(picture, heatmap, axis, centre[axis], scale, aspect)
+                overlay = show_heatmap(picture, parts[name][0], axis, centre[axis], scale, aspect)
             label_sides(picture, left, right)
             if heatmap is None:
-                picture.set_title(f"{section}, voxel {centre[axis]}", fontsize=9)
+                picture.set_title(section_title(section, axis, centre, affine), fontsize=9)
         row[0].set_ylabel(name, fontsize=10, parse_math=False)
         if heatmap is not None:
-            row[1].set_title(approximation(about), fontsize=9)
+            said = (approximation(about), parts[name][1])
+            row[1].set_title("; ".join(words for words in said if words), fontsize=9)
         if overlay is None or scale is None:
             row[-1].set_axis_off()
         else:
             colour_bar(figure, overlay, scale, cax=row[-1])
-    with replacing(Path(path)) as (partial,):
-        figure.savefig(partial, dpi=_DPI, facecolor="white", format="png")
+    with replacing(path) as (partial,):
+        figure.savefig(partial, dpi=_DPI, facecolor="white", format=path.suffix[1:].lower())
+
+
+def voxel_sizes(affine: np.ndarray) -> tuple[float, float, float]:
+    """Return the size of voxels in mm along each axis of a volume."""
+    x, y, z = np.linalg.norm(affine[:3, :3], axis=0).tolist()
+    return x, y, z
+
+
+def _centre(
+    scan: np.ndarray,
+    heatmaps: Mapping[str, np.ndarray],
+    at: Sequence[int] | None,
+    slices: Sequence[float] | None,
+    affine: np.ndarray | None,
+) -> list[int]:
+    if slices is None:
+        return section_voxel(scan, heatmaps) if at is None else list(at)
+    if at is not None:
+        raise ValueError("sections are cut at a voxel (at) or at millimetres (slices), not both")
+    if affine is None:
+        raise ValueError("slices are millimetres: give the affine that leads from voxels to them")
+    return voxel_at(slices, affine, scan.shape, "the scan")
 
 
 def section_voxel(scan: np.ndarray, heatmaps: Mapping[str, np.ndarray]) -> list[int]:

@@ -89,7 +89,7 @@ def test_overwriting_replaces_all_of_them(folder, run):
     assert not (folder / "heat.nii.gz.scores").exists()
 
 
-@pytest.mark.parametrize("writer", ["save_panels", "write_heatmap"])
+@pytest.mark.parametrize("writer", ["save_scan_panels", "write_heatmap"])
 @pytest.mark.parametrize("after", [False, True])
 def test_an_output_that_cannot_be_written_leaves_all_of_explain_as_it_was(
     folder, run, monkeypatch, writer, after

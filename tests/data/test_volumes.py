@@ -9,7 +9,6 @@ nib = pytest.importorskip("nibabel")
 pytest.importorskip("scipy")
 
 from pyadx.data import fit_to_grid, map_to_scan, read_scan, write_heatmap  # noqa: E402
-from pyadx.data.grids import to_ras  # noqa: E402
 
 
 def rotation(degrees, axis):
@@ -190,7 +189,6 @@ def test_a_network_may_have_other_axes(axes, name, spacing, tmp_path):
     plain = fit_to_grid(scan, turned.shape, spacing)
     if spacing != 2.0 or turned.shape == fitted.data.shape:
         assert np.allclose(turned.get_fdata(), plain.data, atol=1e-3 * plain.data.max())
-    assert np.array_equal(to_ras(fitted.data, axes), turned.get_fdata().astype(np.float32))
     back, expected = map_to_scan(fitted.data, fitted), map_to_scan(plain.data, plain)
     both = (back != 0) & (expected != 0)
     assert both.sum() > 0.95 * (expected != 0).sum()

@@ -149,7 +149,7 @@ def test_bad_input_is_one_line(tmp_path, run):
     affine[0, 3] += 10
     nib.save(nib.Nifti1Image(nib.load(paths["gradcam"]).get_fdata(), affine), moved)
     fails("does not lie on the voxels", paths["scan"], moved, "-o", out)
-    fails("written as .html", paths["scan"], paths["gradcam"], "-o", tmp_path / "r.pdf")
+    fails("written as .html", paths["scan"], paths["gradcam"], "-o", tmp_path / "r.svg")
     fails("no such file", paths["scan"], tmp_path / "none.nii.gz", "-o", out)
     (tmp_path / "gradcam.json").write_text("{")
     fails("cannot be read as JSON", paths["scan"], paths["gradcam"], "-o", out)

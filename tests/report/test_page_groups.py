@@ -259,6 +259,36 @@ def test_a_figure_shows_sections_and_bars_of_the_same_findings(results, run, mon
     assert "--overwrite" in err
 
 
+def test_a_figure_of_groups_is_cut_and_shows_what_it_is_told(results, run, monkeypatch):
+    from pyadx.report import group_figures
+
+    drawn, keep = [], group_figures._sections
+    monkeypatch.setattr(
+        group_figures,
+        "_sections",
+        lambda figure, row, axes: (keep(figure, row, axes), drawn.append((row, axes))),
+    )
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[: SHAPE[0] // 2] = 1
+    nib.save(nib.Nifti1Image(mask, AFFINE), results.parent / "half.nii.gz")
+    voxel = np.array([2, 4, 3])
+    x, y, z = nib.affines.apply_affine(AFFINE, voxel)
+    code, _, err = run(
+        "report", "--group", results, "-o", results.parent / "g.png", "--slices", f"{x},{y},{z}",
+        "--threshold", "50%", "--figure-mask", results.parent / "half.nii.gz",
+    )  # fmt: skip
+    assert code == 0, err
+    ((row, axes),) = drawn
+    back = nib.orientations.ornt_transform(nib.io_orientation(np.eye(4)), nib.io_orientation(AFFINE))
+    shown, difference = (nib.apply_orientation(one, back) for one in (row.part, row.difference))
+    whole = np.where(mask, np.abs(difference), 0)
+    assert np.array_equal(shown != 0, whole >= np.median(whole[whole > 0]))
+    assert np.allclose(nib.affines.apply_affine(row.affine, row.at), [x, y, z])
+    assert axes[0].get_title().endswith(f"z = {z:g} mm")
+    assert "(50%)." in row.words
+    assert row.masked
+
+
 def edited(results, change):
     note = results / "group.json"
     facts = json.loads(note.read_text())
@@ -292,6 +322,12 @@ BAD = {
     "scan, too": (lambda r: None, ["other.nii.gz"], "give a SCAN and its heatmaps, or --group FOLDER, not"),
     "ending": (lambda r: None, ["-o", "g.jpg"], "a page is written as .html, a figure as .png or .pdf"),
     "key": (lambda r: None, ["--key", "atlas.tsv"], "give that with --regions"),
+    "slices": (
+        lambda r: None,
+        ["--slices", "900,0,0"],
+        "mm lie outside the maps of out, which reaches x from",
+    ),
+    "threshold": (lambda r: None, ["--threshold", "9"], "--threshold belongs to a still figure"),
     "subjects": (lambda r: None, ["--subjects", "-1"], "--subjects must be 0 or more"),
 }
 

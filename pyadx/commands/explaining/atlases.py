@@ -1,6 +1,7 @@
-"""An atlas for methods whose regions it gives, on the network's grid."""
+"""Atlases and masks in the scan's space, on the network's grid."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import numpy as np
 from pyadx.commands.reporting.regions import names_of, tell_names
 from pyadx.data.atlas_keys import find_key, read_groups
 from pyadx.data.flatness import refuse_flat
-from pyadx.data.grids import FittedScan, on_grid
-from pyadx.data.regions import labels_on_scan, read_labels
+from pyadx.data.grids import FittedScan, fit_to_card, on_grid
+from pyadx.data.regions import labels_on_scan, read_labels, read_mask
+from pyadx.models.card import ModelCard
 
 
 def atlas_arguments(
@@ -46,3 +48,18 @@ def atlas_arguments(
     groups = read_groups(table, columns)
     own = {n: path for n, path in groups.items() if path and n in called}
     return {"regions": labels, "names": called, "groups": own}
+
+
+def mask_on_grid(path: Path, fitted: FittedScan, card: ModelCard) -> np.ndarray:
+    """Bring a mask on the scan onto the network's grid, bool ``[D, H, W]``.
+
+    Raises
+    ------
+    ValueError
+        If it does not lie on the scan, or holds no voxel of the grid.
+    """
+    own = replace(fitted.scan, data=read_mask(path, fitted.scan).astype(np.float32))
+    inside = fit_to_card(own, card).data > 0.5
+    if not inside.any():
+        raise ValueError(f"{path}: has no voxel on the network's grid")
+    return inside

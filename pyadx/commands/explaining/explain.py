@@ -1,7 +1,7 @@
 """``pyadx explain``: one scan and one checkpoint in, one heatmap out."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from inspect import signature
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pyadx.commands.devices import pick_device, software
-from pyadx.commands.explaining.atlases import atlas_arguments
+from pyadx.commands.explaining.atlases import atlas_arguments, mask_on_grid
 from pyadx.commands.explaining.networks import Model, explainer, network
 from pyadx.commands.explaining.provenance import (
     derivative_facts,
@@ -20,20 +20,24 @@ from pyadx.commands.explaining.provenance import (
     target_index,
 )
 from pyadx.commands.explaining.references import reference_arguments, reference_facts, second_of
+from pyadx.commands.figures import FigureOptions
 from pyadx.data.atlas_keys import find_key
 from pyadx.data.channels import read_channels
 from pyadx.data.flatness import flat_words
-from pyadx.data.grids import FittedScan, fit_to_card, map_to_scan, on_grid, to_ras
+from pyadx.data.grids import FittedScan, fit_to_card, map_to_scan, on_grid
 from pyadx.data.heatmaps import check_heatmap_path, scores_path, write_heatmap
 from pyadx.data.inputs import prepared_volume, voxel_hash
 from pyadx.data.network_scans import check_scan, refuse_unlike
-from pyadx.data.regions import read_mask
 from pyadx.data.scans import read_scan
 from pyadx.explainers import Explainer, parse_method
 from pyadx.files import check_output_file, together
 from pyadx.models.card import ModelCard
-from pyadx.report.panels import check_figures_possible, save_panels
+from pyadx.report.page_parts import PageHeatmap
+from pyadx.report.panels import check_figures_possible
 from pyadx.report.region_tables import check_region_table, save_region_table
+from pyadx.report.scan_panels import save_scan_panels
+
+_GRID = "the network's grid"
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class ExplainRequest:
     ``table`` is the file for what such methods find. ``on_grid`` writes the map on the network's grid and
     not on the scan's voxels. ``sources`` are the BIDS URIs of what a map of a derivative data set was made
     from. ``store`` is where finished scores stand until the heatmap is written; by default beside it.
+    ``drawn`` says what the figure shows.
     """
 
     scan: Path
@@ -74,6 +79,7 @@ class ExplainRequest:
     on_grid: bool = False
     sources: tuple[str, ...] | None = None
     store: Path | None = None
+    drawn: FigureOptions = field(default_factory=FigureOptions)
 
 
 @dataclass(frozen=True)
@@ -95,8 +101,7 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
         nothing is written unless all went well.
     """
     out = check_heatmap_path(request.out, overwrite=request.overwrite)
-    if request.figure is not None:
-        _check_figure_path(request.figure, request.overwrite)
+    _check_figure(request)
     if request.table is not None:
         _check_table_path(request.table, request)
     parse_method(request.method)
@@ -119,6 +124,7 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
     fitted = fit_to_card(scan, card)
     channels = read_channels(request.channels, scan)
     volume = prepared_volume(fitted, card, channels=channels).to(device)
+    shown = _shown(request.drawn, fitted, card)
     checks = check_scan(scan, volume, net.model)
     if request.strict:
         refuse_unlike(scan.path, checks.words)
@@ -129,7 +135,7 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
     if store is not None:
         more |= {"store": store, "resume": request.resume, "overwrite": request.overwrite}
     if request.mask is not None:
-        more["mask"] = _mask_on_grid(request.mask, fitted, card)
+        more["mask"] = mask_on_grid(request.mask, fitted, card)
     if request.regions is not None:
         more |= atlas_arguments(request.regions, request.key, fitted, request.groups)
     found = explain.run(volume, target, **more)
@@ -150,8 +156,8 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
         "note": "Research software, not a medical device."
         + ("" if card.trained else " The network is untrained: its weights are random."),
     }
-    shown = f"Where a network looks for {card.class_names[target]}, by {explain.spec.canonical}"
-    sidecar |= derivative_facts(request.sources, scan.path, shown, written, request.on_grid)
+    said = f"Where a network looks for {card.class_names[target]}, by {explain.spec.canonical}"
+    sidecar |= derivative_facts(request.sources, scan.path, said, written, request.on_grid)
     if request.on_grid:
         sidecar["grid"]["map_on_grid"] = True
     if channels:
@@ -174,13 +180,9 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
         )
     with together():
         if request.figure is not None:
-            row = f"{found.method}, {card.class_names[target]}"
-            spacing = _spacing(fitted)
-            drawn = [to_ras(one, fitted.axes) for one in (fitted.data, heatmap)]
-            save_panels(
-                request.figure, drawn[0], {row: drawn[1]}, scan.path.name, spacing,
-                facts={row: sidecar}, grid="the network's grid, axes turned to right, anterior, superior",
-            )  # fmt: skip
+            row = PageHeatmap(f"{found.method}, {card.class_names[target]}", heatmap, sidecar)
+            beneath = on_grid(fitted)
+            save_scan_panels(request.figure, beneath, [row], scan.path.name, grid=_GRID, **shown)
         if request.table is not None:
             save_region_table(request.table, sidecar["report"])
         write_heatmap(out, on_scan, written, sidecar)
@@ -205,21 +207,6 @@ def _check_regions(request: ExplainRequest, explain: Explainer) -> None:
     if request.regions is None and (request.key is not None or request.groups):
         name, what = ("--groups", "columns") if request.groups else ("--key", "the names")
         raise ValueError(f"{name} gives {what} of an atlas: name that with --regions")
-
-
-def _mask_on_grid(path: Path, fitted: FittedScan, card: ModelCard) -> np.ndarray:
-    """Bring a mask on the scan onto the network's grid, bool ``[D, H, W]``.
-
-    Raises
-    ------
-    ValueError
-        If it does not lie on the scan, or holds no voxel of the grid.
-    """
-    own = replace(fitted.scan, data=read_mask(path, fitted.scan).astype(np.float32))
-    inside = fit_to_card(own, card).data > 0.5
-    if not inside.any():
-        raise ValueError(f"{path}: has no voxel on the network's grid")
-    return inside
 
 
 def _score_store(request: ExplainRequest, explain: Explainer, out: Path) -> Path | None:
@@ -248,11 +235,23 @@ def _batch_size(text: str) -> int | str:
         raise ValueError(f"--batch-size must be 'auto' or a positive integer, got {text!r}") from None
 
 
-def _check_figure_path(path: Path, overwrite: bool) -> None:
+def _check_figure(request: ExplainRequest) -> None:
+    if request.figure is None:
+        if request.drawn.given:
+            raise ValueError(f"{request.drawn.given[0]} belongs to a figure: name that with --figure")
+        return
     check_figures_possible()
-    if path.suffix.lower() != ".png":
-        raise ValueError(f"{path}: a figure is written as .png")
-    check_output_file(path, overwrite=overwrite)
+    if request.figure.suffix.lower() != ".png":
+        raise ValueError(f"{request.figure}: a figure is written as .png")
+    check_output_file(request.figure, overwrite=request.overwrite)
+    request.drawn.check()
+
+
+def _shown(asked: FigureOptions, fitted: FittedScan, card: ModelCard) -> dict[str, Any]:
+    """Return what the figure shows on the network's grid, checked against it and the scan."""
+    scan = fitted.scan
+    replace(asked, mask=None).on(scan, scan.path.name)  # the grid may reach further than the scan
+    return asked.on(on_grid(fitted), _GRID, lambda path: mask_on_grid(path, fitted, card))
 
 
 def _check_table_path(path: Path, request: ExplainRequest) -> None:
@@ -260,11 +259,6 @@ def _check_table_path(path: Path, request: ExplainRequest) -> None:
     key = request.key or (request.regions and find_key(request.regions))
     if key and path.exists() and path.samefile(key):
         raise ValueError(f"{path}: is the key of the atlas; choose another name for the table")
-
-
-def _spacing(fitted: FittedScan) -> tuple[float, float, float]:
-    x, y, z = np.linalg.norm(fitted.affine[:3, :3], axis=0)
-    return float(x), float(y), float(z)
 
 
 def _warnings(fitted: FittedScan, card: ModelCard, facts: dict[str, Any]) -> list[str]:

@@ -56,7 +56,11 @@ def run_several(
     ValueError
         If something is wrong with the request itself, or a heatmap is there; before any scan is explained.
     """
-    if request.channels or any(own is not None for own in (request.figure, request.table, request.mask)):
+    if (
+        request.drawn.given
+        or request.channels
+        or any(own is not None for own in (request.figure, request.table, request.mask))
+    ):
         raise ValueError(
             "--figure, --table, --channel and --mask belong to one scan; explain scans one by one"
         )

@@ -10,9 +10,17 @@ from pyadx.data.grids import canonical_axes
 from pyadx.data.scans import Scan
 from pyadx.report.group_figures import GroupFigureRow, save_group_figure
 from pyadx.report.panels import strongest_voxel
+from pyadx.report.steering import Threshold, shown_part, voxel_at
 
 
-def group_figure_row(name: str, results: GroupResults, beneath: Scan) -> GroupFigureRow:
+def group_figure_row(
+    name: str,
+    results: GroupResults,
+    beneath: Scan,
+    slices: Sequence[float] | None = None,
+    threshold: Threshold | None = None,
+    mask: np.ndarray | None = None,
+) -> GroupFigureRow:
     """Read what a row of the figure shows, turned to canonical axes.
 
     Parameters
@@ -23,30 +31,51 @@ def group_figure_row(name: str, results: GroupResults, beneath: Scan) -> GroupFi
         The analysis.
     beneath : Scan
         What lies beneath, on the grid of the maps.
+    slices : sequence of float, optional
+        x, y, z in mm of the maps' world, which the sections cut; by default where t is strongest.
+    threshold, mask : optional
+        Where the difference is shown, as `pyadx.report.steering.shown_part` takes them.
     """
-    from nibabel.orientations import apply_orientation
+    from nibabel.orientations import apply_orientation, inv_ornt_aff
 
     difference = results.contrast("difference")
-    turn, spacing = canonical_axes(difference.affine)
-    turned, background = (apply_orientation(one.data, turn) for one in (difference, beneath))
-    # The strongest t is where the finding is; a difference may be large where maps scatter.
-    strongest = apply_orientation(np.abs(results.contrast("t").data), turn)
+    turn, _ = canonical_axes(difference.affine)
+    affine = difference.affine @ inv_ornt_aff(turn, difference.data.shape)
+    part, words = shown_part(difference.data, threshold, mask, name)
+    turned, part, background = (apply_orientation(v, turn) for v in (difference.data, part, beneath.data))
+    if slices is None:
+        # The strongest t is where the finding is; a difference may be large where maps scatter.
+        strongest = apply_orientation(np.abs(results.contrast("t").data), turn)
+        at = strongest_voxel(np.where(part != 0, strongest, 0), background != 0)
+    else:
+        at = voxel_at(slices, affine, turned.shape, "the maps")
     counts = ", ".join(f"{count} {group}" for group, count in results.counts.items())
+    # The first two sentences say who and how; names and numbers are in the figure already.
+    said = [f"{counts}.", *results.findings[2:], *([f"Shown where {words}."] if words else [])]
     return GroupFigureRow(
         name,
         background,
         turned,
-        spacing,
-        strongest_voxel(strongest, background != 0),
+        part,
+        affine,
+        at,
         results.groups,
         results.regions(),
-        # The first two sentences say who and how; names and numbers are in the figure already.
-        " ".join((f"{counts}.", *results.findings[2:])),
+        " ".join(said),
+        mask is not None,
     )
 
 
 def draw_group_figure(
-    path: Path, rows: Sequence[tuple[str, GroupResults, Scan]], title: str, alpha: float = 0.05
+    path: Path,
+    rows: Sequence[tuple[str, GroupResults, Scan]],
+    title: str,
+    alpha: float = 0.05,
+    *,
+    slices: Sequence[float] | None = None,
+    threshold: Threshold | None = None,
+    mask: np.ndarray | None = None,
 ) -> None:
-    """Write the figure of one or several analyses."""
-    save_group_figure(path, [group_figure_row(*row) for row in rows], title, alpha)
+    """Write the figure of one or several analyses, which all lie on the voxels of the mask."""
+    drawn = [group_figure_row(*row, slices, threshold, mask) for row in rows]
+    save_group_figure(path, drawn, title, alpha)

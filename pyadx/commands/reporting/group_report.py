@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from pyadx.commands.figures import FigureOptions, is_figure
 from pyadx.commands.reporting.group_figure import draw_group_figure
 from pyadx.commands.reporting.group_results import GroupResults, read_group
 from pyadx.commands.reporting.group_subjects import subject_maps
@@ -34,7 +35,6 @@ from pyadx.report.panels import check_figures_possible
 from pyadx.report.region_places import RegionPlaces
 
 MOST_SUBJECTS = 12
-_FIGURES = (".png", ".pdf")
 _VOXELS = 2_000_000  # of single subjects in all: some 3 MB of the page even where maps are noise
 _MOST_CURVES = 5
 _DIFFERENCE = 0  # its place on the page, which opens with it
@@ -53,6 +53,7 @@ class GroupReportRequest:
     subjects: int | None = None
     orientation: str = "auto"
     overwrite: bool = False
+    drawn: FigureOptions = field(default_factory=FigureOptions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,14 +70,15 @@ def run_group_report(request: GroupReportRequest) -> int:
     ValueError
         If the folder holds no results, a file does not fit them, or the page cannot be written.
     """
-    _check(request)
+    figure = _check(request)
     results = read_group(request.folder)
     grid = results.image(results.groups[0], "mean")
+    drawn = request.drawn.on(grid, f"the maps of {request.folder}")
     inside = results.inside(grid)
     beneath, caption, cited = _background(request, results, grid)
     title = request.title or f"Heatmaps of two groups: {results.words}"
-    if request.out.suffix.lower() in _FIGURES:
-        draw_group_figure(request.out, [(results.method, results, beneath)], title, results.alpha)
+    if figure:
+        draw_group_figure(request.out, [(results.method, results, beneath)], title, results.alpha, **drawn)
         return request.out.stat().st_size
     rows = results.regions()
     atlas = _atlas(request, results, rows, grid)
@@ -100,20 +102,22 @@ def run_group_report(request: GroupReportRequest) -> int:
         curves=None if atlas is None else _curves(results, atlas, inside),
         around=Around(lead, first, methods_section(results.methods, cited)),
         beneath="background",
+        slices=drawn["slices"],
     )
     save_page(request.out, page)
     return request.out.stat().st_size
 
 
-def _check(request: GroupReportRequest) -> None:
+def _check(request: GroupReportRequest) -> bool:
+    """Check what can be checked before anything is read; return whether a figure is asked for."""
     check_figures_possible()
-    if request.out.suffix.lower() not in (".html", ".htm", *_FIGURES):
-        raise ValueError(f"{request.out}: a page is written as .html, a figure as .png or .pdf")
+    figure = is_figure(request.out, request.drawn)
     check_output_file(request.out, overwrite=request.overwrite)
     if request.subjects is not None and request.subjects < 0:
         raise ValueError(f"--subjects must be 0 or more, got {request.subjects}")
     if request.key is not None and request.regions is None:
         raise ValueError("--key names the regions of an atlas: give that with --regions")
+    return figure
 
 
 def _group_maps(

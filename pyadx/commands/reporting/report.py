@@ -1,13 +1,14 @@
-"""``pyadx report``: a scan and its heatmaps as one page that opens offline."""
+"""``pyadx report``: a scan and its heatmaps as one page that opens offline, or as a still figure."""
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pyadx.commands.figures import FigureOptions, is_figure
 from pyadx.commands.reporting.regions import FREESURFER, names_of, tell_names
 from pyadx.data.flatness import flat_words, refuse_flat
 from pyadx.data.regions import labels_on_scan, read_labels, regions_on_scan
@@ -18,6 +19,7 @@ from pyadx.files import check_output_file
 from pyadx.report.page import html_page, save_page
 from pyadx.report.page_parts import PageHeatmap
 from pyadx.report.panels import check_figures_possible
+from pyadx.report.scan_panels import save_scan_panels
 from pyadx.report.sidecars import read_facts
 
 _MOST_CURVES = 10  # of an atlas with any number of regions
@@ -35,24 +37,25 @@ class ReportRequest:
     overwrite: bool = False
     orientation: str = "auto"
     key: Path | None = None
+    drawn: FigureOptions = field(default_factory=FigureOptions)
 
 
 def run_report(request: ReportRequest) -> int:
-    """Write the page; return its size in bytes.
+    """Write the page, or the figure where a name ends in .png or .pdf; return its size in bytes.
 
     Raises
     ------
     ValueError
         If a file cannot be read, does not lie on the scan's voxels, or the page cannot be written.
     """
-    check_figures_possible()
-    if request.out.suffix.lower() not in (".html", ".htm"):
-        raise ValueError(f"{request.out}: a page is written as .html")
-    check_output_file(request.out, overwrite=request.overwrite)
-    if not request.heatmaps:
-        raise ValueError("give at least one heatmap")
+    figure = _check(request)
     scan = read_scan(request.scan, orientation=request.orientation)
+    shown = request.drawn.on(scan, scan.path.name)
     heatmaps = named([(path, *_read_heatmap(path, scan)) for path in request.heatmaps])
+    title = request.title or f"Heatmaps of {scan.path.name}"
+    if figure:
+        save_scan_panels(request.out, scan, heatmaps, title, **shown)
+        return request.out.stat().st_size
     labels = regions = curves = None
     if request.regions is not None:
         volume = read_labels(request.regions)
@@ -63,18 +66,31 @@ def run_report(request: ReportRequest) -> int:
             regions_on_scan(volume, scan, chosen, union=False) if chosen else regions_on_scan(volume, scan)
         )
         curves = _curves(heatmaps, masks, scan)
-    elif request.key is not None:
-        raise ValueError("--key names the regions of an atlas: give that with --regions")
     page = html_page(
         scan,
         heatmaps,
-        title=request.title or f"Heatmaps of {scan.path.name}",
+        title=title,
         labels=labels,
         regions=regions,
         curves=curves,
+        slices=shown["slices"],
     )
     save_page(request.out, page)
     return request.out.stat().st_size
+
+
+def _check(request: ReportRequest) -> bool:
+    """Check what can be checked before anything is read; return whether a figure is asked for."""
+    check_figures_possible()
+    figure = is_figure(request.out, request.drawn)
+    check_output_file(request.out, overwrite=request.overwrite)
+    if not request.heatmaps:
+        raise ValueError("give at least one heatmap")
+    if request.key is not None and request.regions is None:
+        raise ValueError("--key names the regions of an atlas: give that with --regions")
+    if figure and request.regions is not None:
+        raise ValueError("--regions belongs to a page, such as -o report.html")
+    return figure
 
 
 def named(heatmaps: Sequence[tuple[Path, np.ndarray, dict[str, Any]]]) -> list[PageHeatmap]:

@@ -1,0 +1,64 @@
+"""Still figures of a scan as it was read, and heatmaps on its voxels, turned to canonical axes."""
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from pyadx.data.grids import canonical_axes
+from pyadx.data.scans import Scan
+from pyadx.report.page_parts import PageHeatmap
+from pyadx.report.panels import save_panels
+from pyadx.report.steering import Threshold
+
+
+def save_scan_panels(
+    path: str | os.PathLike[str],
+    scan: Scan,
+    heatmaps: Sequence[PageHeatmap],
+    title: str,
+    *,
+    grid: str = "the scan's grid",
+    slices: Sequence[float] | None = None,
+    threshold: Threshold | None = None,
+    mask: np.ndarray | None = None,
+) -> None:
+    """Draw heatmaps over a scan, whatever the order of its axes.
+
+    Parameters
+    ----------
+    path : path
+        PNG or PDF; written beside it first and then renamed.
+    scan : Scan
+        What lies beneath.
+    heatmaps : sequence of PageHeatmap
+        On its voxels, one row each.
+    title : str
+        Written above the figure.
+    grid : str
+        What the reader calls the voxels of ``scan``.
+    slices, threshold : optional
+        As `save_panels` takes them.
+    mask : numpy.ndarray, optional
+        Bool ``[I, J, K]`` on the voxels of ``scan``: maps are shown inside it only.
+
+    Raises
+    ------
+    ValueError
+        As `save_panels`.
+    """
+    from nibabel.orientations import apply_orientation, inv_ornt_aff
+
+    turn, _ = canonical_axes(scan.affine)
+    save_panels(
+        path,
+        apply_orientation(scan.data, turn),
+        {heat.name: apply_orientation(heat.values, turn) for heat in heatmaps},
+        title,
+        facts={heat.name: heat.facts for heat in heatmaps},
+        grid=f"{grid}, axes turned to right, anterior, superior",
+        affine=scan.affine @ inv_ornt_aff(turn, scan.data.shape),
+        slices=slices,
+        threshold=threshold,
+        mask=None if mask is None else apply_orientation(mask, turn),
+    )
