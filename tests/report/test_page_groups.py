@@ -5,6 +5,7 @@ import gzip
 import json
 import re
 import shutil
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -31,12 +32,25 @@ def analyse(folder, run, *more, contrast="AD - NC", **made):
     return folder / "out"
 
 
-@pytest.fixture
-def results(tmp_path, run):
-    """Results with regions, in a folder that must not show."""
-    folder = tmp_path / "janeroe"
+@pytest.fixture(scope="module")
+def analysed(tmp_path_factory):
+    """A folder with maps, atlas and results, analysed once."""
+    folder = tmp_path_factory.mktemp("analysed") / "janeroe"
     folder.mkdir()
-    return analyse(folder, run, "--regions", save_atlas(folder))
+
+    def run(*arguments):
+        from pyadx.cli import main
+
+        return main([str(a) for a in arguments]), "", ""
+
+    analyse(folder, run, "--regions", save_atlas(folder))
+    return folder
+
+
+@pytest.fixture
+def results(analysed, tmp_path):
+    """Results with regions, in a folder that must not show."""
+    return Path(shutil.copytree(analysed, tmp_path / "janeroe")) / "out"
 
 
 def save_atlas(folder, name="Hippocampus_L"):
@@ -322,6 +336,11 @@ BAD = {
     "scan, too": (lambda r: None, ["other.nii.gz"], "give a SCAN and its heatmaps, or --group FOLDER, not"),
     "ending": (lambda r: None, ["-o", "g.jpg"], "a page is written as .html, a figure as .png or .pdf"),
     "key": (lambda r: None, ["--key", "atlas.tsv"], "give that with --regions"),
+    "atlas of a figure": (
+        other_atlas,
+        ["--regions", "other.nii.gz", "-o", "g.png"],
+        "--regions belongs to a page, such as -o group.html",
+    ),
     "slices": (
         lambda r: None,
         ["--slices", "900,0,0"],

@@ -117,6 +117,8 @@ def _check(request: GroupReportRequest) -> bool:
         raise ValueError(f"--subjects must be 0 or more, got {request.subjects}")
     if request.key is not None and request.regions is None:
         raise ValueError("--key names the regions of an atlas: give that with --regions")
+    if figure and request.regions is not None:  # its bars are those of the table
+        raise ValueError("--regions belongs to a page, such as -o group.html")
     return figure
 
 
