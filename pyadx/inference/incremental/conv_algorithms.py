@@ -21,7 +21,7 @@ _DIRECT, _FEW_CHANNELS, _FEW_OUTPUTS = 0.5, 20.0, 5.0
 # Per point and pair of channels of a tile; per point and channel that is evaluated, or interpolated.
 _PRODUCT, _FEW_PRODUCTS = 1.25, 8.0
 _TRANSFORM = 14.0
-_LEAST_CHANNELS = 64
+_LEAST_CHANNELS = 32
 _MOST_CARRIED = 1 << 20  # elements that a thread keeps from one layer of tiles to the next
 
 
@@ -66,7 +66,7 @@ class ConvAlgorithms:
             return cls(channels, outputs, window, 0, False)
         if forced is None and min(channels, outputs) < _LEAST_CHANNELS:
             return cls(channels, outputs, window, 0, False)
-        return cls(channels, outputs, window, forced or max(toom_cook.TILES), forced is not None)
+        return cls(channels, outputs, window, forced or min(toom_cook.TILES), forced is not None)
 
     def by_tiles(self, boxes: np.ndarray, out_boxes: np.ndarray) -> np.ndarray:
         """Return which patches are convolved by tiles, bool ``[B]``."""
