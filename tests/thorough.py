@@ -30,6 +30,8 @@ THOROUGH = (
     "commands/test_group_transforms.py::test_workers_and_an_interruption_give_the_same_bytes",
     "commands/test_group_networks.py::test_a_run_that_was_interrupted_among_the_networks_goes_on",
     "commands/test_bids_app.py::test_a_run_that_was_killed_goes_on_with_the_scores_in_the_work_folder",
+    "evaluation/test_faithfulness.py::test_compact_groups_are_walked_and_scattered_ones_are_not",
+    "explainers/test_exact_shares.py::test_twelve_players_are_exact",
     "training/test_ray_results.py::test_a_worker_that_dies_and_one_that_raises_on_real_ray",
     "commands/test_resume.py::test_resuming_with_other_options_is_refused_and_overwrite_starts_again",
     "commands/test_train.py::test_rounds_on_ray_equal_those_in_sequence_also_when_a_worker_dies",

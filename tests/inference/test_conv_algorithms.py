@@ -107,7 +107,7 @@ def test_large_boxes_take_tiles_and_those_that_are_cut_away_do_not():
 
 
 def test_tiles_lose_no_digits_unless_they_are_asked_for(monkeypatch):
-    """Tiles of 4^3 take fewer products, but MONAI's ResNet18 has four to seven times the error with them."""
+    """Tiles of 4^3 take fewer products, but have four to seven times the error in MONAI's ResNet18."""
     assert ConvAlgorithms.of_layer(512, 512, WINDOW, 1).tile == 2
     monkeypatch.setenv("PYADX_CONV", "toom4")
     assert ConvAlgorithms.of_layer(512, 512, WINDOW, 1).tile == 4
