@@ -1,5 +1,6 @@
 """Bringing a scan onto a network's grid, and a heatmap back onto the scan."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -195,26 +196,27 @@ def resampled_onto(other: Scan, affine: np.ndarray, shape: tuple[int, ...]) -> n
     return found
 
 
-def canonical_axes(affine: np.ndarray) -> tuple[np.ndarray, tuple[float, float, float]]:
-    """Return what turns an array to canonical (RAS+) axes, and the size of its voxels then.
+def canonical_axes(affine: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return what turns an array to canonical (RAS+) axes, and its affine then.
 
     Parameters
     ----------
     affine : numpy.ndarray
         float64 ``[4, 4]``, of the array.
+    shape : sequence of int
+        Of the array.
 
     Returns
     -------
     turn : numpy.ndarray
         ``[3, 2]``, for nibabel's ``apply_orientation``.
-    spacing : tuple of float
-        mm, along the canonical axes.
+    turned : numpy.ndarray
+        float64 ``[4, 4]``, of the turned array.
     """
-    from nibabel.orientations import io_orientation
+    from nibabel.orientations import inv_ornt_aff, io_orientation
 
     turn = io_orientation(affine)
-    x, y, z = np.linalg.norm(affine[:3, :3], axis=0)[np.argsort(turn[:, 0])].tolist()
-    return turn, (x, y, z)
+    return turn, affine @ inv_ornt_aff(turn, shape)
 
 
 def _orientation(scan: Scan, axes: str) -> np.ndarray:

@@ -47,9 +47,9 @@ def save_scan_panels(
     ValueError
         As `save_panels`.
     """
-    from nibabel.orientations import apply_orientation, inv_ornt_aff
+    from nibabel.orientations import apply_orientation
 
-    turn, _ = canonical_axes(scan.affine)
+    turn, affine = canonical_axes(scan.affine, scan.data.shape)
     save_panels(
         path,
         apply_orientation(scan.data, turn),
@@ -57,7 +57,7 @@ def save_scan_panels(
         title,
         facts={heat.name: heat.facts for heat in heatmaps},
         grid=f"{grid}, axes turned to right, anterior, superior",
-        affine=scan.affine @ inv_ornt_aff(turn, scan.data.shape),
+        affine=affine,
         slices=slices,
         threshold=threshold,
         mask=None if mask is None else apply_orientation(mask, turn),

@@ -9,6 +9,7 @@ import numpy as np
 from pyadx.data.grids import canonical_axes
 from pyadx.data.scans import Scan
 from pyadx.report.comparison import save_comparison
+from pyadx.report.panels import voxel_sizes
 
 
 def draw_first(
@@ -22,7 +23,7 @@ def draw_first(
     """Write ``comparison.png`` and ``.pdf``: sections through the hippocampus, in canonical axes."""
     from nibabel.orientations import apply_orientation
 
-    turn, spacing = canonical_axes(scan.affine)
+    turn, affine = canonical_axes(scan.affine, scan.data.shape)
     turned = {name: apply_orientation(mask, turn) for name, mask in regions.items()}
     chosen = turned.get("hippocampus", next(iter(turned.values())))
     side = np.argwhere(chosen)
@@ -34,7 +35,7 @@ def draw_first(
             {name: apply_orientation(heat, turn) for name, heat in heatmaps.items()},
             turned,
             title,
-            spacing=spacing,
+            spacing=voxel_sizes(affine),
             at=left.mean(0).round().astype(int).tolist(),
             facts=facts,
         )

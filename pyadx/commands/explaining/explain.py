@@ -124,7 +124,7 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
     fitted = fit_to_card(scan, card)
     channels = read_channels(request.channels, scan)
     volume = prepared_volume(fitted, card, channels=channels).to(device)
-    shown = _shown(request.drawn, fitted, card)
+    shown = {} if request.figure is None else _shown(request.drawn, fitted, card)
     checks = check_scan(scan, volume, net.model)
     if request.strict:
         refuse_unlike(scan.path, checks.words)

@@ -19,7 +19,7 @@ from pyadx.data.heatmaps import check_heatmap_path, image_on_scan, sidecar_path
 from pyadx.data.scans import Scan, read_scan, read_volume
 from pyadx.files import check_output_file, replacing, together
 from pyadx.report.hierarchies import save_hierarchy_panels
-from pyadx.report.panels import check_figures_possible
+from pyadx.report.panels import check_figures_possible, voxel_sizes
 from pyadx.segmentation import Hierarchy, ucm
 from pyadx.segmentation.options import check_options
 
@@ -126,10 +126,10 @@ def _draw(path: Path, scan: Scan, hierarchy: Hierarchy) -> None:
     """Draw in canonical axes, whatever those of the file."""
     import nibabel as nib
 
-    turn, spacing = canonical_axes(scan.affine)
+    turn, affine = canonical_axes(scan.affine, scan.data.shape)
     data, leaves = (nib.apply_orientation(volume, turn) for volume in (scan.data, hierarchy.leaves))
     turned = replace(hierarchy, leaves=leaves)
-    save_hierarchy_panels(path, data, turned, scan.path.name, spacing)
+    save_hierarchy_panels(path, data, turned, scan.path.name, voxel_sizes(affine))
 
 
 def _steps(stack: ExitStack) -> Any:

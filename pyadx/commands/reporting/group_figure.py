@@ -36,11 +36,10 @@ def group_figure_row(
     threshold, mask : optional
         Where the difference is shown, as `pyadx.report.steering.shown_part` takes them.
     """
-    from nibabel.orientations import apply_orientation, inv_ornt_aff
+    from nibabel.orientations import apply_orientation
 
     difference = results.contrast("difference")
-    turn, _ = canonical_axes(difference.affine)
-    affine = difference.affine @ inv_ornt_aff(turn, difference.data.shape)
+    turn, affine = canonical_axes(difference.affine, difference.data.shape)
     part, words = shown_part(difference.data, threshold, mask, name)
     turned, part, background = (apply_orientation(v, turn) for v in (difference.data, part, beneath.data))
     if slices is None:

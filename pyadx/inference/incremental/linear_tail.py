@@ -139,8 +139,7 @@ def gradients(low: Lowered, interpreter: Interpreter, sources: Sequence[fx.Node]
 
     What lies between must be linear: the gradients are taken where all maps are zero.
     """
-    names = {node: low.resolve(node) for node in low.aliases if low.resolve(node) in sources}
-    names |= {node: node for node in sources}
+    names = low.names(sources)
     order = needed_for(low.trace.output, low.trace.nodes, set(names))
     with torch.enable_grad():
         maps = []

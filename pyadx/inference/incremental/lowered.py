@@ -1,6 +1,6 @@
 """What rules know of a traced model that becomes steps, and what they answer."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, fx
@@ -79,6 +79,11 @@ class Lowered:
         while node in self.aliases:
             node = self.aliases[node]
         return node
+
+    def names(self, nodes: Iterable[fx.Node]) -> dict[fx.Node, fx.Node]:
+        """Return every name that nodes go by, their own included, and the node that it stands for."""
+        own = {node: node for node in nodes}
+        return own | {a: own[n] for a in self.aliases if (n := self.resolve(a)) in own}
 
     def only_user(self, node: fx.Node) -> fx.Node | None:
         """Return the one node that reads a node, seen through identities; else None."""

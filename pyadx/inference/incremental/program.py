@@ -131,8 +131,7 @@ class Program:
         known = {self._trace.input, *(step.output for step in steps)}
         if self._output in known:
             return [], []
-        known |= {a for a, n in self._lowering.aliases.items() if self._lowering.resolve(n) in known}
-        rest = needed_for(self._output, self._trace.nodes, known)
+        rest = needed_for(self._output, self._trace.nodes, set(self._lowering.names(known)))
         inside = set(rest)
         read = {self._lowering.resolve(n) for node in rest for n in node.all_input_nodes if n not in inside}
         return rest, [n for n in (self._trace.input, *(s.output for s in steps)) if n in read]
@@ -263,10 +262,7 @@ class Program:
         self, plan: Plan, whole: Maps, scans: int, see: Callable[[fx.Node, Tensor], None]
     ) -> Tensor:
         """Run what follows the boxes on whole maps, each of them shown."""
-        given = dict(whole)
-        for alias, node in self._lowering.aliases.items():
-            if self._lowering.resolve(node) in whole:
-                given[alias] = whole[self._lowering.resolve(node)]
+        given = {name: whole[node] for name, node in self._lowering.names(whole).items()}
         for node, value in given.items():
             see(node, value)
         outputs: Tensor = self._interpreter.run(given, plan.plain, scans, see)
