@@ -14,6 +14,7 @@ from pyadx.inference.errors import UntraceableError
 from pyadx.inference.full import filled
 from pyadx.inference.incremental.boxes import by_size, extents
 from pyadx.inference.incremental.input_changes import InputChanges, RegionChanges, VolumeChanges
+from pyadx.inference.incremental.lowered_network import LoweredNetwork
 from pyadx.inference.incremental.moving import MovingProgram
 from pyadx.inference.incremental.plan import Plan, centred
 from pyadx.inference.incremental.survey import Ending, LayerRow, ending, layer_rows, typical_boxes
@@ -118,7 +119,8 @@ class IncrementalScorer(Scorer):
         with evaluation_mode(self.model), torch.no_grad():
             changes = self._input_changes()
             traced = tracer(self._network, self.volume)
-            self._program = MovingProgram(traced, self.volume, changes, wanted)
+            self.lowered = LoweredNetwork.of(traced)
+            self.program = MovingProgram(self.lowered, self.volume, changes, wanted)
         self.settle_batches(state_of_trace(traced.nodes, traced.input, traced.output), place_in_trace)
         self._budget = float(_BATCH_BYTES.get(self.volume.device.type, 256 << 20))
 
@@ -130,16 +132,16 @@ class IncrementalScorer(Scorer):
     @property
     def memory(self) -> dict[str, int]:
         """Bytes taken by the cached activations, and by the batches."""
-        return {"cache": self._program.cache_bytes, "batches": self._program.workspace.nbytes}
+        return {"cache": self.program.cache_bytes, "batches": self.program.workspace.nbytes}
 
     def layers(self) -> list[LayerRow]:
         """Return the network's layers, and which of them are recomputed on boxes."""
-        return layer_rows(self._program)
+        return layer_rows(self.lowered)
 
     def ending(self, boxes: np.ndarray | None = None) -> Ending | None:
         """Return what makes whole maps necessary for regions like these, or None where boxes do."""
         shape = tuple(self.volume.shape[1:])
-        return ending(self._program, typical_boxes(shape, _TYPICAL) if boxes is None else boxes)
+        return ending(self.lowered, typical_boxes(shape, _TYPICAL) if boxes is None else boxes)
 
     def typical_gains(self, sides: Sequence[int]) -> dict[int, float]:
         """Predict how many times faster than whole forwards cubes of these sides are."""
@@ -154,7 +156,7 @@ class IncrementalScorer(Scorer):
 
     def gains(self, boxes: np.ndarray) -> np.ndarray:
         """Predict for every region, ``[R, 6]``, how many times faster it is than a whole forward."""
-        return self._program.choose(boxes)[1]
+        return self.lowered.choose(boxes)[1]
 
     def pays(self, boxes: np.ndarray) -> np.ndarray:
         """Return for every region, ``[R, 6]``, whether it is predicted to be faster on boxes, bool ``[R]``.
@@ -162,8 +164,8 @@ class IncrementalScorer(Scorer):
         Predictions may be too high: by a fifth where boxes reach the class scores, by half where whole maps
         are left, whose time depends on the library.
         """
-        stops, gains = self._program.choose(boxes)
-        whole = np.array([bool(self._program.plan(int(stop)).plain) for stop in stops], bool)
+        stops, gains = self.lowered.choose(boxes)
+        whole = np.array([bool(self.lowered.plan(int(stop)).plain) for stop in stops], bool)
         return gains >= np.where(whole, _LEAST_GAIN_WHOLE, _LEAST_GAIN)
 
     def _prepare(self, boxes: np.ndarray) -> None:
@@ -174,15 +176,15 @@ class IncrementalScorer(Scorer):
         ValueError
             If cache and one region do not fit into ``max_memory`` for any of them.
         """
-        stops, _ = self._program.choose(boxes)
-        plans = [self._program.plan(int(stop)) for stop in np.unique(stops)]
+        stops, _ = self.lowered.choose(boxes)
+        plans = [self.lowered.plan(int(stop)) for stop in np.unique(stops)]
         if self.max_memory is not None and plans:
             needs = []
             for stop, plan in zip(np.unique(stops), plans, strict=True):
                 sides = np.unique(extents(boxes[stops == stop]), axis=0)
                 smallest = centred(sides[[sides.prod(1).argmin()]], self.volume.shape[1:])
-                region = self._program.bytes_per_region(plan, self._program.grow(smallest, plan.steps))
-                needs.append((self._program.cached_bytes(plan), region))
+                region = self.program.bytes_per_region(plan, self.lowered.grow(smallest, plan.steps))
+                needs.append((self.program.cached_bytes(plan), region))
             cache, region = min(needs, key=sum)
             if cache + region > self.max_memory:
                 raise ValueError(
@@ -191,25 +193,25 @@ class IncrementalScorer(Scorer):
                 )
             return  # cached one by one, as far as they fit together
         with evaluation_mode(self.model), torch.no_grad(), tensor_float(False):
-            self._program.cache(plans)
+            self.program.cache(plans)
 
     def _score_chunk(self, regions: Regions, advance: Callable[[int], None]) -> Tensor:
         """Score regions of one plan and about one size together."""
-        stops, _ = self._program.choose(regions.boxes)
+        stops, _ = self.lowered.choose(regions.boxes)
         changes = self._outputs.new_empty(len(stops))
         for stop in np.unique(stops):
             own = np.flatnonzero(stops == stop)
             for part in by_size(regions.boxes[own]):
                 members = own[part]
                 index = torch.from_numpy(members).to(changes.device)
-                plan = self._program.plan(int(stop))
+                plan = self.lowered.plan(int(stop))
                 changes[index] = self._score_group(plan, regions.part(members), advance)
         return changes
 
     def _score_group(self, plan: Plan, regions: Regions, advance: Callable[[int], None]) -> Tensor:
         boxes = regions.boxes
-        grown = self._program.grow(boxes, plan.steps)
-        per_region = self._program.bytes_per_region(plan, grown)
+        grown = self.lowered.grow(boxes, plan.steps)
+        per_region = self.program.bytes_per_region(plan, grown)
         most = self._largest_batch(plan, per_region)
         # Looked at once, behind the last batch: a GPU would stop for every look.
         after = self._outputs.new_empty(len(boxes), self._outputs.shape[1], dtype=torch.float64)
@@ -239,19 +241,19 @@ class IncrementalScorer(Scorer):
         cuda, budget = self.volume.device.type == "cuda", self._budget
         with evaluation_mode(self.model), torch.no_grad(), tensor_float(False):
             if self.max_memory is None:
-                self._program.cache([plan])
+                self.program.cache([plan])
             else:
-                if self._program.cached_bytes(plan) + per_region > self.max_memory:
+                if self.program.cached_bytes(plan) + per_region > self.max_memory:
                     return 0
-                self._program.cache([plan])
-                if self._program.cache_bytes + per_region > self.max_memory:
-                    self._program.forget_all_but(plan)
-                    self._program.cache([plan])
-                left = self.max_memory - self._program.cache_bytes
-                self._program.workspace.limit_to(left)
+                self.program.cache([plan])
+                if self.program.cache_bytes + per_region > self.max_memory:
+                    self.program.forget_all_but(plan)
+                    self.program.cache([plan])
+                left = self.max_memory - self.program.cache_bytes
+                self.program.workspace.limit_to(left)
                 budget = min(budget, float(left))
         if cuda:
-            free = torch.cuda.mem_get_info(self.volume.device)[0] + self._program.workspace.nbytes
+            free = torch.cuda.mem_get_info(self.volume.device)[0] + self.program.workspace.nbytes
             budget = min(budget, _SHARE_OF_FREE * free)
         # Whole maps fill the caches one by one; a library wants several scans at a time all the same.
         together = 1
@@ -264,16 +266,16 @@ class IncrementalScorer(Scorer):
         self, plan: Plan, grown: dict[fx.Node, np.ndarray], regions: Regions, start: int, stop: int
     ) -> tuple[Tensor, Tensor]:
         """Return class scores, float64 ``[B, classes]``, and which of them a whole forward must tell."""
-        found = self._program.run(plan, grown, start, stop, regions.segments)
+        found = self.program.run(plan, grown, start, stop, regions.segments)
         after = found.outputs.double() + self._outputs.double() if found.change else found.outputs.double()
         return after, found.doubtful | ~torch.isfinite(after).all(1)
 
     def _move(self, box: np.ndarray, values: Tensor) -> Tensor:
         """Change the cached maps with the scan."""
-        self._program.look_at(self.volume)
-        plan = self._program.plan(int(self._program.choose(box[None])[0][0]))
-        self._program.cache([plan])
-        found = self._program.move(plan, box, values)
+        self.program.look_at(self.volume)
+        plan = self.lowered.plan(int(self.lowered.choose(box[None])[0][0]))
+        self.program.cache([plan])
+        found = self.program.move(plan, box, values)
         if found is None:
             return self._forward(self.volume[None].clone())
         outputs, change = found
@@ -282,20 +284,20 @@ class IncrementalScorer(Scorer):
     def _keep(self, regions: Regions) -> Any:
         if self.max_memory is not None or self.volume.device.type != "cpu":
             return None  # memory is scarce there, or was said to be
-        self._program.look_at(self.volume)
+        self.program.look_at(self.volume)
         self._prepare(regions.boxes)
-        return self._program.mark() if self._program.cache_bytes <= _MOST_KEPT else None
+        return self.program.mark() if self.program.cache_bytes <= _MOST_KEPT else None
 
     def _bring_back(self, kept: Any) -> None:
         if kept is None:
             self._forget()
             return
-        self._program.look_at(self.volume, self._input_changes())
-        self._program.back(kept)
+        self.program.look_at(self.volume, self._input_changes())
+        self.program.back(kept)
 
     def _forget(self) -> None:
-        self._program.look_at(self.volume, self._input_changes())
-        self._program.forget()
+        self.program.look_at(self.volume, self._input_changes())
+        self.program.forget()
 
     def _whole_forward(self, regions: Regions, place: int) -> Tensor:
         """Return the class scores of one filled scan as the model gives them, ``[1, classes]``."""
