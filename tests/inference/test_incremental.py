@@ -1,6 +1,4 @@
-"""Incremental scores equal those of full forwards; ``PYADX_THOROUGH=1`` adds 1,000 boxes per network."""
-
-import os
+"""Incremental scores equal those of full forwards."""
 
 import pytest
 import torch
@@ -10,8 +8,6 @@ from pyadx import models
 from pyadx.inference import FullScorer, IncrementalScorer
 from pyadx.inference.incremental.trace import KeptTrace
 from pyadx.ops import patches
-
-THOROUGH = os.environ.get("PYADX_THOROUGH") == "1"
 
 # Non-cubic grids, as small as each network allows: name -> (network, channels, grid, boxes in CI)
 OURS = {
@@ -91,7 +87,6 @@ def convolve_whole_maps(self, x):
     return (out if self.bias is None else out + self.bias).permute(0, 4, 1, 2, 3)
 
 
-@pytest.mark.skipif(not THOROUGH, reason="takes minutes; PYADX_THOROUGH=1 runs it")
 @pytest.mark.parametrize("name", [*OURS, *MONAI])
 def test_a_thousand_boxes(name, generator, monkeypatch):
     model, channels, grid, _ = network(name)

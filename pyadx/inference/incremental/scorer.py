@@ -131,7 +131,7 @@ class IncrementalScorer(Scorer):
 
     @property
     def memory(self) -> dict[str, int]:
-        """Bytes taken by the cached activations, and by the batches."""
+        """Bytes that cached activations and batches take."""
         return {"cache": self.program.cache_bytes, "batches": self.program.workspace.nbytes}
 
     def layers(self) -> list[LayerRow]:
@@ -200,11 +200,10 @@ class IncrementalScorer(Scorer):
         stops, _ = self.lowered.choose(regions.boxes)
         changes = self._outputs.new_empty(len(stops))
         for stop in np.unique(stops):
-            own = np.flatnonzero(stops == stop)
+            own, plan = np.flatnonzero(stops == stop), self.lowered.plan(int(stop))
             for part in by_size(regions.boxes[own]):
                 members = own[part]
                 index = torch.from_numpy(members).to(changes.device)
-                plan = self.lowered.plan(int(stop))
                 changes[index] = self._score_group(plan, regions.part(members), advance)
         return changes
 
@@ -238,7 +237,7 @@ class IncrementalScorer(Scorer):
 
     def _largest_batch(self, plan: Plan, per_region: int) -> int:
         """Cache what the plan needs, and return how many of its regions may share a batch."""
-        cuda, budget = self.volume.device.type == "cuda", self._budget
+        cuda, budget = self.volume.is_cuda, self._budget
         with evaluation_mode(self.model), torch.no_grad(), tensor_float(False):
             if self.max_memory is None:
                 self.program.cache([plan])
@@ -249,8 +248,7 @@ class IncrementalScorer(Scorer):
                 if self.program.cache_bytes + per_region > self.max_memory:
                     self.program.forget_all_but(plan)
                     self.program.cache([plan])
-                left = self.max_memory - self.program.cache_bytes
-                self.program.workspace.limit_to(left)
+                self.program.workspace.limit_to(left := self.max_memory - self.program.cache_bytes)
                 budget = min(budget, float(left))
         if cuda:
             free = torch.cuda.mem_get_info(self.volume.device)[0] + self.program.workspace.nbytes
@@ -283,7 +281,7 @@ class IncrementalScorer(Scorer):
 
     def _keep(self, regions: Regions) -> Any:
         if self.max_memory is not None or self.volume.device.type != "cpu":
-            return None  # memory is scarce there, or was said to be
+            return None  # memory is scarce
         self.program.look_at(self.volume)
         self._prepare(regions.boxes)
         return self.program.mark() if self.program.cache_bytes <= _MOST_KEPT else None
