@@ -1,6 +1,7 @@
 """A small scan with heatmaps and labels, as files."""
 
 import json
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -42,3 +43,17 @@ def save_case(folder, shape=(32, 36, 28), methods=("gradcam", "occlusion")):
         }
         (folder / f"{method}.json").write_text(json.dumps(facts))
     return paths
+
+
+def keep_figures(monkeypatch):
+    """Return a list of all figures saved from now on, with their formats; files hold next to nothing."""
+    from matplotlib.figure import Figure
+
+    kept = []
+
+    def keep(figure, path, **options):
+        kept.append((figure, options["format"]))
+        Path(path).write_bytes(b"drawn")
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    return kept

@@ -73,7 +73,7 @@ def explain(
     orientation: Orientation = "auto",
     device: Device = "auto",
     batch_size: Annotated[str, typer.Option(help="auto or a number.")] = "auto",
-    figure: Annotated[Path | None, typer.Option(help="Also draw the heatmap into this PNG.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Also draw the heatmap, as .png or .pdf.")] = None,
     slices: Slices = None,
     threshold: Threshold = None,
     figure_mask: FigureMask = None,

@@ -30,7 +30,7 @@ def segment(
     hierarchy: Annotated[
         Path | None, typer.Option(help="Also write the whole merge tree into this .npz.")
     ] = None,
-    figure: Annotated[Path | None, typer.Option(help="Also draw the hierarchy into this PNG.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Also draw the hierarchy, as .png or .pdf.")] = None,
     orientation: Orientation = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
     quiet: Quiet = False,

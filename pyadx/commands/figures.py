@@ -10,7 +10,8 @@ import numpy as np
 
 from pyadx.data.regions import read_mask
 from pyadx.data.scans import Scan
-from pyadx.report.panels import FIGURES
+from pyadx.files import check_output_file
+from pyadx.report.panels import FIGURES, check_figures_possible
 from pyadx.report.steering import read_threshold, voxel_at
 
 SLICES, THRESHOLD, MASK = "--slices", "--threshold", "--figure-mask"
@@ -89,6 +90,20 @@ class FigureOptions:
         if self.mask is not None:
             mask = read_mask(self.mask, grid) if read is None else read(self.mask)
         return {"slices": position, "threshold": self.threshold, "mask": mask}
+
+
+def check_figure_file(path: Path, *, overwrite: bool) -> None:
+    """Check that a still figure can be drawn and written.
+
+    Raises
+    ------
+    ValueError
+        If matplotlib is missing, the name ends neither in .png nor in .pdf, or the file exists.
+    """
+    check_figures_possible()
+    if path.suffix.lower() not in FIGURES:
+        raise ValueError(f"{path}: a figure is written as .png or .pdf")
+    check_output_file(path, overwrite=overwrite)
 
 
 def is_figure(out: Path, drawn: FigureOptions) -> bool:

@@ -66,7 +66,7 @@ def save_hierarchy_panels(
                 picture.set_title(name, fontsize=9)
         row[0].set_ylabel(section, fontsize=9)
     with replacing(Path(path)) as (partial,):
-        figure.savefig(partial, dpi=_DPI, facecolor="white", format="png")
+        figure.savefig(partial, dpi=_DPI, facecolor="white", format=Path(path).suffix[1:].lower())
 
 
 def _scale(hierarchy: Hierarchy) -> float:

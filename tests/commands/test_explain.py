@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+from report_support import keep_figures
 
 import pyadx
 from pyadx import GradCAM, Occlusion, models
@@ -81,6 +82,15 @@ def test_figure_is_drawn(here, run):
     picture = imread("heat.png")
     assert min(picture.shape[:2]) > 300
     assert picture.std() > 0.05
+
+
+def test_a_figure_may_be_a_pdf(here, run, monkeypatch):
+    pytest.importorskip("matplotlib")
+    figures = keep_figures(monkeypatch)
+    code, _, err = run("explain", "scan.nii.gz", "--model", "resnet-gap.safetensors", "--method", "cam",
+                       "-o", "heat.nii.gz", "--figure", "heat.pdf", "-q")  # fmt: skip
+    assert code == 0, err
+    assert [kind for _, kind in figures] == ["pdf"]
 
 
 def test_existing_results_are_kept_unless_overwriting_is_asked_for(here, run):

@@ -5,11 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands_support import AFFINE, brain
+from report_support import keep_figures
 
 nib = pytest.importorskip("nibabel")
 pytest.importorskip("matplotlib")
-
-from matplotlib.figure import Figure  # noqa: E402
 
 EXPLAIN = [
     "explain",
@@ -38,14 +37,7 @@ def half_mask():
 
 @pytest.fixture
 def figures(here, monkeypatch):
-    """Every figure that is saved; the files hold nothing worth a look."""
-    kept = []
-    monkeypatch.setattr(
-        Figure,
-        "savefig",
-        lambda self, path, **options: (kept.append(self), Path(path).write_bytes(b"drawn")),
-    )
-    return kept
+    return keep_figures(monkeypatch)
 
 
 def titles(figure):
@@ -62,7 +54,7 @@ def test_explain_draws_what_it_is_told(figures, run):
     assert run(*plain)[0] == 0
     code, _, err = run(*plain, *told, "--figure-mask", "mask.nii.gz", "--overwrite")
     assert code == 0, err
-    before, after = figures
+    before, after = (figure for figure, _ in figures)
     assert "mm" in titles(before)[0]
     assert [title.split(", ")[2] for title in titles(after)[:3]] == ["z = 6 mm", "x = -10 mm", "y = 4 mm"]
     axial, sagittal, coronal = sections(after)
@@ -83,7 +75,7 @@ def test_a_map_that_is_there_is_drawn_again_by_report(figures, run):
     )  # fmt: skip
     assert code == 0, err
     assert "heat.png" in out
-    (figure,) = figures
+    ((figure, _),) = figures
     # The file runs from right to left: x = 40 - 2i, y = 2j - 40, z = 2k - 30.
     heat = nib.load("heat.nii.gz").get_fdata(dtype=np.float32) * half_mask()
     heat[np.abs(heat) < 0.001] = 0
@@ -103,7 +95,7 @@ def test_a_page_opens_at_the_slices(figures, run, monkeypatch):
     code, _, err = run(*line)
     assert code == 0, err
     assert '"at": [-10.0, 4.0, 6.0]' in Path("page.html").read_text(encoding="utf-8")
-    assert titles(figures[-1])[0].endswith("z = 6 mm")
+    assert titles(figures[-1][0])[0].endswith("z = 6 mm")
 
 
 def test_a_threshold_above_all_values_is_warned_about(figures, run):

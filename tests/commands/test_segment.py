@@ -12,11 +12,12 @@ def files(folder):
     return sorted(p.name for p in folder.iterdir() if not p.is_symlink())
 
 
-def test_label_volumes_hierarchy_figure_and_sidecar(here, run):
+@pytest.mark.parametrize(("figure", "start"), [("tree.png", b"\x89PNG"), ("tree.pdf", b"%PDF")])
+def test_label_volumes_hierarchy_figure_and_sidecar(here, run, figure, start):
     pytest.importorskip("matplotlib")
     code, out, err = run(
         "segment", "scan.nii.gz", "-o", "labels.nii.gz", "--levels", "6", "--max-regions", "50",
-        "--hierarchy", "tree.npz", "--figure", "tree.png",
+        "--hierarchy", "tree.npz", "--figure", figure,
     )  # fmt: skip
     assert code == 0, err
     assert "regions per level: 50 " in out
@@ -29,8 +30,8 @@ def test_label_volumes_hierarchy_figure_and_sidecar(here, run):
     assert facts["regions_per_level"] == expected.levels.tolist()
     for level in range(len(expected.levels)):
         assert np.array_equal(np.asarray(labels.dataobj)[..., level], expected.labels(level))
-    assert (here / "tree.png").read_bytes()[:4] == b"\x89PNG"
-    assert files(here) == ["labels.json", "labels.nii.gz", "scan.nii.gz", "tree.npz", "tree.png"]
+    assert (here / figure).read_bytes()[:4] == start
+    assert files(here) == ["labels.json", "labels.nii.gz", "scan.nii.gz", "tree.npz", figure]
 
 
 def test_a_mask_file_is_taken(here, run):
@@ -50,7 +51,7 @@ def test_a_mask_file_is_taken(here, run):
         (["-o", "l.nii.gz", "--linkage", "best"], "linkage must be one of"),
         (["-o", "l.nii.gz", "--levels", "0"], "max_levels must be"),
         (["-o", "l.nii.gz", "--hierarchy", "h.txt"], "a hierarchy is written as .npz"),
-        (["-o", "l.nii.gz", "--figure", "h.txt"], "a figure is written as .png"),
+        (["-o", "l.nii.gz", "--figure", "h.txt"], "a figure is written as .png or .pdf"),
         (["-o", "scan.nii.gz", "--overwrite"], "is an input itself"),
         (["-o", "scan.nii.gz"], "exists already"),
         (["-o", "l.nii.gz", "--mask", "none.nii.gz"], "no such file"),

@@ -4,13 +4,12 @@ import warnings
 
 import numpy as np
 import pytest
+from report_support import keep_figures
 
 pytest.importorskip("matplotlib")
 nib = pytest.importorskip("nibabel")
 
 from types import SimpleNamespace  # noqa: E402
-
-from matplotlib.figure import Figure  # noqa: E402
 
 from pyadx.data.scans import Scan  # noqa: E402
 from pyadx.report import save_panels  # noqa: E402
@@ -35,15 +34,8 @@ def graded():
 
 @pytest.fixture
 def figures(monkeypatch, tmp_path):
-    """Every figure that is saved; the files stay empty."""
-    kept = []
-    monkeypatch.setattr(
-        Figure,
-        "savefig",
-        lambda self, path, **options: (kept.append((self, options["format"])), open(path, "w").close()),
-    )
     monkeypatch.chdir(tmp_path)
-    return kept
+    return keep_figures(monkeypatch)
 
 
 def texts(figure):

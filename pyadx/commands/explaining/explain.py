@@ -20,7 +20,7 @@ from pyadx.commands.explaining.provenance import (
     target_index,
 )
 from pyadx.commands.explaining.references import reference_arguments, reference_facts, second_of
-from pyadx.commands.figures import FigureOptions
+from pyadx.commands.figures import FigureOptions, check_figure_file
 from pyadx.data.atlas_keys import find_key
 from pyadx.data.channels import read_channels
 from pyadx.data.flatness import flat_words
@@ -30,10 +30,9 @@ from pyadx.data.inputs import prepared_volume, voxel_hash
 from pyadx.data.network_scans import check_scan, refuse_unlike
 from pyadx.data.scans import read_scan
 from pyadx.explainers import Explainer, parse_method
-from pyadx.files import check_output_file, together
+from pyadx.files import together
 from pyadx.models.card import ModelCard
 from pyadx.report.page_parts import PageHeatmap
-from pyadx.report.panels import check_figures_possible
 from pyadx.report.region_tables import check_region_table, save_region_table
 from pyadx.report.scan_panels import save_scan_panels
 
@@ -240,10 +239,7 @@ def _check_figure(request: ExplainRequest) -> None:
         if request.drawn.given:
             raise ValueError(f"{request.drawn.given[0]} belongs to a figure: name that with --figure")
         return
-    check_figures_possible()
-    if request.figure.suffix.lower() != ".png":
-        raise ValueError(f"{request.figure}: a figure is written as .png")
-    check_output_file(request.figure, overwrite=request.overwrite)
+    check_figure_file(request.figure, overwrite=request.overwrite)
     request.drawn.check()
 
 

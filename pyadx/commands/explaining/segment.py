@@ -13,13 +13,14 @@ import torch
 
 from pyadx.commands.devices import software
 from pyadx.commands.explaining.provenance import orientation_facts
+from pyadx.commands.figures import check_figure_file
 from pyadx.data.flatness import refuse_flat
 from pyadx.data.grids import canonical_axes
 from pyadx.data.heatmaps import check_heatmap_path, image_on_scan, sidecar_path
 from pyadx.data.scans import Scan, read_scan, read_volume
 from pyadx.files import check_output_file, replacing, together
 from pyadx.report.hierarchies import save_hierarchy_panels
-from pyadx.report.panels import check_figures_possible, voxel_sizes
+from pyadx.report.panels import voxel_sizes
 from pyadx.segmentation import Hierarchy, ucm
 from pyadx.segmentation.options import check_options
 
@@ -50,10 +51,7 @@ def run_segment(request: SegmentRequest) -> tuple[Hierarchy, dict[str, Any]]:
     check_options(**request.options)
     out = check_heatmap_path(request.out, overwrite=request.overwrite)
     if request.figure is not None:
-        check_figures_possible()
-        if request.figure.suffix.lower() != ".png":
-            raise ValueError(f"{request.figure}: a figure is written as .png")
-        check_output_file(request.figure, overwrite=request.overwrite)
+        check_figure_file(request.figure, overwrite=request.overwrite)
     if request.hierarchy is not None:
         if request.hierarchy.suffix != ".npz":
             raise ValueError(f"{request.hierarchy}: a hierarchy is written as .npz")
