@@ -60,6 +60,32 @@ def test_maps_of_more_scans_than_rows_of_a_grid(device):
     assert torch.allclose(out, expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("split", "channels", "depth", "rows"),
+    [("1", 128, 45, 32), ("1", 9, 45, 2), ("1", 7, 45, 1), ("1", 128, 9, 7), ("0", 128, 45, 1)],
+)
+def test_channels_of_a_small_map_are_shared_among_rows_of_blocks(
+    split, channels, depth, rows, device, monkeypatch
+):
+    """A map of 14^3 fills three columns; rows have four channels or more, and room for their sums."""
+    monkeypatch.setenv("PYADX_CAM_SPLIT", split)
+    columns, size = -(-(14**3) // 4 // THREADS), (depth, 46, 47)
+    features, weights = torch.rand(1, channels, 14, 14, 14), torch.rand(1, channels)
+    before = started()
+    ops.weighted_cam(features, weights, size)
+    upsampling = -(-46 * 47 // THREADS) * depth
+    adding = -(-(14**3) // THREADS) if rows > 1 else 0
+    assert started() - before == rows * columns + adding + upsampling
+
+
+def test_a_map_that_fills_the_gpu_keeps_its_channels_together(device):
+    """55^3 cells are no multiple of four, so that a thread owns one."""
+    features, weights = torch.rand(1, 8, 55, 55, 55), torch.rand(1, 8)
+    before = started()
+    ops.weighted_cam(features, weights, (110, 1, 110))
+    assert started() - before == -(-(55**3) // THREADS) + 110
+
+
 @pytest.mark.parametrize("kind", ["boxes", "labels"])
 def test_the_far_end_of_a_batch_of_more_than_2_to_the_31_elements(kind, device):
     """Only the last row of blocks runs, and only its pages of the 4.5 GB come into being."""

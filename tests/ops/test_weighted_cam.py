@@ -10,6 +10,8 @@ DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 # exactly and not.
 FEATURES = [(2, 5, 3, 4, 5), (1, 64, 7, 7, 7), (3, 1, 1, 1, 1), (1, 17, 16, 16, 16), (2, 33, 13, 14, 15)]
 SIZE = (9, 16, 11)
+# Uneven parts, packs that fit and do not, several maps, more parts than the result has room for.
+SMALL = [(1, 128, 4, 4, 4), (2, 67, 3, 5, 4), (1, 9, 1, 1, 1), (3, 40, 12, 13, 11), (1, 7, 2, 2, 2)]
 
 pytestmark = pytest.mark.usefixtures("poisoned_memory")
 
@@ -34,6 +36,22 @@ def test_equals_reference(shape, dtype, rectify, device, generator):
     features, weights = random_case(shape, dtype, device, generator)
     expected = reference.weighted_cam(features, weights, SIZE, rectify)
     assert_close(ops.weighted_cam(features, weights, SIZE, rectify), expected, dtype)
+
+
+@pytest.mark.parametrize("rectify", ["none", "abs", "relu"])
+@pytest.mark.parametrize("split", ["0", "1"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", SMALL, ids=str)
+def test_channels_of_small_maps_may_be_shared_among_blocks(
+    shape, dtype, split, rectify, device, generator, monkeypatch
+):
+    """On a GPU; the CPU does not ask."""
+    monkeypatch.setenv("PYADX_CAM_SPLIT", split)
+    features, weights = random_case(shape, dtype, device, generator)
+    expected = reference.weighted_cam(features, weights, (17, 19, 23), rectify)
+    found = ops.weighted_cam(features, weights, (17, 19, 23), rectify)
+    assert_close(found, expected, dtype)
+    assert torch.equal(ops.weighted_cam(features, weights, (17, 19, 23), rectify), found)
 
 
 @pytest.mark.parametrize("size", [(110, 110, 110), (2, 3, 1), (7, 7, 7), (20, 1, 31)], ids=str)
