@@ -231,7 +231,7 @@ def test_a_run_that_was_interrupted_among_the_networks_goes_on(here, run, monkey
     monkeypatch.setattr(networks, "analyse", interrupted)
     code, _, err = run(*command("-q", "--regions", "atlas.nii.gz", *OTHERS))
     assert code == 130
-    assert "goes on where it stopped" in err
+    assert "continue where it stopped" in err
     kept = {path: path.stat().st_mtime_ns for path in (here / "out.work").rglob("*.npz")}
     assert {"replicate-1", "replicate-2"} <= {path.parent.name for path in kept}
     monkeypatch.setattr(networks, "analyse", analyse)

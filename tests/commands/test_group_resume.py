@@ -79,7 +79,7 @@ def test_an_interruption_is_one_line_that_says_how_to_go_on(here, to_its_end, ho
     assert done.stderr.count("\n") == 1
     if how == signal.SIGINT:
         assert done.returncode == 130
-        assert "interrupted; the same command goes on where it stopped" in done.stderr
+        assert "interrupted; run the same command again to continue where it stopped" in done.stderr
     assert to_its_end() == expected
 
 
