@@ -149,7 +149,7 @@ def same_twice(here):
 @pytest.mark.parametrize(
     ("prepare", "options", "words"),
     [
-        (same_network, [], "holds maps of the network that MAPS are of"),
+        (same_network, [], "holds maps of the same network as MAPS"),
         (other_method, [], "its maps are of the method cam"),
         (other_grid, [], "need one grid in one space"),
         (blind_one, [], "was trained on shuffled labels; use --shuffled-network"),
@@ -213,7 +213,7 @@ def test_one_network_is_no_covariate_and_maps_that_do_not_name_theirs_are_refuse
         note.unlink()
     code, _, err = run(*command("--several-networks", out="bare"))
     assert code == 2
-    assert "not every map has a sidecar that names its network" in err
+    assert "some maps have no sidecar that names their network" in err
 
 
 def test_a_run_that_was_interrupted_among_the_networks_goes_on(here, run, monkeypatch):

@@ -158,7 +158,7 @@ def test_folders_of_others_and_runs_at_work_are_refused(here, run):
     code, _, err = run(*COMMAND, "-o", "out")
     os.kill(program.pid, signal.SIGKILL)
     program.finish()
-    assert (code, "another process is at work on the same results" in err) == (2, True)
+    assert (code, "another process is working on the same results" in err) == (2, True)
     assert "survey-00001" in parts()
     (WORK / "thesis.txt").write_text("mine")
     assert run(*COMMAND, "-o", "out")[0] == 0
