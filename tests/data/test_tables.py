@@ -70,7 +70,7 @@ def test_a_quote_that_would_swallow_rows_of_a_csv_is_refused(rest, tmp_path):
 
 def test_a_cell_that_looks_as_if_it_held_rows_is_told(tmp_path):
     with pytest.warns(
-        UserWarning, match=r"line 2: a quoted cell .* to line 3, and line 3 looks like a row"
+        UserWarning, match=r"line 2: a quoted cell .* in line 3, but line 3 looks like a separate row"
     ):
         table(tmp_path, 'subject,label,note\ns1,NC,"big head\ns2,AD,5"\n', "t.csv")
     with warnings.catch_warnings():
