@@ -64,7 +64,7 @@ def refuse_other_atlas(
         raise _refusal(
             source,
             f"{known.sum()} of its {len(numbers)} numbers, {share:.0%} of its labelled voxels, are "
-            f"FreeSurfer's; unknown: {strange}{', ...' if (~known).sum() > 5 else ''}",
+            f"FreeSurfer's; not {strange}{', ...' if (~known).sum() > 5 else ''}",
             regions,
         )
     wrong, pairs = _wrong_sides(labels, affine, set(numbers[known].tolist()))

@@ -130,7 +130,7 @@ def test_filter_files_mean_what_they_mean_to_other_apps(raw, run, wanted, expect
     [
         ("{", "is not JSON"),
         ('{"bold": {}}', "has no entry for T1w scans"),
-        ('{"t1w": {"colour": "red"}}', "knows no entity 'colour'"),
+        ('{"t1w": {"colour": "red"}}', "unknown entity 'colour'"),
         ('{"t1w": {"run": 1.5}}', "run must be text, a whole number, null, or a list"),
         ('{"t1w": {"run": []}}', "run must be text, a whole number, null, or a list"),
         ('{"t1w": {"suffix": "T2w"}}', "is not that of a T1w scan"),

@@ -153,7 +153,7 @@ def same_twice(here):
         (other_method, [], "its maps are of the method cam"),
         (other_grid, [], "need one grid in one space"),
         (blind_one, [], "was trained on shuffled labels; use --shuffled-network"),
-        (same_twice, ["--replicate", "fold1"], "holds maps of the network that those of"),
+        (same_twice, ["--replicate", "fold1"], "holds maps of the same network as those of"),
         (lambda here: (here / "copy").mkdir(), [], "holds no heatmaps"),
         (lambda here: None, [], "no such file or folder"),
     ],

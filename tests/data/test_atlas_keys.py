@@ -50,7 +50,7 @@ def test_every_form_of_key_is_read(tmp_path, text, expected):
         ("1 A\n1 B\n", "names the number 1 twice"),
         ("1 A\x00\n", "is not text"),
         ("<atlas><data>", "damaged"),
-        ("<html></html>", "no atlas of FSL"),
+        ("<html></html>", "not an atlas of FSL"),
         ("<atlas><label>A</label></atlas>", "without index or name"),
         ('<!DOCTYPE a [<!ENTITY b "c">]><atlas/>', "declares a document type"),
     ],

@@ -117,7 +117,7 @@ def test_dates_that_are_not_iso_are_refused_by_line(bids):
 def test_a_date_that_decides_nothing_is_told_and_passed_over(bids):
     bids_scans(bids, "sub-1_ses-1_T1w.nii")
     sessions(bids, "15/12/2010")
-    with pytest.warns(UserWarning, match=r"1 dates are passed over.*line 2: acq_time '15/12/2010'"):
+    with pytest.warns(UserWarning, match=r"1 unreadable dates are ignored.*line 2: acq_time '15/12/2010'"):
         assert taken(read_cohort(bids)) == "sub-1_ses-1_T1w.nii"
 
 

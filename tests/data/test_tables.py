@@ -90,10 +90,10 @@ def test_two_columns_of_one_name_are_refused_where_they_matter(tmp_path):
 
 
 def test_text_that_is_no_utf8_is_refused_by_line(tmp_path):
-    with pytest.raises(ValueError, match=r"t\.csv: .*after line 0 it is no UTF-8 text"):
+    with pytest.raises(ValueError, match=r"t\.csv: .*after line 0 it is not UTF-8"):
         table(tmp_path, b"a,b\nM\xfcller,2\n", "t.csv")
     lines = b"".join(b"%d,x\n" % i for i in range(100_000))
-    with pytest.raises(ValueError, match=r"after line [0-9]{5,} it is no UTF-8 text"):
+    with pytest.raises(ValueError, match=r"after line [0-9]{5,} it is not UTF-8"):
         table(tmp_path, b"a,b\n" + lines + b"M\xfcller,2\n", "t.csv")
 
 
