@@ -59,7 +59,7 @@ __all__ = [
     "segmentation",
     "shapiq_game",
 ]
-# Loaded when they are first used, since they need more than torch and NumPy.
+# Loaded on first use, because they need more packages than torch and NumPy.
 _LAZY = ("data", "evaluation", "report", "training")
 
 

@@ -4,6 +4,6 @@ import os
 
 
 def usable_cores() -> int:
-    """Return the cores that the operating system lets this process use: a batch system's share, say."""
+    """Return how many cores the operating system lets this process use (e.g. a batch job's share)."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1

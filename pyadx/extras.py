@@ -1,10 +1,10 @@
-"""Packages that only some uses need: which extra brings them, and what to say where they are missing."""
+"""Optional packages: the extra that installs each one, and the message when it is missing."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Import name to what people call it, and what installs it. pip takes the extra's packages from the metadata
-# of the pyadx that is installed, a wheel or a checkout, so that one command is right for both.
+# Import name: (usual name, extra that installs it). pip reads the extra's packages from the metadata
+# of the installed pyadx, so the same command works for a wheel and for a checkout.
 _PACKAGES = {
     "captum": ("Captum", "gradients"),
     "huggingface_hub": ("huggingface_hub", "hub"),
@@ -18,18 +18,18 @@ _PACKAGES = {
     "sklearn": ("scikit-learn", "train"),
     "tensorboard": ("TensorBoard", "train"),
 }
-# Asked for as an extra, torchvision would come along, and replace torch by another build.
+# Not an extra: onnx2torch depends on torchvision, and pip would replace torch by another build.
 _ONNX = "pip install onnx && pip install --no-deps onnx2torch"
 
 
 @contextmanager
 def needed_for(what: str) -> Iterator[None]:
-    """Turn a failed import in the block into one line with the command that installs what is missing.
+    """Turn a failed import in the block into one line with the command that installs the package.
 
     Raises
     ------
     ValueError
-        If a package of an extra is missing; other import errors pass as they are.
+        If a package of an extra is missing. Other import errors are raised unchanged.
     """
     try:
         yield
@@ -41,7 +41,7 @@ def needed_for(what: str) -> Iterator[None]:
 
 
 def missing(error: ImportError) -> str:
-    """Return what is missing and how to install it; empty if it belongs to no extra."""
+    """Return the missing package and how to install it; an empty text if it belongs to no extra."""
     package = (error.name or "").partition(".")[0]
     if package in ("onnx", "onnx2torch"):
         return f"onnx and onnx2torch; install them with: {_ONNX}"

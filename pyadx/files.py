@@ -1,4 +1,4 @@
-"""Writing files so that nothing is ever half-written."""
+"""Write files atomically: a file is replaced as a whole, or left as it was."""
 
 import glob
 import hashlib
@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 _PREFIX = ".partial"
-_ABANDONED = 24 * 3600.0  # seconds without a change: nobody on any host is writing such a file any more
+_ABANDONED = 24 * 3600.0  # seconds; a file unchanged for longer is not being written any more
 
 _Renames = list[tuple[Path, Path]]
 _waiting: ContextVar[_Renames | None] = ContextVar("_waiting", default=None)
@@ -21,11 +21,11 @@ _own: set[Path] = set()  # temporary files that this process is about to write o
 
 @contextmanager
 def replacing(*targets: Path) -> Iterator[list[Path]]:
-    """Yield a temporary path beside every target; rename them all when the block ends well.
+    """Yield a temporary path beside every target; rename them all when the block ends without error.
 
-    An error or interruption inside the block leaves the targets as they were and removes what was
-    written. The temporary names keep the targets' suffixes, by which some writers choose the format.
-    Inside `together` the renames wait for the end of the outer block.
+    After an error or interruption inside the block, the targets are as they were and the temporary
+    files are removed. Temporary names keep the targets' suffixes, because some writers choose the
+    format by the suffix. Inside `together` the renames wait for the end of the outer block.
     """
     partial = [temporary_name(target) for target in targets]
     waiting = _waiting.get()
@@ -45,10 +45,10 @@ def replacing(*targets: Path) -> Iterator[list[Path]]:
 
 @contextmanager
 def together() -> Iterator[None]:
-    """Make all that is written inside the block with `replacing` appear at its end, or none of it.
+    """Rename all files that `replacing` writes inside the block at its end, or none of them.
 
-    What one writer has written cannot be read inside the block. Threads that are started inside are not
-    part of it. A block inside another one belongs to that.
+    The new files cannot be read inside the block. Threads started inside are not part of it. A block
+    inside another one is part of the outer one.
     """
     if _waiting.get() is not None:
         yield
@@ -64,7 +64,7 @@ def together() -> Iterator[None]:
 
 
 def _rename(renames: _Renames) -> None:
-    """Rename all or none: until the last rename a second name keeps every file that is replaced."""
+    """Rename all files or none: a second name keeps every replaced file until the last rename."""
     if len(renames) == 1:
         os.replace(*renames[0])
         return
@@ -77,7 +77,7 @@ def _rename(renames: _Renames) -> None:
         for (target, before), (written, _) in reversed(list(zip(undo, renames, strict=False))):
             if before is not None:
                 os.replace(before, target)
-            elif not written.exists():  # it was renamed, and there was nothing before it
+            elif not written.exists():  # it was renamed, and there was no earlier file
                 with suppress(OSError):
                     target.unlink()
         raise
@@ -106,14 +106,14 @@ def _discard(partial: list[Path]) -> None:
 
 
 def temporary_name(target: Path) -> Path:
-    """Return a name beside a target that no other process on any host takes; see `remove_partial`."""
+    """Return a name beside a target that no other process on any host uses; see `remove_partial`."""
     name = target.with_name(f"{_PREFIX}-{_here()}-{os.getpid()}-{secrets.token_hex(4)}-{target.name}")
     _own.add(name.absolute())
     return name
 
 
 def _here() -> str:
-    """Name this host, since it was started, and what counts processes on it: a container has its own."""
+    """Identify this host, its last start, and its process namespace (a container has its own)."""
     facts = [socket.gethostname()]
     with suppress(OSError):
         facts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
@@ -122,10 +122,10 @@ def _here() -> str:
 
 
 def remove_partial(target: Path) -> None:
-    """Remove what killed processes left beside a target.
+    """Remove temporary files that killed processes left beside a target.
 
-    A file stays while the process that its name tells of lives on this host. What a process of another
-    host left stays until nobody has written to it for a day.
+    A file's name says which process writes it. The file stays while that process runs on this host.
+    A file of another host stays until it has not changed for a day.
     """
     for left in target.parent.glob(f"{_PREFIX}-*-{glob.escape(target.name)}"):
         if not _may_be_written(left, target):
@@ -148,7 +148,7 @@ def _lives(process: int) -> bool:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except OSError:  # somebody else's
+    except OSError:  # a process of another user
         return True
     return True
 
@@ -170,33 +170,33 @@ def check_output_file(file: Path, *, overwrite: bool) -> None:
 
 
 def holds_results(folder: Path, note: str, what: str) -> bool:
-    """Check that a folder can take results: it can be made, is empty, or holds earlier ones.
+    """Check that a folder can take results: it can be made, is empty, or holds earlier results.
 
     Parameters
     ----------
     folder : Path
-        For the results.
+        Folder for the results.
     note : str
-        Name of the file by which earlier results are known.
+        Name of a file that marks a folder of earlier results.
     what : str
-        What they are called, for the message.
+        Name of the results in the error message.
 
     Returns
     -------
     bool
-        Whether there are earlier results.
+        True if there are earlier results.
 
     Raises
     ------
     ValueError
-        If it cannot be made, is a file, or holds something else.
+        If the folder cannot be made, is a file, or holds something else.
     """
     if not folder.exists():
         check_writable_folder(folder)
         return False
     if not folder.is_dir():
         raise ValueError(f"{folder}: is a file, expected a folder")
-    # One that another process has just begun holds nothing but its temporary files.
+    # A folder that another process has just started to fill holds only that process's temporary files.
     if all(file.name.startswith(_PREFIX) for file in folder.iterdir()):
         return False
     if not (folder / note).is_file():

@@ -4,16 +4,16 @@ from collections.abc import Iterable, Sequence
 
 
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[object]], words: int = 1) -> str:
-    """Return a table, the first columns to the left and the others, which hold numbers, to the right.
+    """Return a table whose first columns (text) are left-aligned and whose others (numbers) right-aligned.
 
     Parameters
     ----------
     columns : sequence of str
         Headings.
     rows : iterable of sequence
-        Cells; whatever is no text is written with ``str``.
+        Cells. Other objects than text are converted with ``str``.
     words : int
-        How many columns hold words.
+        Number of text columns.
 
     Raises
     ------

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-# Deflate cannot shrink anything by more than this, so a larger claim in a header is false.
+# Deflate compresses by at most this factor, so a header that declares more is false.
 _DEFLATE_LIMIT = 1032
 
 
@@ -15,13 +15,13 @@ Headers = dict[str, tuple[tuple[int, ...], np.dtype]]
 
 
 def npz_headers(path: str | os.PathLike[str]) -> Headers:
-    """Return shape and dtype of every array.
+    """Return the shape and dtype of every array.
 
     Raises
     ------
     ValueError
-        If the file is missing, no ``.npz``, holds pickled objects, or a header declares more bytes than
-        the file can hold.
+        If the file is missing, is not an ``.npz`` file, holds pickled objects, or declares more bytes
+        in a header than it can hold.
     """
     source = Path(path)
     if not source.is_file():

@@ -1,4 +1,4 @@
-"""Short reprs of results: a notebook shows what an object is, and not a page of its numbers."""
+"""Short reprs of results, so that a notebook does not show a page of numbers."""
 
 from dataclasses import fields
 from typing import Any
@@ -8,9 +8,9 @@ _MOST_NUMBERS = 6  # of an array
 
 
 def short_repr(result: Any) -> str:
-    """Return the repr of a dataclass with arrays by type and shape, and long collections by their length.
+    """Return a dataclass's repr with arrays as dtype and shape, and long collections as their length.
 
-    To be used as ``__repr__``.
+    For use as ``__repr__``.
     """
     shown = (
         f"{field.name}={_short(getattr(result, field.name))}" for field in fields(result) if field.repr

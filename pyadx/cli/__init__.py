@@ -1,4 +1,4 @@
-"""The ``pyadx`` command line: how options are written, and how errors are told."""
+"""The ``pyadx`` command line: options, messages and exit codes."""
 
 import os
 import signal
@@ -28,22 +28,22 @@ from pyadx.cli import (  # noqa: F401 (they add their commands)
 from pyadx.cli.common import app
 
 _INTERRUPTED = 130  # the shell's code for a process that Ctrl-C ended
-# Their --quiet also keeps warnings to the sidecar. Others work on many scans, whose warnings are told.
+# With --quiet these commands write warnings to the sidecar only. Other commands still print them.
 _SILENCED = (["explain"], ["flip"], ["segment"], ["report"], ["regions"], ["demo"])
-_KINDS = (UserWarning, RuntimeWarning)  # of ours
+_KINDS = (UserWarning, RuntimeWarning)  # categories that pyadx uses
 _PACKAGE = str(Path(__file__).resolve().parents[1])
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit code.
 
-    Wrong use and wrong input give one line on standard error and exit code 2; a failure of the machine
-    (disk, memory) one line and 1; Ctrl-C 130.
+    Wrong use and wrong input give one line on standard error and exit code 2. A failure of the machine
+    (disk, memory) gives one line and exit code 1. Ctrl-C gives exit code 130.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     with warnings.catch_warnings():
         quiet = arguments[:1] in _SILENCED and bool({"-q", "--quiet"} & set(arguments))
-        # A function of ours in place of Python's, for the time of this call.
+        # Replaces Python's function during this call.
         setattr(warnings, "showwarning", partial(_show_warning, set(), quiet, warnings.showwarning))  # noqa: B010
         for kind in _KINDS:
             warnings.filterwarnings("always", category=kind, module=r"pyadx\.")
@@ -76,7 +76,7 @@ def _run(arguments: list[str]) -> int:
             return _fail("out of memory even for a single scan; use a machine with more", 1)
         raise
     except Exception as error:
-        # Usage errors of Typer, whose classes moved between versions, know their message and exit code.
+        # Typer's usage errors. Their classes moved between versions, so they are known by their attributes.
         message, code = getattr(error, "format_message", None), getattr(error, "exit_code", None)
         if message is None or code is None:
             raise
@@ -93,7 +93,7 @@ def _show_warning(
     *more: Any,
     **kwargs: Any,
 ) -> None:
-    """Tell a warning of ours in one line, once; those of libraries as Python does; none where quiet."""
+    """Print a warning of pyadx once, in one line, or not at all if quiet; pass on those of libraries."""
     text = " ".join(str(message).split())
     if quiet:
         return
@@ -111,14 +111,15 @@ def _fail(message: str, code: int) -> int:
 
 def run() -> None:
     """Entry point of the ``pyadx`` script."""
-    # MKL, which multiplies matrices in torch's small convolutions, then rounds alike for any number of
-    # threads, and as fast; it promises so on Intel processors only. Other processes inherit it.
+    # MKL multiplies matrices in torch's small convolutions. With this setting it rounds the same way for
+    # any number of threads, at the same speed. MKL promises that on Intel processors only. Child
+    # processes inherit the setting.
     os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
     signal.signal(signal.SIGTERM, _terminated)
     sys.exit(main())
 
 
 def _terminated(number: int, frame: Any) -> None:
-    """End as Ctrl-C does, so that files that were begun are removed; batch systems send this first."""
+    """End as Ctrl-C does, so that unfinished files are removed. Batch systems send SIGTERM first."""
     _fail("terminated", 128 + number)
     sys.exit(128 + number)

@@ -98,7 +98,7 @@ def bids(
     strict: Strict = False,
     quiet: Quiet = False,
 ) -> None:
-    """Explain the T1w scans of a BIDS data set, or compare groups: the command line of BIDS-Apps."""
+    """Explain the T1w scans of a BIDS data set, or compare groups, with the command line of BIDS-Apps."""
     from pyadx.commands.cohorts.bids_app import (
         LEVELS,
         BidsAppRequest,

@@ -1,4 +1,4 @@
-"""``pyadx phantom``, and what makes files of networks: ``convert``, ``pack`` and ``strip``."""
+"""``pyadx phantom``, and commands that write network files: ``convert``, ``pack`` and ``strip``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,7 @@ from pyadx.cli.common import Card, Quiet, Trust, Weights, app
 Statistics = Annotated[
     Path | None,
     typer.Option(
-        help="Cohort like its training scans; scans that differ from these get a warning.",
+        help="Cohort like the training scans: its statistics are stored, and other scans get a warning.",
         metavar="COHORT",
     ),
 ]
@@ -24,7 +24,7 @@ def phantom(
     jobs: Annotated[int, typer.Option(help="Processes.")] = 1,
     quiet: Quiet = False,
 ) -> None:
-    """Make a synthetic cohort from the MNI152 brain, with a planted disease, so that the truth is known."""
+    """Make a synthetic cohort from the MNI152 brain with a planted disease, whose true place is known."""
     from pyadx.commands.cohorts.phantom import run_phantom
 
     groups = run_phantom(out, subjects, seed, jobs, not quiet)
@@ -59,7 +59,7 @@ def convert(
     reference: Annotated[
         list[str] | None,
         typer.Option(
-            help="Image of a class, such as a mean of controls, that regions can be filled with; for the "
+            help="Image that regions can be filled with, such as a mean of controls: FILE for the "
             "first class, or CLASS=FILE. May be given several times.",
             metavar="[CLASS=]FILE",
         ),
@@ -96,7 +96,7 @@ def strip(
 
     provenance = run_strip(checkpoint, out, remove, overwrite).provenance
     scans = provenance.get("training_scans", ())
-    print(f"{out}: salted hashes of {len(scans)} training scans, no ids; what else its card says:")
+    print(f"{out}: salted hashes of {len(scans)} training scans, no ids; the rest of its card:")
     for name, value in provenance.items():
         if name not in ("training_scans", "training_salt"):
             print(f"  {name}: {json.dumps(value, ensure_ascii=False)}")
@@ -113,7 +113,7 @@ def pack(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Put a network, its weights and its card into one file that runs without the code it came from."""
+    """Put a network, its weights and its card into one file that runs without the network's code."""
     from pyadx.commands.training.pack import run_pack
     from pyadx.models.sources import ModelSource
 

@@ -28,17 +28,17 @@ def options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Hold what belongs to no command."""
+    """Define the options of ``pyadx`` itself."""
 
 
 class Interrupted(Exception):  # noqa: N818 (Ctrl-C is no error)
-    """Ctrl-C in a command that goes on where it stopped when it is called again."""
+    """Ctrl-C in a command that continues where it stopped when it is called again."""
 
     exit_code = 130  # the shell's code for a process that Ctrl-C ended
 
     def format_message(self) -> str:
-        """Return the line that is told."""
-        return "interrupted; the same command goes on where it stopped"
+        """Return the line that is printed."""
+        return "interrupted; run the same command again to continue where it stopped"
 
 
 def going_on(run: Callable[..., Any]) -> Callable[..., Any]:

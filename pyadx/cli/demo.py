@@ -42,7 +42,7 @@ def demo(
 def methods(
     name: Annotated[str | None, typer.Argument(help="Method whose options are listed.")] = None,
 ) -> None:
-    """List all methods with what they answer and cost, or the options of one."""
+    """List all methods with their question and cost, or the options of one method."""
     from pyadx.commands.explaining.methods import method_lines, option_lines
 
     print("\n".join(method_lines() if name is None else option_lines(name)))
@@ -57,7 +57,7 @@ def info(
     card: Card = None,
     trust: Trust = False,
 ) -> None:
-    """Print versions, what was built, and why CUDA is off; --model: what slows a network down."""
+    """Print versions, built libraries, and why CUDA is off; with --model, what slows a network down."""
     from pyadx.commands.reporting.info import info_rows
 
     if model is not None:

@@ -71,7 +71,7 @@ def evaluate(
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Measure which method finds which region: precision-recall, pointing game, relevance.
+    """Measure how well methods find regions: precision-recall, pointing game, relevance.
 
     The cohort of RUN is read as the run read it. Options override this; the value none clears one.
     """

@@ -31,8 +31,8 @@ def group(
     mask: Annotated[
         Path | None, typer.Option(help="Voxels that count; default: where any map is not 0.")
     ] = None,
-    permutations: Annotated[int, typer.Option(help="Of labels; 0: no p of voxels.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Of permutations and controls.")] = 0,
+    permutations: Annotated[int, typer.Option(help="Permutations of labels for voxels; 0: no p.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of permutations and controls.")] = 0,
     cluster_threshold: Annotated[
         float | None, typer.Option(help="Also test clusters, formed at this uncorrected p: 0.001.")
     ] = None,
@@ -44,18 +44,18 @@ def group(
     ] = None,
     key: Annotated[Path | None, typer.Option(help="Names of its numbers; default: beside it.")] = None,
     values: Annotated[
-        str, typer.Option(help="Of regions: mean (of the maps), or shapley (from the sidecars).")
+        str, typer.Option(help="Value of a region: mean (of the maps), or shapley (from the sidecars).")
     ] = "mean",
     region_permutations: Annotated[
-        int, typer.Option(help="Of labels, for the regions; 0: p of t-tests alone.")
+        int, typer.Option(help="Permutations of labels for regions; 0: p of t-tests only.")
     ] = 10_000,
-    null: Annotated[int, typer.Option(help="Controls: the analysis with labels shuffled, so often.")] = 20,
+    null: Annotated[int, typer.Option(help="Number of control analyses with shuffled labels.")] = 20,
     compare: Annotated[
-        Path | None, typer.Option(help="Map of the literature, correlated with the difference.")
+        Path | None, typer.Option(help="Published map to correlate with the difference.")
     ] = None,
     replicate: Annotated[
         list[Path] | None,
-        typer.Option(help="Maps of another network, such as of another fold: is the finding there, too?"),
+        typer.Option(help="Maps of another network, such as another fold's, to replicate the finding."),
     ] = None,
     shuffled_network: Annotated[
         list[Path] | None,
@@ -67,8 +67,8 @@ def group(
         bool,
         typer.Option(
             "--several-networks",
-            help="MAPS are of several networks, as of the folds of a cross-validation; which one a map is "
-            "of becomes a covariate.",
+            help="MAPS are of several networks, such as the folds of a cross-validation; the network of a "
+            "map becomes a covariate.",
         ),
     ] = False,
     skip_unreadable: Annotated[
@@ -87,11 +87,11 @@ def group(
     ] = None,
     engine: Annotated[str, typer.Option(help="local: processes of this machine; ray.")] = "local",
     workers: Annotated[int, typer.Option(help="Tasks at a time.")] = 1,
-    ray_address: Annotated[str | None, typer.Option(help="Of a running Ray cluster.")] = None,
+    ray_address: Annotated[str | None, typer.Option(help="Address of a running Ray cluster.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier results.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compare the heatmaps of two groups: maps, tests, regions, controls and a methods text."""
+    """Compare the heatmaps of two groups; write maps, tests, regions, controls and a methods text."""
     from pyadx.commands.cohorts.workers import Workers
     from pyadx.commands.groups.group import run_group
     from pyadx.commands.groups.request import GroupRequest
@@ -140,7 +140,7 @@ def column_names(told: str | None) -> tuple[str, ...]:
 
 
 def tell(facts: dict[str, Any]) -> None:
-    """Print what was found, in a few lines."""
+    """Print the findings in a few lines."""
     from pyadx.report.group_findings import shuffled_words
 
     sample, voxels = facts["sample"], facts["voxels"]

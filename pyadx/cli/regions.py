@@ -19,7 +19,7 @@ def regions(
     ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(help="For fraction_above; default: 95th percentile of all labelled voxels."),
+        typer.Option(help="Threshold of fraction_above; default: 95th percentile of labelled voxels."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing table.")] = False,
     quiet: Quiet = False,

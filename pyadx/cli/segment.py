@@ -12,7 +12,7 @@ from pyadx.cli.common import Orientation, Quiet, app
 def segment(
     scan: Annotated[Path, typer.Argument(help="Scan: .nii, .nii.gz, .mgz or Analyze.", metavar="SCAN")],
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Label volumes to write, a level each: .nii.gz or .nii.")
+        Path, typer.Option("--out", "-o", help="Label volumes to write, one per level: .nii.gz or .nii.")
     ],
     mask: Annotated[
         Path | None, typer.Option(help="Mask on the scan's voxels; default: where the scan is not zero.")

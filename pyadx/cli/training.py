@@ -12,7 +12,7 @@ Model = Annotated[str, typer.Option(help="vggnet, resnet, resnet-gap or resnet-s
 Classes = Annotated[str, typer.Option(help="Classes in the order of the outputs.")]
 SkipUnreadable = Annotated[bool, typer.Option("--skip-unreadable", help="Leave unreadable scans out.")]
 SetAside = Annotated[
-    str | None, typer.Option(help="Subjects that are never touched; default AD=5,NC=3; or none.")
+    str | None, typer.Option(help="Subjects never trained or tested on; default AD=5,NC=3; or none.")
 ]
 SplitFile = Annotated[Path | None, typer.Option("--split", help="Splits of your own (JSON), verified.")]
 Splits = Annotated[int, typer.Option(help="Shuffles of the folds.")]
@@ -22,16 +22,16 @@ ProtocolFile = Annotated[
     Path | None,
     typer.Option("--protocol", help="TOML file; default: the paper's protocol."),
 ]
-Epochs = Annotated[int | None, typer.Option(help="Replaces the protocol's value.")]
-BatchSize = Annotated[int | None, typer.Option(help="Replaces the protocol's value.")]
-LearningRate = Annotated[float | None, typer.Option(help="Replaces the protocol's value.")]
+Epochs = Annotated[int | None, typer.Option(help="Epochs, instead of the protocol's.")]
+BatchSize = Annotated[int | None, typer.Option(help="Batch size, instead of the protocol's.")]
+LearningRate = Annotated[float | None, typer.Option(help="Learning rate, instead of the protocol's.")]
 Flip = Annotated[bool, typer.Option("--flip", help="Augmentation: mirror left and right.")]
 Shift = Annotated[int | None, typer.Option(help="Augmentation: shift by up to this many voxels.")]
 Shape = Annotated[str, typer.Option(help="Grid in voxels: 110 or 110,120,110.")]
 Spacing = Annotated[float, typer.Option(help="Voxel size of the grid in mm; 0 keeps the scans' own.")]
 Intensity = Annotated[str, typer.Option(help="max, zscore or none.")]
 ShuffleLabels = Annotated[
-    bool, typer.Option("--shuffle-labels", help="Control: nothing can be learned, AUC must be 0.5.")
+    bool, typer.Option("--shuffle-labels", help="Control: shuffle the classes; AUC must be near 0.5.")
 ]
 Devices = Annotated[int, typer.Option(help="GPUs (or CPU processes) that share every batch.")]
 Precision = Annotated[str, typer.Option(help="32-true, 16-mixed or bf16-mixed.")]

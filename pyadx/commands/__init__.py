@@ -1,1 +1,1 @@
-"""What the commands do, free of how their options are written on the command line."""
+"""The commands themselves, independent of how options are written on the command line."""

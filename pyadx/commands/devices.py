@@ -1,4 +1,4 @@
-"""The device to run on, and what software runs there."""
+"""The device to run on, and the versions of the software there."""
 
 import platform
 from typing import Any
@@ -9,7 +9,7 @@ import pyadx
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device that a user named.
+    """Return the device for a name given by the user.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def software(device: torch.device) -> dict[str, Any]:
-    """Versions and device, for sidecars."""
+    """Return versions and device, for sidecars."""
     facts: dict[str, Any] = {
         "pyadx": pyadx.__version__,
         "torch": torch.__version__,

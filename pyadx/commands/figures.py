@@ -1,4 +1,4 @@
-"""What a user says about still figures, as the command line has it, and what that is on a scan."""
+"""Options of still figures: as given on the command line, and resolved on a scan."""
 
 import math
 from collections.abc import Callable
@@ -19,7 +19,7 @@ SLICES, THRESHOLD, MASK = "--slices", "--threshold", "--figure-mask"
 
 @dataclass(frozen=True)
 class FigureOptions:
-    """Where figures are cut, from which value on maps are shown, and inside what; as text and file.
+    """Slices, threshold and mask of a figure, as given on the command line.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class FigureOptions:
     threshold : str, optional
         A number, or a percentile such as ``99%``.
     mask : Path, optional
-        In the scan's space, of any grid.
+        Mask in the scan's space, on any grid.
     """
 
     slices: str | None = None
@@ -37,7 +37,7 @@ class FigureOptions:
 
     @property
     def given(self) -> list[str]:
-        """The options that were given, as they are spelled."""
+        """Names of the options that were given."""
         values = {SLICES: self.slices, THRESHOLD: self.threshold, MASK: self.mask}
         return [name for name, value in values.items() if value is not None]
 
@@ -61,7 +61,7 @@ class FigureOptions:
         return x, y, z
 
     def check(self) -> None:
-        """Raise ``ValueError`` if slices or threshold are not spelled as they must be; before any work."""
+        """Raise ``ValueError`` if slices or threshold have the wrong form, before any work."""
         _ = self.position
         if self.threshold is not None:
             read_threshold(self.threshold)
@@ -72,16 +72,16 @@ class FigureOptions:
         Parameters
         ----------
         grid : Scan
-            What is drawn.
+            The volume that is drawn.
         name : str
-            What an error calls it.
+            Its name in error messages.
         read : callable, optional
             Reads the mask as bool ``[I, J, K]`` on that grid; by default `pyadx.data.regions.read_mask`.
 
         Raises
         ------
         ValueError
-            If slices lie outside the grid, or the mask cannot be read or holds nothing there.
+            If slices are outside the grid, or the mask cannot be read or is empty on the grid.
         """
         position = self.position
         if position is not None:
@@ -107,12 +107,12 @@ def check_figure_file(path: Path, *, overwrite: bool) -> None:
 
 
 def is_figure(out: Path, drawn: FigureOptions) -> bool:
-    """Whether a report is a still figure, by the name of its file, and not a page.
+    """Return whether a report is a still figure and not a page, by the suffix of its file.
 
     Raises
     ------
     ValueError
-        If it is neither, options are misspelled, or those of figures were given for a page.
+        If it is neither, an option has the wrong form, or options of figures were given for a page.
     """
     suffix = out.suffix.lower()
     if suffix not in (".html", ".htm", *FIGURES):
@@ -120,7 +120,7 @@ def is_figure(out: Path, drawn: FigureOptions) -> bool:
     others = [name for name in drawn.given if name != SLICES]
     if suffix not in FIGURES and others:
         raise ValueError(
-            f"{others[0]} belongs to a still figure, such as -o heat.png; on a page its reader decides"
+            f"{others[0]} is for a still figure, such as -o heat.png; a page lets its reader choose"
         )
     drawn.check()
     return suffix in FIGURES

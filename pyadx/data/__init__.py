@@ -1,4 +1,4 @@
-"""Scans in, heatmaps out: NIfTI, MGZ and Analyze volumes with their affines."""
+"""Read scans and write heatmaps: NIfTI, MGZ and Analyze volumes with their affines."""
 
 from pyadx.data.atlas_keys import read_key
 from pyadx.data.grids import FittedScan, fit_to_card, fit_to_grid, map_to_scan

@@ -1,4 +1,4 @@
-"""Keys of atlases: which number of a label volume is which region."""
+"""Keys of atlases: the names of the numbers in a label volume."""
 
 import csv
 import os
@@ -9,9 +9,9 @@ from xml.etree import ElementTree
 
 from pyadx.data.file_kinds import scan_suffix
 
-# In this order beside the volume. mricron writes X.nii.txt, ITK-SNAP X.label.
+# Searched beside the volume in this order. mricron writes X.nii.txt, ITK-SNAP X.label.
 _BESIDE = (".tsv", ".txt", ".nii.txt", ".xml", ".csv", ".label")
-_MOST_BYTES = 4 * 2**20  # FreeSurfer's whole colour table has 0.1 MB
+_MOST_BYTES = 4 * 2**20  # for comparison: FreeSurfer's whole colour table has 0.1 MB
 _NUMBER_COLUMNS = ("index", "number", "label", "value", "id", "no.", "no")
 _NAME_COLUMNS = ("name", "region", "region_name", "label_name", "structure", "abbreviation")
 _ITK_SNAP = re.compile(r'(\d+)(?:\s+\d+){3}\s+[\d.]+\s+\d+\s+\d+\s+"(.*)"')
@@ -22,10 +22,10 @@ _FORMS = (
 
 
 def find_key(labels: str | os.PathLike[str]) -> Path | None:
-    """Return the key that stands beside a label volume under the same name, or ``None``.
+    """Return the key with the same name beside a label volume, or ``None``.
 
-    Of several, the first of ``X.tsv``, ``X.txt``, ``X.nii.txt``, ``X.xml``, ``X.csv`` and ``X.label``
-    for ``X.nii.gz``.
+    For ``X.nii.gz`` it is the first file among ``X.tsv``, ``X.txt``, ``X.nii.txt``, ``X.xml``, ``X.csv``
+    and ``X.label``.
     """
     volume = Path(labels)
     stem = volume.name[: -len(scan_suffix(volume) or volume.suffix)]
@@ -39,19 +39,21 @@ def read_key(path: str | os.PathLike[str]) -> dict[int, str]:
     Parameters
     ----------
     path : path
-        BIDS ``_dseg.tsv``; comma, tab or blank separated text of number and name (FreeSurfer's and
-        mricron's tables, too); ITK-SNAP's label descriptions; FSL's XML atlas, whose numbers count from
-        1 in the volume where it is probabilistic. What it holds decides, not its suffix.
+        BIDS ``_dseg.tsv``; text of number and name separated by commas, tabs or blanks (this includes
+        FreeSurfer's and mricron's tables); ITK-SNAP's label descriptions; FSL's XML atlas, whose numbers
+        count from 1 in the volume if it is probabilistic. The format is recognised by the contents, not
+        by the suffix.
 
     Returns
     -------
     dict
-        Number to name.
+        Names by number.
 
     Raises
     ------
     ValueError
-        If it is missing, larger than 4 MiB, no text, of no form above, or names a number twice.
+        If the file is missing, larger than 4 MiB, not text, has none of these formats, or names a number
+        twice.
     """
     source = Path(path)
     text = _text(source)
@@ -78,15 +80,15 @@ def read_groups(path: str | os.PathLike[str], columns: Sequence[str]) -> dict[in
     Parameters
     ----------
     path : path
-        A key with tabs, commas or semicolons and a line of headings.
+        A key separated by tabs, commas or semicolons, with a header line.
     columns : sequence of str
-        The columns of the groups, the outermost first. An empty cell or ``n/a``: the region belongs to no
-        further group.
+        The columns of the groups, the outermost first. An empty cell or ``n/a`` means that the region
+        belongs to no further group.
 
     Returns
     -------
     dict
-        Number to its groups.
+        Groups by number.
 
     Raises
     ------
@@ -94,13 +96,13 @@ def read_groups(path: str | os.PathLike[str], columns: Sequence[str]) -> dict[in
         If the key has no such column, or cannot be read.
     """
     source = Path(path)
-    read_key(source)  # says what is wrong with a key that is no key
+    read_key(source)  # raises the error of a file that is not a key
     lines = [
         line for line in _text(source).splitlines() if line.strip() and not line.startswith(("#", "//"))
     ]
     separator = next((mark for mark in "\t,;" if mark in lines[0]), None)
     if separator is None:
-        raise ValueError(f"{source}: groups need a table with a line of headings")
+        raise ValueError(f"{source}: groups need a table with a header line")
     if separator == "\t":  # BIDS knows no quoting
         head, *rows = csv.reader(lines, delimiter=separator, quoting=csv.QUOTE_NONE)
     else:
@@ -132,18 +134,20 @@ def _text(source: Path) -> str:
     except UnicodeDecodeError:
         text = raw.decode("latin-1")
     if re.search(r"[\x00-\x08\x0e-\x1f\x7f]", text):
-        raise ValueError(f"{source}: is no text (a table of colours, perhaps); {_FORMS}")
+        raise ValueError(f"{source}: is not text (a table of colours, perhaps); {_FORMS}")
     return text
 
 
 def _xml_rows(source: Path, text: str) -> list[tuple[int, str]]:
-    # Entities are what makes XML dangerous (files read, memory filled); they need a document type.
+    # XML entities are dangerous, because they can read files or fill memory. They need a document type.
     if re.search(r"<!\s*(DOCTYPE|ENTITY)", text, re.IGNORECASE):
         raise ValueError(f"{source}: declares a document type or entities, which no atlas of FSL does")
     root = ElementTree.fromstring(text)
     kind = (root.findtext("header/type") or "").strip().lower()
     if root.tag != "atlas":
-        raise ValueError(f"{source}: is XML, but no atlas of FSL (its first element is <{root.tag[:40]}>)")
+        raise ValueError(
+            f"{source}: is XML, but not an atlas of FSL (its first element is <{root.tag[:40]}>)"
+        )
     first = 0 if kind == "label" else 1
     rows = []
     for label in root.iter("label"):
@@ -175,7 +179,7 @@ def _table_rows(source: Path, lines: list[tuple[int, str]], separator: str) -> l
     else:
         cells = list(csv.reader(written, delimiter=separator))
     if len(cells) != len(lines):
-        raise ValueError(f"{source}: a quoted name goes over several lines")
+        raise ValueError(f"{source}: a quoted name spans several lines")
     head = [cell.strip().lower() for cell in cells[0]]
     number, name, first = 0, 1, 0
     if not _is_number(head[0]) or "name" in head:
@@ -199,7 +203,7 @@ def _column(source: Path, head: list[str], names: tuple[str, ...]) -> int:
 
 
 def _blank_rows(source: Path, lines: list[tuple[int, str]]) -> list[tuple[int, str]]:
-    """Read number and name. Numbers behind the name (colours, other numbers) are not part of it."""
+    """Read number and name. Numbers after the name (colours, other numbers) are ignored."""
     numbers: list[int] = []
     bare: list[str] = []
     full: list[str] = []
@@ -207,7 +211,7 @@ def _blank_rows(source: Path, lines: list[tuple[int, str]]) -> list[tuple[int, s
         number, *words = line.split()
         if not _is_number(number) or not words:
             if at == lines[0][0] and not numbers and len(lines) > 1:
-                continue  # a heading
+                continue  # a header line
             raise ValueError(f"{source}: line {at} is not a whole number and a name; {_FORMS}")
         last = len(words)
         while last > 1 and _is_number(words[last - 1]):
@@ -215,7 +219,7 @@ def _blank_rows(source: Path, lines: list[tuple[int, str]]) -> list[tuple[int, s
         numbers.append(int(number))
         bare.append(_clean(" ".join(words[:last])))
         full.append(_clean(" ".join(words)))
-    # "17 BA 17": there the number behind belongs to the name, since without it all are called the same.
+    # "17 BA 17": here the number after the name belongs to it, because without it all names are equal.
     same = len(bare) > 1 and len(set(bare)) == 1
     return list(zip(numbers, full if same else bare, strict=True))
 

@@ -9,7 +9,7 @@ import numpy as np
 from pyadx.data.grids import resampled_onto
 from pyadx.data.scans import Scan, read_scan
 
-_LEAST_OVERLAP = 0.5  # of the first image's voxels that are not 0
+_LEAST_OVERLAP = 0.5  # share of the first image's voxels that are not 0
 
 
 def read_channels(paths: Sequence[str | os.PathLike[str]], scan: Scan) -> list[Scan]:
@@ -18,19 +18,20 @@ def read_channels(paths: Sequence[str | os.PathLike[str]], scan: Scan) -> list[S
     Parameters
     ----------
     paths : sequence of path
-        As `read_scan` takes them, in the space of the first image; other voxels are interpolated linearly.
+        Files for `read_scan`, in the space of the first image. They are interpolated linearly on its
+        voxels.
     scan : Scan
         The first image.
 
     Returns
     -------
     list of Scan
-        Data on the first image's voxels, with its header and affine; each keeps its own path.
+        Data on the first image's voxels, with that image's header and affine, and each image's own path.
 
     Raises
     ------
     ValueError
-        If one cannot be read, or covers less than half of the first image's voxels that are not 0.
+        If an image cannot be read, or covers less than half of the first image's voxels that are not 0.
     """
     found = []
     for path in paths:

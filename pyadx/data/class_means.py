@@ -1,4 +1,4 @@
-"""The mean image of every class that a network was trained on, in which no single scan can be seen."""
+"""The mean image of each class in a training set, made so that it reveals no single scan."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ import numpy as np
 from pyadx.models.card import ModelCard
 from pyadx.short_reprs import short_repr
 
-LEAST_SCANS = 8  # of a class, and in every voxel: a mean of fewer would show single scans
-_MOST_OF_ONE = 0.5  # of a mean; a scan that makes more of it could be seen
-_AROUND_ZERO = 0.5  # mean over mean absolute value; below it no factor matches intensities
-_MOST_ROUNDING = 1e-3  # relative, root mean square; only beyond the range of half precision is it more
+LEAST_SCANS = 8  # per class and per voxel: a mean of fewer could reveal single scans
+_MOST_OF_ONE = 0.5  # largest share of one scan in a mean; more could reveal the scan
+_AROUND_ZERO = 0.5  # mean over mean absolute value; below it a factor cannot match intensities
+_MOST_ROUNDING = 1e-3  # relative, root mean square; exceeded only beyond the range of half precision
 
 _MATCHED = "each scan times one factor, so that the mean of its voxels that are not 0 is the average scan's"
 _AS_THEY_ARE = "none: scans as they are prepared"
@@ -26,10 +26,10 @@ class ClassMeans:
     Attributes
     ----------
     images : dict
-        From the name of a class to float16 ``[D, H, W]``; classes that are refused have none.
+        float16 ``[D, H, W]`` by class name; refused classes have no image.
     facts : dict
-        From the name of every class to plain data for `pyadx.models.ModelCard.references`: the number of
-        ``scans``; their ``matching`` in intensity and which ``voxels`` are 0, or why it is ``refused``.
+        Plain data for `pyadx.models.ModelCard.references`, by class name: the number of ``scans``; their
+        intensity ``matching`` and the rule for ``voxels`` that are 0, or the reason if ``refused``.
     """
 
     images: dict[str, np.ndarray]
@@ -40,7 +40,7 @@ class ClassMeans:
 
 @dataclass(frozen=True)
 class _Brain:
-    """Mean of a scan's voxels that are not 0, and the sum of all absolute values."""
+    """Mean of a scan's voxels that are not 0, and the sum of absolute values of all voxels."""
 
     mean: float
     total: float
@@ -50,36 +50,36 @@ class _Brain:
 def class_means(
     volumes: Sequence[np.ndarray] | np.ndarray, labels: np.ndarray, which: np.ndarray, card: ModelCard
 ) -> ClassMeans:
-    """Return the mean image of every class, of scans that were matched in intensity.
+    """Return the mean image of each class, after matching the scans' intensities.
 
-    Scans that are divided by their maximum, or left as they are, differ in brightness: each is first
-    multiplied so that its mean over its own brain (voxels that are not 0) is the mean of these means over
-    all scans, of whatever class. Scans that were z-scored are taken as they are; where that was done before
-    the network's own preprocessing it shows in a mean of less than half the mean absolute value.
+    Scans that are divided by their maximum, or not scaled, differ in brightness. Each one is multiplied by
+    a factor, so that its mean over its own brain (voxels that are not 0) equals the average of these means
+    over all scans of all classes. Z-scored scans are not matched. Scans z-scored before the network's own
+    preprocessing are recognised by a mean below half of the mean absolute value.
 
-    No scan can be read back out of a mean: a class with fewer than `LEAST_SCANS` scans is refused, and one
-    of whose mean a single scan makes more than half; and a voxel where fewer than `LEAST_SCANS` scans are
-    not 0 is 0, such as those of the one face that was not removed.
+    A mean must not reveal a scan. A class is refused if it has fewer than `LEAST_SCANS` scans, or if one
+    scan makes more than half of the mean. A voxel where fewer than `LEAST_SCANS` scans are not 0 is set to
+    0, for example in the face of the only scan that was not defaced.
 
     Parameters
     ----------
     volumes : numpy.ndarray or sequence of numpy.ndarray
-        ``[N, D, H, W]``, prepared as the card says. They may lie on disk: each scan is read twice, one at a
-        time. Sums are in float64.
+        ``[N, D, H, W]``, prepared according to the card. They may be memory-mapped: each scan is read
+        twice, one at a time. Sums are in float64.
     labels : numpy.ndarray
         Class of every scan, int ``[N]``.
     which : numpy.ndarray
-        Indices of the scans that count, each once.
+        Indices of the scans to use, without repetition.
     card : ModelCard
         Classes and preprocessing.
 
     Raises
     ------
     ValueError
-        If an index comes twice, or a scan that counts holds NaN or infinity, or only zeros.
+        If an index is repeated, or a used scan holds NaN, infinity or only zeros.
     """
     if len(np.unique(which)) != len(which):
-        raise ValueError("a scan counts twice: the mean image could show it")
+        raise ValueError("a scan is listed twice: the mean image could reveal it")
     brains = {int(i): _measured(volumes[i], int(i)) for i in which}
     factors, matching = _matched(brains, card)
     images: dict[str, np.ndarray] = {}
@@ -111,7 +111,7 @@ def _measured(volume: np.ndarray, index: int) -> _Brain:
 
 
 def _matched(brains: dict[int, _Brain], card: ModelCard) -> tuple[dict[int, float], str]:
-    """Return the factor of every scan, and the rule in words."""
+    """Return the factor of every scan, and the name of the rule."""
     if card.preprocessing.intensity == "zscore" or any(brain.around_zero for brain in brains.values()):
         return dict.fromkeys(brains, 1.0), _AS_THEY_ARE
     average = float(np.mean([brain.mean for brain in brains.values()]))
@@ -125,7 +125,7 @@ def _too_few(count: int) -> str | None:
 
 
 def _too_alike(totals: list[float]) -> str | None:
-    """Refuse a mean that is next to nothing but one scan."""
+    """Refuse a mean that consists mostly of one scan."""
     share = max(totals) / sum(totals)
     return f"one scan makes {share:.0%} of the mean" if share > _MOST_OF_ONE else None
 
@@ -143,12 +143,12 @@ def _mean(volumes: Sequence[np.ndarray] | np.ndarray, factors: dict[int, float])
 
 
 def _halved(mean: np.ndarray) -> tuple[np.ndarray, str | None]:
-    """Return an image in half precision, and why it does not go into that."""
+    """Return an image in half precision, and the reason if it does not fit."""
     with np.errstate(over="ignore"):
         half = mean.astype(np.float16)
     size = float(np.linalg.norm(mean))
     if size == 0:
-        return half, f"no voxel is not 0 in {LEAST_SCANS} scans"
+        return half, f"no voxel is non-zero in {LEAST_SCANS} scans"
     if not float(np.linalg.norm(half.astype(np.float64) - mean)) <= _MOST_ROUNDING * size:
         return half, f"values up to {float(np.abs(mean).max()):.3g} do not fit into half precision"
     return half, None

@@ -12,36 +12,37 @@ from urllib.parse import quote
 from pyadx.data.cohort.records import ScanRecord
 from pyadx.files import holds_results, replacing
 
-_LONGEST_NAME = 200  # of the 255 bytes that file systems allow; a temporary name beside it is longer
-# Of BIDS 1.11; "contrast" and "stat", which it does not have yet, stand as in FitLins and XCP-D. Other
-# unknown entities come before those of derivatives.
+_LONGEST_NAME = 200  # file systems allow 255 bytes; the name of a temporary file beside it is longer
+# Order of entities in BIDS 1.11. "contrast" and "stat" are not in BIDS yet; their places are those of
+# FitLins and XCP-D. Other unknown entities come before those of derivatives.
 _ORDER = (
     "sub", "ses", "cohort", "sample", "task", "tracksys", "acq", "ce", "trc", "stain", "rec", "dir", "run",
     "mod", "echo", "flip", "inv", "mt", "part", "proc", "", "hemi", "space", "split", "recording", "chunk",
     "atlas", "seg", "scale", "res", "den", "label", "contrast", "stat", "desc",
 )  # fmt: skip
-# What BIDS has no names for, so that its validator passes over it: maps of explanations and of statistics
-# (nilearn's and FitLins' suffix), and what is kept beside them.
+# Files for which BIDS has no names, so that its validator ignores them: heatmaps, statistical maps (with
+# the suffix of nilearn and FitLins), and files beside them.
 _NOT_OF_BIDS = "*_heatmap.*\n*_statmap.*\n*.scores\nmanifest.jsonl\nexcluded.csv\n"
-_SOURCE = "raw"  # the name that BIDS URIs call the source by
+_SOURCE = "raw"  # name of the source data set in BIDS URIs
 
 
 def derivative_file(
     root: str | os.PathLike[str], subject: str, description: str, entities: str = ""
 ) -> Path:
-    """Return where a heatmap stands: ``sub-01/ses-1/anat/sub-01_ses-1_run-2_desc-gradcam_heatmap.nii.gz``.
+    """Return the path of a heatmap: ``sub-01/ses-1/anat/sub-01_ses-1_run-2_desc-gradcam_heatmap.nii.gz``.
 
     Parameters
     ----------
     root : Path
         The derivative data set.
     subject : str
-        Any id; ``sub-`` is put in front where it is missing, and what BIDS does not allow in a label
-        falls out.
+        Any id. A missing ``sub-`` is added, and characters that BIDS does not allow in a label are
+        removed.
     description : str
-        Of the heatmap; likewise reduced to letters and digits.
+        Description of the heatmap, also reduced to letters and digits.
     entities : str
-        What tells the scan from others of its subject, such as ``ses-1_run-2``; a session is a folder, too.
+        Entities that distinguish the scan from others of its subject, such as ``ses-1_run-2``. A session
+        also becomes a folder.
 
     Raises
     ------
@@ -75,9 +76,10 @@ def entities_on_grid(entities: str, spacing: float | None) -> str:
     Parameters
     ----------
     entities : str
-        Of the scan. The grid lies in its space, which is called ``network`` where its name says none.
+        Entities of the scan. The grid is in the scan's space, which is called ``network`` if the file
+        name does not name it.
     spacing : float, optional
-        Voxel size of the grid, mm; without it the grid has the scan's voxels.
+        Voxel size of the grid, mm; by default the scan's voxel size.
     """
     found = dict(part.split("-", 1) for part in entities.split("_") if "-" in part)
     found.setdefault("space", "network")
@@ -87,27 +89,27 @@ def entities_on_grid(entities: str, spacing: float | None) -> str:
 
 
 def bids_uri(record: ScanRecord) -> str:
-    """Return the BIDS URI of a scan, as a derivative data set names its source; empty without BIDS."""
+    """Return the BIDS URI of a scan for a derivative data set; empty if the source is not BIDS."""
     return f"bids:{_SOURCE}:{quote(record.bids_path)}" if record.bids_path else ""
 
 
 def check_scans(root: str | os.PathLike[str], scans: Iterable[ScanRecord], description: str) -> None:
-    """Check that every scan has a file of its own.
+    """Check that every scan gets a different file.
 
     Parameters
     ----------
     root : Path
         The derivative data set.
     scans : iterable of ScanRecord
-        Of a cohort.
+        Scans of a cohort.
     description : str
-        Of the heatmaps.
+        Description of the heatmaps.
 
     Raises
     ------
     ValueError
-        If two ids differ only in what BIDS does not allow in a label, two scans of a subject would share a
-        file, or an id is too long for a file.
+        If two ids differ only in characters that BIDS does not allow in a label, two scans of a subject
+        would share a file, or an id is too long for a file name.
     """
     owners: dict[Path, ScanRecord] = {}
     for scan in scans:
@@ -129,7 +131,7 @@ def check_scans(root: str | os.PathLike[str], scans: Iterable[ScanRecord], descr
 
 
 def start_derivatives(root: str | os.PathLike[str], source: str | os.PathLike[str] | None = None) -> None:
-    """Make a data set's folder with ``dataset_description.json`` and ``.bidsignore``, unless it is there.
+    """Make a data set's folder with ``dataset_description.json`` and ``.bidsignore`` if it is missing.
 
     Parameters
     ----------
@@ -161,7 +163,7 @@ def start_derivatives(root: str | os.PathLike[str], source: str | os.PathLike[st
         "GeneratedBy": [{"Name": "pyadx", "Version": version("pyadx")}],
     }
     if source is not None:
-        # Its name only: folders above it may name people, projects or machines.
+        # Only the folder's name, because its parents may contain names of people, projects or machines.
         named = f"file:///{quote(Path(source).resolve().name)}"
         facts["SourceDatasets"] = [{"URL": named}]
         facts["DatasetLinks"] = {_SOURCE: _link(root, Path(source)) or named}
@@ -171,6 +173,6 @@ def start_derivatives(root: str | os.PathLike[str], source: str | os.PathLike[st
 
 
 def _link(root: Path, source: Path) -> str:
-    """Return the way to a source that holds the folder or stands beside it; empty for any other."""
+    """Return the relative path to a source that holds the folder or is beside it; empty for others."""
     way = Path(os.path.relpath(source.resolve(), root.resolve()))
     return quote(way.as_posix()) if set(way.parts[:-1]) <= {os.pardir} else ""

@@ -1,4 +1,4 @@
-"""Volumes that hold nothing: one check for scans, heatmaps, masks and label volumes."""
+"""Constant or empty volumes: one check for scans, heatmaps, masks and label volumes."""
 
 from typing import Literal
 
@@ -14,14 +14,14 @@ _MEANING: dict[Kind, str] = {
 
 
 def flat_words(values: np.ndarray, kind: Kind) -> str | None:
-    """Say that a volume holds nothing; ``None`` where it holds something.
+    """Return a message if a volume is constant or empty, else ``None``.
 
     Parameters
     ----------
     values : numpy.ndarray
         Any shape, not empty, finite.
     kind : {"scan", "heatmap", "mask", "label volume"}
-        A scan or a heatmap holds nothing if all values are equal, a mask or label volume if all are 0.
+        A scan or heatmap is flat if all values are equal, a mask or label volume if all are 0.
     """
     low = float(values.min())
     if low != float(values.max()) or (low != 0 and kind in ("mask", "label volume")):
@@ -30,7 +30,7 @@ def flat_words(values: np.ndarray, kind: Kind) -> str | None:
 
 
 def refuse_flat(source: object, values: np.ndarray, kind: Kind) -> None:
-    """Raise ``ValueError``, beginning with the source's name, if a volume holds nothing."""
+    """Raise ``ValueError``, beginning with the source's name, if a volume is constant or empty."""
     words = flat_words(values, kind)
     if words:
         raise ValueError(f"{source}: {words}")

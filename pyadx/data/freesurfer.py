@@ -1,11 +1,11 @@
-"""Whether a label volume has FreeSurfer's numbers: other atlases use the same ones for other regions."""
+"""Recognise FreeSurfer's label numbers, because other atlases use them for other regions."""
 
 import os
 
 import numpy as np
 
-# FreeSurferColorLUT, as recon-all, SynthSeg, SAMSEG and FastSurfer write it: aseg with its side numbers,
-# parts of brain stem, hypothalamus and cerebellum, then the parcellations of cortex and white matter.
+# FreeSurferColorLUT, used by recon-all, SynthSeg, SAMSEG and FastSurfer: aseg, parts of brain stem,
+# hypothalamus and cerebellum, then the parcellations of cortex and white matter.
 _ASEG = (
     *(2, 3, 4, 5, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 24, 26, 28, 30, 31),
     *(41, 42, 43, 44, 46, 47, 49, 50, 51, 52, 53, 54, 58, 60, 62, 63),
@@ -23,8 +23,8 @@ _SIDES = (
     *((2, 41), (3, 42), (4, 43), (5, 44), (7, 46), (8, 47), (10, 49), (11, 50), (12, 51), (13, 52)),
     *((17, 53), (18, 54), (26, 58), (28, 60), *((1000 + n, 2000 + n) for n in range(1, 36))),
 )
-_LEAST_KNOWN = 0.9  # of the labelled voxels; some may be lesions or corrections
-_LEAST_NUMBERS = 0.8  # of the numbers, where there are many
+_LEAST_KNOWN = 0.9  # share of the labelled voxels; the others may be lesions or corrections
+_LEAST_NUMBERS = 0.8  # share of the numbers, if there are many
 _MANY_NUMBERS = 10
 _ENOUGH_PAIRS = 3
 
@@ -34,20 +34,21 @@ def refuse_other_atlas(
 ) -> None:
     """Refuse a label volume that does not look like FreeSurfer's.
 
-    Two things decide. At least 90% of the voxels that are not 0 and, of ten numbers or more, 80% of the
-    numbers are those of aseg, aparc+aseg or another parcellation of FreeSurfer. And where the left and the
-    right number of three or more structures are there, left lies on the left for most of them.
+    There are two criteria. First, at least 90% of the voxels that are not 0 must have numbers of aseg,
+    aparc+aseg or another parcellation of FreeSurfer. If there are ten numbers or more, 80% of the numbers
+    must be among these, too. Second, if three or more structures have a left and a right number, most of
+    them must have the left one on the left.
 
     Parameters
     ----------
     source : path
-        Of the labels, for the message.
+        Path of the labels, for the message.
     labels : numpy.ndarray
         ``[I, J, K]``, whole numbers.
     affine : numpy.ndarray
         Voxel to world, mm, RAS+.
     regions : str
-        What the numbers would be read as, for the message.
+        Meaning of the numbers, for the message.
 
     Raises
     ------
@@ -84,7 +85,7 @@ def _refusal(source: str | os.PathLike[str], found: str, regions: str) -> ValueE
 
 
 def _wrong_sides(labels: np.ndarray, affine: np.ndarray, present: set[int]) -> tuple[int, int]:
-    """Return how many structures have left and right exchanged, and how many have both."""
+    """Return the number of structures with left and right exchanged, and the number with both sides."""
     from scipy import ndimage
 
     pairs = [(left, right) for left, right in _SIDES if left in present and right in present]

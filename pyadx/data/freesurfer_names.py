@@ -1,4 +1,4 @@
-"""Names of FreeSurfer's numbers: aseg and aparc+aseg, as FreeSurferColorLUT has them."""
+"""Names of FreeSurfer's numbers of aseg and aparc+aseg, from FreeSurferColorLUT."""
 
 _BOTH_SIDES = (
     *((2, 41, "Cerebral-White-Matter"), (3, 42, "Cerebral-Cortex"), (4, 43, "Lateral-Ventricle")),

@@ -1,4 +1,4 @@
-"""Where a scan lies: which of a header's affines holds, and what is doubtful about it."""
+"""The position of a scan: the affine of its header that is used, and doubts about it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,14 +12,14 @@ from pyadx.data.scan_files import OpenedScan
 ORIENTATIONS = ("auto", "sform", "qform")
 KNOWN_CODES = {0: "unknown", 1: "scanner", 2: "aligned", 3: "talairach", 4: "mni", 5: "template"}
 MNI = 4
-_SAME_MM = 0.3  # of a corner; quaternions in 32 bits move one by up to 0.1 mm
-_SAME_SIZE = 1e-3  # relative, of voxels
+_SAME_MM = 0.3  # tolerance of a corner; rounding of 32-bit quaternions moves a corner by up to 0.1 mm
+_SAME_SIZE = 1e-3  # relative tolerance of voxel sizes
 _SAME_DEGREES = 0.1
 
 
 @dataclass(frozen=True, eq=False)
 class Form:
-    """An affine of a header, and the NIfTI code of the space it leads to."""
+    """An affine of a header, and the NIfTI code of its world space."""
 
     name: str
     code: int
@@ -27,27 +27,27 @@ class Form:
 
     @property
     def words(self) -> str:
-        """Its name and code, for messages."""
-        return f"{self.name} (code {self.code}, {KNOWN_CODES.get(self.code, 'none that NIfTI knows')})"
+        """Name and code, for messages."""
+        return f"{self.name} (code {self.code}, {KNOWN_CODES.get(self.code, 'not defined by NIfTI')})"
 
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """Where a scan lies.
+    """The position of a scan in world space.
 
     Attributes
     ----------
     affine : numpy.ndarray
         float64 ``[4, 4]``: voxel to world, mm, RAS+.
     source : str
-        Where it comes from: ``sform``, ``qform``, or words for another origin.
+        Source of the affine: ``sform``, ``qform``, or a description of another source.
     sform, qform : Form
-        What a volume on the same voxels is written with, so that every program places it as it places the
-        scan.
+        Affines for writing a volume on the same voxels, so that every program places it where it places
+        the scan.
     units : {"mm", "unknown"}
-        What the header says of its unit of length.
+        Unit of length in the header.
     notes : tuple of str
-        What is doubtful, a line each, with figures.
+        Doubts, one per line, with figures.
     """
 
     affine: np.ndarray
@@ -59,7 +59,7 @@ class Geometry:
 
 
 def spans_space(affine: np.ndarray) -> bool:
-    """Whether an affine is finite and its axes span space."""
+    """Return whether an affine is finite and not singular."""
     if not np.isfinite(affine).all():
         return False
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
@@ -67,25 +67,25 @@ def spans_space(affine: np.ndarray) -> bool:
 
 
 def scan_geometry(file: OpenedScan, orientation: str = "auto") -> Geometry:
-    """Decide where a scan lies.
+    """Determine the position of a scan.
 
     Parameters
     ----------
     file : OpenedScan
-        Its header, as nibabel reads it and as it is stored.
+        The scan with its header, as read by nibabel and as stored.
     orientation : {"auto", "sform", "qform"}
-        Which affine of a NIfTI file holds. ``auto``: the sform if its code is above 0 and its axes span
-        space, the qform otherwise, the voxel sizes alone if both codes are 0.
+        Affine of a NIfTI file to use. ``auto``: the sform if its code is above 0 and it is not singular,
+        otherwise the qform, or only the voxel sizes if both codes are 0.
 
     Returns
     -------
     Geometry
-        The affine may be unusable; `spans_space` tells.
+        Its affine may be unusable; see `spans_space`.
 
     Raises
     ------
     ValueError
-        If ``orientation`` is another word, or names an affine that the file does not have.
+        If ``orientation`` is another word, or the file does not have that affine.
     """
     import nibabel as nib
 
@@ -130,7 +130,7 @@ def _nifti(image: Any, block: bytes, orientation: str) -> Geometry:
     both = spans_space(sform.affine) and spans_space(qform.affine) and sform.code > 0 and qform.code > 0
     if both and sized:
         return Geometry(used.affine, used.name, sform, qform, units, tuple(notes))
-    # One of them cannot be carried over as it is: where both are named, both say the same.
+    # A broken affine cannot be copied. If both codes name a space, both affines become the used one.
     codes = [used.code if form is used or form.code > 0 else 0 for form in (sform, qform)]
     written = [Form(form.name, code, used.affine) for form, code in zip((sform, qform), codes, strict=True)]
     return Geometry(used.affine, used.name, written[0], written[1], units, tuple(notes))
@@ -141,12 +141,12 @@ def _qform(header: Any) -> np.ndarray:
 
     try:
         return np.asarray(header.get_qform(), np.float64)
-    except (ValueError, HeaderDataError):  # numbers that are no rotation
+    except (ValueError, HeaderDataError):  # the numbers are not a rotation
         return np.full((4, 4), np.nan)
 
 
 def _pick(sform: Form, qform: Form) -> Form | None:
-    """Return the affine that NIfTI's rules and sound numbers leave, or ``None`` if no space is named."""
+    """Return the affine by NIfTI's rules, if it is sound, or ``None`` if no space is named."""
     coded = [form for form in (sform, qform) if form.code > 0]
     sound = [form for form in coded if spans_space(form.affine)]
     return next(iter(sound or coded), None)
@@ -169,14 +169,14 @@ def _disagreement(
     orientation: str,
     shape: Sequence[int],
 ) -> list[str]:
-    """Return a note if the two affines place the voxels elsewhere, or the voxel size is another."""
+    """Return a note if the two affines disagree about positions or voxel sizes."""
     if not spans_space(used.affine):
         return []
     if sform.code > 0 and qform.code > 0 and spans_space(sform.affine) and spans_space(qform.affine):
         words = None if pixdim is None else difference(sform, qform, shape)
         if words:
             other = qform if used is sform else sform
-            how = "as asked" if orientation != "auto" else f"orientation={other.name!r} takes the other"
+            how = "as requested" if orientation != "auto" else f"orientation={other.name!r} uses the other"
             return [f"{words}; the {used.name} is used ({how})"]
         return []
     if (
@@ -186,22 +186,22 @@ def _disagreement(
     ):
         return [
             f"voxels are {_by(_sizes(sform.affine))} mm by its {sform.words} and {_by(pixdim)} mm by its "
-            "pixdim; the sform is used; mend the header if pixdim is right"
+            "pixdim; the sform is used; correct the header if pixdim is right"
         ]
     return []
 
 
 def says_mni(found: Geometry, shape: Sequence[int]) -> bool:
-    """Whether a header leads to MNI space, and its two affines cannot contradict each other there."""
+    """Return whether a header names MNI space, and both of its affines can be the same."""
     used = found.qform if found.source == "qform" else found.sform
     other = found.sform if used is found.qform else found.qform
-    if used.code != MNI or shear_note(used.affine):  # a qform knows no shear
+    if used.code != MNI or shear_note(used.affine):  # a qform cannot hold shear
         return False
     return other.code <= 0 or (spans_space(other.affine) and difference(used, other, shape) is None)
 
 
 def difference(one: Form, two: Form, shape: Sequence[int]) -> str | None:
-    """Say how two affines differ on a volume's corners; ``None`` where they agree."""
+    """Describe how two affines differ on a volume's corners; ``None`` if they agree."""
     corners = np.array(list(product(*[(0, n - 1) for n in shape])), np.float64)
     places = [corners @ form.affine[:3, :3].T + form.affine[:3, 3] for form in (one, two)]
     apart = float(np.linalg.norm(places[0] - places[1], axis=1).max())
@@ -228,7 +228,7 @@ def _mgh(image: Any, block: bytes) -> Geometry:
     affine = np.asarray(image.affine, np.float64)
     if block[28:30] != b"\0\0":
         return _one_affine(affine, "MGH header")
-    # FreeSurfer's own meaning: coronal slices, 1 mm, centred on the origin. nibabel reads L-S-P.
+    # FreeSurfer's definition: coronal slices, 1 mm, centred on the origin. nibabel reads L-S-P.
     affine = np.array([[-1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
     affine[:3, 3] = -affine[:3, :3] @ np.array(image.shape[:3], np.float64) / 2
     note = (
@@ -261,22 +261,22 @@ def _with_note(found: Geometry, note: str | None) -> Geometry:
 
 
 def shear_note(affine: np.ndarray) -> str | None:
-    """Say that the axes of an affine that spans space are not at right angles, if they are not."""
+    """Return a note if the axes of an affine are not at right angles, else ``None``."""
     axes = affine[:3, :3] / _sizes(affine)
     cosines = [abs(float(axes[:, a] @ axes[:, b])) for a, b in ((0, 1), (0, 2), (1, 2))]
     off = float(np.degrees(np.arcsin(min(1.0, max(cosines)))))
     if off <= _SAME_DEGREES:
         return None
     return (
-        f"its axes are {off:.1f} degrees from right angles (sheared): the network sees the voxels as if "
-        "they stood at right angles; resample the scan first if that matters"
+        f"its axes are {off:.1f} degrees from right angles (sheared), but the network gets the voxels "
+        "as if at right angles; resample the scan first if that matters"
     )
 
 
 def _turn(one: np.ndarray, two: np.ndarray) -> float:
     """Return the largest angle between the same axis of two affines, degrees."""
     a, b = one[:3, :3] / _sizes(one), two[:3, :3] / _sizes(two)
-    # Of the chord: arccos is blind to small angles.
+    # Computed from the chord, because arccos is inaccurate at small angles.
     chord = np.linalg.norm(a - b, axis=0).max() / 2
     return float(np.degrees(2 * np.arcsin(min(1.0, float(chord)))))
 

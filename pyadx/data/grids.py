@@ -1,4 +1,4 @@
-"""Bringing a scan onto a network's grid, and a heatmap back onto the scan."""
+"""Resample a scan to a network's grid, and a heatmap back to the scan."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from pyadx.data.scans import Scan
 from pyadx.models.card import ModelCard
 from pyadx.short_reprs import short_repr
 
-# Voxel sizes this close (relative) count as equal: the scan is cropped or padded, not resampled.
+# Relative tolerance of voxel sizes. If they are equal, the scan is cropped or padded, not resampled.
 _SAME_SIZE = 1e-3
 
 
@@ -18,8 +18,8 @@ _SAME_SIZE = 1e-3
 class FittedScan:
     """A scan on a network's grid.
 
-    The grid has the scan's axes in canonical order, that is closest to RAS+ or to what ``axes`` says, and
-    shares its centre, to within half a voxel.
+    The grid has the scan's axes in canonical order: the order closest to RAS+, or to ``axes``. It has the
+    same centre as the scan, to within half a voxel.
 
     Attributes
     ----------
@@ -34,8 +34,8 @@ class FittedScan:
     start : numpy.ndarray
         Canonical voxel coordinate of the grid's first voxel.
     kept : float
-        Share of the scan's total absolute intensity that lies on the grid; below 1 the grid cuts
-        something off.
+        Share of the scan's total absolute intensity that is on the grid; below 1 the grid cuts off
+        part of the scan.
     axes : str
         Axis codes of the grid.
     """
@@ -52,12 +52,12 @@ class FittedScan:
 
     @property
     def resampled(self) -> bool:
-        """Whether voxel sizes differ, so that values were interpolated."""
+        """True if voxel sizes differ, so that values were interpolated."""
         return not np.array_equal(self.zoom, np.ones(3))
 
 
 def fit_to_card(scan: Scan, card: ModelCard) -> FittedScan:
-    """Bring a scan to the grid, voxel size and axes of a network, as `fit_to_grid`."""
+    """Resample a scan to the grid, voxel size and axes of a network; see `fit_to_grid`."""
     prepared = card.preprocessing
     return fit_to_grid(scan, card.in_shape, prepared.spacing, prepared.orientation)
 
@@ -65,7 +65,7 @@ def fit_to_card(scan: Scan, card: ModelCard) -> FittedScan:
 def fit_to_grid(
     scan: Scan, shape: tuple[int, int, int], spacing: float | None, axes: str = "RAS"
 ) -> FittedScan:
-    """Reorient a scan to canonical axes and bring it to a shape and voxel size.
+    """Reorient a scan to canonical axes, and resample it to a shape and voxel size.
 
     Parameters
     ----------
@@ -74,15 +74,15 @@ def fit_to_grid(
     shape : tuple of int
         Shape of the grid.
     spacing : float or None
-        Isotropic voxel size of the grid in mm; ``None`` keeps the scan's.
+        Isotropic voxel size of the grid in mm; ``None`` keeps the scan's voxel size.
     axes : str
         Axis codes of the grid.
 
     Returns
     -------
     FittedScan
-        Where voxel sizes agree the scan is cropped or padded about its centre and values are kept to
-        the bit; otherwise it is interpolated linearly.
+        If voxel sizes agree, the scan is cropped or padded about its centre, and its values are unchanged.
+        Otherwise it is interpolated linearly.
     """
     import nibabel as nib
     from nibabel.orientations import apply_orientation
@@ -111,7 +111,7 @@ def fit_to_grid(
 
 
 def map_to_scan(heatmap: np.ndarray, fitted: FittedScan) -> np.ndarray:
-    """Bring a heatmap from a network's grid onto the voxels of the scan.
+    """Resample a heatmap from a network's grid to the voxels of the scan.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def map_to_scan(heatmap: np.ndarray, fitted: FittedScan) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        float32, of the scan's own shape and axis order; zero for voxels that the grid did not hold.
+        float32, in the scan's shape and axis order; zero at voxels outside the grid.
     """
     from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
     from scipy import ndimage
@@ -150,7 +150,7 @@ def map_to_scan(heatmap: np.ndarray, fitted: FittedScan) -> np.ndarray:
 
 
 def on_grid(fitted: FittedScan, data: np.ndarray | None = None) -> Scan:
-    """Return what lies on a network's grid as a scan of its own; the fitted scan if nothing is given."""
+    """Return values on a network's grid as a scan; by default the fitted scan's own values."""
     import nibabel as nib
 
     values = fitted.data if data is None else data
@@ -158,7 +158,7 @@ def on_grid(fitted: FittedScan, data: np.ndarray | None = None) -> Scan:
     held = fitted.scan.geometry
     if held is None:
         return Scan(fitted.scan.path, image, values)
-    # The grid leads to the same space as the scan's own voxels.
+    # The grid has the same world space as the scan's own voxels.
     code = (held.qform if held.source == "qform" else held.sform).code
     code = code if code in KNOWN_CODES and code else 2
     sform = Form("sform", code, fitted.affine)
@@ -168,22 +168,22 @@ def on_grid(fitted: FittedScan, data: np.ndarray | None = None) -> Scan:
 
 
 def resampled_onto(other: Scan, affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Bring a scan onto other voxels, by where both lie in the world.
+    """Resample a scan to other voxels by world coordinates.
 
     Parameters
     ----------
     other : Scan
-        What is brought.
+        The scan to resample.
     affine : numpy.ndarray
-        Voxel-to-world matrix, 4x4, of the voxels wanted.
+        Voxel-to-world matrix, 4x4, of the target voxels.
     shape : tuple of int
-        How many there are.
+        Shape of the target.
 
     Returns
     -------
     numpy.ndarray
-        float32; the scan's own values where the voxels are the same, otherwise interpolated linearly, and 0
-        where it has none.
+        float32; the scan's own values if the voxels are the same, otherwise linearly interpolated values.
+        0 outside the scan.
     """
     from scipy import ndimage
 
@@ -197,21 +197,21 @@ def resampled_onto(other: Scan, affine: np.ndarray, shape: tuple[int, ...]) -> n
 
 
 def canonical_axes(affine: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return what turns an array to canonical (RAS+) axes, and its affine then.
+    """Return the reorientation of an array to canonical (RAS+) axes, and the new affine.
 
     Parameters
     ----------
     affine : numpy.ndarray
-        float64 ``[4, 4]``, of the array.
+        Affine of the array, float64 ``[4, 4]``.
     shape : sequence of int
-        Of the array.
+        Shape of the array.
 
     Returns
     -------
     turn : numpy.ndarray
         ``[3, 2]``, for nibabel's ``apply_orientation``.
     turned : numpy.ndarray
-        float64 ``[4, 4]``, of the turned array.
+        Affine of the reoriented array, float64 ``[4, 4]``.
     """
     from nibabel.orientations import inv_ornt_aff, io_orientation
 
@@ -220,7 +220,7 @@ def canonical_axes(affine: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray
 
 
 def _orientation(scan: Scan, axes: str) -> np.ndarray:
-    """Return how nibabel turns a scan's axes into those of a grid."""
+    """Return nibabel's orientation transform from a scan's axes to those of a grid."""
     from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
     return ornt_transform(io_orientation(scan.affine), axcodes2ornt(axes))

@@ -1,4 +1,4 @@
-"""Heatmaps of many subjects: whose they are, in which space, and whether they are of one kind."""
+"""Heatmaps of many subjects: subject and space of each, and a check that all are of one kind."""
 
 import json
 import re
@@ -15,22 +15,22 @@ HEATMAP = "_heatmap"
 
 @dataclass(frozen=True)
 class MapFile:
-    """A heatmap and what is known of it without its voxels.
+    """A heatmap file, and the facts in its name and sidecar.
 
     Attributes
     ----------
     path : Path
         The file.
     subject : str
-        As tables call it, with ``sub-``.
+        Subject id in tables, with ``sub-``.
     entities : dict
-        Of its name: ``{"ses": "M00", "space": "MNI152NLin2009cAsym", "desc": "gradcam"}``.
+        Entities of its name: ``{"ses": "M00", "space": "MNI152NLin2009cAsym", "desc": "gradcam"}``.
     facts : dict or None
         Its sidecar; ``None`` without one.
     transform : Path, optional
-        What brings it to the common space.
+        File of the transform to the common space.
     moved : mapping, optional
-        Where it is brought, and once it is there, from which map and by which transform.
+        Target grid; after moving, also the original map and the transform.
     """
 
     path: Path
@@ -42,19 +42,19 @@ class MapFile:
 
     @property
     def label(self) -> str:
-        """The subject, reduced to what names of files can hold: by this it is found in tables."""
+        """The subject id reduced to characters allowed in file names; used to find it in tables."""
         return subject_label(self.subject)
 
     @property
     def space(self) -> str:
-        """Space and resolution of its name, such as ``MNI152NLin2009cAsym_res-2``; empty without."""
+        """Space and resolution in its name, such as ``MNI152NLin2009cAsym_res-2``, or empty."""
         resolution = self.entities.get("res")
         parts = [self.entities.get("space", ""), f"res-{resolution}" if resolution else ""]
         return "_".join(part for part in parts if part)
 
 
 def subject_label(subject: str) -> str:
-    """Return ``sub-`` and the letters and digits of an id, as derivatives name their files."""
+    """Return ``sub-`` and the letters and digits of an id, as in file names of derivatives."""
     return "sub-" + re.sub(r"[^A-Za-z0-9]", "", subject.removeprefix("sub-"))
 
 
@@ -66,12 +66,12 @@ def map_file(path: Path, subject: str | None = None) -> MapFile:
     path : Path
         The heatmap.
     subject : str, optional
-        Whose it is; by default what the name says (``sub-``), else the name of the scan in the sidecar.
+        Subject id; by default from the name (``sub-``), else from the name of the scan in the sidecar.
 
     Raises
     ------
     ValueError
-        If neither says whose it is, or the sidecar cannot be read.
+        If neither name nor sidecar contains a subject, or the sidecar cannot be read.
     """
     facts = _sidecar(path)
     entities = entities_of(path)
@@ -79,7 +79,7 @@ def map_file(path: Path, subject: str | None = None) -> MapFile:
     label = subject or entities.get("sub") or entities_of(Path(scan)).get("sub")
     if not label:
         raise ValueError(
-            f"{path}: neither its name nor its sidecar has sub-LABEL, so nobody knows whose it is"
+            f"{path}: neither its name nor its sidecar has sub-LABEL, so its subject is unknown"
         )
     if "ses" not in entities and "ses" in entities_of(Path(scan)):
         entities["ses"] = entities_of(Path(scan))["ses"]
@@ -98,12 +98,12 @@ def entities_of(path: Path) -> dict[str, str]:
 
 
 def maps_below(folder: Path) -> list[Path]:
-    """Return the heatmaps below a folder: ``*_heatmap.nii.gz``, else all that name a subject.
+    """Return the heatmaps below a folder: ``*_heatmap.nii.gz``, else all files that name a subject.
 
     Raises
     ------
     ValueError
-        If there is none.
+        If there are no heatmaps.
     """
     files = [path for path in sorted(folder.rglob("*")) if scan_suffix(path) and path.is_file()]
     files = [path for path in files if not path.name.startswith(".")]
@@ -122,12 +122,12 @@ def check_one_kind(maps: Sequence[MapFile], *, several_networks: bool = False) -
     maps : sequence of MapFile
         At least one.
     several_networks : bool
-        Let networks differ.
+        Allow maps of different networks.
 
     Raises
     ------
     ValueError
-        If they are not: the message names two of them, and how to choose.
+        If they are not; the message names two maps that differ, and how to choose.
     """
     first = maps[0]
     for other in maps[1:]:
@@ -136,14 +136,14 @@ def check_one_kind(maps: Sequence[MapFile], *, several_networks: bool = False) -
                 how = ", or --several-networks" if what == _NETWORKS else ", or use --desc"
                 raise ValueError(
                     f"{first.path.name} and {other.path.name} are maps of {what}, {_shown(one)} and "
-                    f"{_shown(two)}; a group needs maps of one kind: give those alone{how}"
+                    f"{_shown(two)}; a group needs maps of one kind: give only one kind{how}"
                 )
         if first.space != other.space:
             raise ValueError(
                 f"{first.path.name} and {other.path.name} are in different spaces, "
                 f"{first.space or 'none named'} and {other.space or 'none named'}; explain scans in one "
-                "space (pyadx explain-cohort --space), or, if each is in its scan's own, bring them to one "
-                "with --transforms and --reference"
+                "space (pyadx explain-cohort --space), or, if each is in its scan's own space, move them "
+                "to one space with --transforms and --reference"
             )
     owners: dict[str, MapFile] = {}
     for one in maps:
@@ -166,14 +166,14 @@ _KINDS = (_NETWORKS, "different methods", "different targets", "scans with and w
 
 
 def weights_of(one: MapFile) -> str | None:
-    """Return the hash of the network's weights, where the sidecar tells it."""
+    """Return the hash of the network's weights, if the sidecar has it."""
     model = (one.facts or {}).get("model")
     weights = model.get("weights_sha256", model.get("sha256")) if isinstance(model, dict) else None
     return None if weights is None else str(weights)
 
 
 def kind_of(one: MapFile) -> tuple[Any, Any, Any, bool]:
-    """Return weights, method and class of a map, as far as its sidecar tells, and whether it has one."""
+    """Return weights, method and class in a map's sidecar, and whether the map has a sidecar."""
     facts = one.facts or {}
     target = facts.get("target")
     weights = weights_of(one)
@@ -194,5 +194,5 @@ def _sidecar(path: Path) -> dict[str, Any] | None:
         facts = json.loads(note.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{note}: cannot be read as JSON ({' '.join(str(error).split())[:100]})") from None
-    # Other programs write JSON beside images, too; ours names a method.
+    # Other programs also write JSON beside images. A sidecar of pyadx names a method.
     return facts if isinstance(facts, dict) and "method" in facts else None

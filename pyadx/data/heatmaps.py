@@ -1,4 +1,4 @@
-"""Writing heatmaps: NIfTI in the scan's own space, with a JSON sidecar."""
+"""Write heatmaps: NIfTI in the scan's own space, with a JSON sidecar."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def check_heatmap_path(path: str | os.PathLike[str], *, overwrite: bool = False)
 
 
 def scores_path(out: str | os.PathLike[str]) -> Path:
-    """Return where the finished scores of an occlusion run stand until its heatmap is written."""
+    """Return the file for the scores of an occlusion run until its heatmap is written."""
     target = Path(out)
     return target.with_name(target.name + ".scores")
 
@@ -49,18 +49,18 @@ def sidecar_path(heatmap: str | os.PathLike[str]) -> Path:
 def image_on_scan(values: np.ndarray, scan: Scan, description: str) -> Any:
     """Return a NIfTI image of values on a scan's voxels.
 
-    Its header is a new one: only geometry, units and space codes come from the scan, since everything else
-    in a header (extensions, descriptions, names) may hold what is private. Where the scan lies in MNI space
-    both codes say so, for programs that look at one of them.
+    The header is new. Only geometry, units and space codes are copied from the scan, because other fields
+    of a header (extensions, descriptions, names) may hold private data. If the scan is in MNI space, both
+    codes say so, for programs that read only one of them.
 
     Parameters
     ----------
     values : numpy.ndarray
         ``[I, J, K]`` or, several volumes, ``[I, J, K, N]`` in the scan's own axis order.
     scan : Scan
-        Whose voxels they are.
+        The scan that defines the voxels.
     description : str
-        At most 79 characters, for the header.
+        Description in the header, at most 79 characters.
     """
     import nibabel as nib
 
@@ -87,10 +87,10 @@ def write_heatmap(
 ) -> None:
     """Write a heatmap as float32 NIfTI with the scan's shape, affine and orientation.
 
-    Nothing else of the scan's header is carried over: see `image_on_scan`.
+    Nothing else is copied from the scan's header; see `image_on_scan`.
 
-    Image and sidecar are both written beside their targets first and then renamed, so an interrupted
-    write leaves neither half-written.
+    Image and sidecar are first written to temporary files and then renamed, so that an interruption
+    leaves neither of them incomplete.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def write_heatmap(
     scan : Scan
         The scan that was explained.
     sidecar : mapping
-        Plain data that says how the heatmap was made.
+        Plain data about the origin of the heatmap.
 
     Raises
     ------

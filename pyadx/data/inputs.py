@@ -1,4 +1,4 @@
-"""From scans to the inputs of a network: one at a time, or a whole cohort."""
+"""Prepare scans as inputs of a network: a single scan, or a whole cohort."""
 
 import hashlib
 import json
@@ -22,23 +22,23 @@ from pyadx.models.card import ModelCard
 from pyadx.short_reprs import short_repr
 
 _PAIRS = (".hdr", ".img")
-_LEAST_KEPT = 0.9  # of a scan's intensity on the grid; less is no scan of that grid
+_LEAST_KEPT = 0.9  # share of a scan's intensity on the grid; with less, the scan does not fit the grid
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedScans:
-    """A cohort as a network sees it.
+    """A cohort prepared for a network.
 
     Attributes
     ----------
     volumes : numpy.ndarray
         float32 ``[N, D, H, W]``, in memory or memory-mapped.
     scans : tuple of ScanRecord
-        In the same order.
+        The scans in the same order.
     labels : numpy.ndarray
-        int64 ``[N]``, index of the class; -1 where the cohort was read without classes.
+        int64 ``[N]``, index of the class; -1 if the cohort was read without classes.
     hashes : tuple of str
-        SHA-256 of each scan's voxels, as `voxel_hash` gives it.
+        SHA-256 of each scan's voxels (`voxel_hash`).
     unreadable : tuple of Exclusion
         Scans that were left out because they could not be read.
     """
@@ -52,7 +52,7 @@ class PreparedScans:
     __repr__ = short_repr
 
     def indices(self, subjects: Sequence[str]) -> np.ndarray:
-        """Return where subjects stand, int64; those that could not be read are left out."""
+        """Return the indices of subjects, int64, without those that could not be read."""
         place = {scan.subject: i for i, scan in enumerate(self.scans)}
         return np.array([place[name] for name in subjects if name in place], np.int64)
 
@@ -68,14 +68,14 @@ def prepared_volume(
     Parameters
     ----------
     fitted : FittedScan
-        The scan, the first channel.
+        The scan, which is the first channel.
     card : ModelCard
-        Of the network.
+        Card of the network.
     like : FittedScan, optional
-        By whose numbers intensities are scaled, as a healthy twin's must be.
+        Scan whose statistics scale the intensities, for example the patient of a healthy twin.
     channels : sequence of Scan
-        Further channels on the scan's voxels (`pyadx.data.channels.read_channels`); each is scaled by its
-        own numbers.
+        Further channels on the scan's voxels (`pyadx.data.channels.read_channels`), each scaled by its
+        own statistics.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def prepared_volume(
 
 
 def voxel_hash(scan: Scan) -> str:
-    """Return the SHA-256 of a scan's shape and voxels: the same image in another file has the same."""
+    """Return the SHA-256 of a scan's shape and voxels, independent of the file format."""
     digest = hashlib.sha256(str(scan.data.shape).encode())
     digest.update(np.ascontiguousarray(scan.data, "<f4").tobytes())
     return digest.hexdigest()
@@ -120,7 +120,7 @@ def prepare_scans(
     skip_unreadable: bool = False,
     advance: Callable[[int], None] = lambda count: None,
 ) -> PreparedScans:
-    """Read all scans of a cohort and bring them onto a network's grid.
+    """Read all scans of a cohort and resample them to a network's grid.
 
     Parameters
     ----------
@@ -129,12 +129,12 @@ def prepare_scans(
     card : ModelCard
         Grid, voxel size and intensity scaling.
     cache : path, optional
-        Folder for a memory-mapped copy, which is used again for the same files and grid, and refused
-        like the files themselves. Without it the volumes stay in memory.
+        Folder for a memory-mapped copy, which is used again for the same files and grid. Errors of the
+        files are raised from the copy, too. Without a cache the volumes stay in memory.
     skip_unreadable : bool
-        Leave out what cannot be read, and list it, instead of stopping.
+        Leave out and list scans that cannot be read, instead of raising.
     advance : callable
-        Told how many scans are done.
+        Called with the number of scans done.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def prepare_scans(
             }
             note.write_text(json.dumps(facts), encoding="utf-8")
     except BaseException:
-        with suppress(OSError):  # other files are in it
+        with suppress(OSError):  # the folder holds other files
             cache.rmdir()
         raise
     again = _from_cache(cache, key, cohort)
@@ -221,7 +221,7 @@ def _refuse_unreadable(unreadable: Sequence[Exclusion], count: int) -> None:
     more = f" and {len(unreadable) - 5} more" if len(unreadable) > 5 else ""
     raise ValueError(
         f"{len(unreadable)} of {count} scans cannot be read: {reasons}{more}; "
-        "mend them, or leave them out with --skip-unreadable"
+        "repair them, or leave them out with --skip-unreadable"
     )
 
 
@@ -249,7 +249,7 @@ def _cache_key(cohort: Cohort, card: ModelCard) -> str:
 
 
 def _files_of(scan: Path) -> list[Path]:
-    """Return the files that a scan is read from: header and voxels may have one each."""
+    """Return the files of a scan; header and voxels may be in separate files."""
     if scan.suffix.lower() not in _PAIRS:
         return [scan]
     return [scan.with_suffix(suffix) for suffix in (*_PAIRS, *map(str.upper, _PAIRS))]

@@ -15,12 +15,12 @@ def scale_intensity(
     data : numpy.ndarray
         Any shape, finite.
     how : Preprocessing, or str
-        Whose ``intensity`` it is, or that alone. ``max`` divides by the maximum (the paper's reference
+        Preprocessing, or only its ``intensity``. ``max`` divides by the maximum (the paper's reference
         implementation). ``zscore`` subtracts the mean and divides by the standard deviation of the non-zero
         voxels, and leaves zero voxels at 0. ``percentiles`` and ``fixed`` are as in `Preprocessing`.
     like : numpy.ndarray, optional
-        A scan whose maximum, mean and deviation, or percentiles are taken instead of its own: what is
-        compared with that scan voxel by voxel must be scaled by the same numbers.
+        Scan whose maximum, mean and deviation, or percentiles are used instead. Scans that are compared
+        voxel by voxel must be scaled by the same statistics.
 
     Returns
     -------
@@ -30,8 +30,8 @@ def scale_intensity(
     Raises
     ------
     ValueError
-        If the scan has no positive voxel (``max``), its non-zero voxels are all equal (``zscore``), or its
-        percentiles are (``percentiles``).
+        If the scan has no positive voxel (``max``), its non-zero voxels are all equal (``zscore``), or both
+        percentiles are equal (``percentiles``).
     """
     chosen = how if isinstance(how, Preprocessing) else Preprocessing(how)
     intensity = chosen.intensity

@@ -1,4 +1,4 @@
-"""Maps that others published, on the grid of ours."""
+"""Published maps, resampled to the grid of the analysed maps."""
 
 from pathlib import Path
 
@@ -6,18 +6,18 @@ import numpy as np
 
 from pyadx.data.scans import Scan, read_volume
 
-_LEAST_INSIDE = 0.9  # of our grid in the other map's field of view; less is another space
+_LEAST_INSIDE = 0.9  # share of the grid in the other map's field of view; less means another space
 
 
 def read_on_grid(path: Path, scan: Scan) -> np.ndarray:
-    """Read a map of the literature, such as a meta-analysis, on the voxels of another image.
+    """Read a published map, such as a meta-analysis, and resample it to the voxels of another image.
 
     Parameters
     ----------
     path : Path
-        NIfTI or MGZ in the same world space, of any grid; interpolated linearly, 0 outside.
+        NIfTI or MGZ in the same world space, on any grid; interpolated linearly, 0 outside.
     scan : Scan
-        Whose voxels are wanted.
+        Image that defines the voxels.
 
     Returns
     -------
@@ -27,7 +27,7 @@ def read_on_grid(path: Path, scan: Scan) -> np.ndarray:
     Raises
     ------
     ValueError
-        If it cannot be read, or does not cover nine tenths of the voxels that are not 0 in ``scan``.
+        If it cannot be read, or covers less than 90% of the voxels that are not 0 in ``scan``.
     """
     other = read_volume(path)
     if other.lies_on(scan):
@@ -45,7 +45,7 @@ def read_on_grid(path: Path, scan: Scan) -> np.ndarray:
 
 
 def on_grid(values: np.ndarray, affine: np.ndarray, scan: Scan) -> np.ndarray:
-    """Interpolate a volume linearly on the voxels of another image of the same world space, 0 outside."""
+    """Interpolate a volume linearly on the voxels of another image in the same world space; 0 outside."""
     from scipy import ndimage
 
     to_other = np.linalg.inv(affine) @ scan.affine

@@ -1,4 +1,4 @@
-"""One label volume for many subjects: at every voxel the label that most of them have there."""
+"""One label volume for many subjects: the majority label at every voxel."""
 
 from collections.abc import Iterable
 
@@ -9,14 +9,14 @@ from pyadx.data.scans import Scan
 
 
 def majority_labels(volumes: Iterable[Scan], grid: Scan) -> np.ndarray:
-    """Return the label that most subjects have at a voxel; the smaller one of two that are level.
+    """Return the most frequent label at every voxel; the smaller label if two are equally frequent.
 
     Parameters
     ----------
     volumes : iterable of Scan
-        Label volumes of subjects in one common space, of any grid, 0 for the background.
+        Label volumes of subjects in one common space, on any grid; 0 is the background.
     grid : Scan
-        Whose voxels the result has.
+        Image that defines the voxels of the result.
 
     Returns
     -------
@@ -26,7 +26,7 @@ def majority_labels(volumes: Iterable[Scan], grid: Scan) -> np.ndarray:
     Raises
     ------
     ValueError
-        If there is no volume, or one lies elsewhere.
+        If there is no volume, or a volume does not overlap the grid.
     """
     votes: dict[int, np.ndarray] = {}
     subjects = 0

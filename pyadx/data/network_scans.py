@@ -1,4 +1,4 @@
-"""Statistics of the scans that a network is made for: made from a cohort, compared with a scan."""
+"""Statistics of the scans that a network is made for, and the comparison of a scan with them."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -18,18 +18,18 @@ _UNKNOWN = "the network's card keeps no statistics of its scans"
 
 @dataclass(frozen=True)
 class ScanChecks:
-    """Whether a scan is like those that a network was made for.
+    """Result of comparing a scan with those that a network was made for.
 
     Attributes
     ----------
     figures : dict
         `pyadx.data.scan_statistics.scan_figures` of the scan; empty if there is nothing to compare with.
     against : str or None
-        Which scans the network's card keeps statistics of.
+        Description of the scans whose statistics are in the network's card.
     outside : tuple of Outside
-        Figures that no training scan comes near.
+        Figures far outside the range of the training scans.
     labels : str or None
-        That the scan looks like a volume of labels.
+        Message if the scan looks like a label volume.
     """
 
     figures: dict[str, float] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class ScanChecks:
 
     @property
     def words(self) -> list[str]:
-        """Everything that is doubtful, in one line each."""
+        """All doubts, one line each."""
         return [*([self.labels] if self.labels else []), *(one.words for one in self.outside)]
 
     def facts(self) -> dict[str, Any]:
@@ -53,16 +53,16 @@ class ScanChecks:
 
 
 def check_scan(scan: Scan, volume: Tensor, model: nn.Module) -> ScanChecks:
-    """Compare a scan with the statistics in a network's card, and see whether it is one at all.
+    """Compare a scan with the statistics in a network's card, and check that it is not a label volume.
 
     Parameters
     ----------
     scan : Scan
-        As it was read.
+        The scan as it was read.
     volume : Tensor
         ``[1, C, D, H, W]``, prepared for the network; the first channel is compared.
     model : torch.nn.Module
-        With ``card`` and ``references``.
+        Network with ``card`` and ``references``.
     """
     labels = label_words(scan.data)
     card = getattr(model, "card", None)
@@ -71,7 +71,7 @@ def check_scan(scan: Scan, volume: Tensor, model: nn.Module) -> ScanChecks:
         return ScanChecks(labels=labels)
     mean = mean_reference(model)
     if mean is not None and statistics.get("reference_sha256") != _digest(mean):
-        mean = None  # the network has other reference images now
+        mean = None  # the network's reference images have changed since
     figures = scan_figures(volume[0, 0].float().cpu().numpy(), mean)
     scans, source = statistics.get("scans"), statistics.get("source")
     against = f"{scans} training scans" if source is None else f"{scans} scans of {source}"
@@ -79,7 +79,7 @@ def check_scan(scan: Scan, volume: Tensor, model: nn.Module) -> ScanChecks:
 
 
 def refuse_unlike(source: object, doubts: Sequence[str]) -> None:
-    """Raise ``ValueError``, beginning with the scan's file, if there is anything doubtful about it."""
+    """Raise ``ValueError``, beginning with the scan's file, if the scan is doubtful."""
     if doubts:
         raise ValueError(f"{source}: {'; '.join(doubts)} (--strict)")
 
@@ -94,14 +94,14 @@ def mean_reference(model: nn.Module) -> np.ndarray | None:
 
 
 def network_statistics(volumes: Iterable[np.ndarray], model: nn.Module) -> dict[str, Any]:
-    """Return what a card keeps of scans: `statistics_of`, and what they were compared with.
+    """Return the statistics for a card: `statistics_of`, and a hash of the image compared with.
 
     Parameters
     ----------
     volumes : iterable of numpy.ndarray
         ``[D, H, W]``, prepared for the network.
     model : torch.nn.Module
-        With the ``references`` that it will have.
+        Network with its final ``references``.
     """
     mean = mean_reference(model)
     found = statistics_of([scan_figures(volume, mean) for volume in volumes])

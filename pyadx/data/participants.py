@@ -1,4 +1,4 @@
-"""Who belongs to which group, and what else a table says of everybody."""
+"""Groups and covariates of subjects, from a table."""
 
 import json
 from collections.abc import Sequence
@@ -22,11 +22,11 @@ class People:
     path : Path
         The table.
     groups : dict
-        Subject to group; empty where the table says nothing.
+        Group by subject; empty if the table's cell is empty.
     covariates : dict
-        Covariate to the cells of every subject.
+        Cells of all subjects by covariate.
     categories : frozenset
-        Covariates whose cells are names, whatever they look like.
+        Covariates whose cells are category names, even if they look like numbers.
     """
 
     path: Path
@@ -43,15 +43,15 @@ def read_people(path: Path, group_column: str | None = None, covariates: Sequenc
     path : Path
         ``participants.tsv`` of BIDS, or another TSV or CSV with ``participant_id`` (or ``subject``).
     group_column : str, optional
-        Without it the first of ``group``, ``diagnosis``, ``dx``, ``label`` and ``research_group``.
+        By default the first of ``group``, ``diagnosis``, ``dx``, ``label`` and ``research_group``.
     covariates : sequence of str
-        Columns. ``site:category`` says that numbers there are names; so does a column with ``Levels``
-        in the JSON beside the table.
+        Columns. ``site:category`` means that the column's numbers are category names. ``Levels`` in the
+        JSON beside the table means the same.
 
     Raises
     ------
     ValueError
-        If a column is missing, or a subject stands there twice.
+        If a column is missing, or a subject is listed twice.
     """
     table = read_table(path)
     who = table.needed("participant_id", "subject", "subject_id")
@@ -83,7 +83,7 @@ def _rows(table: Table, who: int, group: int) -> dict[str, Row]:
                 f"{row.place}: {name} is in two groups, {other[group]} (line {other.line}) and "
                 f"{row[group]}; a subject belongs to one"
             )
-        raise ValueError(f"{row.place}: {name} stands there twice, first in line {other.line}")
+        raise ValueError(f"{row.place}: {name} is listed twice, first in line {other.line}")
     return rows
 
 
@@ -107,7 +107,7 @@ def parse_contrast(text: str) -> tuple[str, str]:
     ValueError
         If it is not of this form.
     """
-    # Groups may hold a hyphen: blanks around it decide, where there are any.
+    # Names of groups may contain a hyphen, so " - " with blanks is tried first.
     parts = text.split(" - ") if " - " in text else text.split("-")
     names = [part.strip() for part in parts]
     if len(names) != 2 or not all(names) or names[0] == names[1]:

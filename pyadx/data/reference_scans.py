@@ -16,7 +16,7 @@ from pyadx.data.scans import read_scan
 from pyadx.models.card import ModelCard
 from pyadx.models.training_scans import seen_in_training
 
-_LEAST_OVERLAP = 0.5  # of the voxels that are not 0
+_LEAST_OVERLAP = 0.5  # share of the voxels that are not 0
 
 
 def read_reference(path: str | os.PathLike[str], card: ModelCard) -> Tensor:
@@ -25,8 +25,8 @@ def read_reference(path: str | os.PathLike[str], card: ModelCard) -> Tensor:
     Parameters
     ----------
     path : path
-        What `pyadx.data.read_scan` reads, in the space of the network's scans: its centre comes to lie on
-        the centre of the network's grid, as theirs do, and it is prepared as they are.
+        File for `pyadx.data.read_scan`, in the space of the network's scans. It is centred on the
+        network's grid and prepared like these scans.
     card : ModelCard
         Grid, voxel size, intensity scaling, and the record of training scans.
 
@@ -38,9 +38,9 @@ def read_reference(path: str | os.PathLike[str], card: ModelCard) -> Tensor:
     Raises
     ------
     ValueError
-        If the file is no usable scan (`pyadx.data.read_scan`; NaN, only zeros), less than half of its
-        voxels that are not 0 lie on the grid, its intensities cannot be scaled, or the network was trained
-        on it: whoever has the checkpoint could read the scan back.
+        If the file is not a usable scan (`pyadx.data.read_scan`; NaN, only zeros), less than half of its
+        voxels that are not 0 are on the grid, or its intensities cannot be scaled. Also if the network was
+        trained on this scan, because a user of the checkpoint could recover the scan.
     """
     scan = read_scan(Path(path))
     shape, spacing = card.in_shape, card.preprocessing.spacing
@@ -50,31 +50,31 @@ def read_reference(path: str | os.PathLike[str], card: ModelCard) -> Tensor:
         size = "" if spacing is None else f" of {spacing:g} mm"
         raise ValueError(
             f"{scan.path}: only {overlap:.0%} of its voxels that are not 0 lie on the network's grid of "
-            f"{'x'.join(map(str, shape))} voxels{size}, at least {_LEAST_OVERLAP:.0%} must; give one in "
-            "the space of the network's scans"
+            f"{'x'.join(map(str, shape))} voxels{size}, at least {_LEAST_OVERLAP:.0%} must; give an image "
+            "in the space of the network's scans"
         )
     if seen_in_training(card, voxel_hash(scan)).image:
         raise ValueError(
-            f"{scan.path}: the network was trained on this scan, which could be read back from the "
-            "checkpoint; give a mean of several people"
+            f"{scan.path}: the network was trained on this scan, and the checkpoint would reveal it; "
+            "give a mean of several people"
         )
     return prepared_volume(fit_to_card(scan, card), card)[0, 0]
 
 
 def reference_on_scan(path: str | os.PathLike[str], fitted: FittedScan, card: ModelCard) -> Tensor:
-    """Read another brain's image, such as a matched control, onto the voxels of a fitted scan.
+    """Read another brain's image, such as a matched control, and resample it to a fitted scan's voxels.
 
-    Both must lie in one space: voxels are looked up by world coordinates, linearly. A file that has the
-    network's grid but lies elsewhere is taken voxel by voxel, with a warning.
+    Both must be in one space: the image is interpolated linearly at world coordinates. A file that has the
+    network's grid but another position is used voxel by voxel, with a warning.
 
     Parameters
     ----------
     path : path
-        What `pyadx.data.read_scan` reads.
+        File for `pyadx.data.read_scan`.
     fitted : FittedScan
         The scan on the network's grid.
     card : ModelCard
-        How intensities are scaled. Explainers match them to the scan's afterwards.
+        Intensity scaling. Explainers later match the intensities to the scan's.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def reference_on_scan(path: str | os.PathLike[str], fitted: FittedScan, card: Mo
     Raises
     ------
     ValueError
-        If it is no usable scan, or covers less than half of the scan's voxels that are not 0.
+        If it is not a usable scan, or covers less than half of the scan's voxels that are not 0.
     """
     other = read_scan(Path(path))
     same = other.data.shape == fitted.data.shape
@@ -94,7 +94,7 @@ def reference_on_scan(path: str | os.PathLike[str], fitted: FittedScan, card: Mo
     if overlap < _LEAST_OVERLAP and same:
         warnings.warn(
             f"{other.path.name} has the network's grid but covers only {overlap:.0%} of the scan by its "
-            "header; it is taken voxel by voxel",
+            "header; it is used voxel by voxel",
             stacklevel=2,
         )
         data = other.data

@@ -1,4 +1,4 @@
-"""What a heatmap says of every region of an atlas: a row each, left and right paired."""
+"""Table of a heatmap's values in the regions of an atlas, with left-right comparison."""
 
 import re
 import warnings
@@ -9,22 +9,22 @@ import numpy as np
 
 COLUMNS: dict[str, tuple[str, str]] = {
     "index": ("Number of the region in the label volume.", ""),
-    "name": ("Its name in the key; its number where there is none.", ""),
-    "hemisphere": ("L or R, where the name says so.", ""),
-    "n_voxels": ("Voxels of the heatmap in the region.", ""),
-    "volume_mm3": ("Their volume.", "mm3"),
-    "mean": ("Mean value of the heatmap there.", ""),
-    "sum": ("Sum of its values.", ""),
-    "share_of_total": ("Sum of absolute values there, of that of the whole heatmap: 0 to 1.", ""),
-    "p95": ("95th percentile of the values, interpolated linearly.", ""),
+    "name": ("Name of the region in the key; its number if the key has no name.", ""),
+    "hemisphere": ("L or R, if the name says so.", ""),
+    "n_voxels": ("Number of the heatmap's voxels in the region.", ""),
+    "volume_mm3": ("Volume of these voxels.", "mm3"),
+    "mean": ("Mean of the heatmap in the region.", ""),
+    "sum": ("Sum of the heatmap in the region.", ""),
+    "share_of_total": ("Sum of absolute values in the region over that of the whole heatmap: 0 to 1.", ""),
+    "p95": ("95th percentile of the values in the region, interpolated linearly.", ""),
     "max": ("Largest value.", ""),
-    **{f"max_{a}": (f"Where it is: voxel of the heatmap along axis {a}, from 0.", "") for a in "ijk"},
-    **{f"max_{a}": (f"Where it is: {a} in the heatmap's world space (RAS+).", "mm") for a in "xyz"},
+    **{f"max_{a}": (f"Place of the maximum: voxel index along axis {a}, from 0.", "") for a in "ijk"},
+    **{f"max_{a}": (f"Place of the maximum: {a} in world space (RAS+).", "mm") for a in "xyz"},
     "fraction_above": ("Share of the region's voxels above the threshold.", ""),
-    "rank": ("Place of the mean among all regions: 1 is the largest; equal means share a place.", ""),
+    "rank": ("Rank of the mean among all regions: 1 is the largest; equal means share a rank.", ""),
     "asymmetry": (
         "(L - R) / (|L| + |R|) of the means of a left and a right region whose names differ only in the "
-        "side; 0 where both are 0.",
+        "side; 0 if both are 0.",
         "",
     ),
 }
@@ -53,23 +53,23 @@ def region_table(
     affine : numpy.ndarray
         ``[4, 4]``, voxel to world, mm.
     names : mapping, optional
-        Number to name, as `pyadx.data.read_key` returns it.
+        Names by number (`pyadx.data.read_key`).
     threshold : float, optional
-        For ``fraction_above``; see `usual_threshold`, which decides without it.
+        Threshold of ``fraction_above``; by default `usual_threshold`.
     numbers : array of int, optional
-        Regions to describe; those in ``labels`` without it. One without a voxel gets a row of ``None``,
-        with a warning.
+        Regions to describe; by default those in ``labels``. A region without a voxel gets a row of
+        ``None``, with a warning.
 
     Returns
     -------
     list of dict
-        A row a region, by number, with the keys `COLUMNS`, which says what each is. ``None`` where there
-        is nothing to tell.
+        One row per region, sorted by number. Keys and their meaning are in `COLUMNS`. Undefined values
+        are ``None``.
 
     Raises
     ------
     ValueError
-        If shapes differ, the heatmap is not finite, labels are no whole numbers, or there is no region.
+        If shapes differ, the heatmap is not finite, labels are not whole numbers, or there is no region.
     """
     values, regions = _checked(heatmap, labels)
     known = {} if names is None else dict(names)
@@ -81,7 +81,9 @@ def region_table(
         raise ValueError("the label volume has no region: every voxel is 0")
     limit = usual_threshold(values, regions) if threshold is None else float(threshold)
     total = float(np.abs(values).sum())
-    order = np.argsort(regions, axis=None, kind="stable")  # within a region in the order of the voxels
+    order = np.argsort(
+        regions, axis=None, kind="stable"
+    )  # stable: keeps the order of voxels within a region
     ordered = regions.ravel()[order]
     first, last = np.searchsorted(ordered, wanted), np.searchsorted(ordered, wanted, side="right")
     rows = [
@@ -108,9 +110,9 @@ def usual_threshold(heatmap: np.ndarray, labels: np.ndarray) -> float:
 
 
 def side_of(name: str) -> tuple[str, str] | None:
-    """Return L or R and the name without it, or ``None`` where a name has no side, or two.
+    """Return the side (L or R) and the name without it, or ``None`` if a name has no side, or two.
 
-    Left, right, lh and rh count anywhere, L and R at the start or the end, each as a word of its own.
+    The words left, right, lh and rh count anywhere in the name; L and R only at its start or end.
     """
     found = list(_SIDE.finditer(name))
     if len(found) != 1:
@@ -128,7 +130,7 @@ def _checked(heatmap: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.nd
     if not np.isfinite(values).all():
         raise ValueError("the heatmap holds NaN or infinity")
     if not np.array_equal(regions, np.rint(regions)):
-        raise ValueError("the labels are no whole numbers")
+        raise ValueError("the labels are not whole numbers")
     return values, regions.astype(np.int64)
 
 

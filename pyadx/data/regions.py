@@ -24,7 +24,9 @@ REGIONS: dict[str, tuple[int, ...]] = {
     "hippocampus": (17, 53),
 }
 UNION = "union"
-_LEAST_INSIDE = 0.9  # of a label volume's regions in the scan's field of view; less is another space
+_LEAST_INSIDE = (
+    0.9  # share of a label volume's regions in the scan's field of view; less means another space
+)
 
 
 def read_labels(path: str | os.PathLike[str]) -> Scan:
@@ -33,12 +35,12 @@ def read_labels(path: str | os.PathLike[str]) -> Scan:
     Raises
     ------
     ValueError
-        If it cannot be read, or holds values that are no labels.
+        If it cannot be read, or holds values that are not labels.
     """
     labels = read_volume(path)
     if not np.array_equal(labels.data, np.rint(labels.data)) or labels.data.min() < 0:
         raise ValueError(
-            f"{labels.path}: holds negative or broken numbers; expected a label volume or mask"
+            f"{labels.path}: holds negative or fractional numbers; expected a label volume or mask"
         )
     return labels
 
@@ -51,30 +53,30 @@ def regions_on_scan(
     Parameters
     ----------
     labels : Scan
-        Label volume of the same head in the same space, of any grid.
+        Label volume of the same head in the same space, on any grid.
     scan : Scan
-        The scan, or anything else with its affine and shape.
+        The scan, or another object with an affine and a shape.
     regions : mapping
-        Name to label numbers.
+        Label numbers by name.
     union : bool
-        Also return all regions together, under ``"union"``.
+        Also return the union of all regions, under ``"union"``.
 
     Returns
     -------
     dict
-        Name to bool ``[I, J, K]`` in the scan's own axis order.
+        bool ``[I, J, K]`` by name, in the scan's own axis order.
 
     Raises
     ------
     ValueError
-        If the two do not lie in the same space, a region has no voxel, or, where ``regions`` are
-        FreeSurfer's, the label volume has another atlas's numbers.
+        If the two are not in the same space, or a region has no voxel. If ``regions`` are FreeSurfer's,
+        also if the label volume has another atlas's numbers.
     """
     refuse_flat(labels.path, labels.data, "label volume")
     wanted = np.isin(labels.data, [number for numbers in regions.values() for number in numbers])
     if not wanted.any():
         raise ValueError(
-            f"{labels.path}: holds none of the regions {', '.join(regions)}; has it FreeSurfer's numbers?"
+            f"{labels.path}: holds none of the regions {', '.join(regions)}; are its numbers FreeSurfer's?"
         )
     if regions is REGIONS:
         refuse_other_atlas(labels.path, labels.data, labels.affine, ", ".join(REGIONS))
@@ -94,14 +96,14 @@ def labels_on_scan(labels: Scan, scan: Scan, wanted: np.ndarray | None = None) -
     Parameters
     ----------
     labels, scan : Scan
-        In the same world space.
+        Label volume and scan in the same world space.
     wanted : numpy.ndarray, optional
-        Voxels of ``labels`` that must lie in the scan's field of view; those above 0 without it.
+        Voxels of ``labels`` that must be in the scan's field of view; by default those above 0.
 
     Raises
     ------
     ValueError
-        If a tenth of them or more does not.
+        If a tenth of these voxels or more is outside.
     """
     from scipy import ndimage
 
@@ -120,12 +122,12 @@ def labels_on_scan(labels: Scan, scan: Scan, wanted: np.ndarray | None = None) -
 
 
 def read_mask(path: str | os.PathLike[str], scan: Scan) -> np.ndarray:
-    """Read any mask, bool on the voxels of a scan: what is not 0 is inside.
+    """Read a mask and resample it to the voxels of a scan, bool; voxels that are not 0 are inside.
 
     Raises
     ------
     ValueError
-        If it cannot be read, does not lie in the scan's space, or is empty there.
+        If it cannot be read, is not in the scan's space, or is empty on the scan's voxels.
     """
     mask = read_labels(path)
     refuse_flat(mask.path, mask.data, "mask")
@@ -143,16 +145,16 @@ def find_labels(cohort: str | os.PathLike[str], subject: str, kind: str) -> Path
     cohort : path
         Folder of the data set.
     subject : str
-        Its id there.
+        Id of the subject in the data set.
     kind : str
         ``aseg`` or ``aparc+aseg``: FreeSurfer's own layout below ``derivatives`` or, for ``aseg``, BIDS
-        ``*_dseg.nii.gz``. Anything else is a pattern of a path, with ``{subject}`` for the id, from
-        the data set's folder.
+        ``*_dseg.nii.gz``. Other values are a path pattern relative to the data set, with ``{subject}``
+        for the id.
 
     Raises
     ------
     ValueError
-        If there is none, or more than one.
+        If there is no such file, or more than one.
     """
     if kind in ("aseg", "aparc+aseg"):
         patterns = [f"derivatives/*/{subject}/mri/{kind}.{end}" for end in ("mgz", "nii.gz")]
@@ -168,7 +170,7 @@ def find_labels(cohort: str | os.PathLike[str], subject: str, kind: str) -> Path
     found = sorted({path for pattern in patterns for path in Path(cohort).glob(pattern)})
     if len(found) != 1:
         what = "no label volume" if not found else f"{len(found)} label volumes ({found[0].name}, ...)"
-        raise ValueError(f"{cohort}: {what} of {subject} at {' or '.join(patterns)}; give a pattern to one")
+        raise ValueError(f"{cohort}: {what} of {subject} at {' or '.join(patterns)}; give another pattern")
     return found[0]
 
 

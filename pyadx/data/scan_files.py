@@ -1,4 +1,4 @@
-"""Opening scan files by what they hold: capitals and wrong suffixes do not matter."""
+"""Open scan files by their contents, independent of case and of wrong suffixes."""
 
 import gzip
 import io
@@ -12,26 +12,26 @@ from typing import Any, BinaryIO, cast
 from pyadx.data.file_kinds import COMPRESSED, scan_suffix
 
 _GZIP = b"\x1f\x8b"
-_BLOCK = 1024  # of a header: more than any of them has
+_BLOCK = 1024  # bytes; longer than any header
 _PAIR = {".hdr": ".img", ".img": ".hdr"}
 
 
 @dataclass(frozen=True, eq=False)
 class OpenedScan:
-    """A scan file that is open.
+    """An open scan file.
 
     Attributes
     ----------
     image : nibabel image
-        Its voxels are still in the file.
+        The image; its voxels have not been read yet.
     block : bytes
-        The first bytes of the header as they are stored: nibabel mends some fields when it reads them.
+        The first bytes of the header as stored, because nibabel corrects some fields when it reads them.
     voxel_file : Path
         The file that holds the voxels.
     compressed : bool
-        Whether that file is.
+        True if that file is compressed.
     has_matrix : bool
-        Whether SPM's ``.mat`` file stands beside it.
+        True if SPM's ``.mat`` file is beside it.
     """
 
     image: Any
@@ -48,12 +48,12 @@ def opened(files: dict[str, Path]) -> Iterator[OpenedScan]:
     Parameters
     ----------
     files : dict
-        What `files_of` found.
+        Result of `files_of`.
 
     Yields
     ------
     OpenedScan
-        Header and, in the file, voxels.
+        The open scan.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def opened(files: dict[str, Path]) -> Iterator[OpenedScan]:
 
 @contextmanager
 def _nothing_logged() -> Iterator[None]:
-    """Keep nibabel from logging what it mends in a header; `pyadx.data.geometry` tells it with figures."""
+    """Stop nibabel from logging corrections of a header; `pyadx.data.geometry` reports them."""
     from nibabel.imageglobals import logger
 
     logger.addFilter(_drop)
@@ -85,7 +85,7 @@ def _drop(record: logging.LogRecord) -> bool:
 
 
 def holds_gzip(path: Path) -> bool:
-    """Whether a file is compressed, whatever its name says."""
+    """Return whether a file is compressed, independent of its name."""
     with path.open("rb") as file:
         return file.read(2) == _GZIP
 
@@ -96,17 +96,17 @@ def _first_bytes(path: Path) -> bytes:
 
 
 def files_of(source: Path) -> dict[str, Path]:
-    """Return the files of a scan by nibabel's names for them: ``image``, ``header`` and perhaps ``mat``.
+    """Return the files of a scan by nibabel's keys: ``image``, ``header`` and, if present, ``mat``.
 
     Parameters
     ----------
     source : Path
-        A file that is there and has one of the suffixes of `pyadx.data.file_kinds`.
+        An existing file with a suffix of `pyadx.data.file_kinds`.
 
     Raises
     ------
     ValueError
-        If one half of a pair of files is missing.
+        If one file of a pair is missing.
     """
     suffix = scan_suffix(source)
     if suffix not in _PAIR:
@@ -123,20 +123,20 @@ def files_of(source: Path) -> dict[str, Path]:
 
 
 def _sibling(source: Path, suffix: str) -> Path | None:
-    """Return the file of the same name with another suffix, in capitals or not."""
+    """Return the file of the same name with another suffix, in any case."""
     same = source.with_suffix(suffix.upper() if source.suffix.isupper() else suffix)
     if same.exists():
         return same
     stem, wanted = source.stem, suffix.lower()
     found = (file for file in source.parent.iterdir() if file.suffix.lower() == wanted)
     alike = sorted(file for file in found if file.stem.lower() == stem.lower())
-    # Names that differ in capitals of the stem are other files, unless there is only that one.
+    # A file whose stem differs in case is another file, unless it is the only candidate.
     exact = [file for file in alike if file.stem == stem]
     return next(iter(exact or alike), None)
 
 
 def _ordinary(files: dict[str, Path]) -> bool:
-    """Whether nibabel finds and opens the files by their names alone."""
+    """Return whether nibabel can open the files by their names alone."""
     scans = (files["image"], files["header"])
     named = all(holds_gzip(file) == (scan_suffix(file) in COMPRESSED) for file in scans)
     suffixes = [file.name[-len(scan_suffix(file) or file.suffix) :] for file in files.values()]
@@ -145,7 +145,7 @@ def _ordinary(files: dict[str, Path]) -> bool:
 
 
 def _by_content(files: dict[str, Path], block: bytes, stack: ExitStack) -> Any:
-    """Open files whose names do not say what they hold."""
+    """Open files whose names do not match their contents."""
     from nibabel.filebasedimages import ImageFileError
     from nibabel.fileholders import FileHolder
     from nibabel.imageclasses import all_image_classes
@@ -153,11 +153,11 @@ def _by_content(files: dict[str, Path], block: bytes, stack: ExitStack) -> Any:
     suffix = scan_suffix(files["header"])
     plain = {".nii.gz": ".nii", ".mgz": ".mgh"}.get(suffix, suffix)
     for kind in all_image_classes:
-        # The sniffed bytes are taken for those of a file of this name.
+        # nibabel identifies the kind by this name and the first bytes.
         if kind.path_maybe_image(f"scan{plain}", (block, f"scan{plain}"))[0]:
             break
     else:
-        raise ImageFileError("no header of a known kind")
+        raise ImageFileError("the header is of an unknown kind")
     holders = {}
     for role in kind.make_file_map():
         path = files.get(role)

@@ -1,4 +1,4 @@
-"""Whether a scan is like those that a network was made for: figures of it, and what they should be."""
+"""Compare figures of a scan with their range in the scans that a network was made for."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,10 +10,10 @@ import torch
 
 from pyadx.explainers.references.tissue import background_of
 
-LEAST_SCANS = 8  # of statistics: those of fewer would describe single people
-_DEVIATIONS = 6.0  # from the mean: what no scan of the training's kind shows
-# What a figure may differ by even where training scans hardly do; of quantiles and background times the
-# spread of the intensities, of the share relative to it.
+LEAST_SCANS = 8  # minimum for statistics; fewer scans would describe single people
+_DEVIATIONS = 6.0  # standard deviations from the mean; no scan like the training scans is farther
+# Smallest tolerance of a figure, for training scans that hardly differ. For quantiles and background it
+# is multiplied by the spread of intensities; for the brain's share it is relative.
 _FLOORS = {
     "brain_share": 0.1,
     "background": 0.05,
@@ -23,19 +23,19 @@ _FLOORS = {
     "likeness": 0.05,
     "contrast": 0.1,
 }
-_LABELS = 0.6  # of neighbours inside the brain with the same value; tissue has a few
+_LABELS = 0.6  # share of neighbours inside the brain with equal values; tissue has few
 
 
 @dataclass(frozen=True)
 class Outside:
-    """A figure of a scan that no training scan comes near.
+    """A figure of a scan that is far outside the range of the training scans.
 
     Attributes
     ----------
     name : str
-        Which of `scan_figures`.
+        Name of the figure in `scan_figures`.
     value, low, high : float
-        What it is, and between what it should be.
+        The value, and the expected range.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Outside:
 
     @property
     def words(self) -> str:
-        """What it is and what that may mean, with the figure."""
+        """Description of the deviation, its possible cause, and the figure."""
         side = 0 if self.value < self.low else 1
         return f"{_WORDS[self.name][side]} ({_shown(self.value)}; expected {self._range})"
 
@@ -57,13 +57,13 @@ class Outside:
 _WORDS = {
     "brain_share": (
         "less of the grid holds tissue than in the network's scans: is the brain smaller, or cut off?",
-        "more of the grid holds tissue than in the network's scans: is it a whole head, where brains were "
-        "learned, or is the background not 0?",
+        "more of the grid holds tissue than in the network's scans: is it a whole head instead of a "
+        "brain, or is the background not 0?",
     ),
     "background": (
         "the grid's outer faces are darker than those of the network's scans",
         "the grid's outer faces are brighter than those of the network's scans: is the background not 0, "
-        "or the scan out of place?",
+        "or is the scan out of place?",
     ),
     "intensity_5": (
         "dark tissue is darker than in the network's scans",
@@ -77,20 +77,20 @@ _WORDS = {
         "bright tissue is darker than in the network's scans",
         "bright tissue is brighter than in the network's scans",
     ),
-    # Nobody is too much alike: these two have no upper bound.
+    # A scan cannot be too similar, so these two have no upper bound.
     "likeness": (
-        "the scan does not lie as the network's scans do: is it out of place, turned, or of another size?",
+        "the scan is not placed like the network's scans: is it shifted, rotated, or of another size?",
         "",
     ),
     "contrast": (
-        "inside the brain the scan does not look like the network's scans: is its contrast another one?",
+        "inside the brain the scan does not look like the network's scans: does it have another contrast?",
         "",
     ),
 }
 
 
 def scan_figures(volume: np.ndarray, reference: np.ndarray | None) -> dict[str, float]:
-    """Measure a scan as a network sees it.
+    """Measure the figures of a network's input.
 
     Parameters
     ----------
@@ -102,12 +102,12 @@ def scan_figures(volume: np.ndarray, reference: np.ndarray | None) -> dict[str, 
     Returns
     -------
     dict
-        ``brain_share``, of voxels that are no background; ``background``, the mean of the grid's six outer
-        faces; ``intensity_5``, ``_50``, ``_95``, quantiles of the brain; with a reference also
-        ``likeness``, the correlation with it on the whole grid, and ``contrast``, that where both have
-        brain.
+        ``brain_share``, the share of voxels that are not background; ``background``, the mean of the
+        grid's six outer faces; ``intensity_5``, ``_50``, ``_95``, quantiles of the brain. With a reference
+        also ``likeness``, the correlation with it on the whole grid, and ``contrast``, the correlation
+        where both have brain.
     """
-    values = np.array(volume, np.float32)  # a copy: torch warns of memory that cannot be written to
+    values = np.array(volume, np.float32)  # a copy, because torch warns about read-only memory
     brain = values != float(background_of(torch.from_numpy(values)[None]))
     if not brain.any():
         brain = np.ones_like(brain)
@@ -138,7 +138,8 @@ def statistics_of(figures: Sequence[Mapping[str, float]]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``scans``, and of every figure ``[mean, standard deviation]``; empty of fewer than `LEAST_SCANS`.
+        ``scans``, and for every figure ``[mean, standard deviation]``; empty for fewer than `LEAST_SCANS`
+        scans.
     """
     if len(figures) < LEAST_SCANS:
         return {}
@@ -150,20 +151,20 @@ def statistics_of(figures: Sequence[Mapping[str, float]]) -> dict[str, Any]:
 
 
 def outside(figures: Mapping[str, float], statistics: Mapping[str, Any]) -> list[Outside]:
-    """Return the figures of a scan that lie where those of training scans do not.
+    """Return the figures of a scan that are far outside the range of the training scans.
 
     Parameters
     ----------
     figures : mapping
-        `scan_figures`.
+        Result of `scan_figures`.
     statistics : mapping
-        `statistics_of`.
+        Result of `statistics_of`.
 
     Returns
     -------
     list of Outside
-        Six standard deviations from the mean of the training scans or farther, and far enough to matter
-        where those hardly differ.
+        Figures at least six standard deviations from the mean of the training scans. A minimum tolerance
+        applies if training scans hardly differ.
     """
     known = statistics.get("figures", {})
     found = []
@@ -187,9 +188,9 @@ def _bounds(name: str, known: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def same_neighbours(data: np.ndarray) -> float:
-    """Return which share of voxels that are no background equals its next neighbour, over the three axes.
+    """Return the share of foreground voxels that equal their next neighbour, over the three axes.
 
-    Tissue has noise; volumes of labels and masks have areas of one value.
+    Tissue has noise, whereas label volumes and masks have areas of one value.
     """
     outer = float(background_of(torch.from_numpy(np.array(data, np.float32))[None]))
     equal = counted = 0
@@ -202,11 +203,11 @@ def same_neighbours(data: np.ndarray) -> float:
 
 
 def label_words(data: np.ndarray) -> str | None:
-    """Say that a scan looks like labels; ``None`` where it looks like tissue."""
+    """Return a message if a scan looks like a label volume, else ``None``."""
     share = same_neighbours(data)
     if share < _LABELS:
         return None
-    return f"{share:.0%} of its voxels equal their neighbours: is it a volume of labels, or a mask?"
+    return f"{share:.0%} of its voxels equal their neighbours: is it a label volume, or a mask?"
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:

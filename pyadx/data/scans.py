@@ -1,4 +1,4 @@
-"""Reading brain scans, with every way a file can be wrong told in one line."""
+"""Read brain scans. Every error of a file is one line."""
 
 import os
 import warnings
@@ -15,29 +15,29 @@ from pyadx.data.flatness import refuse_flat
 from pyadx.data.geometry import Geometry, scan_geometry, shear_note, spans_space
 from pyadx.data.scan_files import OpenedScan, files_of, opened
 
-# gzip cannot shrink anything by more than this, so a larger claim in a header is false.
+# gzip compresses by at most this factor, so a header that declares more is false.
 _GZIP_LIMIT = 1032
 _MAX_VOXELS = 1 << 31
 _PLAUSIBLE_MM = (0.1, 20.0)
 _MM = ("mm", "unknown")
-_SAME_PLACE = 1e-3  # of affines, mm
-_MOST_CHANNELS = 4  # a first axis this short, and shorter than the others, is one of channels
+_SAME_PLACE = 1e-3  # tolerance of affines, mm
+_MOST_CHANNELS = 4  # a first axis this short, and shorter than the others, holds channels
 
 
 @dataclass(frozen=True)
 class Scan:
-    """A 3D scan as its file holds it.
+    """A 3D scan in the voxels of its file.
 
     Attributes
     ----------
     path : Path
-        Where it was read from.
+        File of the scan.
     image : nibabel.spatialimages.SpatialImage
-        Its header; three-dimensional.
+        Image with the header; three-dimensional.
     data : numpy.ndarray
         float32 ``[I, J, K]`` in the file's own axis order, scaled by the header's slope and intercept.
     geometry : Geometry, optional
-        Where it lies and how that was decided; without it the image's own affine holds.
+        Position of the scan, and the source of that position; by default the image's affine.
     """
 
     path: Path
@@ -58,11 +58,11 @@ class Scan:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is doubtful about its header, a line each, with figures."""
+        """Doubts about its header, one per line, with figures."""
         return () if self.geometry is None else self.geometry.notes
 
     def lies_on(self, other: "Scan") -> bool:
-        """Whether its voxels are those of another scan: the same shape, and one of its affines."""
+        """Return whether its voxels are those of another scan: equal shape, and one of its affines."""
         affines = [self.affine]
         if self.geometry is not None:
             affines += [self.geometry.sform.affine, self.geometry.qform.affine]
@@ -77,12 +77,11 @@ def read_scan(path: str | os.PathLike[str], *, orientation: str = "auto") -> Sca
     ----------
     path : path
         NIfTI-1 or NIfTI-2 (``.nii``, ``.nii.gz``), FreeSurfer (``.mgz``, ``.mgh``) or Analyze
-        (``.hdr`` / ``.img``), in capitals or not, compressed or not. A fourth axis of length one is
-        dropped.
+        (``.hdr`` / ``.img``), in any case, compressed or not. A fourth axis of length one is dropped.
     orientation : {"auto", "sform", "qform"}
-        Which affine of a NIfTI header holds. ``auto`` takes the sform if its code is above 0, the qform
-        otherwise. Where the header is doubtful (the two disagree, no space is named, voxel sizes of 0) a
-        ``UserWarning`` says what was found and what is used; `Scan.notes` keeps it.
+        Affine of a NIfTI header to use. ``auto`` uses the sform if its code is above 0, otherwise the
+        qform. If the header is doubtful (the two disagree, no space is named, voxel sizes of 0), a
+        ``UserWarning`` reports the problem and the affine that is used; `Scan.notes` keeps the text.
 
     Returns
     -------
@@ -94,7 +93,7 @@ def read_scan(path: str | os.PathLike[str], *, orientation: str = "auto") -> Sca
     ValueError
         If the file is missing, of an unknown kind, truncated or damaged; if it is not one 3D volume of
         real numbers, is empty, constant, or holds NaN or infinity; if its affine or units are unusable.
-        One line, beginning with the file.
+        The message is one line and begins with the file.
     """
     scan = _read(Path(path), orientation)
     refuse_flat(scan.path, scan.data, "scan")
@@ -108,7 +107,7 @@ def read_scan(path: str | os.PathLike[str], *, orientation: str = "auto") -> Sca
 
 
 def read_volume(path: str | os.PathLike[str], *, orientation: str = "auto") -> Scan:
-    """Read a heatmap, mask or label volume: as `read_scan`, but all voxels may be equal.
+    """Read a heatmap, mask or label volume, like `read_scan`; all voxels may be equal.
 
     Raises
     ------
@@ -161,11 +160,11 @@ def _open(source: Path, stack: ExitStack) -> OpenedScan:
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore", RuntimeWarning
-            )  # of numbers in headers, which are checked below
+            )  # warnings about numbers in headers; these are checked below
             file = stack.enter_context(opened(files))
     except (EOFError, zlib.error) as error:
         raise ValueError(f"{source}: truncated or damaged ({_reason(error)})") from None
-    except Exception as error:  # nibabel and the decompressors raise many kinds for damaged headers
+    except Exception as error:  # nibabel and decompressors raise many kinds of errors for damaged headers
         raise ValueError(f"{source}: cannot be read as a scan ({_reason(error)})") from None
     if not hasattr(file.image, "affine") or not hasattr(file.image, "dataobj"):
         raise ValueError(f"{source}: is a {type(file.image).__name__}, not a volume")
@@ -196,7 +195,7 @@ def _check_header(source: Path, file: OpenedScan) -> None:
 
 
 def _several_volumes(shape: tuple[int, ...]) -> str:
-    """Say how to take one volume out of an array of more than three axes."""
+    """Return a hint how to extract one volume from an array with more than three axes."""
     channels = 0
     while len(shape) - channels > 3 and shape[channels] <= min(_MOST_CHANNELS, *shape[channels + 1 :][:3]):
         channels += 1
@@ -209,8 +208,8 @@ def _several_volumes(shape: tuple[int, ...]) -> str:
         )
     index = ", ".join([*["0"] * channels, *(["...", *["0"] * rest] if rest else [])])
     return (
-        f"has shape {shape}: its first axis looks like channels, where NIfTI has space first; take the "
-        f"volume with image.dataobj[{index}] and save it with the affine of the scan that it was made from"
+        f"has shape {shape}: its first axis looks like channels, but in NIfTI space comes first; extract "
+        f"the volume with image.dataobj[{index}], and save it with the affine of its original scan"
     )
 
 
@@ -222,7 +221,7 @@ def _check_units(source: Path, header: Any) -> None:
             unit = "invalid"
         if unit not in _MM:
             raise ValueError(
-                f"{source}: its voxel sizes are in {unit}s, expected mm; mend the header with nibabel's "
+                f"{source}: its voxel sizes are in {unit}s, expected mm; correct the header with nibabel's "
                 "set_xyzt_units"
             )
 
@@ -231,7 +230,7 @@ def _check_affine(source: Path, affine: np.ndarray) -> None:
     if not np.isfinite(affine).all():
         raise ValueError(f"{source}: its affine holds NaN or infinity")
     if not spans_space(affine):
-        raise ValueError(f"{source}: its affine is singular; the axes do not span space")
+        raise ValueError(f"{source}: its affine is singular")
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
     if sizes.min() < _PLAUSIBLE_MM[0] or sizes.max() > _PLAUSIBLE_MM[1]:
         text = " x ".join(f"{s:.4g}" for s in sizes)
@@ -244,7 +243,7 @@ def _check_affine(source: Path, affine: np.ndarray) -> None:
 def _read_data(source: Path, image: Any) -> np.ndarray:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # NaN and overflow get their own words below
+            warnings.simplefilter("ignore", RuntimeWarning)  # NaN and overflow raise their own errors below
             return np.asarray(image.get_fdata(dtype=np.float32, caching="unchanged"))
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise ValueError(f"{source}: truncated or damaged voxel data ({_reason(error)})") from None

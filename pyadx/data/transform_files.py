@@ -1,4 +1,4 @@
-"""Which file holds the transform of a subject's map into the common space: names say it."""
+"""Find the transform from a subject's map to the common space, by file names."""
 
 import glob
 import os
@@ -13,21 +13,21 @@ from pyadx.data.group_maps import MapFile, entities_of, subject_label
 SUFFIXES = (".h5", ".mat", ".txt", ".tfm")
 ITK_TEXT = b"#Insight Transform File"
 
-# Spaces of one person; a transform into one of them does not lead to a common space.
+# Spaces of a single person; a transform to one of them does not lead to a common space.
 _OWN = ("T1w", "T2w", "FLAIR", "orig", "scanner", "anat", "native", "individual", "fsnative")
 _FOLDER = re.compile(r"(sub|ses)-[A-Za-z0-9]+")
 
 
 @dataclass(frozen=True)
 class TransformFile:
-    """A transform and what its name and folders say.
+    """A transform file, and the entities in its name and folders.
 
     Attributes
     ----------
     path : Path
         The file, absolute.
     entities : mapping
-        ``sub``, ``ses``, ``from``, ``to``, ``mode`` and whatever else its name has.
+        ``sub``, ``ses``, ``from``, ``to``, ``mode`` and further entities of its name.
     """
 
     path: Path
@@ -35,21 +35,21 @@ class TransformFile:
 
     @property
     def label(self) -> str:
-        """The subject, as `subject_label` spells it; empty where nothing says it."""
+        """The subject (`subject_label`); empty if neither name nor folders contain it."""
         subject = self.entities.get("sub", "")
         return subject_label(subject) if subject else ""
 
 
 def find_transforms(where: str) -> list[TransformFile]:
-    """Return the transforms below a folder, or those that a pattern such as ``xfm/sub-*.h5`` matches.
+    """Return the transforms below a folder, or those matching a pattern such as ``xfm/sub-*.h5``.
 
-    Whose one is says ``sub-`` (and ``ses-``) in its name, or else in the names of its folders. Text files
-    of a folder count if they are ITK's.
+    ``sub-`` (and ``ses-``) in a transform's name, or else in its folders' names, identify the subject. Text
+    files in a folder count if they are ITK transforms.
 
     Raises
     ------
     ValueError
-        If there is none that names a subject.
+        If no transform names a subject.
     """
     folder = Path(where)
     if folder.is_dir():
@@ -60,8 +60,8 @@ def find_transforms(where: str) -> list[TransformFile]:
         other = [path.name for path in files if path.suffix.lower() not in SUFFIXES]
         if other:
             raise ValueError(
-                f"--transforms {where}: {other[0]} is no {', '.join(SUFFIXES)}; ITK's composite .h5, ITK's "
-                "affine .mat, .txt or .tfm and FSL's affine .mat are read"
+                f"--transforms {where}: {other[0]} is not a {', '.join(SUFFIXES)}; supported are ITK's "
+                "composite .h5, ITK's affine .mat, .txt or .tfm, and FSL's affine .mat"
             )
     found = [_transform_file(path.absolute()) for path in files]
     found = [one for one in found if one.label]
@@ -85,7 +85,7 @@ def _is_transform(path: Path) -> bool:
 
 def _transform_file(path: Path) -> TransformFile:
     entities: dict[str, str] = {}
-    for part in path.parts[:-1]:  # the nearest folder says it last
+    for part in path.parts[:-1]:  # the nearest folder comes last and wins
         if _FOLDER.fullmatch(part):
             key, _, value = part.partition("-")
             entities[key] = value
@@ -95,22 +95,22 @@ def _transform_file(path: Path) -> TransformFile:
 def transform_of(one: MapFile, files: Sequence[TransformFile], space: str) -> TransformFile:
     """Return the transform of a map.
 
-    Where names have ``from-`` and ``to-``, as fMRIPrep writes them, a transform must start in the map's
-    space and lead to the reference's, of images (``mode-image``).
+    If names have ``from-`` and ``to-``, as in fMRIPrep, a transform must start in the map's space, lead to
+    the reference's space, and be for images (``mode-image``).
 
     Parameters
     ----------
     one : MapFile
         The map.
     files : sequence of TransformFile
-        Of everybody.
+        Transforms of all subjects.
     space : str
-        What the reference's name says of its space; empty where it says nothing.
+        Space in the reference's name; empty if the name has none.
 
     Raises
     ------
     ValueError
-        If none or several fit, in one line that names the subject.
+        If no transform fits, or several do; the message names the subject.
     """
     who = "_".join([one.subject, *(f"ses-{one.entities[key]}" for key in ("ses",) if key in one.entities)])
     own = [file for file in files if file.label == one.label]
@@ -124,7 +124,7 @@ def transform_of(one: MapFile, files: Sequence[TransformFile], space: str) -> Tr
     fitting = [file for file in own if not reasons[file.path]]
     if not fitting:
         raise ValueError(
-            f"{who} has no transform that fits: {own[0].path.name} {reasons[own[0].path]}"
+            f"{who} has no suitable transform: {own[0].path.name} {reasons[own[0].path]}"
             f"{f' (and {len(own) - 1} more)' if len(own) > 1 else ''}"
         )
     if len(fitting) > 1:
@@ -138,7 +138,7 @@ def transform_of(one: MapFile, files: Sequence[TransformFile], space: str) -> Tr
 
 
 def _of_session(one: MapFile, own: list[TransformFile], who: str) -> list[TransformFile]:
-    """Take the session's own transforms, or else those that name none: they hold for all sessions."""
+    """Select the session's own transforms, or else those without a session, which fit all sessions."""
     session = one.entities.get("ses")
     if session is None:
         return own
@@ -146,30 +146,30 @@ def _of_session(one: MapFile, own: list[TransformFile], who: str) -> list[Transf
     same = same or [file for file in own if "ses" not in file.entities]
     if not same:
         others = sorted({f"ses-{file.entities['ses']}" for file in own})
-        raise ValueError(f"{who} has no transform: those of {one.subject} are of {', '.join(others)}")
+        raise ValueError(f"{who} has no transform: those of {one.subject} are for {', '.join(others)}")
     return same
 
 
 def _why_not(file: TransformFile, one: MapFile, space: str) -> str:
-    """Say why a transform does not bring a map to the reference; empty if nothing speaks against it."""
+    """Return the reason why a transform does not map a heatmap to the reference; empty if it does."""
     start, end = file.entities.get("from"), file.entities.get("to")
     mode, own = file.entities.get("mode", "image"), one.entities.get("space", "")
     if mode != "image":
         return f"is for {mode} (mode-{mode}); images need mode-image"
     back = bool(start and space and _same(start, space)) or end == own or (not own and end in _OWN)
     if back and end:
-        return f"leads to {end}, the map's own space; the transform the other way is needed"
+        return f"leads to {end}, the map's own space; the inverse transform is needed"
     if end and ((space and not _same(end, space)) or (not space and end in _OWN)):
         return f"leads to {end}, and the reference is in {space or 'another space'}"
     if start and own and start != own:
         return f"starts in {start}, and the map is in {own}"
     if start and not own and start.startswith("MNI"):
-        return f"starts in {start}, and the map, which names no space, is taken to be in its scan's own"
+        return f"starts in {start}, but the map names no space, so it is assumed in its scan's own space"
     return ""
 
 
 def _same(one: str, other: str) -> bool:
-    """Whether labels name one space; fMRIPrep adds a cohort, as in ``MNIPediatricAsym+2``."""
+    """Return whether labels name one space; fMRIPrep adds a cohort, as in ``MNIPediatricAsym+2``."""
     return one.partition("+")[0] == other.partition("+")[0]
 
 
@@ -178,7 +178,7 @@ def _warn_of_warp(path: Path) -> None:
     warp = path.with_name(path.name.removesuffix(ending) + "1Warp.nii.gz")
     if path.name.endswith(ending) and warp.is_file():
         warnings.warn(
-            f"{path.name}: is the affine part alone, {warp.name} beside it is not read; assemble both into "
+            f"{path.name}: is only the affine part; {warp.name} beside it is not read; assemble both into "
             "one .h5 (ANTs' CompositeTransformUtil --assemble)",
             UserWarning,
             stacklevel=4,
@@ -186,7 +186,7 @@ def _warn_of_warp(path: Path) -> None:
 
 
 def space_of(reference: Path) -> dict[str, str]:
-    """Return ``space`` and ``res`` of an image's name, also of a template's (``tpl-``)."""
+    """Return ``space`` and ``res`` in the name of an image or template (``tpl-``)."""
     entities = entities_of(reference)
     space = entities.get("space") or entities.get("tpl", "")
     found = {"space": space, "res": entities.get("res", "")} if space else {}

@@ -1,7 +1,7 @@
-"""Images brought to another grid through a transform that ITK, ANTs, fMRIPrep or FSL wrote.
+"""Resample images to another grid with a transform of ITK, ANTs, fMRIPrep or FSL.
 
-nitransforms reads the files and follows displacement fields. A transform maps places of the reference to
-places of the moving image, as all these programs mean it.
+nitransforms reads the files and applies displacement fields. As in all these programs, a transform maps
+points of the reference to points of the moving image.
 """
 
 import re
@@ -16,8 +16,8 @@ from pyadx.data.scans import Scan
 from pyadx.data.transform_files import ITK_TEXT
 from pyadx.extras import needed_for
 
-_MOST_TEXT = 1 << 16  # bytes of a file with one affine
-_DEFLATE_LIMIT = 1032  # HDF5 compresses with deflate, too: a larger claim is false
+_MOST_TEXT = 1 << 16  # maximum bytes of a file with one affine
+_DEFLATE_LIMIT = 1032  # HDF5 also compresses with deflate, so a larger declared size is false
 _LINEAR = ("AffineTransform", "MatrixOffsetTransformBase")  # twelve parameters and a centre
 _FIELD = "DisplacementFieldTransform"
 _EDGE = 1e-3  # voxels
@@ -32,32 +32,32 @@ def check_nitransforms() -> None:
 
 
 def read_transform(path: Path, moving: Scan, reference: Scan) -> list[Any]:
-    """Read a transform of nitransforms, or several: the first one applies to the reference first.
+    """Read one or several transforms with nitransforms; the first is applied to the reference first.
 
     Parameters
     ----------
     path : Path
         ITK: composite ``.h5`` of affines and displacement fields, affine ``.mat``, ``.txt`` or ``.tfm``.
-        FSL: the four rows of an affine, which mean nothing without both grids: those of the images that
-        FLIRT was given.
+        FSL: the four rows of an affine, which is relative to the grids of both images of FLIRT.
     moving, reference : Scan
-        From where, and to where.
+        The images that the transform connects.
 
     Raises
     ------
     ValueError
-        If it cannot be read or is of another kind: one line, beginning with the file's name.
+        If it cannot be read or is of another kind. The message is one line and begins with the file's
+        name.
     """
     check_nitransforms()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of references that are not set
             chain = _read(path, moving, reference)
-    except np.linalg.LinAlgError:  # a ValueError, too
+    except np.linalg.LinAlgError:  # is also a ValueError
         raise ValueError(f"{path.name}: its affine is singular") from None
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from None
-    except Exception as error:  # nitransforms, SciPy and h5py raise many kinds for damaged files
+    except Exception as error:  # nitransforms, SciPy and h5py raise many kinds of errors for damaged files
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise ValueError(f"{path.name}: cannot be read as a transform ({reason})") from None
     return chain
@@ -80,11 +80,11 @@ def _read(path: Path, moving: Scan, reference: Scan) -> list[Any]:
         found = {name: _Grid(one.affine, one.data.shape) for name, one in grids.items()}
         return [Affine(FSLLinearTransform.from_filename(path).to_ras(**found))]
     elif path.suffix.lower() != ".mat":
-        raise ValueError("is neither ITK's transform nor the four rows of FSL's")
+        raise ValueError("is neither an ITK transform nor the four rows of an FSL affine")
     try:
         return [Affine.from_filename(path, fmt="itk")]
     except NotImplementedError:
-        raise ValueError(f"is an ITK .mat, but no affine; {_MEND}") from None
+        raise ValueError(f"is an ITK .mat, but not an affine; {_MEND}") from None
 
 
 def _is_fsl(data: bytes) -> bool:
@@ -105,7 +105,7 @@ def _check_finite(numbers: Any) -> None:
 
 
 def _check_itk_text(text: str) -> None:
-    """Check what nitransforms takes for granted: one transform, and an affine."""
+    """Check an assumption of nitransforms: the file holds one affine transform."""
     kinds = re.findall(r"^\s*Transform:\s*(\S+)", text, re.M)
     if len(kinds) != 1:
         raise ValueError(f"holds {len(kinds)} transforms, expected one; {_MEND}")
@@ -116,7 +116,7 @@ def _check_itk_text(text: str) -> None:
 
 
 def _check_composite(path: Path) -> None:
-    """Check kinds and sizes before anything is read; nothing outside the file may be named in it."""
+    """Check kinds and sizes before reading; the file must not refer to other files."""
     import h5py
 
     with h5py.File(path, "r") as file:
@@ -124,7 +124,7 @@ def _check_composite(path: Path) -> None:
             raise ValueError("holds no ITK transform (TransformGroup)")
         group = file["TransformGroup"]
         names = list(group)
-        # nitransforms takes the first for the composite, and the rest in the order of their names.
+        # nitransforms reads the first as the composite, and the others in the order of their names.
         if not 2 <= len(names) <= 10 or names != [str(at) for at in range(len(names))]:
             raise ValueError(f"holds no composite of one to nine transforms; {_MEND}")
         for name in names[1:]:
@@ -153,7 +153,7 @@ def _check_part(group: Any, name: str, most: int) -> None:
         _check_finite(numbers)
     elif kind.startswith(_FIELD):
         if fixed.shape != (18,) or numbers.size != 3 * int(np.prod(fixed[:3])):
-            raise ValueError(f"its {kind} is not three-dimensional, or of another size than it says")
+            raise ValueError(f"its {kind} is not three-dimensional, or has another size than declared")
     else:
         raise ValueError(f"holds a {kind}, which nitransforms does not read; {_MEND}")
 
@@ -168,7 +168,7 @@ def resample(scan: Scan, chain: list[Any], reference: Scan) -> np.ndarray:
     chain : list
         See `read_transform`.
     reference : Scan
-        Whose voxels are wanted.
+        Image that defines the voxels.
 
     Returns
     -------
@@ -186,8 +186,8 @@ def resample(scan: Scan, chain: list[Any], reference: Scan) -> np.ndarray:
             matrix = getattr(one, "matrix", None)
             places = _displaced(one, places) if matrix is None else _applied(matrix, places)
     at = _applied(np.linalg.inv(scan.affine), places)
-    # Beyond the last voxel values fall to 0 within one voxel: where voxels meet the edge, rounding would
-    # decide otherwise.
+    # Values fall to 0 within one voxel beyond the last voxel. With a hard edge, rounding would decide
+    # about voxels on the edge.
     found = ndimage.map_coordinates(scan.data, at.T, np.float32, order=1, mode="grid-constant", cval=0.0)
     return np.asarray(found).reshape(shape)
 
@@ -197,10 +197,10 @@ def _applied(affine: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def _displaced(field: Any, points: np.ndarray) -> np.ndarray:
-    """Move points by a field; beyond it nothing moves, as in ITK.
+    """Move points by a field; points outside the field do not move, as in ITK.
 
-    nitransforms is asked for points inside alone: it takes places on the field's voxels as indices, of
-    which negative ones count from the other end.
+    Only points inside are passed to nitransforms, because it uses positions as indices, and negative
+    indices count from the other end.
     """
     at = _applied(field.reference.inverse, points)
     inside = ((at > -_EDGE) & (at < np.array(field.reference.shape) - 1 + _EDGE)).all(1)

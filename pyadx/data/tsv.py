@@ -1,4 +1,4 @@
-"""Tab-separated tables as BIDS has them, each with a data dictionary beside it."""
+"""Tab-separated tables in the form of BIDS, each with a data dictionary beside it."""
 
 import csv
 import json
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def write_tsv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows with these columns; ``None`` becomes ``n/a``, and nothing is quoted.
+    """Write rows with these columns, without quoting; ``None`` becomes ``n/a``.
 
     Raises
     ------
@@ -32,6 +32,6 @@ def write_tsv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, An
 
 
 def write_dictionary(path: Path, columns: Mapping[str, str], more: Mapping[str, Any]) -> None:
-    """Write what columns mean, as BIDS describes them, and further facts."""
+    """Write the meaning of columns in the form of BIDS, and further facts."""
     facts: dict[str, Any] = {name: {"Description": words} for name, words in columns.items()}
     path.write_text(json.dumps({**facts, **more}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -62,7 +62,7 @@ class ScoreStore:
             raise ValueError("the facts of a score store are too long")
         if path.exists() and not (resume or overwrite):
             raise ValueError(
-                f"{path}: holds the beginning of an earlier run; use --resume to go on with it, or "
+                f"{path}: holds the scores of an interrupted run; use --resume to continue it, or "
                 "delete it to start again"
             )
         self._temporary: Path | None = None

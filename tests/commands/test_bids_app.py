@@ -130,7 +130,7 @@ def test_filter_files_mean_what_they_mean_to_other_apps(raw, run, wanted, expect
     [
         ("{", "is not JSON"),
         ('{"bold": {}}', "has no entry for T1w scans"),
-        ('{"t1w": {"colour": "red"}}', "knows no entity 'colour'"),
+        ('{"t1w": {"colour": "red"}}', "unknown entity 'colour'"),
         ('{"t1w": {"run": 1.5}}', "run must be text, a whole number, null, or a list"),
         ('{"t1w": {"run": []}}', "run must be text, a whole number, null, or a list"),
         ('{"t1w": {"suffix": "T2w"}}', "is not that of a T1w scan"),
@@ -281,7 +281,7 @@ def test_a_data_set_that_the_validator_refuses_is_refused_unless_asked(raw, run)
     code, _, err = run(*call)
     assert code == 2
     assert err.count("\n") == 1
-    assert "is no valid BIDS data set" in err
+    assert "is not a valid BIDS data set" in err
     assert not Path("maps").exists()
     assert run(*CAM)[0] == 0
 
@@ -300,9 +300,9 @@ def remove_scans(raw):
     [
         (None, ["bids", "nothing", "maps"], "no such folder"),
         (lambda raw: Path("empty").mkdir(), ["bids", "empty", "maps"], "holds no folder sub-*"),
-        (None, ["bids", "raw", "raw"], "lies among the scans"),
-        (None, ["bids", "raw", "raw/sub-01/maps"], "lies among the scans"),
-        (None, ["bids", "raw", "raw/sourcedata"], "lies among the scans"),
+        (None, ["bids", "raw", "raw"], "is among the scans"),
+        (None, ["bids", "raw", "raw/sub-01/maps"], "is among the scans"),
+        (None, ["bids", "raw", "raw/sourcedata"], "is among the scans"),
         (None, ["bids", "raw", "maps", "-w", "raw/sub-01/w"], "--work-dir"),
         (None, ["bids", "raw", "maps", "-w", "net.safetensors"], "--work-dir"),
         (None, ["bids", "raw", "maps", "--participant-label", "01", "99"], "no such participant; it has"),
@@ -312,7 +312,7 @@ def remove_scans(raw):
         (None, ["bids", "raw", "maps", "--mem-mb", "0"], "--mem-mb must be at least 1"),
         (None, ["bids", "raw", "maps", "--space", "a", "--space", "b"], "--space takes one space of scans"),
         (None, ["bids", "raw", "maps", "--target", "MCI"], "MCI"),
-        (remove_scans, ["bids", "raw", "maps"], "3 x no T1w scan that was asked for"),
+        (remove_scans, ["bids", "raw", "maps"], "3 x no requested T1w scan"),
         (break_scan, ["bids", "raw", "maps", "-q"], "1 scans failed, such as sub-01_ses-M12_acq-fast"),
     ],
 )  # fmt: skip

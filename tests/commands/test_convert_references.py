@@ -99,7 +99,7 @@ def test_a_published_checkpoint_gets_one_too(run):
     assert torch.equal(loaded.references["AD"], expected())
     code, _, err = run("convert", "published.npz", "-o", "y.safetensors")
     assert code == 2
-    assert "say --arch" in err
+    assert "give --arch" in err
 
 
 def test_a_pickled_checkpoint_becomes_one_of_safetensors(run):
@@ -153,7 +153,7 @@ def test_half_of_what_it_shows_must_lie_on_the_grid(start, shown):
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
-    (["--reference", "nobody=mean.nii.gz"], "'nobody' is no class of the network; it knows NC, AD"),
+    (["--reference", "nobody=mean.nii.gz"], "'nobody' is not a class of the network"),
     (["--reference", "gone.nii"], "gone.nii"),
     (["--reference", "NC=gone.nii"], "gone.nii"),
     (["--reference", "mean.nii.gz", "--reference", "NC=mean.nii.gz"], "there are two for class NC"),

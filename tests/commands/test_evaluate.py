@@ -186,7 +186,7 @@ def test_labels_that_do_not_fit_are_refused_before_any_heatmap(cohort, run, chan
     ("more", "words"),
     [
         (["--subjects", "sub-77"], "has no subject sub-77"),
-        (["--subjects", ","], "--subjects names none"),
+        (["--subjects", ","], "--subjects is empty"),
         (["--inside", "skull"], "--inside must be brain or volume"),
         (["--regions", "../{subject}"], "--regions must be"),
         (["--regions", "aparc+aseg"], "no label volume"),
@@ -208,7 +208,7 @@ def test_bad_options_are_told_in_one_line_before_any_work(cohort, run, more, wor
 def test_methods_that_name_nothing_are_refused(cohort, run):
     code, _, err = evaluate(run, methods=[" "])
     assert code == 2
-    assert "--methods names no method" in err
+    assert "--methods is empty" in err
 
 
 def test_a_cohort_of_one_class_is_refused(cohort, run):

@@ -160,7 +160,7 @@ def test_one_bad_scan_does_not_stop_the_others(folder, run):
         (["t1.nii.gz", "t2.nii.gz", "-o", "heat.nii.gz"], "name a folder with -o"),
         (["t1.nii.gz", "more/t1.nii.gz", "-o", "maps"], "another scan of that name"),
         (["empty", "-o", "maps"], "empty: holds no scan"),
-        (["t1.nii.gz", "t2.nii.gz", "-o", "maps", "--figure", "f.png"], "belong to one scan"),
+        (["t1.nii.gz", "t2.nii.gz", "-o", "maps", "--figure", "f.png"], "take one scan"),
     ],
 )
 def test_what_does_not_go_with_several_scans(folder, run, arguments, words):

@@ -157,11 +157,11 @@ def test_bad_input_is_one_line_before_any_work(kind, command, here, run, monkeyp
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ([*EXPLAIN, "--slices", "0,0,0"], "--slices belongs to a figure: name that with --figure"),
-        ([*EXPLAIN, "--figure-mask", "m.nii.gz"], "--figure-mask belongs to a figure"),
-        (["explain", "scan.nii.gz", "b.nii.gz", *EXPLAIN[2:-1], "maps", "--threshold", "5"], "to one scan"),
-        ([*REPORT, "old.nii.gz", "-o", "a.html", "--threshold", "5"], "belongs to a still figure"),
-        ([*REPORT, "old.nii.gz", "-o", "a.png", "--regions", "a.nii.gz"], "belongs to a page"),
+        ([*EXPLAIN, "--slices", "0,0,0"], "--slices needs a figure: name one with --figure"),
+        ([*EXPLAIN, "--figure-mask", "m.nii.gz"], "--figure-mask needs a figure"),
+        (["explain", "scan.nii.gz", "b.nii.gz", *EXPLAIN[2:-1], "maps", "--threshold", "5"], "one scan"),
+        ([*REPORT, "old.nii.gz", "-o", "a.html", "--threshold", "5"], "is for a still figure"),
+        ([*REPORT, "old.nii.gz", "-o", "a.png", "--regions", "a.nii.gz"], "is for a page"),
         ([*REPORT, "old.nii.gz", "-o", "a.svg"], "is written as .html, a figure as .png"),
     ],
 )  # fmt: skip

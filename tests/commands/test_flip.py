@@ -127,7 +127,7 @@ def test_explain_takes_groups_of_an_atlas(folder, run):
     ("arguments", "words"),
     [
         (["--regions", "atlas.nii.gz", "--key", "none.tsv"], "none.tsv"),
-        (["--key", "atlas.tsv"], "give that with --regions"),
+        (["--key", "atlas.tsv"], "give the atlas with --regions"),
         (["--regions", "small.nii.gz"], "region 99 has no voxel on the network's grid"),
         (["--target", "MCI"], "MCI"),
         (["--fill", "nothing"], "nothing"),

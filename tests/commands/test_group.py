@@ -399,7 +399,7 @@ BAD = {
         [], "different spaces, MNI and T1w; explain scans in one space",
     ),
     "shape": (lambda f: change_map(f, np.ones((9, 9, 9))), [], "has 9x9x9 voxels, the first map 12x11x10"),
-    "affine": (moved, [], "lies elsewhere than the first map"),
+    "affine": (moved, [], "has another position than the first map"),
     "two maps": (
         lambda f: change_map(f, name="sub-03_space-MNI_run-2_desc-occlusion_heatmap.nii.gz"),
         [], "sub-03 has several maps",
@@ -409,12 +409,12 @@ BAD = {
         "sub-03 is in two groups, AD (line 5) and NC",
     ),
     "twice": (
-        lambda f: rewrite(f, "sub-04\tNC", "sub-03\tAD\t60\tF\t1\nsub-04\tNC"), [], "stands there twice",
+        lambda f: rewrite(f, "sub-04\tNC", "sub-03\tAD\t60\tF\t1\nsub-04\tNC"), [], "is listed twice",
     ),
     "one group": (lambda f: rewrite(f, "\tNC\t", "\tAD\t"), [], "nobody is in group 'NC'"),
     "few": (
         lambda f: [rewrite(f, "\tNC\t", "\tMCI\t"), rewrite(f, "sub-04\tMCI", "sub-04\tNC")], [],
-        "group NC has 1 maps, and a comparison needs two of each",
+        "group NC has 1 maps; a comparison needs two per group",
     ),
     "contrast": (lambda f: None, ["--contrast", "AD"], '--contrast must name two groups, such as "AD'),
     "column": (lambda f: None, ["--covariates", "height"], "has no column height; its columns are"),
@@ -436,7 +436,7 @@ BAD = {
     "no maps": (no_maps, ["empty"], "holds no heatmaps"),
     "no file": (lambda f: None, ["nowhere"], "no such file or folder"),
     "other file": (lambda f: None, ["participants.tsv"], "neither a heatmap, a folder nor a manifest"),
-    "nobody": (lambda f: change_map(f, name="heat.nii.gz"), ["maps/heat.nii.gz"], "nobody knows whose"),
+    "nobody": (lambda f: change_map(f, name="heat.nii.gz"), ["maps/heat.nii.gz"], "its subject is unknown"),
     "compare": (
         lambda f: nib.save(nib.Nifti1Image(np.ones(SHAPE, np.float32), AFFINE), f / "flat.nii.gz"),
         ["--compare", "flat.nii.gz"], "is constant inside the mask",

@@ -149,11 +149,11 @@ def same_twice(here):
 @pytest.mark.parametrize(
     ("prepare", "options", "words"),
     [
-        (same_network, [], "holds maps of the network that MAPS are of"),
+        (same_network, [], "holds maps of the same network as MAPS"),
         (other_method, [], "its maps are of the method cam"),
         (other_grid, [], "need one grid in one space"),
         (blind_one, [], "was trained on shuffled labels; use --shuffled-network"),
-        (same_twice, ["--replicate", "fold1"], "holds maps of the network that those of"),
+        (same_twice, ["--replicate", "fold1"], "holds maps of the same network as those of"),
         (lambda here: (here / "copy").mkdir(), [], "holds no heatmaps"),
         (lambda here: None, [], "no such file or folder"),
     ],
@@ -213,7 +213,7 @@ def test_one_network_is_no_covariate_and_maps_that_do_not_name_theirs_are_refuse
         note.unlink()
     code, _, err = run(*command("--several-networks", out="bare"))
     assert code == 2
-    assert "not every map has a sidecar that names its network" in err
+    assert "some maps have no sidecar that names their network" in err
 
 
 def test_a_run_that_was_interrupted_among_the_networks_goes_on(here, run, monkeypatch):
@@ -231,7 +231,7 @@ def test_a_run_that_was_interrupted_among_the_networks_goes_on(here, run, monkey
     monkeypatch.setattr(networks, "analyse", interrupted)
     code, _, err = run(*command("-q", "--regions", "atlas.nii.gz", *OTHERS))
     assert code == 130
-    assert "goes on where it stopped" in err
+    assert "continue where it stopped" in err
     kept = {path: path.stat().st_mtime_ns for path in (here / "out.work").rglob("*.npz")}
     assert {"replicate-1", "replicate-2"} <= {path.parent.name for path in kept}
     monkeypatch.setattr(networks, "analyse", analyse)

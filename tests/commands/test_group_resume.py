@@ -77,7 +77,7 @@ def test_an_interruption_is_one_line_that_says_how_to_go_on(here, to_its_end, ho
     assert done.stderr.count("\n") == 1
     if how == signal.SIGINT:
         assert done.returncode == 130
-        assert "interrupted; the same command goes on where it stopped" in done.stderr
+        assert "interrupted; run the same command again to continue where it stopped" in done.stderr
     assert to_its_end() == expected
 
 
@@ -156,7 +156,7 @@ def test_folders_of_others_and_runs_at_work_are_refused(here, run):
     code, _, err = run(*COMMAND, "-o", "out")
     os.kill(program.pid, signal.SIGKILL)
     program.finish()
-    assert (code, "another process is at work on the same results" in err) == (2, True)
+    assert (code, "another process is working on the same results" in err) == (2, True)
     assert "survey-00001" in parts()
     (WORK / "thesis.txt").write_text("mine")
     assert run(*COMMAND, "-o", "out")[0] == 0

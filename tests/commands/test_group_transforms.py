@@ -228,15 +228,15 @@ def two_ends(folder):
 
 
 BAD = {
-    "no option": (lambda f: None, [], "bring maps of scans in their own spaces there with --transf"),
-    "one option": (lambda f: None, MORE[:2], "--transforms brings maps to the voxels of --reference"),
-    "other option": (lambda f: None, MORE[2:], "--transforms brings maps to the voxels of --reference"),
+    "no option": (lambda f: None, [], "move maps from the scans' own spaces with --transf"),
+    "one option": (lambda f: None, MORE[:2], "--transforms moves maps to the voxels of --reference"),
+    "other option": (lambda f: None, MORE[2:], "--transforms moves maps to the voxels of --reference"),
     "missing": (without, MORE, "sub-05_ses-M00 has no transform: no file of --transforms has sub-05"),
     "backwards": (backwards, MORE, "sub-05_from-MNI152NLin2009cAsym_to-T1w_mode-image_xfm.h5 leads to T1w"),
     "twice": (twice, MORE, "sub-05_ses-M00 has 2 transforms"),
     "damaged": (damaged, MORE, "sub-05: transform sub-05_from-T1w_to-MNI152NLin2009cAsym_mode-image_xfm"),
     "far": (far, MORE, "_xfm.h5 leaves nothing of sub-05_ses-M00_desc-occlusion_heatmap.nii.gz on the"),
-    "there already": (in_common_space, MORE, f"is in {SPACE} already, as the reference; leave"),
+    "there already": (in_common_space, MORE, f"is in {SPACE} already, like the reference; leave"),
     "nowhere": (lambda f: None, ["--transforms", "none", *MORE[2:]], "there names a subject"),
     "reference": (lambda f: None, [*MORE[:2], "--reference", "none.nii"], "none.nii: no such file"),
     "two ends": (

@@ -65,7 +65,7 @@ def test_packing_keeps_reference_images(tmp_path):
     [
         (["net.py:network", *OWN, "-o", "net.onnx"], "net.onnx: a packed network is written as .pt2"),
         (["net.py:network", *OWN, "-o", "there.pt2"], "there.pt2"),
-        (["net.py:chance", *OWN[2:], "-o", "net.pt2"], "the packed network gives other outputs"),
+        (["net.py:chance", *OWN[2:], "-o", "net.pt2"], "the packed network has other outputs"),
         (["net.py:branches", *OWN[2:], "-o", "net.pt2"], "cannot be packed: torch.export cannot trace"),
         (["net.py:small", *OWN[2:], "-o", "net.pt2"], "the network fails on a scan of the card's shape"),
     ],

@@ -148,7 +148,7 @@ def test_both_maps_follow_the_batch_size(folder, run, monkeypatch):
     ("method", "word", "words"),
     [
         ("gradcam", "zero", "has no reference"),
-        (f"occlusion:{OPTIONS}", "local", "is the first reference, too"),
+        (f"occlusion:{OPTIONS}", "local", "is the same as the first reference"),
         (f"occlusion:{OPTIONS}", "blur", "it is called 'local' here"),
     ],
 )

@@ -62,19 +62,19 @@ def test_one_that_is_not_is_told_noted_and_shown(cohort, run):
     code, _, err = explain(run, "odd.nii.gz")
     assert code == 0
     told = [line for line in err.splitlines() if "warning: odd.nii.gz:" in line]
-    assert any("is its contrast another one?" in line for line in told)
+    assert any("does it have another contrast?" in line for line in told)
     assert [line.split("odd.nii.gz: ")[1] for line in told] == checks()["outside"]
     assert run("report", "odd.nii.gz", "heat.nii.gz", "-o", "page.html")[0] == 0
     page = Path("page.html").read_text()
     assert "Is it a scan for this network?" in page
-    assert "is its contrast another one?" in page
+    assert "does it have another contrast?" in page
     assert "18 scans of cohort.csv" in page
 
 
 def test_strict_refuses_before_anything_is_written(cohort, run):
     code, _, err = explain(run, "odd.nii.gz", "--strict")
     assert code == 2
-    assert "is its contrast another one?" in err
+    assert "does it have another contrast?" in err
     assert "(--strict)" in err
     assert not Path("heat.nii.gz").exists()
     assert explain(run, "scans/s03.nii.gz", "--strict")[0] == 0
@@ -87,7 +87,7 @@ def test_a_network_without_statistics_still_knows_labels(cohort, run):
     save(cohort / "labels.nii.gz", data)
     code, _, err = explain(run, "labels.nii.gz", model="plain.safetensors")
     assert code == 0
-    assert "of its voxels equal their neighbours: is it a volume of labels, or a mask?" in err
+    assert "of its voxels equal their neighbours: is it a label volume, or a mask?" in err
     assert checks()["compared_with"].startswith("nothing: ")
     assert "odd" not in explain(run, "odd.nii.gz", model="plain.safetensors")[2]
 
@@ -122,7 +122,7 @@ def test_a_network_of_ones_own_learns_from_a_cohort_what_its_scans_look_like(coh
     command = ["explain", "odd.nii.gz", "--model", "net.pt2", "-o", "own.nii.gz"]
     code, _, err = run(*command, "--method", "occlusion:window=5,stride=4,fill=controls")
     assert code == 0, err
-    assert "is its contrast another one?" in err
+    assert "does it have another contrast?" in err
     Path("card.toml").write_text('in_shape = [14, 15, 13]\nspacing = "none"\nclass_names = ["a", "b"]\n')
     assert run("pack", *own, "--statistics", "cohort.csv", "-o", "other.pt2")[0] == 0
     model = ModelSource("other.pt2").load()  # classes that the cohort does not have

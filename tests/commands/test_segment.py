@@ -56,7 +56,7 @@ def test_a_mask_file_is_taken(here, run):
         (["-o", "scan.nii.gz"], "exists already"),
         (["-o", "l.nii.gz", "--mask", "none.nii.gz"], "no such file"),
         (["-o", "l.nii.gz", "--mask", "small.nii.gz"], "has shape"),
-        (["-o", "l.nii.gz", "--mask", "elsewhere.nii.gz"], "lies elsewhere"),
+        (["-o", "l.nii.gz", "--mask", "elsewhere.nii.gz"], "is not in the scan"),
     ],
 )
 def test_wrong_use_gives_one_line_and_leaves_no_file(arguments, words, here, run):

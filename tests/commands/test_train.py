@@ -106,7 +106,7 @@ def test_crossval_writes_tables_and_a_roc_plot(cohort, run):
     before = Path("cv/rounds.csv").read_bytes()
     code, _, err = run(*command)
     assert code == 2
-    assert "use --resume to go on with it, or --overwrite" in err
+    assert "use --resume to continue it, or --overwrite" in err
     assert run(*command, "--resume", "-q")[0] == 0
     assert Path("cv/rounds.csv").read_bytes() == before
     code, _, err = run(*command[:-1], "2", "--resume")

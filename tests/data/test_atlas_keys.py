@@ -48,9 +48,9 @@ def test_every_form_of_key_is_read(tmp_path, text, expected):
         ("1,A\n,B\n", "line 2 is not a whole number"),
         ("colour,name\nred,A\n", "none called index or number"),
         ("1 A\n1 B\n", "names the number 1 twice"),
-        ("1 A\x00\n", "is no text"),
+        ("1 A\x00\n", "is not text"),
         ("<atlas><data>", "damaged"),
-        ("<html></html>", "no atlas of FSL"),
+        ("<html></html>", "not an atlas of FSL"),
         ("<atlas><label>A</label></atlas>", "without index or name"),
         ('<!DOCTYPE a [<!ENTITY b "c">]><atlas/>', "declares a document type"),
     ],
@@ -87,7 +87,7 @@ def test_keys_of_mricrons_atlases():
     assert white[0] == "Unclassified"
     assert white[48] == "Tapetum_L"
     assert len(read_key(find_key(ATLASES / "AICHAmc.nii.gz"))) == 192
-    with pytest.raises(ValueError, match="is no text"):
+    with pytest.raises(ValueError, match="is not text"):
         read_key(ATLASES / "aal.nii.lut")
 
 
@@ -98,5 +98,5 @@ def test_groups_are_further_columns(tmp_path):
     with pytest.raises(ValueError, match="has no column 'side2'; columns are Index, Name"):
         read_groups(key, ["side2"])
     key.write_text("3 left hippocampus\n5 right hippocampus\n")
-    with pytest.raises(ValueError, match="groups need a table with a line of headings"):
+    with pytest.raises(ValueError, match="groups need a table with a header line"):
         read_groups(key, ["side"])

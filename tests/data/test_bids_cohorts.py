@@ -54,7 +54,7 @@ def test_quotes_in_participants_swallow_nobody(tmp_path):
     [
         ("participants.tsv", [*PEOPLE, "sub-3"], r"participants\.tsv: line 4 has 1 cells, fewer"),
         ("participants.tsv", [*PEOPLE, "\tAD"], r"participants\.tsv: line 4 has no participant_id"),
-        ("participants.tsv", [*PEOPLE, "", "2\tAD"], r"line 5: sub-2 stands there twice, first in line 3"),
+        ("participants.tsv", [*PEOPLE, "", "2\tAD"], r"line 5: sub-2 is listed twice, first in line 3"),
         (
             "sub-1/sub-1_sessions.tsv",
             ["session_id\tacq_time", "ses-1\t2010-01-01\tx"],
@@ -63,7 +63,7 @@ def test_quotes_in_participants_swallow_nobody(tmp_path):
         (
             "sub-1/sub-1_sessions.tsv",
             ["session_id\tacq_time", "ses-1\t2010-01-01", "1\t2011-01-01"],
-            r"sub-1_sessions\.tsv: line 3: ses-1 stands there twice and differently, first in line 2",
+            r"sub-1_sessions\.tsv: line 3: ses-1 is listed twice and differently, first in line 2",
         ),
         (
             "sub-1/ses-2/sub-1_ses-2_scans.tsv",
@@ -117,7 +117,7 @@ def test_dates_that_are_not_iso_are_refused_by_line(bids):
 def test_a_date_that_decides_nothing_is_told_and_passed_over(bids):
     bids_scans(bids, "sub-1_ses-1_T1w.nii")
     sessions(bids, "15/12/2010")
-    with pytest.warns(UserWarning, match=r"1 dates are passed over.*line 2: acq_time '15/12/2010'"):
+    with pytest.warns(UserWarning, match=r"1 unreadable dates are ignored.*line 2: acq_time '15/12/2010'"):
         assert taken(read_cohort(bids)) == "sub-1_ses-1_T1w.nii"
 
 
@@ -146,7 +146,7 @@ def test_sessions_that_the_table_does_not_list_are_told(bids):
     bids_scans(bids, "sub-1_ses-1_T1w.nii", "sub-1_ses-2_T1w.nii")
     sessions(bids, "2010-01-01")
     with pytest.warns(
-        UserWarning, match=r"1 T1w scans are of sessions that sessions.tsv does not list \(sub-1: ses-2"
+        UserWarning, match=r"1 T1w scans belong to sessions that are not in sessions.tsv \(sub-1: ses-2"
     ):
         assert taken(read_cohort(bids)) == "sub-1_ses-1_T1w.nii"
 
@@ -181,7 +181,7 @@ def test_rows_of_scans_tsv_without_a_file_are_told(bids):
         bids / "sub-1/sub-1_scans.tsv", "filename\tacq_time", "anat/sub-1_run-1_T1w.nii\t2010-01-01"
     )
     with pytest.warns(
-        UserWarning, match=r"1 T1w scans that scans.tsv lists are not there.*line 2: anat/sub-1_run-1"
+        UserWarning, match=r"1 T1w scans in scans.tsv have no file.*line 2: anat/sub-1_run-1"
     ):
         cohort = read_cohort(bids)
     assert reasons(cohort)["sub-1_run-1_T1w.nii"] == "listed in scans.tsv, but there is no such file"
@@ -302,7 +302,7 @@ def test_a_diagnosis_per_session_is_that_of_the_scan(clinica, column):
 def test_a_session_without_a_row_has_no_diagnosis_and_that_is_said(clinica):
     bids_scans(clinica, "sub-4_ses-M000_T1w.nii")
     write_lines(clinica / "participants.tsv", "participant_id", "sub-1", "sub-2", "sub-3", "sub-4")
-    assert "no diagnosis: there is no sessions.tsv with it" in {e.reason for e in quietly(clinica).excluded}
+    assert "no diagnosis: no sessions.tsv with a diagnosis" in {e.reason for e in quietly(clinica).excluded}
 
 
 def test_a_column_that_no_table_has_is_refused(clinica):

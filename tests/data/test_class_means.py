@@ -134,13 +134,13 @@ def test_brains_that_have_no_voxel_in_common_are_refused():
         volumes[i, i] = 1
     card = replace(CARD, in_shape=(16, 4, 4), class_names=("NC", "AD"))
     made = class_means(volumes, np.arange(16) % 2, np.arange(16), card)
-    assert made.facts["NC"]["refused"] == "no voxel is not 0 in 8 scans"
+    assert made.facts["NC"]["refused"] == "no voxel is non-zero in 8 scans"
 
 
 @pytest.mark.parametrize(
     ("change", "which", "words"),
     [
-        (lambda v: None, [0, 1, 2, 1], "counts twice"),
+        (lambda v: None, [0, 1, 2, 1], "listed twice"),
         (lambda v: v[2].fill(np.nan), range(28), "scan 2 holds NaN or infinity"),
         (lambda v: v[2].fill(-np.inf), range(28), "scan 2 holds NaN or infinity"),
         (lambda v: v[2].fill(0), range(28), "every voxel of scan 2 is 0"),

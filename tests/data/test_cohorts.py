@@ -260,7 +260,7 @@ def test_bad_bids_tables_are_told(bids):
         read_cohort(bids, derivative="nothing")
     table = bids / "participants.tsv"
     table.write_text(table.read_text() + "sub-01\tAD\n")
-    with pytest.raises(ValueError, match="sub-01 stands there twice"):
+    with pytest.raises(ValueError, match="sub-01 is listed twice"):
         read_cohort(bids)
 
 
@@ -275,7 +275,7 @@ def test_an_image_named_after_its_id_goes_before_others_and_several_are_told(adn
     image.with_name("A_mask.nii").write_bytes(b"")
     assert {scan.path for scan in read_cohort(adni).scans} >= {image}
     image.with_name("ADNI_other_I100.nii").write_bytes(b"")
-    with pytest.warns(UserWarning, match="1 image ids have several files, of which the first is taken"):
+    with pytest.warns(UserWarning, match="1 image ids have several files; the first is used"):
         assert {scan.path for scan in read_cohort(adni).scans} >= {image}
 
 

@@ -55,11 +55,11 @@ def test_sform_and_qform_with_left_and_right_exchanged_are_told(tmp_path):
     assert np.allclose(scan.affine, LAS)
     assert scan.notes == (
         "its sform (code 1, scanner) and qform (code 1, scanner) disagree by up to 22.0 mm: axes L-A-S and "
-        "R-A-S; the sform is used (orientation='qform' takes the other)",
+        "R-A-S; the sform is used (orientation='qform' uses the other)",
     )
     turned = read_told(path, orientation="qform")
     assert np.allclose(turned.affine, RAS)
-    assert turned.notes[0].endswith("the qform is used (as asked)")
+    assert turned.notes[0].endswith("the qform is used (as requested)")
 
 
 @pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
@@ -70,7 +70,7 @@ def test_an_sform_of_half_the_voxel_size_is_told_with_both_sizes(tmp_path, kind)
     alone = read_told(nifti(tmp_path / "alone.nii", small, RAS, (1, 0), kind=kind))
     assert alone.notes == (
         "voxels are 1 x 1 x 1 mm by its sform (code 1, scanner) and 2 x 2 x 2 mm by its pixdim; the sform "
-        "is used; mend the header if pixdim is right",
+        "is used; correct the header if pixdim is right",
     )
 
 

@@ -31,7 +31,7 @@ def test_a_map_says_whose_it_is_by_its_name_or_by_that_of_the_scan(tmp_path):
     told = map_file(tmp_path / "heat.nii.gz")
     assert (told.subject, told.entities["ses"], told.space) == ("sub-02", "M12", "")
     assert map_file(tmp_path / "x.nii", "S_03").label == subject_label("sub-S-03") == "sub-S03"
-    with pytest.raises(ValueError, match="nobody knows whose"):
+    with pytest.raises(ValueError, match="its subject is unknown"):
         map_file(tmp_path / "x.nii")
 
 

@@ -76,13 +76,13 @@ def test_other_people_are_inside(network):
 
 ODD = {
     "whole head": (lambda data: np.where(data == 0, 0.2 + 0.3 * rng.random(SHAPE), data), "whole head"),
-    "inverted contrast": (lambda data: np.where(data != 0, 2.4 - data, 0), "contrast another one"),
+    "inverted contrast": (lambda data: np.where(data != 0, 2.4 - data, 0), "have another contrast"),
     "half the size": (lambda data: person(1, 0.4), "is the brain smaller, or cut off"),
     "background": (lambda data: data + 0.4, "is the background not 0"),
     "noise outside": (lambda data: np.where(data == 0, 0.1 * rng.random(SHAPE), data), "background not 0"),
-    "axes": (lambda data: np.transpose(data, (2, 0, 1))[:, :, :22][:24, :24], "out of place, turned"),
+    "axes": (lambda data: np.transpose(data, (2, 0, 1))[:, :, :22][:24, :24], "shifted, rotated"),
     "misplaced": (lambda data: np.roll(data, 7, axis=1), "out of place"),
-    "mirrored": (lambda data: data[::-1], "contrast another one|out of place"),
+    "mirrored": (lambda data: data[::-1], "have another contrast|shifted"),
     "brighter": (lambda data: data * 2, "bright tissue is brighter"),
 }
 
@@ -103,7 +103,7 @@ def test_labels_and_masks_are_no_scans():
     labels = np.zeros(SHAPE, np.float32)
     labels[4:20, 4:20, 4:20] = 3
     labels[6:12, 6:12, 6:12] = 17
-    assert "is it a volume of labels, or a mask?" in label_words(labels)
+    assert "is it a label volume, or a mask?" in label_words(labels)
     assert "neighbours" in label_words((labels != 0).astype(np.float32))
     for number in range(5):
         assert label_words(person(number)) is None

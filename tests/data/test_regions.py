@@ -73,7 +73,7 @@ def test_wrong_affines_empty_regions_and_broken_labels_are_told(tmp_path, scan):
     other = np.where(head() == 17, 0, head())
     with pytest.raises(ValueError, match="no voxel of the region hippocampus"):
         regions_on_scan(read_labels(save(tmp_path / "part.nii.gz", other)), scan)
-    with pytest.raises(ValueError, match="has it FreeSurfer's numbers"):
+    with pytest.raises(ValueError, match="are its numbers FreeSurfer's"):
         regions_on_scan(
             read_labels(save(tmp_path / "own.nii.gz", (head() > 0).astype(np.int32) * 99)), scan
         )

@@ -58,7 +58,7 @@ def test_the_seed_decides_and_files_give_back_the_plan(tmp_path):
         (lambda d: d["rounds"][0]["test"].append("stranger"), "stranger is not among the labels"),
         (lambda d: d["rounds"][0]["train"].append(d["rounds"][0]["train"][0]), "listed twice"),
         (lambda d: d["rounds"][0].update(train=d["rounds"][0]["train"][:2]), "trains on one class only"),
-        (lambda d: d["rounds"].append(d["rounds"][0]), "names of their own"),
+        (lambda d: d["rounds"].append(d["rounds"][0]), "unique names"),
         (lambda d: d["rounds"].clear(), "needs rounds"),
         (lambda d: d.pop("labels"), "is not a split file"),
         (lambda d: d["labels"].update(extra="NC"), "extra is not in the cohort"),

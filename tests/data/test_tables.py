@@ -70,7 +70,7 @@ def test_a_quote_that_would_swallow_rows_of_a_csv_is_refused(rest, tmp_path):
 
 def test_a_cell_that_looks_as_if_it_held_rows_is_told(tmp_path):
     with pytest.warns(
-        UserWarning, match=r"line 2: a quoted cell .* to line 3, and line 3 looks like a row"
+        UserWarning, match=r"line 2: a quoted cell .* in line 3, but line 3 looks like a separate row"
     ):
         table(tmp_path, 'subject,label,note\ns1,NC,"big head\ns2,AD,5"\n', "t.csv")
     with warnings.catch_warnings():
@@ -90,10 +90,10 @@ def test_two_columns_of_one_name_are_refused_where_they_matter(tmp_path):
 
 
 def test_text_that_is_no_utf8_is_refused_by_line(tmp_path):
-    with pytest.raises(ValueError, match=r"t\.csv: .*after line 0 it is no UTF-8 text"):
+    with pytest.raises(ValueError, match=r"t\.csv: .*after line 0 it is not UTF-8"):
         table(tmp_path, b"a,b\nM\xfcller,2\n", "t.csv")
     lines = b"".join(b"%d,x\n" % i for i in range(100_000))
-    with pytest.raises(ValueError, match=r"after line [0-9]{5,} it is no UTF-8 text"):
+    with pytest.raises(ValueError, match=r"after line [0-9]{5,} it is not UTF-8"):
         table(tmp_path, b"a,b\n" + lines + b"M\xfcller,2\n", "t.csv")
 
 

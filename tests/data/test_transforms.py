@@ -185,7 +185,7 @@ def broken_h5(path, how):
     [
         ("cut", "cannot be read as a transform"),
         ("kind", "holds a Euler3DTransform_double_3_3, which nitransforms does not read; write it as an"),
-        ("size", "of another size than it says"),
+        ("size", "has another size than declared"),
         ("claim", "declares more numbers than the file can hold"),
         ("link", "names other files, which are not read"),
         ("outside", "names other files, which are not read"),
@@ -237,8 +237,8 @@ def pickled(path):
         (two, "x.txt", "holds 2 transforms, expected one"),
         (singular, "x.txt", "its affine is singular"),
         (not_finite, "x.mat", "its affine holds NaN or infinity"),
-        (lambda p: itk_mat(p, TURN, kind="Euler3DTransform_double_3_3"), "x.mat", "but no affine"),
-        (lambda p: p.write_text("read me"), "x.txt", "is neither ITK's transform nor the four rows of"),
+        (lambda p: itk_mat(p, TURN, kind="Euler3DTransform_double_3_3"), "x.mat", "but not an affine"),
+        (lambda p: p.write_text("read me"), "x.txt", "is neither an ITK transform nor the four rows of"),
         (lambda p: p.write_bytes(b"\0" * 40), "x.mat", "cannot be read as a transform"),
         (lambda p: p.write_bytes(b"\0" * 70000), "x.mat", "is too large for an affine transform"),
         (lambda p: p.write_bytes(b""), "x.mat", "cannot be read as a transform"),
@@ -302,7 +302,7 @@ def test_of_a_folder_of_fmriprep_the_one_to_the_references_space_is_taken(tmp_pa
     [
         (
             "from-MNI152NLin2009cAsym_to-T1w_mode-image",
-            "leads to T1w, the map's own space; the transform the",
+            "leads to T1w, the map's own space; the inverse",
         ),
         (
             "from-T1w_to-MNI152NLin2009cAsym_mode-points",
@@ -310,7 +310,7 @@ def test_of_a_folder_of_fmriprep_the_one_to_the_references_space_is_taken(tmp_pa
         ),
         (
             "from-MNI152Lin_to-MNI152NLin2009cAsym_mode-image",
-            "starts in MNI152Lin, and the map, which names",
+            "starts in MNI152Lin, but the map names",
         ),
     ],
 )
@@ -332,7 +332,7 @@ def test_sessions_have_their_own_transforms_or_share_one(tmp_path):
     assert m12.path == (tmp_path / "sub-01/ses-M12/flirt.mat").absolute()
     assert chosen(tmp_path, "sub-02_ses-M12_x.nii") == "xfm.mat"
     with pytest.raises(
-        ValueError, match="sub-01_ses-M24 has no transform: those of sub-01 are of ses-M00, s"
+        ValueError, match="sub-01_ses-M24 has no transform: those of sub-01 are for ses-M00, s"
     ):
         chosen(tmp_path, "sub-01_ses-M24_x.nii")
     with pytest.raises(ValueError, match="sub-01 has 2 transforms"):
@@ -346,7 +346,7 @@ def test_folders_and_patterns_without_transforms_are_refused(tmp_path):
         with pytest.raises(ValueError, match="there names a subject"):
             find_transforms(str(where))
     with pytest.raises(
-        ValueError, match=r"sub-01_warp.nii.gz is no .h5, .mat, .txt, .tfm; ITK's composite"
+        ValueError, match=r"sub-01_warp.nii.gz is not a .h5, .mat, .txt, .tfm; supported are ITK's"
     ):
         find_transforms(str(tmp_path / "sub-*"))
 
@@ -354,7 +354,7 @@ def test_folders_and_patterns_without_transforms_are_refused(tmp_path):
 def test_an_affine_whose_warp_lies_beside_it_is_told_of(tmp_path):
     touch(tmp_path, "sub-01_0GenericAffine.mat", "sub-01_1Warp.nii.gz")
     with pytest.warns(
-        UserWarning, match="is the affine part alone, sub-01_1Warp.nii.gz beside it is not read"
+        UserWarning, match="is only the affine part; sub-01_1Warp.nii.gz beside it is not read"
     ):
         assert chosen(tmp_path) == "sub-01_0GenericAffine.mat"
 

@@ -45,7 +45,7 @@ def test_a_record_with_a_flipped_bit_is_dropped(tmp_path):
 
 def test_an_existing_file_is_not_overwritten(tmp_path):
     before = written(tmp_path / "s")
-    with pytest.raises(ValueError, match="holds the beginning of an earlier run"):
+    with pytest.raises(ValueError, match="holds the scores of an interrupted run"):
         ScoreStore(tmp_path / "s", FACTS, resume=False)
     assert (tmp_path / "s").read_bytes() == before
 

@@ -182,9 +182,9 @@ def test_maps_that_are_gone_are_told_and_left_out(results, run):
     out = results.parent / "g.html"
     code, _, err = run("report", "--group", results, "-o", out)
     assert code == 0
-    assert "23 of 24 subjects' maps are not where second_level.tsv has them" in err
+    assert "23 of 24 subjects' maps are not at their paths in second_level.tsv" in err
     assert "the list holds 1 map," in out.read_text()
-    assert "None of the 24 subjects" in page_of(results, run, "--subjects", "0")
+    assert "This page shows none of the 24 subjects" in page_of(results, run, "--subjects", "0")
 
 
 def test_where_nothing_is_found_the_page_says_so(tmp_path, run):
@@ -215,7 +215,7 @@ def test_a_background_is_taken_and_outside_mni_the_maps_stand_in(tmp_path, run):
         "9",
     ]
     assert run("group", tmp_path / "bare", *fixed, "-o", tmp_path / "out", "-q")[0] == 0
-    assert "the mean of both groups" in page_of(tmp_path / "out", run)
+    assert "mean absolute value of both groups" in page_of(tmp_path / "out", run)
     nib.save(
         nib.Nifti1Image(np.full(SHAPE, 7, np.float32) * (values[0] != 0), AFFINE), tmp_path / "mine.nii.gz"
     )
@@ -323,30 +323,38 @@ def other_atlas(results):
 BAD = {
     "no folder": (lambda r: (r / "group.json").unlink(), [], "has no group.json; give the folder that"),
     "no JSON": (lambda r: (r / "group.json").write_text("{"), [], "cannot be read as JSON"),
-    "other command": (lambda r: edited(r, lambda f: f.update(command="x")), [], "is not of pyadx group"),
+    "other command": (
+        lambda r: edited(r, lambda f: f.update(command="x")),
+        [],
+        "was not written by pyadx group",
+    ),
     "other schema": (lambda r: edited(r, lambda f: f.update(schema=99)), [], "has schema 99"),
-    "broken": (lambda r: edited(r, lambda f: f.pop("sample")), [], "is not as pyadx group writes it"),
+    "broken": (
+        lambda r: edited(r, lambda f: f.pop("sample")),
+        [],
+        "does not have the form that pyadx group writes",
+    ),
     "no map": (lambda r: edited(r, lambda f: f["files"].clear()), [], "lists no mean map of AD"),
     "grid": (
         other_grid,
         ["--background", "other.nii.gz"],
-        "does not lie on the voxels of the group's maps",
+        "is not on the voxels of the group's maps",
     ),
     "atlas": (other_atlas, ["--regions", "other.nii.gz"], "holds none of the regions of the table"),
     "scan, too": (lambda r: None, ["other.nii.gz"], "give a SCAN and its heatmaps, or --group FOLDER, not"),
     "ending": (lambda r: None, ["-o", "g.jpg"], "a page is written as .html, a figure as .png or .pdf"),
-    "key": (lambda r: None, ["--key", "atlas.tsv"], "give that with --regions"),
+    "key": (lambda r: None, ["--key", "atlas.tsv"], "give the atlas with --regions"),
     "atlas of a figure": (
         other_atlas,
         ["--regions", "other.nii.gz", "-o", "g.png"],
-        "--regions belongs to a page, such as -o group.html",
+        "--regions is for a page, such as -o group.html",
     ),
     "slices": (
         lambda r: None,
         ["--slices", "900,0,0"],
         "mm lie outside the maps of out, which reaches x from",
     ),
-    "threshold": (lambda r: None, ["--threshold", "9"], "--threshold belongs to a still figure"),
+    "threshold": (lambda r: None, ["--threshold", "9"], "--threshold is for a still figure"),
     "subjects": (lambda r: None, ["--subjects", "-1"], "--subjects must be 0 or more"),
 }
 

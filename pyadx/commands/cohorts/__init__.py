@@ -1,1 +1,1 @@
-"""Commands on cohorts of scans: synthetic ones, and heatmaps of all scans."""
+"""Commands on cohorts of scans: make a synthetic cohort, or explain all scans of a cohort."""

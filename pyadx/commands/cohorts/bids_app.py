@@ -15,9 +15,9 @@ from pyadx.data.cohort.bids_filters import ScanFilter
 from pyadx.files import check_writable_folder
 
 LEVELS = ("participant", "group")
-# Peak of a process at 110^3 with VGGNet: 0.51 GB with Grad-CAM, 0.66 GB with occlusion and SA-3DUCM.
+# Peak memory of a process at 110^3, VGGNet: 0.51 GB for Grad-CAM, 0.66 GB for occlusion and SA-3DUCM.
 _MB_PER_WORKER = 1000
-_NOT_OURS = ("sourcedata", "code", "stimuli")  # what BIDS keeps for others
+_NOT_OURS = ("sourcedata", "code", "stimuli")  # folders that BIDS reserves for other purposes
 
 
 @dataclass(frozen=True)
@@ -27,23 +27,23 @@ class BidsAppRequest:
     Attributes
     ----------
     bids_dir, out_dir : Path
-        The data set, and the derivative data set to make or to go on with.
+        The data set, and the derivative data set to make or to continue.
     job : HeatmapJob
         Method and network.
     target : str
         Class to explain.
     reading : CohortReading
-        Derivative and space that the scans are taken from.
+        Derivative and space of the scans.
     wanted : ScanFilter
         Participants, sessions and entities.
     n_cpus, mem_mb : int, optional
         Cores and megabytes that all scans share.
     work : Path, optional
-        Folder for finished scores of runs that may be interrupted.
+        Folder for the scores of unfinished maps, so that an interrupted run can continue.
     device : str
         As for ``pyadx explain``.
     progress, strict, validate : bool
-        Show bars; refuse scans that the network was not made for; check the data set first.
+        Show progress bars; refuse scans unlike those the network was made for; validate the data set.
     """
 
     bids_dir: Path
@@ -62,12 +62,13 @@ class BidsAppRequest:
 
 
 def run_participant_level(request: BidsAppRequest) -> CohortResult:
-    """Explain every T1w scan that is asked for; a second call goes on where one stopped.
+    """Explain every requested T1w scan; a second call continues where the first one stopped.
 
     Raises
     ------
     ValueError
-        If the data set, a label, the network or an option does not fit; before any scan is explained.
+        If the data set, a label, the network or an option does not fit. Raised before any scan is
+        explained.
     """
     check_is_bids(request.bids_dir)
     for option, folder in (("OUT_DIR", request.out_dir), ("--work-dir", request.work)):
@@ -97,7 +98,7 @@ def run_participant_level(request: BidsAppRequest) -> CohortResult:
 
 @dataclass(frozen=True)
 class BidsGroupRequest:
-    """The group level of a BIDS-App; what is not named here stands in the docs of `pyadx group`.
+    """The group level of a BIDS-App. Everything else is as in `pyadx group`.
 
     Attributes
     ----------
@@ -130,9 +131,9 @@ class BidsGroupRequest:
 
 
 def run_group_level(request: BidsGroupRequest) -> dict[str, Any]:
-    """Compare groups on the maps of the participant level, into the folder ``group`` of the output.
+    """Compare groups of participant-level maps; write the folder ``group`` and its page ``group.html``.
 
-    A page, ``group.html``, stands there, too.
+    Both lie in the output folder.
 
     Returns
     -------
@@ -176,18 +177,18 @@ def run_group_level(request: BidsGroupRequest) -> dict[str, Any]:
 
 
 def _check_outside(option: str, folder: Path, data_set: Path) -> None:
-    """Refuse a folder among the scans, which would make raw data of results."""
+    """Refuse an output folder among the scans: results there would be read as raw data."""
     way = Path(os.path.relpath(folder.resolve(), data_set.resolve()))
     first = way.parts[0] if way.parts else ""
     if first == "" or first.startswith("sub-") or first in _NOT_OURS:
         raise ValueError(
-            f"{option} {folder}: lies among the scans; choose {data_set / 'derivatives' / 'pyadx'} or "
+            f"{option} {folder}: is among the scans; choose {data_set / 'derivatives' / 'pyadx'} or "
             "another folder"
         )
 
 
 def _make_work_folder(folder: Path) -> None:
-    """Make it now: in the middle of a run every scan would fail by it."""
+    """Make the work folder before the run: a folder that cannot be made would fail every scan."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -196,7 +197,7 @@ def _make_work_folder(folder: Path) -> None:
 
 
 def _workers(request: BidsAppRequest) -> Workers:
-    """Share cores and memory out: a worker per core on the CPU, as many as memory allows; one on a GPU."""
+    """Share out cores and memory: on the CPU one worker per core, if memory allows; one worker on a GPU."""
     for option, given in (("--n-cpus", request.n_cpus), ("--mem-mb", request.mem_mb)):
         if given is not None and given < 1:
             raise ValueError(f"{option} must be at least 1, got {given}")

@@ -1,4 +1,4 @@
-"""Whether a folder is a BIDS data set: by its own marks, and by the official validator if it is there."""
+"""Check that a folder is a BIDS data set, also with the official validator if it is installed."""
 
 import json
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 VALIDATOR = "bids-validator-deno"
-_SKIP = "--skip-bids-validation goes on all the same"
+_SKIP = "--skip-bids-validation continues without this check"
 
 
 def check_is_bids(folder: Path) -> None:
@@ -20,12 +20,13 @@ def check_is_bids(folder: Path) -> None:
 
 
 def check_valid_bids(folder: Path) -> None:
-    """Check a data set by its description, and with the official validator if that is installed.
+    """Check a data set's description, and run the official validator if it is installed.
 
     Raises
     ------
     ValueError
-        If it does not say what it is, or the validator finds errors; warnings are let pass.
+        If ``dataset_description.json`` is missing or incomplete, or the validator reports errors. Its
+        warnings are ignored.
     """
     note = folder / "dataset_description.json"
     try:
@@ -35,8 +36,8 @@ def check_valid_bids(folder: Path) -> None:
         named = False
     if not named:
         raise ValueError(
-            f"{folder}: is not a BIDS data set; its dataset_description.json is missing, no JSON, or "
-            f"without Name and BIDSVersion; {_SKIP}"
+            f"{folder}: is not a BIDS data set; its dataset_description.json is missing, is not JSON, or "
+            f"has no Name and BIDSVersion; {_SKIP}"
         )
     command = validator()
     if command is None:
@@ -46,13 +47,13 @@ def check_valid_bids(folder: Path) -> None:
         first = errors[0]
         what = f"{first['code']} {first.get('subCode', '')}".strip()
         raise ValueError(
-            f"{folder}: is no valid BIDS data set; {len(errors)} errors, such as {what} at "
+            f"{folder}: is not a valid BIDS data set; {len(errors)} errors, such as {what} at "
             f"{first.get('location', '/')}; {_SKIP}"
         )
 
 
 def validator() -> str | None:
-    """Return the official validator, on the PATH or beside this Python; ``None`` if it is not installed."""
+    """Return the official validator, from the PATH or beside this Python; ``None`` if not installed."""
     return shutil.which(VALIDATOR) or shutil.which(VALIDATOR, path=str(Path(sys.executable).parent))
 
 
@@ -64,6 +65,6 @@ def errors_in(command: str, folder: Path, *options: str) -> list[dict[str, Any]]
         issues = json.loads(done.stdout)["issues"]["issues"]
     except (ValueError, KeyError, TypeError):
         raise ValueError(
-            f"{folder}: {VALIDATOR} gives no answer ({' '.join(done.stderr.split())[-200:]}); {_SKIP}"
+            f"{folder}: {VALIDATOR} failed ({' '.join(done.stderr.split())[-200:]}); {_SKIP}"
         ) from None
     return [one for one in issues if one.get("severity") == "error"]

@@ -1,4 +1,4 @@
-"""``pyadx explain-cohort``: a heatmap of every scan of a cohort, on as many machines as there are."""
+"""``pyadx explain-cohort``: a heatmap of every scan of a cohort, on one or several machines."""
 
 import errno
 import hashlib
@@ -34,11 +34,11 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 @dataclass(frozen=True)
 class ExplainCohortRequest:
-    """Everything that decides the heatmaps of a cohort.
+    """All inputs and options for the heatmaps of a cohort.
 
-    ``reading`` says how the cohort is read; scans of every group are explained. ``wanted`` takes some of
-    the scans of a BIDS data set, ``only`` those of some subjects. ``work`` is a folder for what is needed
-    until a heatmap is written.
+    ``reading`` says how the cohort is read. Scans of every group are explained. ``wanted`` selects scans
+    of a BIDS data set, ``only`` selects subjects. ``work`` is a folder for temporary files of unfinished
+    heatmaps.
     """
 
     cohort: Path
@@ -57,9 +57,9 @@ class ExplainCohortRequest:
 
 @dataclass(frozen=True)
 class CohortResult:
-    """How many scans were explained now, were there before, and failed; seconds it took.
+    """Number of scans explained in this call, explained before, and failed; duration in seconds.
 
-    ``outside`` counts those explained now that are not like the scans the network was made for.
+    ``outside`` counts scans of this call that are unlike those that the network was made for.
     """
 
     done: int
@@ -71,7 +71,7 @@ class CohortResult:
 
 @dataclass(frozen=True)
 class Task:
-    """One scan: idempotent, its output is written beside and then renamed."""
+    """One scan to explain. Idempotent: its output is written to a temporary file and then renamed."""
 
     job: HeatmapJob
     root: Path
@@ -85,15 +85,15 @@ class Task:
 
 
 def run_explain_cohort(request: ExplainCohortRequest) -> CohortResult:
-    """Explain every scan that is not done yet; a scan that cannot be explained is noted, the others go on.
+    """Explain every scan that is not done yet; note a scan that fails, and continue with the others.
 
-    Writes a BIDS derivative data set, ``manifest.jsonl`` and ``excluded.csv`` (what was left out, and why)
+    Writes a BIDS derivative data set, ``manifest.jsonl`` and ``excluded.csv`` (excluded scans and reasons)
     into the folder.
 
     Raises
     ------
     ValueError
-        If the cohort, network, method or engine does not fit; before any scan is explained.
+        If the cohort, network, method or engine does not fit. Raised before any scan is explained.
     """
     check_workers(request.workers)
     if request.workers.address is None:
@@ -110,7 +110,7 @@ def run_explain_cohort(request: ExplainCohortRequest) -> CohortResult:
     _tell_left_out(request, cohort)
     workers = request.workers.at_most(len(cohort.scans))
     asked = _request_hash(request, net.sha256)
-    work = request.work and request.work / asked  # scores of one request must not meet those of another
+    work = request.work and request.work / asked  # keeps the scores of different requests apart
     manifest = Manifest(request.out / "manifest.jsonl")
     started = time.perf_counter()
     failed: list[Entry] = []
@@ -131,7 +131,7 @@ def run_explain_cohort(request: ExplainCohortRequest) -> CohortResult:
         for task, result in run_tasks(explain_one, tasks(), workers):
             entry = result
             if not isinstance(entry, Entry):
-                reason = f"its worker was lost time and again ({in_a_line(result)})"
+                reason = f"its worker was lost several times ({in_a_line(result)})"
                 entry = replace(_entry(task), reason=reason)
             manifest.add(entry)
             if entry.status == "done":
@@ -144,7 +144,7 @@ def run_explain_cohort(request: ExplainCohortRequest) -> CohortResult:
 
 
 def explain_one(task: Task) -> Entry:
-    """Explain one scan; what is wrong with this scan becomes its entry, what ends the run is raised."""
+    """Explain one scan. An error of this scan becomes its entry; an error that ends the run is raised."""
     started = time.perf_counter()
     record = task.record
     failure = ""
@@ -169,7 +169,7 @@ def explain_one(task: Task) -> Entry:
         if hash_in(facts["model"], "weights_sha256") != task.network:
             raise ValueError(f"{task.job.model}: has changed since this run began; start it again")
     return_freed_memory()
-    # Names of files only: folders above them may name people, projects or machines.
+    # File names only: folder names may contain names of people, projects or machines.
     failure = failure.replace(f"{record.path.parent}{os.sep}", "")
     seconds = round(time.perf_counter() - started, 4)
     if failure:
@@ -181,7 +181,7 @@ def explain_one(task: Task) -> Entry:
 
 
 def _entry(task: Task) -> Entry:
-    """Return what the manifest says of a scan that could not be explained."""
+    """Return the manifest entry of a scan that could not be explained."""
     record = task.record
     return Entry(
         record.subject,
@@ -195,7 +195,7 @@ def _entry(task: Task) -> Entry:
 
 
 def _cohort(request: ExplainCohortRequest, card: ModelCard) -> Cohort:
-    """Read scans of every group; labels that stand for a class of the network get its name."""
+    """Read scans of every group. Labels that mean a class of the network get that class's name."""
     if request.wanted is None:
         cohort = read_cohort(request.cohort, None, **asdict(request.reading))
     else:

@@ -1,4 +1,4 @@
-"""The manifest of a cohort's heatmaps: one line per finished or failed scan, only ever appended to."""
+"""The manifest of a cohort's heatmaps: an append-only file, one line per finished or failed scan."""
 
 import hashlib
 import json
@@ -11,34 +11,34 @@ from pyadx.data.cohort import ScanRecord
 
 @dataclass(frozen=True)
 class Entry:
-    """How one scan went.
+    """The result of one scan.
 
     Attributes
     ----------
     subject : str
-        Its id.
+        Subject id.
     scan : str
-        The file.
+        File name of the scan.
     request : str
-        Hash of what was asked: method, parameters, network, target.
+        Hash of the request: method, parameters, network, target.
     status : str
         ``done`` or ``failed``.
     reason : str
-        Why it failed.
+        Reason of a failure.
     seconds : float
-        Reading, explaining and writing.
+        Time for reading, explaining and writing.
     file : str
         The heatmap, relative to the manifest's folder.
     file_sha256 : str
-        Of that file, as ``sha256sum`` gives it.
+        SHA-256 of that file, as printed by ``sha256sum``.
     entities : str
-        What tells the scan from others of its subject, such as ``ses-M00_run-2``.
+        Entities that distinguish the scan from others of its subject, such as ``ses-M00_run-2``.
     label : str
-        Its group, where the cohort's tables say it.
+        Group of the subject, if the cohort's tables name it.
     place : str
-        Hash of the scan's whole path, which itself is nobody's business; see `place_of`.
+        Hash of the scan's whole path; the path itself stays private. See `place_of`.
     outside : tuple of str
-        In what the scan is not like those that the network was made for.
+        Properties in which the scan is unlike those that the network was made for.
     """
 
     subject: str
@@ -56,17 +56,17 @@ class Entry:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What it is about: a scan and a request."""
+        """The scan and the request that the entry belongs to."""
         return self.subject, self.entities, self.request
 
     @property
     def name(self) -> str:
-        """The scan in messages, such as ``sub-01_ses-M00``."""
+        """Name of the scan in messages, such as ``sub-01_ses-M00``."""
         return "_".join(filter(None, (self.subject, self.entities)))
 
 
 class Manifest:
-    """Reads and extends a manifest; a last line that was cut off is passed over.
+    """Reads and extends a manifest. A truncated last line is ignored.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class Manifest:
         self._end = b"" if not text or text.endswith(b"\n") else b"\n"
 
     def add(self, entry: Entry) -> None:
-        """Append an entry, and wait until it is on the disk."""
+        """Append an entry, and flush it to the disk."""
         with self.path.open("ab") as file:
             file.write(self._end + json.dumps(asdict(entry)).encode() + b"\n")
             file.flush()
@@ -99,12 +99,12 @@ class Manifest:
         self.entries[entry.key] = entry
 
     def is_done(self, scan: ScanRecord, request: str) -> bool:
-        """Whether the scan's heatmap is there, answers this request, and is the file that was written."""
+        """Return whether the scan's heatmap exists, answers this request, and has its original bytes."""
         entry = self.entries.get((scan.subject, scan.entities, request))
-        # Another file under the same id is another image.
+        # A scan at another path is another image, even with the same id.
         if entry is None or entry.status != "done" or entry.scan != scan.path.name:
             return False
-        if entry.place not in ("", place_of(scan.path)):  # earlier versions did not note it
+        if entry.place not in ("", place_of(scan.path)):  # earlier versions did not store it
             return False
         try:
             return file_sha256(self.path.parent / entry.file) == entry.file_sha256

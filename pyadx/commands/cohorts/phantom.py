@@ -8,7 +8,7 @@ from pyadx.inference.progress import progress_bar
 
 
 def run_phantom(folder: Path, subjects: int, seed: int, jobs: int, progress: bool) -> dict[str, int]:
-    """Write the synthetic cohort; return how many subjects each group has.
+    """Write the synthetic cohort; return the number of subjects in each group.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Many independent tasks on an engine: here, in processes of this machine, or on Ray; few in flight."""
+"""Run many independent tasks, a few at a time: in this process, in local processes, or on Ray."""
 
 import os
 import signal
@@ -14,8 +14,8 @@ from pyadx.segmentation.threads import thread_count
 from pyadx.training.ray_session import check_ray, is_of_ray, ray_results, ray_session
 
 ENGINES = ("local", "ray")
-_TRIES = 3  # of a task whose worker was lost
-_IN_FLIGHT = 2  # per worker: enough to keep it busy, so few that memory stays flat
+_TRIES = 3  # attempts at a task whose worker was lost
+_IN_FLIGHT = 2  # tasks per worker: enough to keep it busy, few enough to bound memory
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class Workers:
     count : int
         Tasks at a time.
     address : str, optional
-        Of a running Ray cluster.
+        Address of a running Ray cluster.
     gpus : int
-        Per task, on Ray.
+        GPUs per task, on Ray.
     cpus : int, optional
-        Cores per task; by default this machine's cores are shared out, and on a running cluster a task
-        gets one.
+        Cores per task. By default the tasks share this machine's cores; on a running cluster each task
+        gets one core.
     cores : int, optional
-        What all tasks share; by default this machine's cores.
+        Cores that all tasks share; by default this machine's cores.
     """
 
     engine: str = "local"
@@ -54,7 +54,7 @@ class Workers:
         return 1 if self.address is not None else max(1, thread_count(self.cores) // self.count)
 
     def at_most(self, tasks: int) -> "Workers":
-        """Return no more local workers than tasks, so that few tasks have more cores each."""
+        """Return workers, at most one per task, so that each of few tasks gets more cores."""
         return self if self.engine == "ray" else replace(self, count=max(1, min(self.count, tasks)))
 
 
@@ -77,15 +77,15 @@ def check_workers(workers: Workers) -> None:
 def run_tasks(
     work: Callable[[Any], Any], items: Iterable[Any], workers: Workers
 ) -> Iterator[tuple[Any, Any | BaseException]]:
-    """Yield every item with its result, or with the error that lost its worker, as they are done.
+    """Yield each item, when it is done, with its result or with the error by which its worker was lost.
 
     Parameters
     ----------
     work : callable
-        Importable and free of side effects other than its output, since it may run twice: a task whose
-        worker is lost is tried again, three times in all. What it raises ends the run.
+        Importable function without side effects other than its output, because it may run twice: a
+        task whose worker is lost is tried three times in all. An exception that it raises ends the run.
     items : iterable
-        Taken as workers become free.
+        Arguments of the tasks, taken as workers become free.
     workers : Workers
         Where.
     """
@@ -118,8 +118,8 @@ def _in_processes(
                 yield open_.pop(future), future.result()
             if not broken:
                 continue
-            # One lost process takes the pool with it, and nobody knows whose task it was: alone, a
-            # task that kills its worker is found.
+            # One lost process breaks the whole pool, and the pool does not say which task did it. Running
+            # the tasks one by one finds the task that kills its worker.
             executor.shutdown(wait=False, cancel_futures=True)
             for future, item in list(open_.items()):
                 if future.done() and future.exception() is None:
@@ -144,12 +144,12 @@ def _alone(work: Callable[[Any], Any], item: Any, workers: Workers) -> Any | Bas
 
 
 def _pool(processes: int, threads: int) -> ProcessPoolExecutor:
-    resource_tracker.ensure_running()  # which lets Ctrl-C through once it runs, also where it waited
+    resource_tracker.ensure_running()  # once it runs, it lets Ctrl-C through, also one that waited
     return ProcessPoolExecutor(processes, get_context("spawn"), initializer=_begin, initargs=(threads,))
 
 
 def _submit(executor: ProcessPoolExecutor, work: Callable[[Any], Any], item: Any) -> Future[Any]:
-    """Hand a task over. A worker that starts with it inherits that Ctrl-C waits: see `_begin`."""
+    """Submit a task with Ctrl-C blocked. A worker that starts now inherits the block: see `_begin`."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         return executor.submit(work, item)

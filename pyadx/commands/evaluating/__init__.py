@@ -1,1 +1,1 @@
-"""Commands that measure methods, and that repeat the experiments of the paper."""
+"""Commands that evaluate methods and reproduce the experiments of the paper."""

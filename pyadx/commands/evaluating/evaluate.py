@@ -1,4 +1,4 @@
-"""``pyadx evaluate``: all methods of a trained network against all regions, on scans it never saw."""
+"""``pyadx evaluate``: compare all methods on all regions, on scans that the network never saw."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -51,11 +51,11 @@ _METHODS_OF_OTHERS = ("occlusion", "sa3ducm", "gradcam")
 
 @dataclass(frozen=True)
 class EvaluateRequest:
-    """Everything that decides an evaluation.
+    """All inputs and options of an evaluation.
 
-    ``run`` is the folder of a training, or a network wherever it is; ``heatmaps`` the derivative data set
-    that heatmaps are kept in, by default one in ``out``; ``reading`` holds the options by which the cohort
-    is read otherwise than by the run; ``key`` names the numbers of label volumes of another atlas.
+    ``run`` is the folder of a training, or any network. ``heatmaps`` is the derivative data set that
+    heatmaps are kept in, by default one in ``out``. ``reading`` holds options for reading the cohort that
+    differ from the run's. ``key`` names the numbers of another atlas's label volumes.
     """
 
     run: Model
@@ -77,7 +77,7 @@ class EvaluateRequest:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A scan to evaluate on, with its regions on its own voxels."""
+    """A scan for the evaluation, with its regions on the scan's voxels."""
 
     record: ScanRecord
     scan: Scan
@@ -87,7 +87,7 @@ class Subject:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What an evaluation found."""
+    """Results of an evaluation."""
 
     board: Scoreboard
     markdown: str
@@ -98,12 +98,12 @@ class Evaluation:
 
 
 def run_evaluate(request: EvaluateRequest) -> Evaluation:
-    """Evaluate; write heatmaps, tables and figures into a folder. Heatmaps that are there are kept.
+    """Evaluate; write heatmaps, tables and figures into a folder. Existing heatmaps are used again.
 
     Raises
     ------
     ValueError
-        If anything does not fit; before any heatmap is made.
+        If an input or option does not fit. Raised before any heatmap is made.
     """
     check_figures_possible()
     if request.inside not in ("brain", "volume"):
@@ -118,7 +118,7 @@ def run_evaluate(request: EvaluateRequest) -> Evaluation:
     jobs = _jobs(request, model, card.architecture)
     source = request.cohort or (Path(note["cohort"]) if note else None)
     if source is None:
-        raise ValueError(f"{request.run}: is no folder of pyadx train; name the cohort with --cohort")
+        raise ValueError(f"{request.run}: is not a folder of pyadx train; name the cohort with --cohort")
     reading = _reading(request, source, note or run_of(model.path))
     records = _chosen(request, source, card.class_names, reading)
     how = (source, request.regions, request.inside, request.key)
@@ -203,7 +203,7 @@ def evaluate_jobs(
 
 
 def write_evaluation(board: Scoreboard, out: Path, title: str, more: str = "") -> str:
-    """Write tables and curves; return the Markdown, with more of it at the end."""
+    """Write tables and curves; return the Markdown text, with extra sections appended."""
     curves = board.curves()
     text = f"# {title}\n\n" + scoreboard_markdown(board, curves) + (f"\n{more}" if more else "")
     shared = [region for region in board.regions if all(region in own for own in curves.values())]
@@ -220,7 +220,7 @@ def write_evaluation(board: Scoreboard, out: Path, title: str, more: str = "") -
 def read_subject(
     record: ScanRecord, cohort: Path, regions: str, inside: str, key: Path | None = None
 ) -> Subject:
-    """Read a scan and its regions; for a synthetic patient also where the disease was planted.
+    """Read a scan and its regions; for a synthetic patient also the place of the planted disease.
 
     Raises
     ------
@@ -243,7 +243,7 @@ def read_subject(
 
 
 def _network_of(run: Model) -> tuple[ModelSource, dict[str, Any] | None]:
-    """Return the network of a run, and the facts of a training."""
+    """Return the network of a run, and what its folder says about the training."""
     source = ModelSource.of(run)
     folder = source.path
     if source.kind == "checkpoint" and folder is not None and folder.is_dir():
@@ -257,12 +257,12 @@ def _jobs(request: EvaluateRequest, model: ModelSource, architecture: str) -> li
     else:
         names = _DEFAULT_METHODS.get(architecture, _METHODS_OF_OTHERS)
     if not names:
-        raise ValueError("--methods names no method")
+        raise ValueError("--methods is empty; name at least one method")
     return [make_job(name, model) for name in names]
 
 
 def _reading(request: EvaluateRequest, source: Path, note: dict[str, Any] | None) -> CohortReading:
-    """Read the run's own cohort as the run did, unless told otherwise; say so if images are others."""
+    """Read the cohort as the run did, unless options differ; warn if that selects other images."""
     trained = reading_of(note)
     own = note is not None and source.resolve() == Path(note["cohort"]).resolve()
     reading = ((trained if own else None) or CohortReading()).changed(**request.reading)
@@ -288,10 +288,8 @@ def _chosen(
     unknown = [name for name in names if name not in by_subject]
     if unknown or not names:
         why = {e.subject: f" (left out: {e.reason})" for e in cohort.excluded}
-        what = (
-            f"has no subject {unknown[0]}{why.get(unknown[0], '')}" if unknown else "--subjects names none"
-        )
+        what = f"has no subject {unknown[0]}{why.get(unknown[0], '')}" if unknown else "--subjects is empty"
         raise ValueError(f"{source}: {what}")
-    # The first one is drawn: a patient, where there is one.
+    # The figure shows the first subject: a patient, if there is one.
     order = {name: place for place, name in enumerate(reversed(class_names))}
     return sorted((by_subject[name] for name in names), key=lambda r: (order[r.label], r.subject))

@@ -1,4 +1,4 @@
-"""Deletion and insertion of heatmaps on scans, as ``pyadx evaluate --faithfulness`` wants them."""
+"""Deletion and insertion curves for ``pyadx evaluate --faithfulness``."""
 
 import csv
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ _STEPS = 20  # two forwards each
 
 @dataclass(frozen=True, eq=False)
 class Faithful:
-    """One method on one scan."""
+    """Curves of one method on one scan."""
 
     method: str
     subject: str
@@ -32,9 +32,9 @@ class Faithful:
 def faithfulness_of(
     job: HeatmapJob, subject: str, scan: Scan, heatmap: np.ndarray, target: str, device: str
 ) -> list[Faithful]:
-    """Follow the target's probability while the heatmap's strongest voxels go, and come.
+    """Follow the target's probability while the heatmap's strongest voxels are deleted, and inserted.
 
-    It is replaced by the scan's local mean, by the network's mean of controls if it has one, and by 0.
+    Deleted voxels get the scan's local mean, the network's mean of controls if it has one, or 0.
     """
     own_device = pick_device(device)
     net = network(job.model, own_device)

@@ -1,4 +1,4 @@
-"""Is a network evaluated on what it was trained on? By image and by subject."""
+"""Leakage: the evaluated image or subject was in the network's training set."""
 
 from typing import Any
 
@@ -9,14 +9,14 @@ from pyadx.models.training_scans import seen_in_training
 
 
 def leakage(model: Model, subject: str, facts: dict[str, Any]) -> list[str]:
-    """Return what to warn of.
+    """Return warnings about leakage.
 
     Parameters
     ----------
     model : ModelSource, or path or str
-        Where the network is.
+        The network.
     subject : str
-        Whose scan is evaluated.
+        Id of the scan's subject.
     facts : dict
         Sidecar of a heatmap of this scan, of this or an older version.
     """

@@ -1,4 +1,4 @@
-"""How large ``pyadx reproduce`` makes the paper's experiments: networks, rounds, windows, as data."""
+"""Sizes of the experiments of ``pyadx reproduce``: networks, rounds and windows."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +15,9 @@ class NetworkSetting:
     spacing : float
         Voxel size in mm.
     changes : dict
-        What differs from the paper's protocol.
+        Changes to the paper's protocol.
     window, stride : int
-        Of its occlusion maps, in voxels of its grid.
+        Window and stride of occlusion, in voxels of the network's grid.
     """
 
     shape: int
@@ -36,7 +36,7 @@ class Setting:
     splits, folds : int
         Rounds of the cross-validation.
     networks : dict
-        Architecture to its setting, in the order of the paper's Table 1.
+        Setting of each architecture, in the order of the paper's Table 1.
     """
 
     splits: int
@@ -45,8 +45,8 @@ class Setting:
 
 
 _FULL = NetworkSetting(110, 2.0, {}, window=7, stride=1)
-# A step of a residual network at 110^3 takes seconds on a CPU; 55 voxels of 4 mm hold the same brain, and
-# 3 voxels there are 12 mm, where 7 of the others are 14 mm.
+# A training step of a residual network at 110^3 takes seconds on a CPU. A grid of 55 voxels of 4 mm covers
+# the same brain. A window of 3 voxels there is 12 mm wide; 7 voxels of 2 mm are 14 mm.
 _COARSE = NetworkSetting(55, 4.0, {"epochs": 12}, window=3, stride=3)
 
 SETTINGS = {
@@ -70,7 +70,7 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Panel:
-    """One heatmap of Figure 2; the network's setting fills in window and stride."""
+    """One heatmap of Figure 2. Window and stride come from the network's setting."""
 
     name: str
     architecture: str
@@ -79,7 +79,7 @@ class Panel:
 
 _OCCLUSION = "occlusion:paper,window={window},stride={stride}"
 _GRADCAM = "gradcam:paper,layer="
-# Not the paper's: the same regions, filled with tissue that could have been there.
+# Not in the paper: the same regions, filled with plausible tissue.
 _LOCAL = "occlusion:window={window},stride={stride}"
 
 PANELS = (
@@ -99,5 +99,5 @@ PANELS = (
     Panel("Res-3D-Grad-CAM-Shallow", "resnet", f"{_GRADCAM}bn4"),
 )
 
-# What the groups of all subjects are compared with: our defaults.
+# Methods for the comparison of groups: the defaults of pyadx.
 GROUP_METHODS = {"SA-3DUCM": "sa3ducm", "Occlusion": _LOCAL}

@@ -1,4 +1,4 @@
-"""``pyadx reproduce``: the paper's Table 1, Figures 2 and 3 on a cohort, and its groups, in one command."""
+"""``pyadx reproduce``: Table 1 and Figures 2 and 3 of the paper on a cohort, and a group comparison."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -32,7 +32,7 @@ _SUBJECTS = 103  # as in the paper
 
 @dataclass(frozen=True)
 class ReproduceRequest:
-    """Everything that decides a reproduction; ``cohort`` is a synthetic one where none is given."""
+    """All inputs and options of a reproduction. Without ``cohort`` a synthetic cohort is made."""
 
     out: Path
     cohort: Path | None = None
@@ -45,19 +45,19 @@ class ReproduceRequest:
 
 
 def run_reproduce(request: ReproduceRequest) -> Path:
-    """Cross-validate the four networks, explain the scans set aside, and write all tables and figures.
+    """Cross-validate the four networks, explain the held-out scans, and write all tables and figures.
 
-    Whatever an earlier call finished in the folder is kept: subjects, epochs, heatmaps.
+    Subjects, epochs and heatmaps that an earlier call finished in the folder are used again.
 
     Returns
     -------
     Path
-        ``reproduction.md``, which shows all of it.
+        ``reproduction.md``, which shows all results.
 
     Raises
     ------
     ValueError
-        If anything does not fit; what can be checked is checked before any training.
+        If an input or option does not fit. As much as possible is checked before any training.
     """
     check_figures_possible()
     check_nilearn()
@@ -79,7 +79,7 @@ def run_reproduce(request: ReproduceRequest) -> Path:
         name: run_crossval(_training(request, source, setting, name), keep_models=True)
         for name in setting.networks
     }
-    # No scan set aside has entered any round.
+    # The held-out scans are in no round.
     first_round = plan.rounds[0].name
     checkpoints = {name: _checkpoint(request.out, name, first_round) for name in setting.networks}
     jobs = [
@@ -126,7 +126,7 @@ def run_reproduce(request: ReproduceRequest) -> Path:
 
 
 def _start(request: ReproduceRequest) -> None:
-    """Make the folder; a folder that holds another reproduction, or anything else, is refused."""
+    """Make the folder; refuse a folder that holds another reproduction or other files."""
     out = request.out
     facts = {
         "cohort": None if request.cohort is None else str(request.cohort),
@@ -151,7 +151,7 @@ def _start(request: ReproduceRequest) -> None:
 
 
 def _subjects(cohort: Cohort, plan: SplitPlan, source: Path, regions: str) -> list[Subject]:
-    """Read the scans set aside, patients first: regions that are missing are told before any training."""
+    """Read the held-out scans, patients first, to report missing regions before any training."""
     if not plan.set_aside:
         raise ValueError("--set-aside none leaves no scan to explain")
     chosen = [record for record in cohort.scans if record.subject in plan.set_aside]
@@ -183,7 +183,7 @@ def _training(
 def _groups(
     request: ReproduceRequest, setting: Setting, source: Path, cohort: Cohort, plan: SplitPlan
 ) -> GroupPart:
-    """Return what the groups are compared with: the defaults of pyadx on the VGGNets of the first split."""
+    """Return the methods for the groups: pyadx's defaults on the VGGNets of the first split."""
     sizes = asdict(setting.networks["vggnet"])
     return GroupPart(
         request.out, source, cohort, plan, setting.folds,
@@ -211,8 +211,8 @@ def _report(
     lines = [
         f"# The experiments of Yang et al. (2018) on the {where}",
         "",
-        f"Setting `{request.setting}`, seed {request.seed}, {_machine(request)}. Nothing here is a figure "
-        "of the paper, whose cohort is another.",
+        f"Setting `{request.setting}`, seed {request.seed}, {_machine(request)}. The paper's numbers "
+        "differ, because its cohort is another one.",
         "",
         "## Table 1: classification",
         "",

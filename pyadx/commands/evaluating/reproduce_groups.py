@@ -1,4 +1,4 @@
-"""The end of ``pyadx reproduce``: maps of all subjects as two groups, by networks that never saw them."""
+"""Group comparison of ``pyadx reproduce``: maps of all subjects, by networks that never saw them."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -29,29 +29,29 @@ from pyadx.files import replacing
 from pyadx.markdown import markdown_table
 
 _CONTRAST = ("AD", "NC")
-_SAME_PLACE = 1e-3  # of affines, mm
+_SAME_PLACE = 1e-3  # tolerance of affines, mm
 
 
 @dataclass(frozen=True)
 class GroupPart:
-    """What the comparison of groups is made of.
+    """Inputs of the comparison of groups.
 
     Attributes
     ----------
     out : Path
-        Folder of the reproduction; all of this goes into ``groups`` in it.
+        Folder of the reproduction. The comparison is written to its subfolder ``groups``.
     source : Path
         The cohort's folder.
     cohort : Cohort
         Its scans.
     plan : SplitPlan
-        Who trained which network; the rounds of the first split are used.
+        Training subjects of each network. The rounds of the first split are used.
     folds : int
         Rounds of a split.
     checkpoint : callable
-        Name of a round to its network.
+        Returns the network of a round by the round's name.
     methods : mapping
-        Title to the spelling of a method.
+        Titles and spellings of methods.
     regions : str
         As for `find_labels`.
     device, progress
@@ -73,8 +73,8 @@ class GroupPart:
 def compare_groups_of(part: GroupPart) -> str:
     """Explain every subject, compare the groups, draw ``groups.png``; return Markdown about it.
 
-    Each subject is explained by the network of the round that left it out; those set aside by the first.
-    A cohort whose scans are in different spaces gets a sentence that says so.
+    Each subject is explained by the network of the round that held it out. The first network explains the
+    subjects set aside. If the scans are in different spaces, the Markdown says so instead.
     """
     reason = _apart(part.cohort)
     if reason:
@@ -93,14 +93,14 @@ def compare_groups_of(part: GroupPart) -> str:
         out = folder / title
         if not (out / NOTE).is_file():
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of maps that do not name their space, checked above
+                warnings.simplefilter("ignore")  # maps do not name their space; it was checked above
                 run_group(_request(part, maps, people, atlas, out))
         found.append((title, out))
     return _words(part, found)
 
 
 def _apart(cohort: Cohort) -> str:
-    """Say which scans do not lie in one space; empty if all do."""
+    """Name scans that are not in one space; empty if all are."""
     first, *others = cohort.scans
     here: Any = nib.load(first.path)  # headers only
     for other in others:
@@ -134,7 +134,7 @@ def _explained(part: GroupPart, folder: Path, spelling: str) -> list[Path]:
 
 
 def _write_atlas(part: GroupPart, path: Path, grid: Scan) -> None:
-    """Write the labels that most of the second group have, on the grid of the maps."""
+    """Write the majority label of the second group at every voxel, on the grid of the maps."""
     controls = [scan for scan in part.cohort.scans if scan.label == _CONTRAST[1]]
     volumes = (read_labels(find_labels(part.source, one.subject, part.regions)) for one in controls)
     labels = majority_labels(volumes, grid)
@@ -150,7 +150,7 @@ def _request(part: GroupPart, maps: Sequence[Path], people: Path, atlas: Path, o
 
 
 def _words(part: GroupPart, found: Sequence[tuple[str, Path]]) -> str:
-    """Draw the figure; return it with a table of regions and what shuffled labels found."""
+    """Draw the figure; return Markdown with it, a table of regions and the shuffled-label controls."""
     results = [(title, read_group(folder)) for title, folder in found]
     grid = results[0][1].image(_CONTRAST[0], "mean")
     control = next(one for one in part.cohort.scans if one.label == _CONTRAST[1])
@@ -173,8 +173,8 @@ def _words(part: GroupPart, found: Sequence[tuple[str, Path]]) -> str:
     told = [f"- {name}: with shuffled labels {one.shuffled}" for name, one in results]
     return (
         "![Where the groups differ](groups.png)\n\nEach subject is explained by the network of the round "
-        f"that left it out ({part.folds} networks; which one is a covariate); maps on the network's grid, "
-        "divided by the sum of their absolute values. Regions: the labels that most controls have.\n\n"
+        f"that held it out ({part.folds} networks, a covariate). Maps are on the network's grid and "
+        "divided by the sum of their absolute values. Regions: majority labels of the controls.\n\n"
         + table
         + "\n"
         + "\n".join(told)

@@ -1,4 +1,4 @@
-"""Heatmaps against causal ground truth, as ``pyadx evaluate --truth`` wants them."""
+"""Comparison of heatmaps with the causal ground truth, for ``pyadx evaluate --truth``."""
 
 import csv
 import json
@@ -33,7 +33,7 @@ _CORE = "planted core"
 
 @dataclass(frozen=True)
 class TruthRow:
-    """One method on one patient, against what the disease does to the network."""
+    """Agreement of one method with the causal truth of one patient."""
 
     method: str
     subject: str
@@ -41,19 +41,19 @@ class TruthRow:
 
 
 def check_twins(subjects: Iterable[tuple[str, Scan]], cohort: Path) -> None:
-    """Check, before any heatmap is made, that there is a truth.
+    """Check that a causal truth can be computed, before any heatmap is made.
 
     Raises
     ------
     ValueError
-        If no subject has a healthy twin, or one does not lie on its scan's voxels.
+        If no subject has a healthy twin, or a twin is not on its scan's voxels.
     """
     files = {name: (twin_file(_folder(cohort), name), scan) for name, scan in subjects}
     found = [(path, scan) for path, scan in files.values() if path.is_file()]
     if not found:
         raise ValueError(
             f"{cohort}: none of the chosen subjects has a healthy twin; --truth is for patients of a "
-            "synthetic cohort (pyadx phantom), which has them in derivatives/phantom"
+            "synthetic cohort (pyadx phantom), which has twins in derivatives/phantom"
         )
     for path, scan in found:
         if not read_scan(path).lies_on(scan):
@@ -65,14 +65,14 @@ def truth_on_scan(
 ) -> np.ndarray | None:
     """Return the causal truth on the scan's voxels; None for subjects without a twin.
 
-    It is kept among the heatmaps, with a sidecar, and not computed again for the same network and scans.
+    It is stored among the heatmaps, with a sidecar, and used again for the same network and scans.
 
     Parameters
     ----------
     model : ModelSource, or path or str
         Checkpoint.
     scan, record : Scan, ScanRecord
-        The patient's.
+        The patient's scan and its record in the cohort.
     cohort : Path
         The synthetic cohort: its folder, or a table in it.
     root : Path
@@ -145,7 +145,7 @@ def truth_rows(
     target: str,
     device: str,
 ) -> list[TruthRow]:
-    """Compare a heatmap with the truth on all voxels of the brain; a subject without a twin has no row."""
+    """Compare a heatmap with the truth on all voxels of the brain; no row for a subject without a twin."""
     truth = truth_on_scan(job.model, scan, record, cohort, root, target, device)
     if truth is None:
         return []
@@ -169,9 +169,9 @@ def truth_markdown(rows: Sequence[TruthRow], board: Scoreboard) -> str:
     Parameters
     ----------
     rows : sequence of TruthRow
-        Of all methods and patients.
+        Rows of all methods and patients.
     board : Scoreboard
-        Of the same heatmaps, for the planted core.
+        Localisation scores of the same heatmaps for the planted core.
     """
     columns = [
         "method", "rank correlation with the truth", "with signs", "truth's strongest 5%, AP",

@@ -1,1 +1,1 @@
-"""Commands that explain one scan, and what they need: networks, methods, heatmaps."""
+"""Commands that explain one scan, and their helpers for networks, methods and heatmaps."""

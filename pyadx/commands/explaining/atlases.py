@@ -18,14 +18,15 @@ from pyadx.models.card import ModelCard
 def atlas_arguments(
     path: Path, key: Path | None, fitted: FittedScan, columns: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Return ``regions`` and ``names`` of an atlas in the scan's space, by nearest neighbour.
+    """Return ``regions`` and ``names`` of an atlas, resampled to the grid by nearest neighbour.
 
-    With ``columns`` of the key also ``groups``, the outermost first.
+    If ``columns`` of the key are given, also return ``groups``, the outermost first.
 
     Raises
     ------
     ValueError
-        If it cannot be read, does not lie on the scan, or a region of it has no voxel of the grid.
+        If the atlas cannot be read, does not overlap the scan, or has a region without a voxel on the
+        grid.
     """
     atlas = read_labels(path)
     refuse_flat(atlas.path, atlas.data, "label volume")
@@ -44,19 +45,19 @@ def atlas_arguments(
         return {"regions": labels, "names": called}
     table = key or find_key(atlas.path)
     if table is None:
-        raise ValueError("--groups names columns of the atlas' key: give that with --key")
+        raise ValueError("--groups names columns of the atlas' key: give the key with --key")
     groups = read_groups(table, columns)
     own = {n: path for n, path in groups.items() if path and n in called}
     return {"regions": labels, "names": called, "groups": own}
 
 
 def mask_on_grid(path: Path, fitted: FittedScan, card: ModelCard) -> np.ndarray:
-    """Bring a mask on the scan onto the network's grid, bool ``[D, H, W]``.
+    """Resample a mask from the scan's voxels to the network's grid, bool ``[D, H, W]``.
 
     Raises
     ------
     ValueError
-        If it does not lie on the scan, or holds no voxel of the grid.
+        If the mask is not on the scan's voxels, or holds no voxel of the grid.
     """
     own = replace(fitted.scan, data=read_mask(path, fitted.scan).astype(np.float32))
     inside = fit_to_card(own, card).data > 0.5

@@ -1,4 +1,4 @@
-"""``pyadx demo``: all methods on a synthetic patient, with networks that were trained on others."""
+"""``pyadx demo``: all methods on a synthetic patient, with networks trained on other subjects."""
 
 import textwrap
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from pyadx.files import check_writable_folder
 from pyadx.models.demonstration import demonstration_checkpoint
 from pyadx.report.panels import check_figures_possible, save_panels
 
-# The networks were trained on people of the cohort with seed 0.
+# The networks were trained on the cohort with seed 0, so the demo uses another seed.
 _SEED = 2
 _PLANTED = "planted"
 _JOBS = {
@@ -33,26 +33,26 @@ _JOBS = {
     "CAM": ("cam:align=receptive_field", "resnet-shallow-gap"),
     "Grad-CAM, conv2b": ("gradcam:layer=conv2b,align=receptive_field", "vggnet"),
 }
-_TITLE_LETTERS = 95  # in a line of the figure's title
-_FOUND = 3  # times the precision of a random map: what a method that finds the disease reaches
+_TITLE_LETTERS = 95  # maximum length of a line in the figure's title
+_FOUND = 3  # a method finds the disease if its precision is this many times a random map's
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """Where the demo put its files, whose scan it explained, and the explanations by name.
+    """Files, patient and explanations of a demo.
 
     Attributes
     ----------
     folder, figure, hierarchy : Path
-        All files, and two figures among them.
+        The output folder, the figure of all heatmaps, and the figure of the hierarchy.
     patient : Person
         The synthetic patient.
     explanations : dict
-        By name.
+        Explanations by name.
     precision : dict
         Average precision of each map for the core of the planted disease, inside the brain.
     prevalence : float
-        Share of the brain that the core takes: the precision of a random map.
+        Core's share of the brain, which is the precision of a random map.
     """
 
     folder: Path
@@ -76,7 +76,7 @@ class DemoResult:
 
 
 def run_demo(folder: Path, device: str = "auto", progress: bool = True) -> DemoResult:
-    """Explain a synthetic patient with networks that never saw it: SA-3DUCM, occlusion, CAM, Grad-CAM.
+    """Explain a synthetic patient that the networks never saw: SA-3DUCM, occlusion, CAM, Grad-CAM.
 
     Writes ``planted.nii.gz`` (where the disease is), ``scan.nii.gz``, four heatmaps with sidecars,
     the label volumes of the hierarchy, ``hierarchy.png`` and ``demo.png`` into ``folder``, replacing
@@ -85,8 +85,8 @@ def run_demo(folder: Path, device: str = "auto", progress: bool = True) -> DemoR
     Raises
     ------
     ValueError
-        If nilearn or Matplotlib is missing, the folder cannot be written to, or it holds a file of one of
-        these names and no earlier demo.
+        If nilearn or Matplotlib is missing, the folder cannot be written to, or it holds a file with one
+        of these names that is not from an earlier demo.
     """
     check_figures_possible()
     if folder.exists() and not folder.is_dir():
@@ -98,7 +98,7 @@ def run_demo(folder: Path, device: str = "auto", progress: bool = True) -> DemoR
     folder.mkdir(parents=True, exist_ok=True)
     scan_file = folder / "scan.nii.gz"
     check_writable_folder(scan_file)
-    # First what later calls know an earlier demo by.
+    # Written first, because later calls recognise an earlier demo by it.
     save_synthetic(folder / f"{_PLANTED}.nii.gz", scan.planted)
     save_synthetic(scan_file, scan.t1)
     explanations = {}
@@ -146,7 +146,7 @@ def _refuse_files_of_others(folder: Path) -> None:
 
 
 def _patient() -> Person:
-    """Return the most severely ill of a cohort that no network was trained on."""
+    """Return the most severely ill patient of a cohort that no network was trained on."""
     return max(draw_people(103, _SEED), key=lambda person: person.severity)
 
 

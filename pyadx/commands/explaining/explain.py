@@ -41,17 +41,17 @@ _GRID = "the network's grid"
 
 @dataclass(frozen=True)
 class ExplainRequest:
-    """Everything that decides a heatmap; ``method`` is spelled as `pyadx.explainer` reads it.
+    """All inputs and options of a heatmap; ``method`` is a spelling for `pyadx.explainer`.
 
-    ``subject`` says whose scan it is, for the check whether the network was trained on another one.
-    ``strict`` refuses a scan that is not like those that the network was made for. ``second_reference``
-    names another reference, to make and compare a second map with. ``channels`` are further images of the
-    same person, for networks that take several. ``regions`` is an atlas for methods that share out or
-    choose regions, ``key`` the names of its numbers, ``groups`` columns of the key that group them;
-    ``table`` is the file for what such methods find. ``on_grid`` writes the map on the network's grid and
-    not on the scan's voxels. ``sources`` are the BIDS URIs of what a map of a derivative data set was made
-    from. ``store`` is where finished scores stand until the heatmap is written; by default beside it.
-    ``drawn`` says what the figure shows.
+    ``subject`` is the subject's id, to check whether the network was trained on a scan of that subject.
+    ``strict`` refuses a scan unlike those that the network was made for. ``second_reference`` names
+    another reference, for a second map to compare. ``channels`` are further images of the same person,
+    for networks with several channels. ``regions`` is an atlas for methods on regions, ``key`` the names
+    of its numbers, and ``groups`` columns of the key that group regions. ``table`` is the file for the
+    results of such methods. ``on_grid`` writes the map on the network's grid, not on the scan's voxels.
+    ``sources`` are the BIDS URIs of the inputs of a map in a derivative data set. ``store`` is the file
+    for finished scores until the heatmap is written, by default beside the heatmap. ``drawn`` says what
+    the figure shows.
     """
 
     scan: Path
@@ -83,7 +83,7 @@ class ExplainRequest:
 
 @dataclass(frozen=True)
 class ExplainedScan:
-    """A heatmap on the voxels that it was written on, and the facts that go into its sidecar."""
+    """A heatmap as it was written, and the contents of its sidecar."""
 
     heatmap: np.ndarray
     sidecar: dict[str, Any]
@@ -96,8 +96,8 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
     Raises
     ------
     ValueError, TypeError
-        If any input does not fit. Everything that can be checked is checked before the model runs, and
-        nothing is written unless all went well.
+        If any input does not fit. As much as possible is checked before the model runs. Nothing is
+        written after an error.
     """
     out = check_heatmap_path(request.out, overwrite=request.overwrite)
     _check_figure(request)
@@ -193,7 +193,7 @@ def run_explain(request: ExplainRequest) -> ExplainedScan:
 
 
 def _check_regions(request: ExplainRequest, explain: Explainer) -> None:
-    """Refuse options that mean nothing to a method, or without another one."""
+    """Refuse options that have no meaning for the method, or that need another option."""
     taken = signature(explain.run).parameters
     for option, given, argument, why in (
         ("--mask", request.mask, "mask", "fills no regions"),
@@ -205,11 +205,11 @@ def _check_regions(request: ExplainRequest, explain: Explainer) -> None:
             raise ValueError(f"{option} has no meaning for {explain.spec.canonical}, which {why}")
     if request.regions is None and (request.key is not None or request.groups):
         name, what = ("--groups", "columns") if request.groups else ("--key", "the names")
-        raise ValueError(f"{name} gives {what} of an atlas: name that with --regions")
+        raise ValueError(f"{name} gives {what} of an atlas: name the atlas with --regions")
 
 
 def _score_store(request: ExplainRequest, explain: Explainer, out: Path) -> Path | None:
-    """Return the file that scores of a long run are kept in until the heatmap is written."""
+    """Return the file that stores the scores of a long run until the heatmap is written."""
     if not explain.resumable:
         if request.resume:
             raise ValueError(
@@ -219,7 +219,7 @@ def _score_store(request: ExplainRequest, explain: Explainer, out: Path) -> Path
     store = request.store or scores_path(out)
     if store.exists() and not (request.resume or request.overwrite):
         raise ValueError(
-            f"{store}: holds the beginning of an earlier run; use --resume to go on with it, or "
+            f"{store}: holds the scores of an interrupted run; use --resume to continue it, or "
             "--overwrite to start again"
         )
     return store
@@ -237,16 +237,16 @@ def _batch_size(text: str) -> int | str:
 def _check_figure(request: ExplainRequest) -> None:
     if request.figure is None:
         if request.drawn.given:
-            raise ValueError(f"{request.drawn.given[0]} belongs to a figure: name that with --figure")
+            raise ValueError(f"{request.drawn.given[0]} needs a figure: name one with --figure")
         return
     check_figure_file(request.figure, overwrite=request.overwrite)
     request.drawn.check()
 
 
 def _shown(asked: FigureOptions, fitted: FittedScan, card: ModelCard) -> dict[str, Any]:
-    """Return what the figure shows on the network's grid, checked against it and the scan."""
+    """Return the figure's options on the network's grid, checked against that grid and the scan."""
     scan = fitted.scan
-    replace(asked, mask=None).on(scan, scan.path.name)  # the grid may reach further than the scan
+    replace(asked, mask=None).on(scan, scan.path.name)  # also on the scan, because the grid may be larger
     return asked.on(on_grid(fitted), _GRID, lambda path: mask_on_grid(path, fitted, card))
 
 
@@ -271,7 +271,7 @@ def _warnings(fitted: FittedScan, card: ModelCard, facts: dict[str, Any]) -> lis
         )
     elif facts["scan"].get("subject_seen_in_training"):
         found.append(
-            f"{fitted.scan.path.name}: the network was trained on another scan of a subject of this id"
+            f"{fitted.scan.path.name}: the network was trained on another scan of a subject with this id"
         )
     if not card.trained:
         found.append("the network is untrained: the heatmap shows the method, not a disease")

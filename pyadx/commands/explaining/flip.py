@@ -1,4 +1,4 @@
-"""``pyadx flip``: the fewest regions that decide a scan's class, as a label volume and a list."""
+"""``pyadx flip``: the smallest set of regions that decides a scan's class, as labels and a list."""
 
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -25,7 +25,7 @@ from pyadx.segmentation import ucm
 
 @dataclass(frozen=True)
 class FlipRequest:
-    """Everything that decides which regions are found; ``regions`` is an atlas in the scan's space."""
+    """All inputs and options; ``regions`` is an atlas in the scan's space."""
 
     scan: Path
     model: Model
@@ -46,7 +46,7 @@ class FlipRequest:
 
 @dataclass(frozen=True)
 class Flip:
-    """What was found: one line of words, and every region with how far it moves the score."""
+    """The result: a summary in one line, and each region with its change of the score."""
 
     words: str
     rows: list[tuple[str, float]]
@@ -54,12 +54,12 @@ class Flip:
 
 
 def run_flip(request: FlipRequest) -> Flip:
-    """Find the regions; write a label volume that holds, in every decisive region, its place in the list.
+    """Find the decisive regions; write a label volume with each region's position in the list.
 
     Raises
     ------
     ValueError
-        If any input does not fit; before the model runs, and nothing is written unless all went well.
+        If any input does not fit. Raised before the model runs. Nothing is written after an error.
     """
     out = check_heatmap_path(request.out, overwrite=request.overwrite)
     device = pick_device(request.device)
@@ -94,11 +94,11 @@ def run_flip(request: FlipRequest) -> Flip:
 
 
 def _regions(request: FlipRequest, fitted: FittedScan, volume: Tensor) -> dict[str, Any]:
-    """Return the regions on the network's grid: of the atlas, or segments of the scan."""
+    """Return regions on the network's grid: those of the atlas, or segments of the scan."""
     if request.regions is not None:
         return atlas_arguments(request.regions, request.key, fitted)
     if request.key is not None:
-        raise ValueError("--key names the regions of an atlas: give that with --regions")
+        raise ValueError("--key names the regions of an atlas: give the atlas with --regions")
     scan = volume[0]
     tree = ucm(scan[0].float(), segmented_part(scan, None), max_regions=max(request.max_regions, 2))
     return {"regions": tree.cut(request.max_regions), "names": None}
@@ -107,7 +107,7 @@ def _regions(request: FlipRequest, fitted: FittedScan, volume: Tensor) -> dict[s
 def _places(
     request: FlipRequest, regions: np.ndarray, fitted: FittedScan, scan: Scan, chosen: list[int]
 ) -> np.ndarray:
-    """Return the place of every voxel's region in the list, on the scan's voxels, from 1; 0 elsewhere."""
+    """Return labels on the scan's voxels: a region's position in the list, from 1; 0 elsewhere."""
     if request.regions is not None:
         labels = labels_on_scan(read_labels(request.regions), scan)
     else:

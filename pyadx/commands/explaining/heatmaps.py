@@ -1,4 +1,4 @@
-"""Heatmaps of many scans by many methods, kept as BIDS derivatives and never computed twice."""
+"""Heatmaps of many scans by many methods, stored as BIDS derivatives and used again."""
 
 import json
 from dataclasses import dataclass
@@ -27,15 +27,15 @@ class HeatmapJob:
     Attributes
     ----------
     name : str
-        What tables and figures call it.
+        Name in tables and figures.
     model : ModelSource, or path or str
-        Where the network is.
+        The network.
     method : str
-        Its spelling.
+        Spelling of the method.
     file_label : str
-        What the names of files call it; by default its options.
+        Label of the method in file names; by default made from its options.
     on_grid : bool
-        Maps stay on the network's grid; otherwise they are on the voxels of the scans.
+        Write maps on the network's grid; otherwise on the voxels of the scans.
     """
 
     name: str
@@ -46,7 +46,7 @@ class HeatmapJob:
 
     @property
     def spec(self) -> MethodSpec:
-        """The method with all its options, those that the network decides included.
+        """The method with all its options, including those that the network decides.
 
         Raises
         ------
@@ -57,12 +57,12 @@ class HeatmapJob:
 
     @property
     def description(self) -> str:
-        """The ``desc-`` of its files: the same for every command that asks for the same map."""
+        """The ``desc-`` entity of its files, the same in every command that makes the same map."""
         return self.file_label or self.spec.description
 
 
 def make_job(method: str, model: Model, *, on_grid: bool = False) -> HeatmapJob:
-    """Return the job of a method, called by its canonical spelling.
+    """Return the job of a method, named by its canonical spelling.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def heatmap_of(
     strict: bool = False,
     work: Path | None = None,
 ) -> tuple[np.ndarray, dict[str, Any], Path]:
-    """Return a heatmap, its sidecar and its file, which is kept if it is there and of this very request.
+    """Return a heatmap, its sidecar and its file; use an existing file of the same request again.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def heatmap_of(
     root : Path
         Derivative data set.
     record : ScanRecord
-        The scan, and whose it is.
+        The scan and its subject.
     target : str
         Class.
     device : str
@@ -99,13 +99,12 @@ def heatmap_of(
     progress : bool
         Show bars.
     strict : bool
-        Refuse scans that are not like those that the network was made for.
+        Refuse scans unlike those that the network was made for.
     work : Path, optional
-        Folder for finished scores of runs that may be interrupted; by default they stand beside the
-        heatmap.
+        Folder for the scores of an unfinished map; by default the heatmap's folder.
     """
     out = derivative_file(root, record.subject, job.description, record.entities)
-    # Earlier versions left the session and other entities out of the name.
+    # File names of earlier versions had no session and no other entities.
     for there in dict.fromkeys((out, derivative_file(root, record.subject, job.description))):
         kept = _kept(job, there, record.path, target)
         if kept is not None:
@@ -117,7 +116,7 @@ def heatmap_of(
     for path in (out, sidecar_path(out), *([store] if resumable else [])):
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_partial(path)
-    # Scores that an interrupted call left are those of this very request, or refused.
+    # Stored scores of an interrupted call are used only if they belong to the same request.
     begun = resumable and store.exists()
     uri = bids_uri(record)
     explanation = run_explain(
@@ -145,7 +144,7 @@ def _kept(job: HeatmapJob, out: Path, scan: Path, target: str) -> tuple[np.ndarr
     """Return an earlier heatmap if its sidecar says that it answers this request."""
     try:
         facts = json.loads(sidecar_path(out).read_text(encoding="utf-8"))
-        heat = read_volume(out)  # a map of zeros is a finished map, too
+        heat = read_volume(out)  # a map of zeros is also a finished map
         same = (
             facts["spelling"] == job.spec.canonical
             and _options_in(facts, job) == job.spec.changing_options()
@@ -162,7 +161,7 @@ def _kept(job: HeatmapJob, out: Path, scan: Path, target: str) -> tuple[np.ndarr
 
 
 def _options_in(facts: dict[str, Any], job: HeatmapJob) -> dict[str, Any]:
-    """Return the options of a sidecar that decide the map: defaults differ from version to version."""
+    """Return the options in a sidecar that change the map; defaults may differ between versions."""
     names = job.spec.changing_options()
     return {name: value for name, value in facts["parameters"].items() if name in names}
 
@@ -174,5 +173,5 @@ def _same_reference(facts: dict[str, Any], job: HeatmapJob) -> bool:
 
 
 def hash_in(facts: dict[str, Any], name: str) -> str:
-    """Return a hash from a sidecar; older sidecars do not say what was hashed."""
+    """Return a hash from a sidecar, also under the name that older sidecars use."""
     return facts[name] if name in facts else facts["sha256"]

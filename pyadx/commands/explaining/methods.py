@@ -1,10 +1,10 @@
-"""``pyadx methods``: what there is, what it costs, and the options of a method."""
+"""``pyadx methods``: list all methods with their cost, or the options of one method."""
 
 from pyadx.explainers import find_method, methods
 
 
 def method_lines() -> list[str]:
-    """Return all methods: the question that each answers, and its cost."""
+    """Return a list of all methods, each with the question that it answers and its cost."""
     known = methods()
     width = max(map(len, known))
     lines = []
@@ -15,7 +15,7 @@ def method_lines() -> list[str]:
 
 
 def option_lines(name: str) -> list[str]:
-    """Return the options of a method: default, meaning, what is allowed.
+    """Return the options of a method: default, meaning and allowed values.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Networks and their explainers, kept by the process for the next scan."""
+"""A cache of networks and their explainers, so that the next scan can use them again."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,14 +12,14 @@ from pyadx.explainers import Explainer, parse_method
 from pyadx.models.card import ModelCard
 from pyadx.models.sources import ModelSource
 
-_KEPT = 4  # of each; commands that compare methods take turns
+_KEPT = 4  # networks, and explainers; commands that compare methods alternate between several
 Model = ModelSource | PathLike[str] | str
 Version = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network in memory; nothing of it is changed by whoever uses it."""
+    """A network in memory. Its users must not change it."""
 
     model: nn.Module
     card: ModelCard
@@ -27,14 +27,14 @@ class Network:
 
 
 def network(model: Model, device: torch.device | str = "cpu") -> Network:
-    """Return a network on a device; read again only if one of its files has changed.
+    """Return a network on a device. It is read again only if one of its files has changed.
 
     Parameters
     ----------
     model : ModelSource, or path or str
-        Where it is; of a path or a str what `ModelSource.model` is.
+        The network. A path or str is taken as `ModelSource.model`.
     device : torch.device or str
-        Where it is to run.
+        Device that it runs on.
 
     Raises
     ------
@@ -52,9 +52,9 @@ def explainer(
     batch_size: Any = "auto",
     progress: bool = False,
 ) -> Explainer:
-    """Return the explainer of a network, the same one for the same spelling of the method.
+    """Return the explainer of a network; the same object for the same spelling of the method.
 
-    What does not depend on the scan (the trace, the pooled layer) is worked out once.
+    Work that does not depend on the scan (the trace, the pooled layer) is done once.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def explainer(
 
 
 def _version(source: ModelSource) -> Version:
-    """Return what changes when one of a network's files is replaced or written to."""
+    """Return a value that changes when one of the network's files changes."""
     found: list[tuple[int, ...]] = []
     for path in source.files:
         try:

@@ -1,4 +1,4 @@
-"""What a sidecar says about a map: by which method, of which network and scan, and how it went."""
+"""Contents of a map's sidecar: method, network, scan and the report of the run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from pyadx.models.training_scans import seen_in_training
 
 
 class Asked(Protocol):
-    """What of a request is told."""
+    """The fields of a request that go into the sidecar."""
 
     @property
     def scan(self) -> Path: ...  # noqa: D102
@@ -30,7 +30,7 @@ class Asked(Protocol):
 
 
 def method_facts(explain: Explainer, found: Explanation) -> dict[str, Any]:
-    """Say by which method with which options a map was made, and how that went."""
+    """Return the method, its options and the report of the run."""
     spec, (report,) = explain.spec, found.reports
     return {
         "method": spec.method.name,
@@ -47,12 +47,12 @@ def method_facts(explain: Explainer, found: Explanation) -> dict[str, Any]:
 
 
 def named_prediction(found: Explanation, names: Sequence[str]) -> dict[str, float]:
-    """Say what the network predicts for the first scan, by name.
+    """Return the network's prediction for the first scan, by class name.
 
     Returns
     -------
     dict
-        The probability of every class; with ``score="output"`` every output as it is.
+        Probability of every class; with ``score="output"`` the unchanged outputs.
     """
     as_they_are = found.options.get("score") == "output"
     values = (found.outputs if as_they_are else probabilities(found.outputs))[0].tolist()
@@ -60,7 +60,7 @@ def named_prediction(found: Explanation, names: Sequence[str]) -> dict[str, floa
 
 
 def provenance(request: Asked, net: Network, fitted: FittedScan) -> dict[str, Any]:
-    """Say which model and scan a heatmap is of, and how the scan was brought to the model."""
+    """Return the model, the scan, and how the scan was prepared for the model."""
     own, card = voxel_hash(fitted.scan), net.card
     seen = seen_in_training(card, own, request.subject)
     return {
@@ -92,20 +92,20 @@ def provenance(request: Asked, net: Network, fitted: FittedScan) -> dict[str, An
 def derivative_facts(
     sources: Sequence[str] | None, scan: Path, words: str, written: Scan, on_grid: bool
 ) -> dict[str, Any]:
-    """Say what BIDS wants to know of a file of a derivative data set; nothing of any other map.
+    """Return the sidecar fields that BIDS requires in a derivative data set; empty for other maps.
 
     Parameters
     ----------
     sources : sequence of str, optional
-        BIDS URIs; without them the map belongs to no data set.
+        BIDS URIs of the inputs. Without them the map belongs to no data set.
     scan : Path
-        What was explained.
+        File of the explained scan.
     words : str
-        What the map shows.
+        Description of the map.
     written : Scan
-        The voxels that it is on.
+        The voxels of the map.
     on_grid : bool
-        Whether they are those of the network's grid.
+        True if these are the voxels of the network's grid.
     """
     if sources is None:
         return {}
@@ -121,7 +121,7 @@ def derivative_facts(
 
 
 def _files_of(model: Model) -> dict[str, str]:
-    """Name the files that a network came from, without their folders."""
+    """Return the names of a network's files, without folders."""
     source = ModelSource.of(model)
     more = {"weights": source.weights and source.weights.name, "card": source.card and source.card.name}
     named = {**more, "revision": source.revision}
@@ -129,14 +129,14 @@ def _files_of(model: Model) -> dict[str, str]:
 
 
 def orientation_facts(scan: Scan) -> dict[str, Any]:
-    """Say which affine of a scan's header was used, and what is doubtful about it."""
+    """Return which affine of a scan's header was used, and the doubts about it."""
     if scan.geometry is None:
         return {}
     return {"affine_from": scan.geometry.source, "header_notes": list(scan.notes)}
 
 
 def target_index(text: str | None, names: Sequence[str]) -> int | None:
-    """Return the class that is asked for by name or index; ``None`` where none is."""
+    """Return the index of the requested class (name or index); ``None`` if none was requested."""
     if text is None:
         return None
     named = text in names or not text.isdecimal()

@@ -1,4 +1,4 @@
-"""References of methods on the command line: files that are read, facts for sidecars, a second one."""
+"""References on the command line: reading files, facts for sidecars, and the second reference."""
 
 import hashlib
 from collections.abc import Mapping
@@ -22,19 +22,19 @@ from pyadx.models.card import ModelCard
 
 
 def reference_arguments(spec: MethodSpec, fitted: FittedScan, card: ModelCard) -> dict[str, Tensor]:
-    """Return what `run` of an explainer needs for a reference that names a file; nothing for others.
+    """Return the arguments of an explainer's `run` for a reference file; empty for other references.
 
     Raises
     ------
     ValueError
-        If the file is no usable scan, or does not lie on the scan.
+        If the file is not a usable scan, or does not overlap the explained scan.
     """
     file = _file(spec)
     return {} if file is None else {"reference": reference_on_scan(file, fitted, card)[None]}
 
 
 def reference_facts(spec: MethodSpec, model: nn.Module) -> dict[str, Any] | None:
-    """Say what a map was made with: the reference's name, and a hash of what the name does not decide.
+    """Return the reference's name, and a hash of its contents where the name does not decide them.
 
     Raises
     ------
@@ -59,20 +59,20 @@ def with_reference(spec: MethodSpec, word: str) -> MethodSpec:
     Raises
     ------
     ValueError
-        If the method has none, the word names none, or it is the one that the method has already.
+        If the method has no reference, no reference has this name, or it is the method's own reference.
     """
     name = spec.reference
     if name is None:
         raise ValueError(f"--second-reference has no meaning for {spec.canonical}, which has no reference")
     other = replace(spec, options={**spec.options, name: spec.method.options[name].parse(word)})
     if other.canonical == spec.canonical:
-        raise ValueError(f"--second-reference {word}: is the first reference, too")
+        raise ValueError(f"--second-reference {word}: is the same as the first reference")
     return other
 
 
 @dataclass(frozen=True)
 class Second:
-    """The map with a second reference: method, file, and how it is made (`MethodSpec.build`)."""
+    """The map with a second reference: its method, its file, and the arguments of `MethodSpec.build`."""
 
     spec: MethodSpec
     path: Path
@@ -89,7 +89,7 @@ class Second:
         sidecar: dict[str, Any],
         mask: np.ndarray | None,
     ) -> tuple[Path, np.ndarray, dict[str, Any]]:
-        """Return file, map on the scan and sidecar, and tell the first map's sidecar how far they agree."""
+        """Return the file, map and sidecar; add the agreement of both maps to the first map's sidecar."""
         explain = self.spec.build(model, spacing=card.preprocessing.spacing, **self.how)
         more: dict[str, Any] = {} if mask is None else {"mask": mask}
         found = explain.run(volume, target, **more, **reference_arguments(self.spec, fitted, card))
@@ -109,14 +109,14 @@ class Second:
 
 
 def second_of(spec: MethodSpec, word: str | None, out: Path, overwrite: bool, **how: Any) -> Second | None:
-    """Return the second map that ``--second-reference`` asks for, with its file beside the first one.
+    """Return the map of ``--second-reference``, whose file is beside the first map.
 
-    ``how`` says how it is made: ``batch_size``, ``progress``.
+    ``how`` holds the arguments ``batch_size`` and ``progress``.
 
     Raises
     ------
     ValueError
-        If the method has no reference, there is none of that name, or the file is there already.
+        If the method has no reference, no reference has that name, or the file exists already.
     """
     if word is None:
         return None
@@ -130,7 +130,7 @@ def second_of(spec: MethodSpec, word: str | None, out: Path, overwrite: bool, **
 
 
 def compared(first: np.ndarray, second: np.ndarray, affine: np.ndarray) -> dict[str, Any]:
-    """Say how far a map depends on its reference.
+    """Measure how much a map depends on its reference.
 
     Parameters
     ----------
@@ -142,8 +142,9 @@ def compared(first: np.ndarray, second: np.ndarray, affine: np.ndarray) -> dict[
     Returns
     -------
     dict
-        Pearson correlation over voxels where either is not 0; the share of the first map's absolute sum in
-        voxels where the second has the other sign; and where that is strongest, in mm and in both maps.
+        Pearson correlation over voxels where either map is not 0; the share of the first map's absolute
+        sum in voxels where the second map has the opposite sign; and the strongest such voxel, with its
+        position in mm and its value in both maps.
     """
     there = (first != 0) | (second != 0)
     correlation = None
@@ -169,14 +170,14 @@ def compared(first: np.ndarray, second: np.ndarray, affine: np.ndarray) -> dict[
 
 
 def comparison_words(facts: dict[str, Any]) -> str:
-    """Return one line for people."""
+    """Return the comparison as one line of text."""
     own = facts["correlation"]
     words = (
         f"second reference {facts['name']}: the maps correlate by {'nothing' if own is None else own}; "
-        f"{facts['share_with_other_sign']:.0%} of the first one's strength has the other sign"
+        f"{facts['share_with_other_sign']:.0%} of the first map's absolute sum has the opposite sign"
     )
     flip = facts.get("strongest_flip")
-    at = "" if flip is None else f", most of all at {', '.join(f'{n:g}' for n in flip['at_mm'])} mm"
+    at = "" if flip is None else f", strongest at {', '.join(f'{n:g}' for n in flip['at_mm'])} mm"
     return words + at
 
 

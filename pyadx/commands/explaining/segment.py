@@ -27,7 +27,7 @@ from pyadx.segmentation.options import check_options
 
 @dataclass(frozen=True)
 class SegmentRequest:
-    """Everything that decides a hierarchy; ``options`` holds what the user gave for `ucm`."""
+    """All inputs and options of a hierarchy; ``options`` holds the user's arguments of `ucm`."""
 
     scan: Path
     out: Path
@@ -46,7 +46,7 @@ def run_segment(request: SegmentRequest) -> tuple[Hierarchy, dict[str, Any]]:
     Raises
     ------
     ValueError, TypeError
-        If any input does not fit. Nothing is written unless all went well.
+        If any input does not fit. Nothing is written after an error.
     """
     check_options(**request.options)
     out = check_heatmap_path(request.out, overwrite=request.overwrite)
@@ -106,12 +106,12 @@ def _read_mask(path: Path, scan: Scan) -> np.ndarray:
     if mask.data.shape != scan.data.shape:
         raise ValueError(f"{path}: has shape {mask.data.shape}, the scan {scan.data.shape}")
     if not mask.lies_on(scan):
-        raise ValueError(f"{path}: lies elsewhere than the scan (another affine); resample it first")
+        raise ValueError(f"{path}: is not in the scan's position (another affine); resample it first")
     return mask.data
 
 
 def _save_labels(path: Path, hierarchy: Hierarchy, scan: Scan) -> None:
-    """Write the label volumes of all levels where the scan lies."""
+    """Write the label volumes of all levels with the scan's affine."""
     import nibabel as nib
 
     image = image_on_scan(hierarchy.label_stack(), scan, "pyadx 3D ultrametric contour map")
@@ -121,7 +121,7 @@ def _save_labels(path: Path, hierarchy: Hierarchy, scan: Scan) -> None:
 
 
 def _draw(path: Path, scan: Scan, hierarchy: Hierarchy) -> None:
-    """Draw in canonical axes, whatever those of the file."""
+    """Draw in canonical axes, independent of the file's axes."""
     import nibabel as nib
 
     turn, affine = canonical_axes(scan.affine, scan.data.shape)
@@ -140,7 +140,7 @@ def _steps(stack: ExitStack) -> Any:
     tasks: dict[str, Any] = {}
 
     def tell(step: str, done: float) -> None:
-        if not tasks:  # not earlier: an error before the first step has the line to itself
+        if not tasks:  # not earlier, so that an error before the first step prints without a bar
             stack.enter_context(bars)
         if step not in tasks:
             tasks[step] = bars.add_task(step, total=1.0)

@@ -12,7 +12,7 @@ from pyadx.files import check_writable_folder
 
 
 def scans_in(given: Sequence[Path]) -> list[Path]:
-    """Return the scans that are named, and those in folders that are named, in order of their names.
+    """Return the named scans, and the scans in named folders, sorted by name.
 
     Raises
     ------
@@ -34,17 +34,17 @@ def scans_in(given: Sequence[Path]) -> list[Path]:
 def run_several(
     scans: Sequence[Path], request: ExplainRequest, tell: Callable[[Path, ExplainedScan], None]
 ) -> list[tuple[Path, str]]:
-    """Explain several scans into a folder; one that cannot be explained is told, the others go on.
+    """Explain several scans into a folder; report a scan that fails, and continue with the others.
 
     Parameters
     ----------
     scans : sequence of Path
-        Files of different names.
+        Files with different names.
     request : ExplainRequest
-        What is asked of each; ``out`` is the folder. With ``resume`` scans whose heatmap is there are
-        passed over, and one that was begun goes on.
+        Request for each scan; ``out`` is the folder. With ``resume``, scans that have a heatmap are
+        skipped, and an interrupted scan continues.
     tell : callable
-        Given a heatmap's file and what was found.
+        Called with each heatmap's file and result.
 
     Returns
     -------
@@ -54,7 +54,8 @@ def run_several(
     Raises
     ------
     ValueError
-        If something is wrong with the request itself, or a heatmap is there; before any scan is explained.
+        If the request itself is wrong, or a heatmap exists already. Raised before any scan is
+        explained.
     """
     if (
         request.drawn.given
@@ -62,7 +63,7 @@ def run_several(
         or any(own is not None for own in (request.figure, request.table, request.mask))
     ):
         raise ValueError(
-            "--figure, --table, --channel and --mask belong to one scan; explain scans one by one"
+            "--figure, --table, --channel and --mask take one scan; explain these scans one by one"
         )
     folder = request.out
     if scan_suffix(folder) or (folder.exists() and not folder.is_dir()):
@@ -92,12 +93,12 @@ def run_several(
 
 
 def is_folder(path: Path) -> bool:
-    """Whether scans are looked for in a path: a folder that is not named like a scan."""
+    """Return whether a path is searched for scans: a folder that is not named like a scan."""
     return path.is_dir() and not scan_suffix(path)
 
 
 def _leads(path: Path) -> bool:
-    """Whether a file is the one that a scan is named by: of Analyze's pairs the header."""
+    """Return whether a file names a scan: of an Analyze pair only the header does."""
     return path.suffix.lower() != ".img" or not path.with_suffix(".hdr").exists()
 
 

@@ -1,4 +1,4 @@
-"""The analysis itself: two passes over the maps, then tests, regions, controls and comparison."""
+"""The group analysis: two passes over the maps, then tests, regions, controls and comparison."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -40,32 +40,32 @@ from pyadx.inference.progress import progress_bar
 
 @dataclass(eq=False)
 class Analysis:
-    """Everything that was found, before it is written.
+    """All results, before they are written.
 
     Attributes
     ----------
     scan : Scan
-        The first map, for the grid.
+        The first map, which defines the grid.
     mask : numpy.ndarray
         bool ``[I, J, K]``; maps below are ``[V]`` on its voxels.
     sums : pair of MapSums
-        Of either group.
+        Sums of each group.
     factors : numpy.ndarray
-        float64 ``[N]``, what every map was divided by.
+        float64 ``[N]``, the divisor of every map.
     test : PermutationTest
-        Of voxels.
+        Test of voxels.
     clusters : dict of numpy.ndarray
-        See `cluster_test`; empty where it was not asked for.
+        See `cluster_test`; empty if no test of clusters was requested.
     atlas : Atlas or None
-        The regions of the maps' grid.
+        The atlas on the maps' grid.
     regions : RegionValues or None
-        Of every subject.
+        Region values of every subject.
     region_tests : RegionTests
         Empty without regions.
     correlation : SpatialCorrelation or None
-        With the map of the literature.
+        Correlation with the published map.
     seconds : dict
-        How long each part took.
+        Duration of each step.
     """
 
     request: GroupRequest
@@ -85,17 +85,17 @@ class Analysis:
 
 
 def analyse(request: GroupRequest, sample: Sample, work: Journal) -> Analysis:
-    """Read all maps twice and test what is in them; nothing is written but into the journal.
+    """Read all maps twice and test them. Only the journal is written.
 
     Raises
     ------
     ValueError
-        If a map, mask, atlas or other map does not fit.
+        If a map, the mask, the atlas or the published map does not fit.
     """
     seconds: dict[str, float] = {}
     scan = first_readable([request.reference] if request.reference else [one.path for one in sample.maps])
     started = time.perf_counter()
-    # What may be refused comes first.
+    # Steps that may refuse the input come first.
     sample.design()
     atlas = read_atlas(request, scan)
     given = None if request.mask is None else read_mask(request.mask, scan)
@@ -108,15 +108,13 @@ def analyse(request: GroupRequest, sample: Sample, work: Journal) -> Analysis:
     if not (mask & touched).any():
         raise ValueError("every map is zero everywhere inside the mask: there is nothing to compare")
     if other is not None and np.ptp(other[mask]) == 0:
-        raise ValueError(
-            f"{request.compare}: is constant inside the mask: nothing can be correlated with it"
-        )
+        raise ValueError(f"{request.compare}: is constant inside the mask, so its correlation is undefined")
     seconds["survey"] = _since(started)
     generator = np.random.default_rng([request.seed, 1])
     several = max(request.null, REGION_CONTROLS) if request.null else 0
     shuffles = [design.shuffled(generator) for _ in range(several)]
     controls = shuffles[: request.null]
-    # Beside the results, where every worker of a cluster reaches it.
+    # Beside the results, where every worker of a cluster can reach it.
     matrix = MapMatrix.create(work.folder / "maps.npy", len(sample.maps), int(mask.sum()), keep=True)
     started = time.perf_counter()
     sums, found = added(request, sample, mask, matrix, atlas, work)

@@ -1,4 +1,4 @@
-"""Everything that decides the result of a group analysis, as plain data."""
+"""The inputs, options and versions that decide the result of a group analysis, as plain data."""
 
 import hashlib
 import json
@@ -12,14 +12,14 @@ from pyadx.commands.groups.request import GroupRequest
 from pyadx.commands.groups.sample import Sample
 from pyadx.data.group_maps import MapFile
 
-# What of a request decides nothing, or does so through the sample.
+# Fields of a request that do not change the result, or change it only through the sample.
 _FREE = ("maps", "transforms", "out", "workers", "overwrite", "progress")
 _PACKAGES = ("pyadx", "nilearn", "scipy", "numpy", "nibabel", "nitransforms")
 
 
 def deciding_facts(request: GroupRequest, sample: Sample) -> dict[str, Any]:
     """Return the options, hashes of the files that they name, the maps' sizes and dates, and versions."""
-    # Only nilearn's search for clusters depends on how many processes there are.
+    # Only nilearn's search for clusters depends on the number of processes.
     clusters = request.tfce or request.cluster_threshold is not None
     return {
         "options": {
@@ -46,7 +46,7 @@ def file_facts(path: Path) -> list[Any]:
 
 
 def _told(value: Any) -> Any:
-    """Return a value as JSON; of a file its place and hash, of a folder those of what is in it."""
+    """Return a value as JSON: a file as its path and hash, a folder as those of its files."""
     if isinstance(value, Path):
         if value.is_file():
             return [place_of(value), file_sha256(value)]
@@ -61,7 +61,7 @@ def _digest(facts: Any) -> str:
 
 
 def software() -> dict[str, str | None]:
-    """Return the versions of what the result depends on; ``None`` for what is not installed."""
+    """Return the versions of packages that affect the result; ``None`` for a package not installed."""
     return {name: _version(name) for name in _PACKAGES}
 
 

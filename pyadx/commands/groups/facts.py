@@ -1,4 +1,4 @@
-"""``group.json``: everything that was done and found, as plain data."""
+"""``group.json``: methods and results of a group analysis, as plain data."""
 
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -21,16 +21,16 @@ _OF_FOUND = ("name", "mean", "t", "p", "p_fdr", "hedges_g", "p_permuted", "p_fwe
 def group_facts(
     analysis: Analysis, networks: Sequence[OtherNetwork], threshold: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return what ``group.json`` says, but for the files and the methods text.
+    """Return the contents of ``group.json``, without the list of files and the methods text.
 
     Parameters
     ----------
     analysis : Analysis
         All results.
     networks : sequence of OtherNetwork
-        What maps of other networks show.
+        Results on maps of other networks.
     threshold : dict
-        Of the cluster table.
+        Threshold of the cluster table.
     """
     request, sample = analysis.request, analysis.sample
     first, second = sample.groups
@@ -116,7 +116,7 @@ def _sample_facts(analysis: Analysis) -> dict[str, Any]:
 
 
 def uncorrected_t(analysis: Analysis, p: float) -> float:
-    """Return the absolute t of a two-sided p without correction."""
+    """Return the absolute t of an uncorrected two-sided p."""
     from scipy import stats
 
     nuisance = analysis.design.nuisance().shape[1]

@@ -1,4 +1,4 @@
-"""``pyadx group``: from the maps of many subjects to a finding, or to none."""
+"""``pyadx group``: compare the maps of two groups of subjects."""
 
 import warnings
 from typing import Any
@@ -16,15 +16,15 @@ from pyadx.evaluation.groups.permutations import check_nilearn
 
 
 def run_group(request: GroupRequest) -> dict[str, Any]:
-    """Compare two groups of maps and write the results; return what ``group.json`` says.
+    """Compare two groups of maps and write the results; return the contents of ``group.json``.
 
-    What is finished stands in ``OUT.work`` until the results are written: the same request goes on with
-    it after an interruption.
+    Finished steps are stored in ``OUT.work`` until the results are written. After an interruption the
+    same request continues with them.
 
     Raises
     ------
     ValueError
-        If anything does not fit: in one line, and nothing is written.
+        If an input or option does not fit. Nothing is written then.
     """
     check_request(request)
     check_nilearn()
@@ -46,16 +46,16 @@ def run_group(request: GroupRequest) -> dict[str, Any]:
 
 
 def _warn(sample: Sample) -> None:
-    """Tell what nobody can check."""
+    """Warn about properties that cannot be checked."""
     if sample.maps[0].facts is None:
         warnings.warn(
-            "the maps have no sidecars: nothing says whether they are of one network, method and class",
+            "the maps have no sidecars: whether they are of one network, method and class is unknown",
             UserWarning,
             stacklevel=3,
         )
     if not sample.maps[0].space and not sample.maps[0].transform:
         warnings.warn(
-            "no map names its space (space- in its name): equal grids are taken for one common space; "
+            "no map names its space (space- in its name): equal grids are assumed to be one common space; "
             "maps of scans in their own spaces must be brought to one first (--transforms, --reference)",
             UserWarning,
             stacklevel=3,

@@ -1,4 +1,4 @@
-"""What a group analysis has finished, beside its results, so that the same command goes on."""
+"""Finished steps of a group analysis, stored beside its results, so that a second call continues."""
 
 import fcntl
 import hashlib
@@ -24,15 +24,15 @@ _KEY = re.compile(r"[0-9a-f]{16}")
 
 
 class Journal:
-    """Named parts of one request, each a small ``.npz`` that is there as a whole or not at all.
+    """Named parts of one request, each a small ``.npz`` that is written atomically.
 
-    A part that was damaged counts as not there: archives carry check sums.
+    A damaged part counts as missing; check sums in the archive show the damage.
 
     Parameters
     ----------
     folder : Path
-        Of this request alone: its name is the hash of everything that decides the result. A worker of
-        another request that was left running does not find its files here.
+        Folder of this request. Its name is a hash of everything that decides the result, so that a
+        worker left over from another request cannot mix in its files.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -64,10 +64,11 @@ def work_folder(out: Path) -> Path:
 
 @contextmanager
 def journal(out: Path, facts: Mapping[str, Any]) -> Iterator[Journal]:
-    """Open the journal of a request; work of other requests for the same results is removed.
+    """Open the journal of a request; remove unfinished work of other requests for the same results.
 
-    It stays when the block is interrupted or the machine fails. It goes when the block ends well, and with
-    ``ValueError`` and ``TypeError``: input that must be mended is another request.
+    The journal is kept when the block is interrupted or the machine fails. It is removed when the block
+    ends without error, and after ``ValueError`` and ``TypeError``, because corrected input is another
+    request.
 
     Parameters
     ----------
@@ -79,14 +80,14 @@ def journal(out: Path, facts: Mapping[str, Any]) -> Iterator[Journal]:
     Raises
     ------
     ValueError
-        If the folder beside the results holds something else, or another process is at work there.
+        If the folder beside the results holds other files, or another process works there.
     """
     root = work_folder(out)
     holds_results(root, _NOTE, "unfinished work of pyadx group")
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     root.mkdir(exist_ok=True)
     if not (root / _NOTE).exists():
-        _note(root, facts)  # first of all: by it the folder is known
+        _note(root, facts)  # first, because the folder is recognised by it
     with (root / _LOCK).open("wb") as lock:
         _lock(lock, root)
         _note(root, facts)
@@ -99,7 +100,7 @@ def journal(out: Path, facts: Mapping[str, Any]) -> Iterator[Journal]:
             raise
         except BaseException:
             if not any((root / key).iterdir()):
-                _remove(root)  # nothing to go on with
+                _remove(root)  # nothing to continue
             raise
         _remove(root)
 
@@ -114,7 +115,7 @@ def _lock(file: BinaryIO, root: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise ValueError(
-            f"{root}: another process is at work on the same results; wait for it or stop it, or choose "
+            f"{root}: another process is working on the same results; wait for it or stop it, or choose "
             "another --out"
         ) from None
     except OSError:
@@ -122,7 +123,7 @@ def _lock(file: BinaryIO, root: Path) -> None:
 
 
 def _remove(root: Path, besides: str | None = None) -> None:
-    """Remove what is ours; a folder with anything else in it stays."""
+    """Remove the journal's files; keep a folder that holds other files."""
     for path in root.iterdir():
         if path.is_dir() and _KEY.fullmatch(path.name) and path.name != besides:
             shutil.rmtree(path)
@@ -142,24 +143,25 @@ def resumed(
     pack: Callable[[Any], Arrays],
     unpack: Callable[[Any, Arrays], Any],
 ) -> Iterator[Any]:
-    """Yield the results of tasks in their order; those that the journal holds are not worked out again.
+    """Yield the results of tasks in order; results in the journal are not computed again.
 
     Parameters
     ----------
     work : Journal
-        Takes every result as it comes.
+        Stores each result when it is ready.
     name : str
-        Of the parts: they are called ``NAME-00000`` and so on.
+        Name of the parts, which become ``NAME-00000`` and so on.
     do : callable
-        From task to result, importable.
+        Importable function from task to result.
     tasks : sequence
-        All of them, the same ones in every run of the request.
+        All tasks, the same in every run of the request.
     workers : Workers
-        Where they are done.
+        Workers that run the tasks.
     pack : callable
-        From result to arrays.
+        Function from result to arrays.
     unpack : callable
-        From task and arrays to result; raises ``ValueError`` or ``KeyError`` if they do not fit.
+        Function from task and arrays to result. It raises ``ValueError`` or ``KeyError`` if they do not
+        fit.
     """
 
     def held(at: int) -> Any:
@@ -186,11 +188,11 @@ def as_bytes(facts: Any) -> np.ndarray:
 
 
 def of_bytes(text: np.ndarray) -> Any:
-    """Return what `as_bytes` was given.
+    """Return the data from which `as_bytes` made the array.
 
     Raises
     ------
     ValueError
-        If it is no JSON.
+        If the bytes are not JSON.
     """
     return json.loads(text.astype(np.uint8).tobytes())

@@ -1,4 +1,4 @@
-"""A methods text from the facts of a group analysis."""
+"""The methods text of a group analysis."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def methods_text(facts: dict[str, Any]) -> str:
     Parameters
     ----------
     facts : dict
-        What `group_facts` returns.
+        Result of `group_facts`.
     """
     cited = ["hedges", "nilearn", "freedman", "winkler"]
     parts = [_maps(facts), _voxels(facts)]
@@ -81,7 +81,7 @@ def _voxels(facts: dict[str, Any]) -> str:
     model = f" with the covariates {', '.join(covariates)}" if covariates else ""
     text = f"The contrast {words} was tested at every voxel by ordinary least squares{model}"
     if not voxels["permutations"]:
-        return f"{text}; no permutations were run, so that voxels have no corrected p."
+        return f"{text}; no permutations were run, so voxels have no corrected p."
     found = ", ".join(f"{count} voxels for {side}" for side, count in voxels["significant"].items())
     threshold = voxels["t_threshold"]
     limit = "" if threshold is None else f" (|t| > {threshold:.2f})"
@@ -107,8 +107,8 @@ def _voxels(facts: dict[str, Any]) -> str:
 def _regions(regions: dict[str, Any], words: str) -> str:
     what = "Shapley values" if regions["values"] == "shapley" else "mean values"
     permuted = (
-        f"; p from {regions['permutations']} permutations of subjects (of what covariates leave "
-        "unexplained, if there are any)"
+        f"; p from {regions['permutations']} permutations of subjects (of the residuals after "
+        "covariates, if there are any)"
         if regions["permutations"]
         else ""
     )
@@ -120,7 +120,7 @@ def _regions(regions: dict[str, Any], words: str) -> str:
 
 
 def _networks(networks: list[dict[str, Any]], regions: dict[str, Any] | None) -> str:
-    """Say what maps of other networks show, one sentence each."""
+    """Return one sentence about the maps of each other network."""
     parts = []
     for one in networks:
         n = " and ".join(f"{count} of group {group}" for group, count in one["n"].items())

@@ -1,4 +1,4 @@
-"""Maps in scans' own spaces, brought to one common grid with a transform per subject."""
+"""Resample maps from the scans' own spaces to one common grid, with one transform per subject."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,11 +19,11 @@ from pyadx.data.transform_files import find_transforms, space_of, transform_of
 from pyadx.data.transforms import check_nitransforms, read_transform, resample
 from pyadx.inference.progress import progress_bar
 
-FOLDER = "maps"  # of the moved maps, in that of the results
+FOLDER = "maps"  # subfolder of the results for the moved maps
 
 
 def with_transforms(request: GroupRequest, sample: Sample) -> Sample:
-    """Find every map's transform, without reading voxels; without ``--transforms`` there is none.
+    """Find the transform of every map, without reading voxels. Does nothing without ``--transforms``.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def with_transforms(request: GroupRequest, sample: Sample) -> Sample:
     own = sample.maps[0].entities.get("space", "")
     if own and own == space:
         raise ValueError(
-            f"{sample.maps[0].path.name}: is in {space} already, as the reference; leave --transforms out"
+            f"{sample.maps[0].path.name}: is in {space} already, like the reference; leave --transforms out"
         )
     files = find_transforms(request.transforms)
     found = [transform_of(one, files, space) for one in sample.maps]
@@ -66,7 +66,7 @@ class MoveTask:
 
 @dataclass(frozen=True, eq=False)
 class Moved:
-    """What became of the maps of a task, by position: what is known of it, or why it cannot be read."""
+    """Results of a task by a map's position: facts of the moved map, or the reason of a failure."""
 
     facts: dict[int, dict[str, Any]]
     unreadable: dict[int, str]
@@ -78,7 +78,7 @@ def move_maps(task: MoveTask) -> Moved:
     Raises
     ------
     ValueError
-        If a transform cannot be read, or leaves nothing of a map on the reference's voxels.
+        If a transform cannot be read, or moves a map off the reference's grid.
     """
     reference = read_volume(task.reference)
     done = Moved({}, {})
@@ -117,7 +117,7 @@ def _move(one: MapFile, scan: Scan, reference: Scan, task: MoveTask) -> dict[str
 
 
 def moved_name(one: MapFile) -> str:
-    """Return the name of a moved map: the entities of the map's, in the space of the reference."""
+    """Return the file name of a moved map: the map's entities, with the space of the reference."""
     place = (one.moved or {}).get("place", {})
     first = {"sub": one.label.removeprefix("sub-"), "ses": one.entities.get("ses")}
     last = {"space": place.get("space"), "res": place.get("res"), "desc": one.entities.get("desc")}
@@ -128,12 +128,12 @@ def moved_name(one: MapFile) -> str:
 
 
 def moved(request: GroupRequest, sample: Sample, work: Journal) -> Sample:
-    """Bring every map to the reference's grid; return the sample with the moved maps.
+    """Resample every map to the reference's grid; return the sample with the moved maps.
 
     Raises
     ------
     ValueError
-        As `move_maps`; if a map cannot be read and is not to be skipped.
+        As `move_maps`; also if a map cannot be read and unreadable maps are not skipped.
     """
     if request.transforms is None or request.reference is None:
         return sample
@@ -171,21 +171,21 @@ def _pack(done: Moved) -> Arrays:
 
 
 def _unpack(task: MoveTask, arrays: Arrays) -> Moved:
-    """Return what is known of moved maps that are there as they were written."""
+    """Return the facts of moved maps whose files are unchanged."""
     facts, unreadable = of_bytes(arrays["moved"])
     done = Moved({int(at): dict(one) for at, one in facts}, {int(at): str(why) for at, why in unreadable})
     if sorted([*done.facts, *done.unreadable]) != list(range(len(task.maps))):
-        raise ValueError("of other maps")
+        raise ValueError("the part belongs to other maps")
     for at, one in done.facts.items():
         target = task.folder / moved_name(task.maps[at])
         for path, digest in zip((target, sidecar_path(target)), one["written"], strict=True):
             if not path.is_file() or file_sha256(path) != digest:
-                raise ValueError("not as it was written")
+                raise ValueError("the file was changed")
     return done
 
 
 def transform_facts(request: GroupRequest, maps: Sequence[MapFile]) -> dict[str, Any] | None:
-    """Return what ``group.json`` says of transforms; ``None`` where maps were not moved."""
+    """Return the transforms for ``group.json``; ``None`` if maps were not moved."""
     if request.transforms is None or request.reference is None:
         return None
     names = ("participant_id", "map", "transform", "transform_sha256")
@@ -200,10 +200,10 @@ def transform_facts(request: GroupRequest, maps: Sequence[MapFile]) -> dict[str,
 
 
 def transform_words(transforms: Mapping[str, Any] | None) -> str:
-    """Return a sentence for the methods text; empty where maps were not moved."""
+    """Return a sentence for the methods text; empty if maps were not moved."""
     if transforms is None:
         return ""
     return (
-        " Every map was first brought from its scan's own space to the voxels of "
-        f"{transforms['reference']} by its subject's registration (nitransforms, linear interpolation)."
+        " Every map was first resampled from its scan's own space to the voxels of "
+        f"{transforms['reference']} with its subject's registration (nitransforms, linear interpolation)."
     )

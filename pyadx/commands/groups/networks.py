@@ -1,4 +1,4 @@
-"""Maps of other networks: what they find of a finding, and what one of shuffled labels finds."""
+"""Maps of other networks: replications of the finding, and a control trained on shuffled labels."""
 
 import warnings
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from pyadx.evaluation.groups.region_statistics import is_found
 
 REPLICATE, SHUFFLED = "replicate", "shuffled labels"
 NETWORK_COLUMNS = {
-    "network": "The other network: position among those of its kind.",
+    "network": "Number of the other network among those of its kind.",
     "kind": "replicate: should find the same; shuffled labels: should find nothing.",
     "weights_sha256": "Hash of its weights.",
     "name": "The region.",
@@ -29,30 +29,30 @@ NETWORK_COLUMNS = {
     "mean": "Difference of means, as in the table of the contrast.",
     "hedges_g": "Standardised difference.",
     "p_fdr": "Its q.",
-    "agrees": "Whether q < 0.05 and the difference has the sign that it has in the main analysis.",
+    "agrees": "True if q < 0.05 and the difference has the same sign as in the main analysis.",
 }
 
 
 @dataclass(frozen=True, eq=False)
 class OtherNetwork:
-    """What the same analysis finds on maps of another network.
+    """Results of the same analysis on maps of another network.
 
     Attributes
     ----------
     kind : str
         `REPLICATE` or `SHUFFLED`.
     number : int
-        From 1 on, of its kind.
-    weights : str or None
-        Hash, where sidecars tell it.
+        Number among those of its kind, from 1.
+        weights : str or None
+        Hash of the weights, if sidecars name it.
     counts : dict
-        Subjects of each group.
+        Number of subjects in each group.
     r : float
-        Correlation of its difference map with that of the main analysis, where both were compared.
+        Correlation of both difference maps where both analyses have voxels.
     voxels : int or None
-        Voxels below the family-wise level.
+        Number of voxels with a family-wise p below the level.
     shared : int or None
-        Of those that the main analysis found, how many it finds with the same sign.
+        Number of voxels that both analyses find, with the same sign.
     regions : list of dict
         Rows with the keys `NETWORK_COLUMNS`.
     """
@@ -67,11 +67,11 @@ class OtherNetwork:
     regions: list[dict[str, Any]]
 
     def agrees_on(self, region: str) -> bool:
-        """Say whether it finds a region with the sign of the main analysis."""
+        """Return whether this analysis finds a region, with the same sign as the main analysis."""
         return any(one["agrees"] for one in self.regions if one["name"] == region)
 
     def facts(self) -> dict[str, Any]:
-        """Return what ``group.json`` says of it."""
+        """Return its entry in ``group.json``."""
         return {
             "kind": self.kind,
             "number": self.number,
@@ -87,7 +87,7 @@ class OtherNetwork:
 
 @dataclass(frozen=True)
 class OtherSample:
-    """Maps of another network, chosen and checked but not read.
+    """Maps of another network, selected and checked but not read.
 
     Attributes
     ----------
@@ -96,9 +96,9 @@ class OtherSample:
     number : int
         From 1 on, of its kind.
     request : GroupRequest
-        The main one, for these maps.
+        The main request, with these maps.
     sample : Sample
-        Who is in it.
+        The subjects and their maps.
     """
 
     kind: str
@@ -108,16 +108,17 @@ class OtherSample:
 
 
 def read_others(request: GroupRequest, main: Sample) -> list[OtherSample]:
-    """Choose the maps of other networks, and check that they can be compared with the main ones.
+    """Select the maps of other networks, and check that they can be compared with the main ones.
 
     Raises
     ------
     ValueError
-        If they are of the same network, another method, class, space or grid, or no sample can be made.
+        If they are of the same network, or of another method, class, space or grid, or if no sample can
+        be made.
     """
     asked = [(REPLICATE, at, path) for at, path in enumerate(request.replicates, 1)]
     asked += [(SHUFFLED, at, path) for at, path in enumerate(request.shuffled_networks, 1)]
-    # Maps that are moved come to the grid of the reference.
+    # Moved maps are on the grid of the reference.
     grid = None
     if asked and request.reference is None:
         grid = first_readable(one.path for one in main.maps)
@@ -132,7 +133,7 @@ def read_others(request: GroupRequest, main: Sample) -> list[OtherSample]:
         weights = _weights(sample)
         if weights is not None and weights in known:
             raise ValueError(
-                f"{option} {path}: holds maps of the network that {known[weights]} are of; give maps of "
+                f"{option} {path}: holds maps of the same network as {known[weights]}; give maps of "
                 "another one"
             )
         if weights is not None:
@@ -145,9 +146,9 @@ def read_others(request: GroupRequest, main: Sample) -> list[OtherSample]:
 
 
 def compare_networks(main: Analysis, others: Sequence[OtherSample], work: Journal) -> list[OtherNetwork]:
-    """Run the analysis on the maps of every other network, and compare what it finds with the main one.
+    """Run the analysis on the maps of every other network, and compare it with the main analysis.
 
-    The journal takes the parts of each in a folder of its own.
+    The journal has a folder for the parts of each network.
     """
     found = []
     for one in others:
@@ -196,7 +197,7 @@ def _check_grid(what: str, sample: Sample, grid: Scan) -> None:
 
 
 def _check_labels(kind: str, path: Path, sample: Sample) -> None:
-    """Compare what was asked with what sidecars say of the labels that the network was trained on."""
+    """Check the option against the sidecars, which say whether the training labels were shuffled."""
     facts = sample.maps[0].facts
     if facts is None:
         return
@@ -218,7 +219,7 @@ def _option(kind: str) -> str:
 
 
 def _weights(sample: Sample) -> str | None:
-    """Return the hash of a sample's network; of several, their hashes joined."""
+    """Return the hash of a sample's network, or the joined hashes of several."""
     return "+".join(sample.networks) or None
 
 
@@ -248,7 +249,7 @@ def _shared(main: Analysis, other: Analysis) -> tuple[int | None, int | None]:
 
 
 def _regions(main: Analysis, other: Analysis) -> list[dict[str, Any]]:
-    """Return the rows of the contrast, with whether they agree with those of the main analysis."""
+    """Return the rows of the contrast, with their agreement with the main analysis."""
     groups = main.sample.groups
     signs = {
         row["name"]: np.sign(row["mean"])

@@ -1,4 +1,4 @@
-"""Two passes over the maps: what can be read and where values are, then sums, regions and rows."""
+"""Two passes over the maps: first readable maps and their non-zero voxels, then sums and regions."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,17 +12,17 @@ from pyadx.data.region_tables import region_table
 from pyadx.data.scans import Scan, read_volume
 from pyadx.evaluation.groups import MapMatrix, MapSums, normalising_factor
 
-_PART = 8  # maps per task: few enough to share out, so many that merging sums costs little
-_SAME_PLACE = 1e-3  # of affines, mm
+_PART = 8  # maps per task: few enough to spread over workers, many enough for cheap merging
+_SAME_PLACE = 1e-3  # tolerance of affines, mm
 _ONE_GRID = (
-    "maps of a group need one grid in one space: explain scans that are in one (pyadx explain-cohort "
-    "--space), or bring maps of scans in their own spaces there with --transforms and --reference"
+    "maps of a group need one grid in one space: explain scans in one space (pyadx explain-cohort "
+    "--space), or move maps from the scans' own spaces with --transforms and --reference"
 )
 
 
 @dataclass(frozen=True, eq=False)
 class Atlas:
-    """Regions on the maps' grid: numbers there, their names, and where both come from."""
+    """Regions on the maps' grid: their numbers, their names, and the files of both."""
 
     file: str
     key: str | None
@@ -33,7 +33,7 @@ class Atlas:
 
 @dataclass(frozen=True, eq=False)
 class SurveyTask:
-    """Maps to look at, and the grid on which they should be."""
+    """Maps to read, and the grid that they should be on."""
 
     paths: tuple[Path, ...]
     shape: tuple[int, ...]
@@ -42,14 +42,14 @@ class SurveyTask:
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """What a look at maps found.
+    """Results of reading maps.
 
     Attributes
     ----------
     touched : numpy.ndarray
-        bool ``[I, J, K]``: some map is not 0 there.
+        bool ``[I, J, K]``: voxels where any map is not 0.
     unreadable : dict
-        Position in the task to the reason.
+        Reasons by a map's position in the task.
     """
 
     touched: np.ndarray
@@ -62,7 +62,7 @@ def survey(task: SurveyTask) -> Survey:
     Raises
     ------
     ValueError
-        If a map that can be read lies on another grid.
+        If a readable map is on another grid.
     """
     touched, unreadable = np.zeros(task.shape, bool), {}
     for at, path in enumerate(task.paths):
@@ -79,7 +79,7 @@ def survey(task: SurveyTask) -> Survey:
         if not np.allclose(scan.affine, task.affine, atol=_SAME_PLACE):
             apart = np.abs(scan.affine - task.affine).max()
             raise ValueError(
-                f"{path}: lies elsewhere than the first map (their affines differ by up to {apart:.3g}); "
+                f"{path}: has another position than the first map (affines differ by up to {apart:.3g}); "
                 f"{_ONE_GRID}"
             )
         touched |= scan.data != 0
@@ -93,19 +93,19 @@ class SumTask:
     Attributes
     ----------
     rows : tuple of int
-        Of the sample.
+        Rows of the sample.
     paths : tuple of Path
         Their maps.
     first : bool
-        Which group.
+        True for the first group.
     mask : numpy.ndarray
         bool ``[I, J, K]``.
     normalise : str
         See `normalising_factor`.
     matrix : MapMatrix or None
-        Where permutations find them afterwards.
+        Matrix of all maps for the permutations.
     atlas : Atlas or None
-        For the region tables.
+        Atlas for the region tables.
     """
 
     rows: tuple[int, ...]
@@ -119,9 +119,9 @@ class SumTask:
 
 @dataclass(eq=False)
 class Sums:
-    """A part of a group: its sums, and by row what its maps were divided by and show in every region.
+    """Sums of a part of a group, and by row each map's divisor and region table.
 
-    ``checks`` are the check sums of what was written into the matrix.
+    ``checks`` are check sums of the rows written into the matrix.
     """
 
     first: bool
@@ -162,25 +162,25 @@ def add_up(task: SumTask) -> Sums:
 
 
 def parts_of(rows: Iterable[int]) -> Iterator[tuple[int, ...]]:
-    """Yield rows a part at a time: the same parts for any number of workers, so the same bytes."""
+    """Yield rows part by part. Parts do not depend on the number of workers, so neither do the bytes."""
     whole = list(rows)
     for start in range(0, len(whole), _PART):
         yield tuple(whole[start : start + _PART])
 
 
 def in_order(work: Callable[[Any], Any], tasks: Iterable[Any], workers: Workers) -> Iterator[Any]:
-    """Yield the results of tasks in the order of the tasks, on as many workers as there are.
+    """Run tasks on all workers; yield the results in the order of the tasks.
 
     Raises
     ------
     OSError
-        If a task's worker was lost time and again.
+        If a task's worker was lost several times.
     """
     waiting: dict[int, Any] = {}
     wanted = 0
     for item, result in run_tasks(_work_on, ((work, at, one) for at, one in enumerate(tasks)), workers):
         if isinstance(result, BaseException):
-            raise OSError(f"a worker was lost time and again ({result})")
+            raise OSError(f"a worker was lost several times ({result})")
         waiting[item[1]] = result
         while wanted in waiting:
             yield waiting.pop(wanted)
@@ -202,9 +202,9 @@ def first_readable(paths: Iterable[Path]) -> Scan:
     Raises
     ------
     ValueError
-        If none can: the reason of the last one.
+        If no map can be read, with the reason of the last one.
     """
-    reason = "there is no map"
+    reason = "there are no maps"
     for path in paths:
         try:
             return read_volume(path)

@@ -1,4 +1,4 @@
-"""Regions of every subject, from an atlas or the Shapley values in sidecars, and of the groups."""
+"""Region values of subjects, from an atlas or from Shapley values in sidecars, and group tests."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -27,20 +27,20 @@ _OF_REGION = (
 )  # fmt: skip
 SUBJECT_COLUMNS: dict[str, str] = {
     "participant_id": "The subject.",
-    "session": "Session of the map, where its name says one.",
-    "atlas": "Label volume that the regions are from.",
+    "session": "Session of the map, if its name has one.",
+    "atlas": "Label volume that defines the regions.",
     **{name: COLUMNS[name][0] for name in _OF_REGION},
 }
 
 
 @dataclass(frozen=True, eq=False)
 class RegionValues:
-    """One value per subject and region, and the long table behind it.
+    """One value per subject and region, and the long table that it comes from.
 
     Attributes
     ----------
     atlas, key : str or None
-        Files, by name.
+        File names of the label volume and of the key.
     names : tuple of str
         ``[K]``.
     values : numpy.ndarray
@@ -57,12 +57,12 @@ class RegionValues:
 
 
 def read_atlas(request: GroupRequest, scan: Scan) -> Atlas | None:
-    """Bring the atlas onto the maps' grid.
+    """Resample the atlas to the maps' grid.
 
     Raises
     ------
     ValueError
-        If it cannot be read, lies elsewhere, or its key names nothing in it.
+        If the atlas cannot be read, does not overlap the maps, or its key names none of its numbers.
     """
     if request.regions is None:
         return None
@@ -85,7 +85,7 @@ def read_atlas(request: GroupRequest, scan: Scan) -> Atlas | None:
 
 
 def of_atlas(atlas: Atlas, sample: Sample, tables: Mapping[int, Sequence[dict[str, Any]]]) -> RegionValues:
-    """Put the region tables of all subjects together; the value of a region is its mean."""
+    """Join the region tables of all subjects; the value of a region is its mean."""
     rows = [
         {**_subject(sample, row, atlas.file), **{name: one[name] for name in _OF_REGION}}
         for row in range(len(sample.maps))
@@ -97,12 +97,12 @@ def of_atlas(atlas: Atlas, sample: Sample, tables: Mapping[int, Sequence[dict[st
 
 
 def of_sidecars(sample: Sample, normalise: str) -> RegionValues:
-    """Take the Shapley values of regions from the sidecars.
+    """Read the Shapley values of regions from the sidecars.
 
     Raises
     ------
     ValueError
-        If a sidecar has none, or those of other regions than the first one.
+        If a sidecar has no Shapley values, or has other regions than the first one.
     """
     found, first = [], None
     for one in sample.maps:
@@ -116,7 +116,7 @@ def of_sidecars(sample: Sample, normalise: str) -> RegionValues:
         first = first or (labels, names)
         if (labels, names) != first:
             raise ValueError(
-                f"{sample.maps[0].path.name} and {one.path.name} share out other regions; use one atlas"
+                f"{sample.maps[0].path.name} and {one.path.name}: different regions; use one atlas"
             )
         numbers = np.array(values, np.float64)
         try:
@@ -159,28 +159,28 @@ def _subject(sample: Sample, row: int, atlas: str) -> dict[str, Any]:
     }
 
 
-# Regions are tested in milliseconds: so many controls tell 5% from 10%.
+# Testing regions takes milliseconds. This number of controls distinguishes 5% from 10%.
 REGION_CONTROLS = 1000
 
 
 @dataclass(frozen=True, eq=False)
 class RegionTests:
-    """Groups compared in regions, and what shuffled labels find there.
+    """Comparison of groups in regions, and its controls with shuffled labels.
 
     Attributes
     ----------
     tables : dict
-        ``groups``, ``asymmetry`` and ``outcomes`` to the rows of `group_table`; the last two are empty
-        where names tell no sides, or nobody knows what was right.
+        Rows of `group_table` under ``groups``, ``asymmetry`` and ``outcomes``. ``asymmetry`` is empty if
+        names have no sides, ``outcomes`` if the correctness of predictions is unknown.
     null : list of int
-        Regions found by every control.
+        Number of regions found by each control.
     """
 
     tables: dict[str, _Rows] = field(default_factory=dict)
     null: list[int] = field(default_factory=list)
 
     def contrast(self, part: str, groups: tuple[str, str]) -> _Rows:
-        """Return the rows of the contrast in a table; none where the table is not there."""
+        """Return a table's rows of the contrast; none if the table is missing."""
         words = " - ".join(groups)
         return [row for row in self.tables.get(part, ()) if row["group"] == words]
 
@@ -188,7 +188,7 @@ class RegionTests:
 def compare_regions(
     found: RegionValues, sample: Sample, design: Design, controls: Sequence[Design], request: GroupRequest
 ) -> RegionTests:
-    """Compare the groups: in every region, left against right, and apart by what the network got right."""
+    """Compare the groups in every region, by left-right asymmetry, and by correct or wrong prediction."""
 
     def table(names: Sequence[str], values: np.ndarray, part: Design, groups: tuple[str, str]) -> _Rows:
         return group_table(names, values, part, groups, _null(values, part, request))
@@ -212,9 +212,9 @@ def _null(values: np.ndarray, design: Design, request: GroupRequest) -> RegionNu
 def _by_outcome(
     found: RegionValues, sample: Sample, design: Design, table: Callable[..., _Rows]
 ) -> list[dict[str, Any]]:
-    """Compare the groups among correct and among wrong predictions, and both within each group.
+    """Compare groups among correct and wrong predictions, and correct with wrong within each group.
 
-    Without covariates: such parts are often smaller than the columns that these take.
+    Covariates are left out, because such subsets often have fewer subjects than columns.
     """
     outcomes = np.array([sample.outcome(row) or "" for row in range(len(sample.maps))])
     one, two = sample.groups

@@ -1,4 +1,4 @@
-"""What ``pyadx group`` is asked for."""
+"""The request of ``pyadx group``."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ VALUES = ("mean", "shapley")
 
 @dataclass(frozen=True)
 class GroupRequest:
-    """Everything that decides a group analysis; options of ``pyadx group`` have the same names."""
+    """All inputs and options of a group analysis, named like the options of ``pyadx group``."""
 
     maps: tuple[Path, ...]
     participants: Path
@@ -48,17 +48,17 @@ class GroupRequest:
 
     @property
     def groups(self) -> tuple[str, str]:
-        """The two groups, first less second."""
+        """The two groups. The contrast is the first minus the second."""
         return parse_contrast(self.contrast)
 
 
 def check_request(request: GroupRequest) -> None:
-    """Refuse what cannot be right, before any file is read.
+    """Refuse invalid options, before any file is read.
 
     Raises
     ------
     ValueError
-        In one line.
+        If an option is invalid.
     """
     parse_contrast(request.contrast)
     check_workers(request.workers)
@@ -74,7 +74,7 @@ def check_request(request: GroupRequest) -> None:
         raise ValueError("--key names the numbers of --regions; give both")
     if (request.transforms is None) != (request.reference is None):
         raise ValueError(
-            "--transforms brings maps to the voxels of --reference, such as the registration's template; "
+            "--transforms moves maps to the voxels of --reference, such as the registration's template; "
             "give both"
         )
     for option, number in (

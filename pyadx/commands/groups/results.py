@@ -1,4 +1,4 @@
-"""Which files a group analysis writes."""
+"""The files of a group analysis."""
 
 import os
 import warnings
@@ -18,19 +18,19 @@ from pyadx.evaluation.groups.region_statistics import GROUP_COLUMNS
 
 SAMPLE_COLUMNS = {
     "participant_id": "The subject.",
-    "session": "Session of the map, where its name says one.",
+    "session": "Session of the map, if its name has one.",
     "group": "Its group.",
-    "map": "Name of its heatmap.",
-    "factor": "What the map was divided by.",
-    "predicted": "The class that the network gave it, where the sidecar says so.",
-    "outcome": "Whether that is its group: correct or wrong.",
+    "map": "File name of the heatmap.",
+    "factor": "Divisor that normalised the map.",
+    "predicted": "Class predicted by the network, if the sidecar names it.",
+    "outcome": "correct if the predicted class is the subject's group, otherwise wrong.",
 }
 
 
 def fill_folder(
     analysis: Analysis, networks: Sequence[OtherNetwork], folder: ResultFolder
 ) -> dict[str, Any]:
-    """Write all files but ``group.json``; return what goes into that."""
+    """Write all files except ``group.json``; return the contents of ``group.json``."""
     _descriptive(analysis, folder)
     _tests(analysis, folder)
     threshold = _cluster_table(analysis, folder)
@@ -48,7 +48,7 @@ def fill_folder(
 
 
 def contrast_label(analysis: Analysis) -> str:
-    """Return the contrast as names of files have it: ``ADminusNC``."""
+    """Return the contrast in the form for file names: ``ADminusNC``."""
     return "minus".join(analysis.sample.groups)
 
 
@@ -68,7 +68,7 @@ def _tests(analysis: Analysis, folder: ResultFolder) -> None:
     label, words = contrast_label(analysis), " - ".join(analysis.sample.groups)
     folder.image(one.mean - two.mean, label, "difference", f"Difference of means, {words}.")
     g = hedges_g((one.mean, two.mean), (one.variance, two.variance), (one.count, two.count))
-    folder.image(g, label, "hedgesg", f"Hedges' g, {words}; covariates do not enter.")
+    folder.image(g, label, "hedgesg", f"Hedges' g, {words}; not adjusted for covariates.")
     folder.image(analysis.test.t, label, "t", f"t of {words}, adjusted for covariates if there are any.")
     if analysis.test.p is not None:
         folder.image(
@@ -87,7 +87,7 @@ def _tests(analysis: Analysis, folder: ResultFolder) -> None:
 
 
 def _cluster_table(analysis: Analysis, folder: ResultFolder) -> dict[str, Any]:
-    """List clusters of t above the family-wise threshold with nilearn; an uncorrected one stands in."""
+    """List clusters of t above the family-wise threshold, else above an uncorrected one (nilearn)."""
     from nilearn.reporting import get_clusters_table
 
     family_wise = analysis.test.threshold() if analysis.request.permutations else None
@@ -99,7 +99,7 @@ def _cluster_table(analysis: Analysis, folder: ResultFolder) -> dict[str, Any]:
     import nibabel as nib
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of images without a cluster
+        warnings.simplefilter("ignore")  # about images without a cluster
         found = get_clusters_table(nib.Nifti1Image(whole, analysis.scan.affine), t, two_sided=True)
     rows = [
         {
@@ -133,27 +133,27 @@ def _people(analysis: Analysis, folder: ResultFolder) -> None:
         })  # fmt: skip
     columns = {
         **SAMPLE_COLUMNS,
-        **dict.fromkeys(extra, "Covariate, as the participants' table has it."),
+        **dict.fromkeys(extra, "Covariate, copied from the participants' table."),
     }
     how = {"Normalisation": NORMALISATIONS[analysis.request.normalise]}
-    folder.table("group_sample.tsv", columns, rows, "Who is in the groups.", how)
+    folder.table("group_sample.tsv", columns, rows, "Subjects in the groups.", how)
     folder.table(
         "group_excluded.tsv", ["participant_id", "file", "reason"],
-        [vars(one) for one in sample.left_out], "Who is not, and why.",
+        [vars(one) for one in sample.left_out], "Subjects and maps left out, with reasons.",
     )  # fmt: skip
     kind = str((sample.maps[0].facts or {}).get("spelling", "heatmap"))
     level = [
         {
             "subject_label": one.subject,
             "map_name": kind,
-            # From the table's folder: folders above it may name people, projects or machines.
+            # Relative to the table's folder, because folder names may contain names of people or projects.
             "effects_map_path": os.path.relpath(folder.place_of(one), folder.folder.absolute()),
         }
         for one in sample.maps
     ]
     folder.table(
         "second_level.tsv", ["subject_label", "map_name", "effects_map_path"], level,
-        "For nilearn's SecondLevelModel; the maps are as they were given or moved, not normalised.",
+        "For nilearn's SecondLevelModel; the maps are the original or moved ones, not normalised.",
     )  # fmt: skip
 
 
@@ -170,12 +170,12 @@ def _regions(analysis: Analysis, folder: ResultFolder) -> None:
     }
     folder.table(
         folder.name("regions.tsv", seg=atlas, desc="subjects"), SUBJECT_COLUMNS, found.rows,
-        "Every subject and region.", sources,
+        "Values of every subject and region.", sources,
     )  # fmt: skip
     if analysis.atlas is not None:
         folder.labels(
             folder.name("dseg.nii.gz", seg=atlas), analysis.atlas.labels, analysis.atlas.names,
-            "The regions on the grid of the maps.",
+            "Regions on the grid of the maps.",
         )  # fmt: skip
     how = {
         **sources,
@@ -183,9 +183,9 @@ def _regions(analysis: Analysis, folder: ResultFolder) -> None:
         "Permutations": analysis.request.region_permutations,
     }
     for part, ending, what in (
-        ("groups", "", "Groups compared in every region."),
+        ("groups", "", "Comparison of groups in every region."),
         ("asymmetry", "asymmetry", "Left against right, (L - R) / (|L| + |R|), compared between groups."),
-        ("outcomes", "outcomes", "The same apart by what the network got right and wrong (Welch's test)."),
+        ("outcomes", "outcomes", "Comparison split by correct and wrong predictions (Welch's test)."),
     ):
         if analysis.region_tests.tables.get(part):
             name = folder.name("regions.tsv", seg=atlas, desc=label + ending)

@@ -1,4 +1,4 @@
-"""Which maps and subjects form the groups, and who is left out."""
+"""Select the maps and subjects of the groups, and list those left out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from pyadx.evaluation.groups import Covariate, Design, make_design
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A subject or map that does not take part, and why."""
+    """A subject or map that was left out, and the reason."""
 
     participant_id: str
     file: str
@@ -24,18 +24,18 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Sample:
-    """Maps in the order of their subjects, and who they are.
+    """The maps of an analysis, one per subject, and their subjects.
 
     Attributes
     ----------
     maps : tuple of MapFile
         One per subject.
     first : tuple of bool
-        Whether the subject is in the first group of the contrast.
+        True for subjects in the first group of the contrast.
     covariates : tuple of Covariate
-        Of the same subjects.
+        Covariates of these subjects.
     left_out : tuple of LeftOut
-        Everybody else.
+        All other subjects.
     groups : tuple of str
         The two groups as the table spells them.
     """
@@ -52,18 +52,18 @@ class Sample:
 
     @property
     def networks(self) -> list[str]:
-        """Hashes of the networks that the maps are of, sorted; of maps whose sidecars tell one."""
+        """Sorted hashes of the maps' networks, as far as sidecars name them."""
         return sorted({weights_of(one) or "" for one in self.maps} - {""})
 
     def predicted(self, row: int) -> str | None:
-        """Return the class that the network gave the subject's scan, where the sidecar says it."""
+        """Return the class predicted for the subject's scan, if the sidecar names it."""
         told = (self.maps[row].facts or {}).get("prediction")
         if not isinstance(told, dict) or not told:
             return None
         return str(max(told, key=lambda name: told[name]))
 
     def outcome(self, row: int) -> str | None:
-        """Say whether the network was ``correct`` or ``wrong``; ``None`` where groups are no classes."""
+        """Return ``correct`` or ``wrong``; ``None`` if the groups are not classes of the network."""
         told, classes = self.predicted(row), (self.maps[row].facts or {}).get("prediction", {})
         own = class_of(self.group_of(row), tuple(classes))
         if told is None or own is None:
@@ -71,12 +71,12 @@ class Sample:
         return "correct" if told == own else "wrong"
 
     def without(self, rows: Sequence[int], reasons: Sequence[str]) -> "Sample":
-        """Return the sample without some subjects, who are listed.
+        """Return the sample without some subjects, and add these to ``left_out``.
 
         Raises
         ------
         ValueError
-            If a group then has fewer than two.
+            If fewer than two subjects are left in a group.
         """
         gone = dict(zip(rows, reasons, strict=True))
         kept = [row for row in range(len(self.maps)) if row not in gone]
@@ -92,7 +92,7 @@ class Sample:
         return smaller
 
     def design(self) -> Design:
-        """Return the model's columns.
+        """Return the design matrix.
 
         Raises
         ------
@@ -108,7 +108,7 @@ def read_sample(request: GroupRequest) -> Sample:
     Raises
     ------
     ValueError
-        If anything does not fit: see `check_one_kind` and `read_people`; if a group is missing or has
+        If maps or table do not fit (see `check_one_kind` and `read_people`), a group is missing or has
         fewer than two maps, or a covariate is missing.
     """
     maps, left_out = _chosen(request)
@@ -120,7 +120,7 @@ def read_sample(request: GroupRequest) -> Sample:
         if group in groups:
             kept.append(one)
             continue
-        reason = f"not in {people.path.name}" if group is None else f"group {group or 'not told'}"
+        reason = f"not in {people.path.name}" if group is None else f"group {group or 'missing'}"
         left_out.append(LeftOut(one.subject, one.path.name, reason))
     known = {one.label for one in maps}
     for label, group in people.groups.items():
@@ -208,15 +208,15 @@ def _check_sizes(sample: Sample) -> None:
         if size < 2:
             why = sample.left_out[0] if sample.left_out else None
             more = f" ({why.participant_id} is left out: {why.reason})" if why else ""
-            raise ValueError(f"group {group} has {size} maps, and a comparison needs two of each{more}")
+            raise ValueError(f"group {group} has {size} maps; a comparison needs two per group{more}")
 
 
 def _networks(maps: Sequence[MapFile]) -> tuple[Covariate, ...]:
-    """Return which network a map is of, as a covariate; nothing where all are of one."""
+    """Return the network of each map as a covariate; nothing if all maps are of one network."""
     weights = [weights_of(one) for one in maps]
     if None in weights:
         raise ValueError(
-            "--several-networks: not every map has a sidecar that names its network; explain anew"
+            "--several-networks: some maps have no sidecar that names their network; explain again"
         )
     cells = tuple(str(one)[:12] for one in weights)
     return (Covariate("network", cells, True),) if len(set(cells)) > 1 else ()

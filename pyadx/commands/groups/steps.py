@@ -1,4 +1,4 @@
-"""The long steps of a group analysis, part by part: what the journal holds is not done again."""
+"""The long steps of a group analysis, in parts. Parts in the journal are not computed again."""
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,12 +27,12 @@ from pyadx.inference.progress import progress_bar
 
 
 def surveyed(request: GroupRequest, sample: Sample, scan: Scan, work: Journal) -> tuple[Sample, np.ndarray]:
-    """Look at every map; return who is left, and where any map of theirs is not 0.
+    """Read every map; return the remaining sample, and the voxels where any of its maps is not 0.
 
     Raises
     ------
     ValueError
-        If a map cannot be read and is not to be skipped, or lies on another grid.
+        If a map cannot be read and unreadable maps are not skipped, or a map is on another grid.
     """
     touched = np.zeros(scan.data.shape, bool)
     unreadable: dict[int, str] = {}
@@ -52,14 +52,14 @@ def surveyed(request: GroupRequest, sample: Sample, scan: Scan, work: Journal) -
 
 
 def refuse_unreadable(request: GroupRequest, unreadable: dict[int, str]) -> None:
-    """Raise ``ValueError`` with the first reason, unless such maps are to be skipped."""
+    """Raise ``ValueError`` with the first reason, unless unreadable maps are skipped."""
     if unreadable and not request.skip_unreadable:
         reason = next(iter(unreadable.values()))
         raise ValueError(f"{reason}; --skip-unreadable leaves such maps out and lists them")
 
 
 def left_out(sample: Sample, unreadable: dict[int, str]) -> Sample:
-    """Return the sample without maps that cannot be read, and warn of them."""
+    """Return the sample without unreadable maps, and warn about them."""
     if not unreadable:
         return sample
     warnings.warn(
@@ -69,7 +69,7 @@ def left_out(sample: Sample, unreadable: dict[int, str]) -> Sample:
         UserWarning,
         stacklevel=3,
     )
-    # Reasons begin with the file, whose folders are nobody's business.
+    # Reasons begin with the file. Its folders are removed, because they may be private.
     reasons = [
         text.replace(f"{sample.maps[row].path}: ", "").replace(str(sample.maps[row].path.parent), ".")
         for row, text in unreadable.items()
@@ -95,10 +95,10 @@ def added(
     atlas: Atlas | None,
     work: Journal,
 ) -> tuple[tuple[MapSums, MapSums], list[Sums]]:
-    """Normalise the maps and add them up, group by group; merged in the order of subjects.
+    """Normalise the maps and sum them per group, merged in the order of subjects.
 
-    The journal holds what every part says of its maps, and the sums of either group so far: parts' own
-    sums together would take six times the room of the normalised maps.
+    The journal holds facts about the maps of every part, and the running sums of each group. Sums of
+    all parts together would take six times the space of the normalised maps.
     """
     members = [[row for row, first in enumerate(sample.first) if first == which] for which in (True, False)]
     parts = [
@@ -127,14 +127,14 @@ def added(
                 work.keep(f"sums-{at:05d}", _pack_part(one))
                 if place >= sums[which].parts:
                     sums[which].merge(one.maps)
-                one.maps = MapSums.empty(0)  # merged: only figures stay
+                one.maps = MapSums.empty(0)  # merged already; the numbers per map are kept
             advance(len(part))
             found.append(one)
     return (sums[True].maps, sums[False].maps), found
 
 
 class _GroupSums:
-    """Sums of the first parts of a group, which the journal keeps after every part."""
+    """Running sums of a group, stored in the journal after every part."""
 
     def __init__(self, work: Journal, first: bool, voxels: int) -> None:
         self._work, self._name = work, "sums-first" if first else "sums-second"
@@ -167,7 +167,7 @@ def _pack_part(one: Sums) -> Arrays:
 def _held_part(
     work: Journal, at: int, first: bool, part: Sequence[int], matrix: MapMatrix, atlas: Atlas | None
 ) -> Sums | None:
-    """Return what is known of a part, unless its maps in the matrix are not those that were written."""
+    """Return the stored part, unless its rows in the matrix have changed."""
     arrays = work.held(f"sums-{at:05d}")
     try:
         if arrays is None:
@@ -186,7 +186,7 @@ def _held_part(
 def blocks_tested(
     work: Journal, workers: Workers, permutations: int, controls: int, do: Any, tasks: Iterable[Any]
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Test blocks of voxels, as `permutation_test` wants it of its ``run``."""
+    """Test blocks of voxels; this is the ``run`` argument of `permutation_test`."""
 
     def pack(result: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Arrays:
         return dict(zip(("t", "maxima", "shuffled"), result, strict=True))
@@ -194,7 +194,7 @@ def blocks_tested(
     def unpack(task: Any, arrays: Arrays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         result = arrays["t"], arrays["maxima"], arrays["shuffled"]
         if [len(one) for one in result] != [task.stop - task.start, permutations, controls]:
-            raise ValueError("of another block")
+            raise ValueError("the part belongs to another block")
         return result
 
     return resumed(work, "voxels", do, list(tasks), workers, pack, unpack)

@@ -1,4 +1,4 @@
-"""The folder of a group analysis: images, tables, text, all of it at once or nothing."""
+"""Write the folder of a group analysis (images, tables, text) as a whole or not at all."""
 
 import json
 import os
@@ -22,14 +22,14 @@ from pyadx.files import replacing, together
 
 
 class ResultFolder:
-    """Writes files into a folder and remembers what each is; use inside `together`.
+    """Writes files into a folder and keeps a list of them; use inside `together`.
 
     Parameters
     ----------
     folder : Path
-        There already.
+        An existing folder.
     analysis : Analysis
-        For the grid, and the space in names of files.
+        Gives the grid, and the space in file names.
     """
 
     def __init__(self, folder: Path, analysis: Analysis) -> None:
@@ -38,16 +38,16 @@ class ResultFolder:
         self._analysis = analysis
 
     def name(self, ending: str, **entities: str) -> str:
-        """Return a file's name: ``group_space-MNI152_desc-AD_stat-mean_statmap.nii.gz``."""
+        """Return a file name such as ``group_space-MNI152_desc-AD_stat-mean_statmap.nii.gz``."""
         space = self._analysis.sample.maps[0].space
         parts = [f"space-{space}"] if space else []
         parts += [f"{key}-{re.sub(r'[^A-Za-z0-9]', '', value)}" for key, value in entities.items()]
         return "_".join(["group", *parts, ending])
 
     def image(self, values: np.ndarray, desc: str, stat: str, what: str) -> str:
-        """Write a map of the mask's voxels, float32, 0 outside; return the file's name.
+        """Write values of the mask's voxels as a float32 map, 0 outside; return the file name.
 
-        What is not defined at a voxel is 0, too: other programs stumble over NaN.
+        Undefined values also become 0, because many programs cannot handle NaN.
         """
         whole = np.zeros(self._analysis.mask.shape, np.float32)
         whole[self._analysis.mask] = np.nan_to_num(values, nan=0.0)
@@ -63,7 +63,7 @@ class ResultFolder:
         self.files.append({"file": name, "kind": "mask", "what": "Voxels that were compared."})
 
     def labels(self, name: str, labels: np.ndarray, names: Mapping[int, str], what: str) -> None:
-        """Write a label volume, and the names of its numbers beside it, as BIDS has them."""
+        """Write a label volume, and the names of its numbers in a BIDS table beside it."""
         import nibabel as nib
 
         image = image_on_scan(labels.astype(np.int32), self._analysis.scan, "pyadx group")
@@ -80,7 +80,7 @@ class ResultFolder:
         what: str,
         more: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write a table; where columns come with their meaning, a data dictionary beside it."""
+        """Write a table, and a data dictionary beside it if the meaning of columns is given."""
         self._write(name, lambda path: write_tsv(path, columns, rows))
         self.files.append({"file": name, "kind": "table", "what": what})
         if isinstance(columns, Mapping):
@@ -88,16 +88,16 @@ class ResultFolder:
             note = name.removesuffix(".tsv") + ".json"
             self._write(note, lambda path: write_dictionary(path, meaning, more or {}))
             self.files.append(
-                {"file": note, "kind": "dictionary", "what": f"What the columns of {name} mean."}
+                {"file": note, "kind": "dictionary", "what": f"Meaning of the columns of {name}."}
             )
 
     def text(self, name: str, text: str, what: str) -> None:
-        """Write a text."""
+        """Write a text file."""
         self._write(name, lambda path: path.write_text(text, encoding="utf-8"))
         self.files.append({"file": name, "kind": "text", "what": what})
 
     def moved_map(self, path: Path) -> None:
-        """Take a map that was brought to the common grid, and its sidecar, out of the work folder."""
+        """Move a map on the common grid, and its sidecar, from the work folder to the results."""
         (self.folder / MOVED).mkdir(exist_ok=True)
         for file in (path, sidecar_path(path)):
             name = f"{MOVED}/{file.name}"
@@ -105,7 +105,7 @@ class ResultFolder:
             self.files.append({"file": name, "kind": "moved", "what": "A map on the common grid."})
 
     def place_of(self, one: MapFile) -> Path:
-        """Return where a subject's map is, or will be."""
+        """Return the path of a subject's map, which may not exist yet."""
         return one.path.absolute() if one.moved is None else self.folder.absolute() / MOVED / one.path.name
 
     def note(self, facts: Mapping[str, Any]) -> None:
@@ -125,10 +125,9 @@ class ResultFolder:
 
 
 def write_results(folder: Path, analysis: Analysis, fill: Callable[[ResultFolder], dict[str, Any]]) -> None:
-    """Write everything that ``fill`` writes, and ``group.json`` with the facts that it returns, or nothing.
+    """Write all files of ``fill``, and ``group.json`` with the facts that it returns, or nothing.
 
-    Files of an earlier analysis in the folder, which its ``group.json`` lists, go once the new ones are
-    there.
+    Files of an earlier analysis, listed in its ``group.json``, are removed after the new ones are written.
     """
     made = not folder.exists()
     folder.mkdir(exist_ok=True)
@@ -166,7 +165,7 @@ def _remove_empty(folder: Path) -> None:
 
 
 def _take(source: Path, target: Path) -> None:
-    """Give a file a second name: its folder is about to go, so that nothing is copied."""
+    """Give a file a second name instead of copying it; its old folder is removed later."""
     try:
         os.link(source, target)
     except OSError:  # a file system without hard links

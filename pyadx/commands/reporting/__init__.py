@@ -1,1 +1,1 @@
-"""Commands that show results and the installation."""
+"""Commands that show results, or describe the installation."""

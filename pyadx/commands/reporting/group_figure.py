@@ -21,20 +21,20 @@ def group_figure_row(
     threshold: Threshold | None = None,
     mask: np.ndarray | None = None,
 ) -> GroupFigureRow:
-    """Read what a row of the figure shows, turned to canonical axes.
+    """Read the contents of a row of the figure, in canonical axes.
 
     Parameters
     ----------
     name : str
-        What the maps are.
+        Title of the row.
     results : GroupResults
         The analysis.
     beneath : Scan
-        What lies beneath, on the grid of the maps.
+        Background image on the grid of the maps.
     slices : sequence of float, optional
-        x, y, z in mm of the maps' world, which the sections cut; by default where t is strongest.
+        x, y, z of the sections, in mm of the maps' world; by default where t is strongest.
     threshold, mask : optional
-        Where the difference is shown, as `pyadx.report.steering.shown_part` takes them.
+        Where the difference is shown; see `pyadx.report.steering.shown_part`.
     """
     from nibabel.orientations import apply_orientation
 
@@ -43,13 +43,13 @@ def group_figure_row(
     part, words = shown_part(difference.data, threshold, mask, name)
     turned, part, background = (apply_orientation(v, turn) for v in (difference.data, part, beneath.data))
     if slices is None:
-        # The strongest t is where the finding is; a difference may be large where maps scatter.
+        # t is strongest at the finding; a difference can be large just because maps vary there.
         strongest = apply_orientation(np.abs(results.contrast("t").data), turn)
         at = strongest_voxel(np.where(part != 0, strongest, 0), background != 0)
     else:
         at = voxel_at(slices, affine, turned.shape, "the maps")
     counts = ", ".join(f"{count} {group}" for group, count in results.counts.items())
-    # The first two sentences say who and how; names and numbers are in the figure already.
+    # The first two sentences repeat names and numbers that the figure shows already.
     said = [f"{counts}.", *results.findings[2:], *([f"Shown where {words}."] if words else [])]
     return GroupFigureRow(
         name,
@@ -75,6 +75,6 @@ def draw_group_figure(
     threshold: Threshold | None = None,
     mask: np.ndarray | None = None,
 ) -> None:
-    """Write the figure of one or several analyses, which all lie on the voxels of the mask."""
+    """Write the figure of one or several analyses, all on the voxels of the mask."""
     drawn = [group_figure_row(*row, slices, threshold, mask) for row in rows]
     save_group_figure(path, drawn, title, alpha)

@@ -1,4 +1,4 @@
-"""``pyadx report --group``: the results of ``pyadx group`` as one page that opens offline, or a figure."""
+"""``pyadx report --group``: the results of ``pyadx group`` as one offline page, or as a figure."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -35,14 +35,16 @@ from pyadx.report.panels import check_figures_possible
 from pyadx.report.region_places import RegionPlaces
 
 MOST_SUBJECTS = 12
-_VOXELS = 2_000_000  # of single subjects in all: some 3 MB of the page even where maps are noise
+_VOXELS = (
+    2_000_000  # all voxels of single subjects' maps; at most about 3 MB of the page, for maps of noise
+)
 _MOST_CURVES = 5
-_DIFFERENCE = 0  # its place on the page, which opens with it
+_DIFFERENCE = 0  # position of the difference map, which the page shows first
 
 
 @dataclass(frozen=True)
 class GroupReportRequest:
-    """Everything that decides a page of groups."""
+    """All inputs and options of a page of groups."""
 
     folder: Path
     out: Path
@@ -63,7 +65,7 @@ class _Atlas:
 
 
 def run_group_report(request: GroupReportRequest) -> int:
-    """Write the page, or the figure where a name ends in .png or .pdf; return its size in bytes.
+    """Write the page, or the figure if the name ends in .png or .pdf; return its size in bytes.
 
     Raises
     ------
@@ -109,23 +111,23 @@ def run_group_report(request: GroupReportRequest) -> int:
 
 
 def _check(request: GroupReportRequest) -> bool:
-    """Check what can be checked before anything is read; return whether a figure is asked for."""
+    """Check options before any file is read; return whether a figure was requested."""
     check_figures_possible()
     figure = is_figure(request.out, request.drawn)
     check_output_file(request.out, overwrite=request.overwrite)
     if request.subjects is not None and request.subjects < 0:
         raise ValueError(f"--subjects must be 0 or more, got {request.subjects}")
     if request.key is not None and request.regions is None:
-        raise ValueError("--key names the regions of an atlas: give that with --regions")
-    if figure and request.regions is not None:  # its bars are those of the table
-        raise ValueError("--regions belongs to a page, such as -o group.html")
+        raise ValueError("--key names the regions of an atlas: give the atlas with --regions")
+    if figure and request.regions is not None:  # the figure's bars come from the table
+        raise ValueError("--regions is for a page, such as -o group.html")
     return figure
 
 
 def _group_maps(
     results: GroupResults, grid: Scan, places: RegionPlaces | None
 ) -> tuple[list[PageHeatmap], list[str]]:
-    """Return the maps of the groups, and what there is to say of one that is missing."""
+    """Return the maps of the groups, and a note about a missing map."""
     first, second = results.groups
     ends = (f"more in {second}", f"more in {first}")
 
@@ -138,7 +140,7 @@ def _group_maps(
         maps.append(PageHeatmap(f"Mean of {group} (n = {results.counts[group]})", values))
     maps.append(of_contrast(f"Hedges' g, {results.words}", "hedgesg"))
     if not results.significant:
-        return maps, ["There is no map of t above the threshold: no voxel passes it."]
+        return maps, ["There is no map of t above the threshold, because no voxel passes it."]
     t = of_contrast(f"t where family-wise p < {results.alpha:g}", "t")
     t.values[~results.found()] = 0
     return [*maps, t], []
@@ -147,26 +149,28 @@ def _group_maps(
 def _background(
     request: GroupReportRequest, results: GroupResults, grid: Scan
 ) -> tuple[Scan, str, tuple[str, ...]]:
-    """Return what lies beneath, words for it, and what to cite."""
+    """Return the background image, a sentence about it, and its citation."""
     if request.background is not None:
         given = read_volume(request.background, orientation=request.orientation)
         if not given.lies_on(grid):
             raise ValueError(
-                f"{given.path}: does not lie on the voxels of the group's maps (other shape or affine); "
+                f"{given.path}: is not on the voxels of the group's maps (other shape or affine); "
                 "resample it to their grid, or leave --background out"
             )
         return given, f"Background: {given.path.name}.", CITE
     template = _mni152(grid) if re.match(r"MNI(152|_|$)", results.space or "") else None
     if template is not None:
-        words = "Background: the MNI152 brain (2009a, symmetric; nilearn), brought to the grid of the maps."
+        words = (
+            "Background: the MNI152 brain (2009a, symmetric; nilearn), resampled to the grid of the maps."
+        )
         return Scan(Path("MNI152"), grid.image, template, grid.geometry), words, (*CITE, TEMPLATE)
     means = sum(np.abs(results.image(group, "mean").data) for group in results.groups)
-    words = "Background: the mean of both groups' maps without signs, for want of a brain (--background)."
+    words = "Background: mean absolute value of both groups' maps (--background gives another image)."
     return Scan(Path("mean"), grid.image, np.asarray(means, np.float32), grid.geometry), words, CITE
 
 
 def _mni152(grid: Scan) -> np.ndarray | None:
-    """Return the template on a grid; None without nilearn, or where the grid lies elsewhere."""
+    """Return the template on a grid; None without nilearn, or if the grid does not overlap it."""
     try:
         from nilearn.datasets import load_mni152_template
     except ImportError:
@@ -179,7 +183,7 @@ def _mni152(grid: Scan) -> np.ndarray | None:
 def _atlas(
     request: GroupReportRequest, results: GroupResults, rows: Sequence[GroupRegion], grid: Scan
 ) -> _Atlas | None:
-    """Bring the atlas, given or of the results, onto the grid; refuse one without the table's regions."""
+    """Resample the given atlas, or that of the results, to the grid; refuse one with other regions."""
     path = request.regions or (None if results.labels is None else results.folder / results.labels)
     if path is None:
         return None
@@ -202,7 +206,7 @@ def _atlas(
 
 
 def _places(rows: Sequence[GroupRegion], atlas: _Atlas | None, grid: Scan) -> RegionPlaces | None:
-    """Return where the regions of the table lie: nowhere without an atlas."""
+    """Return the places of the table's regions; none without an atlas."""
     if not rows:
         return None
     numbers = np.zeros(grid.data.shape, np.uint16)
@@ -217,18 +221,18 @@ def _places(rows: Sequence[GroupRegion], atlas: _Atlas | None, grid: Scan) -> Re
 def _subject_words(results: GroupResults, single: Sequence[PageHeatmap]) -> str:
     every = len(results.subjects)
     if not single:
-        return f"None of the {every} subjects' own maps is in this page."
+        return f"This page shows none of the {every} subjects' own maps."
     maps = "1 map" if len(single) == 1 else f"{len(single)} maps"
     return (
         f"Of {every} subjects, the list holds {maps}, most and least like the mean of their group (r is "
-        f"the correlation with it); {every - len(single)} are not in this page."
+        f"the correlation with that mean); {every - len(single)} are not in this page."
     )
 
 
 def _curves(
     results: GroupResults, atlas: _Atlas, inside: np.ndarray
 ) -> dict[str, dict[str, PrecisionRecall]] | None:
-    """Return curves of both means against the regions where the first is strongest."""
+    """Return precision-recall curves of both means for the regions where the first mean is strongest."""
     means = {f"mean of {group}": results.image(group, "mean").data for group in results.groups}
     labels, first = np.where(inside, atlas.labels, 0), next(iter(means.values()))
     chosen = strongest_regions(first, labels, atlas.regions, _MOST_CURVES)

@@ -1,4 +1,4 @@
-"""The folder that ``pyadx group`` wrote, read for its page."""
+"""Read the folder of ``pyadx group`` for its page."""
 
 import json
 import math
@@ -17,45 +17,45 @@ from pyadx.report.group_findings import findings, shuffled_words, significant
 from pyadx.report.group_sections import GroupRegion
 from pyadx.report.sidecars import shareable
 
-_SAME_P = 1e-6  # of -log10 p: the images are float32
+_SAME_P = 1e-6  # tolerance of -log10 p, because the images are float32
 
 
 @dataclass(frozen=True, eq=False)
 class GroupResults:
-    """What the page takes from the folder.
+    """Contents of the folder for the page.
 
     Attributes
     ----------
     folder : Path
-        Where it is.
+        The folder of the results.
     groups : tuple of str
-        First less second.
+        The two groups; the contrast is the first minus the second.
     space, atlas : str or None
-        Of the maps; file of the regions.
+        Space of the maps; file of the regions.
     method : str
-        Its spelling; "heatmap" where no sidecar told it.
+        Spelling of the method; "heatmap" if no sidecar names it.
     findings : tuple of str
-        In sentences.
+        Findings, as sentences.
     shuffled : str
-        What analyses with shuffled labels found; empty where none were run.
+        Results with shuffled labels; empty if there were no such controls.
     significant : int
-        Voxels below the family-wise level.
+        Number of voxels with a family-wise p below the level.
     alpha : float
-        That level.
+        The family-wise level.
     methods : str
         The methods text.
     subjects : tuple of dict
         ``participant_id``, ``session``, ``group``, ``factor``, in the order of ``second_level.tsv``.
     counts : dict
-        Subjects of each group.
+        Number of subjects in each group.
     images : dict
-        What an image is of and its statistic, to its file.
+        Files by the subject of an image and its statistic.
     mask : str
         File of the mask.
     table : str or None
         File of the regions of the contrast.
     labels : str or None
-        Label volume of the regions on the grid of the maps.
+        Label volume on the grid of the maps.
     """
 
     folder: Path
@@ -86,7 +86,7 @@ class GroupResults:
         Raises
         ------
         ValueError
-            If the folder has none of this kind, or it cannot be read.
+            If the folder has no such map, or the map cannot be read.
         """
         try:
             return read_volume(self.folder / self.images[desc, stat])
@@ -101,7 +101,7 @@ class GroupResults:
         """Read the mask, bool on the grid of the maps."""
         mask = read_volume(self.folder / self.mask)
         if not mask.lies_on(grid):
-            raise ValueError(f"{mask.path}: does not lie on the voxels of the maps")
+            raise ValueError(f"{mask.path}: is not on the voxels of the maps")
         return mask.data > 0
 
     def found(self) -> np.ndarray:
@@ -109,7 +109,7 @@ class GroupResults:
         return self.contrast("logpfwe").data > -math.log10(self.alpha) + _SAME_P
 
     def regions(self) -> list[GroupRegion]:
-        """Read the regions of the contrast, the smallest q first; those without one last."""
+        """Read the regions of the contrast, sorted by q; regions without a q are last."""
         if self.table is None:
             return []
         table = read_table(self.folder / self.table)
@@ -132,7 +132,7 @@ def read_group(folder: Path) -> GroupResults:
     Raises
     ------
     ValueError
-        If it is missing, or not as ``pyadx group`` of this version writes it.
+        If it is missing, or does not have the form that this version of ``pyadx group`` writes.
     """
     note = folder / NOTE
     try:
@@ -142,13 +142,15 @@ def read_group(folder: Path) -> GroupResults:
     except (OSError, ValueError) as error:
         raise ValueError(f"{note}: cannot be read as JSON ({error})") from None
     if not isinstance(facts, dict) or facts.get("command") != "pyadx group":
-        raise ValueError(f"{note}: is not of pyadx group")
+        raise ValueError(f"{note}: was not written by pyadx group")
     if facts.get("schema") != SCHEMA:
-        raise ValueError(f"{note}: has schema {facts.get('schema')}; run pyadx group of this version again")
+        raise ValueError(
+            f"{note}: has schema {facts.get('schema')}; run pyadx group again with this version"
+        )
     try:
         return _results(folder, shareable(facts))
     except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ValueError(f"{note}: is not as pyadx group writes it ({error!r})") from None
+        raise ValueError(f"{note}: does not have the form that pyadx group writes ({error!r})") from None
 
 
 def _results(folder: Path, facts: dict[str, Any]) -> GroupResults:

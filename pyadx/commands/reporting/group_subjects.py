@@ -1,4 +1,4 @@
-"""Single subjects on the page of a group analysis: the most typical ones and the least."""
+"""Single subjects on the page of a group analysis: the most and the least typical ones."""
 
 import warnings
 from dataclasses import dataclass
@@ -20,26 +20,27 @@ class _Candidate:
 
 
 def subject_maps(results: GroupResults, grid: Scan, inside: np.ndarray, most: int) -> list[PageHeatmap]:
-    """Return the maps of some subjects, normalised as the analysis did.
+    """Return the maps of some subjects, normalised as in the analysis.
 
     Parameters
     ----------
     results : GroupResults
         The folder.
     grid : Scan
-        A map of the groups.
+        A map of the groups, which defines the grid.
     inside : numpy.ndarray
-        Its mask; other voxels become 0.
+        Mask of the analysis; voxels outside become 0.
     most : int
-        How many. Half of them are most like their group's mean, half are least; both groups alike.
+        Number of subjects. Half of them are most like their group's mean, half are least like it. Both
+        groups get the same number.
     """
     if not most:
         return []
     candidates, lost = _candidates(results, grid, inside)
     if lost:
         warnings.warn(
-            f"{lost} of {len(results.subjects)} subjects' maps are not where second_level.tsv has them, or "
-            "not what they were; the page goes without these",
+            f"{lost} of {len(results.subjects)} subjects' maps are not at their paths in "
+            "second_level.tsv, or were changed; the page leaves these out",
             UserWarning,
             stacklevel=3,
         )
@@ -57,7 +58,7 @@ def subject_maps(results: GroupResults, grid: Scan, inside: np.ndarray, most: in
 
 
 def choose(results: GroupResults, candidates: list[_Candidate], most: int) -> list[_Candidate]:
-    """Take those most and least like the mean of their group, in the order of likeness."""
+    """Select the subjects most and least like their group's mean, in order of likeness."""
     chosen: list[_Candidate] = []
     for place, group in enumerate(results.groups):
         own = [one for one in candidates if results.subjects[one.row]["group"] == group]

@@ -1,4 +1,4 @@
-"""``pyadx info``: versions, what was built, and what this machine offers."""
+"""``pyadx info``: versions, built libraries, and this machine."""
 
 import importlib.metadata
 import platform
@@ -19,7 +19,7 @@ def _version(package: str) -> str:
 
 
 def cuda_state() -> str:
-    """Say whether CUDA can be used, and if not, why."""
+    """Return whether CUDA can be used, or the reason why not."""
     build = _ucm.build_info()
     if build["cuda_off_reason"]:
         return f"off: pyadx was built without CUDA kernels ({build['cuda_off_reason']})"
@@ -32,7 +32,7 @@ def cuda_state() -> str:
 
 
 def info_rows() -> list[tuple[str, str]]:
-    """Return what ``pyadx info`` shows, as pairs of a name and a value."""
+    """Return the lines of ``pyadx info``, as pairs of a name and a value."""
     build = _ucm.build_info()
     kernels = f"{build['cuda_compiler']}, architectures {build['cuda_architectures']}"
     return [

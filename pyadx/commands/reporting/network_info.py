@@ -1,4 +1,4 @@
-"""``pyadx info --model``: a network layer by layer, and what makes its occlusion fast or slow."""
+"""``pyadx info --model``: a network layer by layer, and the predicted speed of its occlusion."""
 
 import torch
 
@@ -10,11 +10,11 @@ from pyadx.inference.wrappers import unwrapped
 from pyadx.models.card import ModelCard
 from pyadx.models.sources import ModelSource
 
-_SIDES = (4, 7, 14, 28)  # voxels
+_SIDES = (4, 7, 14, 28)  # widths of boxes, voxels
 
 
 def network_lines(source: ModelSource) -> list[str]:
-    """Say what a network is, which layers are recomputed on boxes, and what that is predicted to gain.
+    """Describe a network: its card, the layers recomputed on boxes, and the predicted gain.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def network_lines(source: ModelSource) -> list[str]:
         scorer = IncrementalScorer(unwrapped(model), volume, 0, output=card.output, score=_score(card))
     except UntraceableError as error:
         return [*lines, f"Occlusion runs one whole forward per region: {error}"]
-    except (RuntimeError, IndexError) as error:  # of the network itself
+    except (RuntimeError, IndexError) as error:  # errors of the network itself
         raise ValueError(f"{source}: fails on a scan of {_grid(card)} voxels ({error})") from None
     lines += _table(scorer.layers())
     gains = scorer.typical_gains(_SIDES)
@@ -48,7 +48,7 @@ def network_lines(source: ModelSource) -> list[str]:
     lines += [f"  {side:3d} voxels wide: {gain:6.1f}x" for side, gain in gains.items()]
     end = scorer.ending()
     lines.append(
-        end.words if end else "Boxes reach the class scores: nothing is recomputed as a whole map."
+        end.words if end else "Boxes reach the class scores: no layer is recomputed as a whole map."
     )
     return lines
 

@@ -1,4 +1,4 @@
-"""``pyadx regions``: a heatmap in every region of an atlas, as a table."""
+"""``pyadx regions``: a table of a heatmap's values in the regions of an atlas."""
 
 import json
 import warnings
@@ -25,7 +25,7 @@ FREESURFER = "FreeSurferColorLUT"
 
 @dataclass(frozen=True)
 class RegionsRequest:
-    """Everything that decides a table."""
+    """All inputs and options of a table."""
 
     heatmap: Path
     regions: Path
@@ -36,12 +36,12 @@ class RegionsRequest:
 
 
 def run_regions(request: RegionsRequest) -> list[dict[str, Any]]:
-    """Write the table and, beside it, what its columns mean; return its rows.
+    """Write the table, and a description of its columns beside it; return its rows.
 
     Raises
     ------
     ValueError
-        If a file cannot be read, heatmap and atlas do not lie in the same space, or the table cannot be
+        If a file cannot be read, heatmap and atlas are not in the same space, or the table cannot be
         written.
     """
     if request.out.suffix.lower() != ".tsv":
@@ -77,9 +77,10 @@ def run_regions(request: RegionsRequest) -> list[dict[str, Any]]:
 
 
 def names_of(atlas: Scan, key: Path | None) -> tuple[dict[int, str], str | None]:
-    """Return the names of an atlas' numbers, and where they come from.
+    """Return the names of an atlas' numbers, and the source of the names.
 
-    The key that is given, else one beside the volume, else FreeSurfer's where the volume looks like it.
+    The source is the given key, else a key beside the volume, else FreeSurfer's if the volume looks
+    like one of FreeSurfer.
     """
     key = find_key(atlas.path) if key is None else key
     if key is not None:
@@ -92,12 +93,12 @@ def names_of(atlas: Scan, key: Path | None) -> tuple[dict[int, str], str | None]
 
 
 def tell_names(numbers: np.ndarray, names: dict[int, str], source: str | None) -> None:
-    """Warn of numbers of an atlas that have no name.
+    """Warn about numbers of an atlas that have no name.
 
     Raises
     ------
     ValueError
-        If none of them has.
+        If no number has a name.
     """
     unnamed = [str(n) for n in numbers.tolist() if n not in names]
     if source is None:

@@ -22,12 +22,12 @@ from pyadx.report.panels import check_figures_possible
 from pyadx.report.scan_panels import save_scan_panels
 from pyadx.report.sidecars import read_facts
 
-_MOST_CURVES = 10  # of an atlas with any number of regions
+_MOST_CURVES = 10  # maximum number of curves for an atlas
 
 
 @dataclass(frozen=True)
 class ReportRequest:
-    """Everything that decides a page."""
+    """All inputs and options of a page."""
 
     scan: Path
     heatmaps: Sequence[Path]
@@ -41,12 +41,12 @@ class ReportRequest:
 
 
 def run_report(request: ReportRequest) -> int:
-    """Write the page, or the figure where a name ends in .png or .pdf; return its size in bytes.
+    """Write the page, or the figure if the name ends in .png or .pdf; return its size in bytes.
 
     Raises
     ------
     ValueError
-        If a file cannot be read, does not lie on the scan's voxels, or the page cannot be written.
+        If a file cannot be read or is not on the scan's voxels, or the page cannot be written.
     """
     figure = _check(request)
     scan = read_scan(request.scan, orientation=request.orientation)
@@ -80,27 +80,27 @@ def run_report(request: ReportRequest) -> int:
 
 
 def _check(request: ReportRequest) -> bool:
-    """Check what can be checked before anything is read; return whether a figure is asked for."""
+    """Check options before any file is read; return whether a figure was requested."""
     check_figures_possible()
     figure = is_figure(request.out, request.drawn)
     check_output_file(request.out, overwrite=request.overwrite)
     if not request.heatmaps:
         raise ValueError("give at least one heatmap")
     if request.key is not None and request.regions is None:
-        raise ValueError("--key names the regions of an atlas: give that with --regions")
+        raise ValueError("--key names the regions of an atlas: give the atlas with --regions")
     if figure and request.regions is not None:
-        raise ValueError("--regions belongs to a page, such as -o report.html")
+        raise ValueError("--regions is for a page, such as -o report.html")
     return figure
 
 
 def named(heatmaps: Sequence[tuple[Path, np.ndarray, dict[str, Any]]]) -> list[PageHeatmap]:
-    """Name heatmaps by what their sidecars say, by their files where that does not tell them apart."""
+    """Name heatmaps by their sidecars, or by their files if the sidecars give equal names."""
     names = [_name(path, facts) for path, _, facts in heatmaps]
     found = []
     for (path, values, facts), name in zip(heatmaps, names, strict=True):
         unique = name if names.count(name) == 1 else f"{name} ({path.name})"
         words = flat_words(values, "heatmap")
-        if words:  # shown all the same: that a map is empty is a result
+        if words:  # shown nevertheless, because an empty map is a result
             warnings.warn(f"{path}: {words}", UserWarning, stacklevel=2)
             unique += f" [flat: {words}]"
         found.append(PageHeatmap(unique, values, facts))
@@ -124,14 +124,14 @@ def _read_heatmap(path: Path, scan: Scan) -> tuple[np.ndarray, dict[str, Any]]:
     heat = read_volume(path)
     if not heat.lies_on(scan):
         raise ValueError(
-            f"{path}: does not lie on the voxels of {scan.path.name} (other shape or affine); "
-            "a heatmap of pyadx explain does"
+            f"{path}: is not on the voxels of {scan.path.name} (other shape or affine); "
+            "heatmaps of pyadx explain are"
         )
     return heat.data, read_facts(path)
 
 
 def atlas_regions(atlas: Scan, key: Path | None) -> dict[str, list[int]] | None:
-    """Return the regions of an atlas by name; ``None`` of one with FreeSurfer's numbers and no key.
+    """Return the regions of an atlas by name; ``None`` for FreeSurfer's numbers without a key.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""``pyadx convert``: a published Lasagne checkpoint, or one of ours, in; a safetensors checkpoint out."""
+"""``pyadx convert``: turn a Lasagne checkpoint, or one of pyadx, into a safetensors checkpoint."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -20,7 +20,7 @@ from pyadx.models.lasagne import read_lasagne
 
 @dataclass(frozen=True)
 class Published:
-    """What a published Lasagne file does not say; ``None`` where the user does not, either."""
+    """Options that a published Lasagne file does not contain; ``None`` for options not given."""
 
     arch: str | None = None
     classes: str | None = None
@@ -38,18 +38,18 @@ def run_convert(
     statistics: Path | None = None,
     progress: bool = False,
 ) -> ModelCard:
-    """Convert a checkpoint, and give it reference images and statistics.
+    """Convert a checkpoint, and add reference images and statistics to it.
 
     Parameters
     ----------
     source : Path
-        ``.npz`` of the paper's authors, or a checkpoint that `pyadx.models.load` reads, whose weights,
-        provenance and other references stay as they are stored.
+        ``.npz`` of the paper's authors, or a checkpoint for `pyadx.models.load`. Weights, provenance and
+        other references of a checkpoint are copied unchanged.
     out : Path
-        ``.safetensors`` file; may be the source, with ``overwrite``.
+        ``.safetensors`` file; may be the source if ``overwrite`` is true.
     published : Published
-        For an ``.npz`` only, where ``arch`` is needed; the classes are NC, AD, the grid 110 voxels of 2 mm
-        unless it says otherwise.
+        For an ``.npz`` only. ``arch`` is required. Defaults are the classes NC and AD, and a grid of 110
+        voxels of 2 mm.
     references : sequence of str
         ``FILE``, a scan for the first class, or ``CLASS=FILE``.
     overwrite : bool
@@ -63,7 +63,7 @@ def run_convert(
     Returns
     -------
     ModelCard
-        Of the new file.
+        Card of the new file.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def run_convert(
 
 def _from_lasagne(source: Path, out: Path, published: Published, references: Sequence[str]) -> ModelCard:
     if published.arch is None:
-        raise ValueError(f"{source}: does not name its architecture; say --arch, such as --arch vggnet")
+        raise ValueError(f"{source}: does not name its architecture; give --arch, such as --arch vggnet")
     names = tuple(part.strip() for part in (published.classes or "NC,AD").split(","))
     preprocessing = Preprocessing("max", 2.0 if published.spacing is None else published.spacing)
     shape, flip = parse_shape(published.shape or "110"), bool(published.flip_filters)
@@ -134,7 +134,7 @@ def _read_references(
     for text in references:
         name, file = _class_and_file(text, card)
         if name in images:
-            raise ValueError(f"--reference {text}: there are two for class {name}")
+            raise ValueError(f"--reference {text}: class {name} has two references")
         images[name] = read_reference(file, card)
         facts[name] = {
             "file": file.name,
@@ -145,13 +145,13 @@ def _read_references(
 
 
 def _class_and_file(text: str, card: ModelCard) -> tuple[str, Path]:
-    """Read ``CLASS=FILE`` or ``FILE``, whose name may hold the sign, too."""
+    """Parse ``CLASS=FILE`` or ``FILE``; a file's name may also contain ``=``."""
     name, sign, rest = text.partition("=")
     if sign and name in card.class_names:
         return name, Path(rest)
     if sign and not Path(text).exists():
         raise ValueError(
-            f"--reference {text}: {name!r} is no class of the network; it knows "
+            f"--reference {text}: {name!r} is not a class of the network; its classes are "
             f"{', '.join(card.class_names)}"
         )
     return card.class_names[0], Path(text)

@@ -40,7 +40,7 @@ def run_crossval(
     Raises
     ------
     ValueError
-        If anything does not fit; before any training.
+        If an input or option does not fit. Raised before any training.
     """
     if parallel not in ("none", "ray"):
         raise ValueError(f"--parallel must be none or ray, got {parallel!r}")

@@ -1,4 +1,4 @@
-"""``pyadx pack``: a network with its card in one file that needs none of the user's code."""
+"""``pyadx pack``: store a network and its card in one file that needs none of the user's code."""
 
 import warnings
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from pyadx.models.card import ModelCard
 from pyadx.models.sources import ModelSource
 from pyadx.models.sources.archives import read_archive, write_archive
 
-_RTOL, _ATOL = 1e-3, 1e-4  # of a packed network's outputs against the network's own
+_RTOL, _ATOL = 1e-3, 1e-4  # tolerances of a packed network's outputs
 
 
 @dataclass(frozen=True)
 class Packed:
-    """What was packed: its card, and the largest difference of an output, where outputs are numbers."""
+    """A packed network: its card, and the largest difference of outputs, if outputs are numbers."""
 
     card: ModelCard
     difference: float
@@ -35,7 +35,7 @@ def run_pack(
     statistics: Path | None = None,
     progress: bool = False,
 ) -> Packed:
-    """Export a network, write it with its card and reference images, and compare what was written.
+    """Export a network, write it with its card and reference images, and compare the written network.
 
     Parameters
     ----------
@@ -53,13 +53,13 @@ def run_pack(
     Returns
     -------
     Packed
-        Its card, and how far the file's outputs are from the network's.
+        The card, and the largest difference of the file's outputs from the network's.
 
     Raises
     ------
     ValueError
-        If the network cannot be read or traced, the output cannot be written, or the packed network gives
-        something else; then no file is left.
+        If the network cannot be read or traced, the output cannot be written, or the packed network has
+        other outputs. No file is left then.
     """
     if out.suffix != ".pt2":
         raise ValueError(f"{out}: a packed network is written as .pt2")
@@ -75,7 +75,7 @@ def run_pack(
         program = exported(unwrapped(model), example[0])
     except UntraceableError as error:
         raise ValueError(f"{source}: cannot be packed: {error}") from None
-    partial = out.with_name(f".{out.stem}.checked.pt2")  # nobody finds what was not compared
+    partial = out.with_name(f".{out.stem}.checked.pt2")  # the final name appears only after the comparison
     try:
         write_archive(program, model, partial)
         again, _ = read_archive(partial, trust=source.trust)
@@ -92,7 +92,7 @@ def _outputs(model: nn.Module, example: Tensor) -> list[Tensor]:
         warnings.simplefilter("ignore")
         try:
             found = pytree.tree_leaves(model(example))
-        except Exception as error:  # it is the user's code
+        except Exception as error:  # the user's code may raise anything
             raise ValueError(f"the network fails on a scan of the card's shape: {error}") from None
     return [value for value in found if isinstance(value, Tensor)]
 
@@ -104,8 +104,8 @@ def _difference(source: ModelSource, expected: list[Tensor], found: list[Tensor]
     )
     if not same:
         raise ValueError(
-            f"{source}: the packed network gives other outputs than the network; its forward may "
-            "depend on values or on chance in a way that a graph cannot hold"
+            f"{source}: the packed network has other outputs than the network; its forward may "
+            "depend on values or on random numbers, which a graph cannot represent"
         )
     return max(
         (float((a - b).abs().max()) for a, b in zip(expected, found, strict=True) if a.numel()), default=0.0

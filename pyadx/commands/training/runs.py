@@ -1,4 +1,4 @@
-"""What a finished or begun run remembers for later commands: how its cohort was read."""
+"""Facts that a run stores for later commands: how its cohort was read."""
 
 import warnings
 from pathlib import Path
@@ -7,11 +7,11 @@ from typing import Any
 from pyadx.commands.training.setup import run_facts
 from pyadx.data.cohort import CohortReading
 
-_SAME_IMAGES = ("derivative", "space")  # what decides which images a network sees
+_SAME_IMAGES = ("derivative", "space")  # options that decide which images a network sees
 
 
 def run_of(checkpoint: Path | None) -> dict[str, Any] | None:
-    """Return the facts of the run that a checkpoint is of: a training, or a round of a cross-validation."""
+    """Return the facts of the run (training or cross-validation) that a checkpoint comes from."""
     if checkpoint is None:
         return None
     folder = checkpoint.resolve().parent
@@ -26,12 +26,12 @@ def run_of(checkpoint: Path | None) -> dict[str, Any] | None:
 
 
 def reading_of(facts: dict[str, Any] | None) -> CohortReading | None:
-    """Return how a run's cohort was read, or ``None`` if it does not say, as early runs do not.
+    """Return how a run's cohort was read; ``None`` for early runs, which did not store it.
 
     Raises
     ------
     ValueError
-        If what is written there is no reading.
+        If the stored facts are invalid.
     """
     if facts is None or "reading" not in facts:
         return None
@@ -39,7 +39,7 @@ def reading_of(facts: dict[str, Any] | None) -> CohortReading | None:
 
 
 def warn_of_other_reading(trained: CohortReading | None, now: CohortReading, cohort: Path) -> None:
-    """Say so if a network is shown other images than those it was trained on."""
+    """Warn if a network gets other images than those it was trained on."""
     if trained is None:
         return
     if any(getattr(trained, name) != getattr(now, name) for name in _SAME_IMAGES):

@@ -1,4 +1,4 @@
-"""What ``pyadx train`` and ``pyadx crossval`` share: cohort, splits, recipe, and the run's folder."""
+"""Shared set-up of ``pyadx train`` and ``pyadx crossval``: cohort, splits, recipe and folder."""
 
 import json
 import os
@@ -25,9 +25,9 @@ _PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """Everything that decides a training or a cross-validation.
+    """All inputs and options of a training or a cross-validation.
 
-    ``protocol_changes`` holds what the user gave for single fields of the protocol.
+    ``protocol_changes`` holds the user's values of single fields of the protocol.
     """
 
     cohort: Path
@@ -61,14 +61,14 @@ class TrainingRequest:
 
     @property
     def reading(self) -> CohortReading:
-        """How the cohort is read."""
+        """Options for reading the cohort."""
         images = None if self.images is None else str(self.images)
         return CohortReading(images, self.group_column, self.derivative, self.space)
 
 
 @dataclass(frozen=True, eq=False)
 class Setup:
-    """A checked request: everything is read and nothing has been trained."""
+    """A checked request: all scans have been read, and nothing has been trained."""
 
     folder: Path
     cohort: Cohort
@@ -81,12 +81,12 @@ class Setup:
 def set_up(request: TrainingRequest) -> Setup:
     """Check a request, read the cohort's tables, draw or read the splits, and make the run's folder.
 
-    A run that is to be overwritten stays until the scans, too, have been read.
+    With ``overwrite`` an earlier run is removed only after the scans have been read.
 
     Raises
     ------
     ValueError
-        If anything does not fit; nothing has been written then.
+        If an input or option does not fit. Nothing has been written then.
     """
     replaces = holds_results(request.out, _NOTE, "run of pyadx") and request.overwrite
     recipe = Recipe(
@@ -101,7 +101,7 @@ def set_up(request: TrainingRequest) -> Setup:
         plan = load_plan(request.split_file, cohort.labels)
     else:
         plan = plan_splits(cohort.labels, request.splits, request.folds, request.seed, aside)
-    # Whoever was set aside is never even read.
+    # Scans of subjects that were set aside are not read.
     used = cohort.only(name for one in plan.rounds for name in (*one.train, *one.test))
     cache = None if _fits_into_memory(used, recipe.card) else request.out / "cache"
     if not replaces:
@@ -124,9 +124,9 @@ def set_up(request: TrainingRequest) -> Setup:
 
 
 def parse_set_aside(text: str | None, class_names: tuple[str, ...]) -> dict[str, int]:
-    """Return how many subjects of each class are set aside, from ``AD=5,NC=3`` or ``none``.
+    """Parse the number of subjects per class to set aside, from ``AD=5,NC=3`` or ``none``.
 
-    Without a text it is the paper's 5 AD and 3 NC where these are the classes.
+    The default is the paper's 5 AD and 3 NC if these are the classes.
     """
     if text is None:
         return dict(PAPER_SET_ASIDE) if set(class_names) == set(PAPER_SET_ASIDE) else {}
@@ -145,7 +145,7 @@ def parse_set_aside(text: str | None, class_names: tuple[str, ...]) -> dict[str,
 
 
 def parse_shape(text: str) -> tuple[int, int, int]:
-    """Return a grid from ``110`` or ``110,120,110``."""
+    """Parse a grid from ``110`` or ``110,120,110``."""
     parts = text.replace("x", ",").split(",")
     if len(parts) not in (1, 3) or not all(part.strip().isdecimal() for part in parts):
         raise ValueError(f"--shape must be like 110 or 110,120,110, got {text!r}")
@@ -154,7 +154,7 @@ def parse_shape(text: str) -> tuple[int, int, int]:
 
 
 def is_first_process() -> bool:
-    """Whether this process owns the run's folder: helpers that were launched for other devices do not."""
+    """Return whether this process owns the run's folder; processes for other devices do not."""
     return int(os.environ.get("LOCAL_RANK", "0")) == 0 and int(os.environ.get("RANK", "0")) == 0
 
 
@@ -188,7 +188,7 @@ def _hardware(request: TrainingRequest) -> Hardware:
 
 
 def run_facts(folder: Path) -> dict[str, Any]:
-    """Return what a run's folder says about its cohort, network and protocol.
+    """Return the facts in a run's folder about its cohort, network and protocol.
 
     Raises
     ------
@@ -211,8 +211,8 @@ def _fits_into_memory(cohort: Cohort, card: ModelCard) -> bool:
 
 
 def _facts(request: TrainingRequest, recipe: Recipe, plan: SplitPlan) -> dict[str, Any]:
-    """Return what must be the same when a run is resumed."""
-    # References are what a training leaves; earlier versions did not know of them.
+    """Return the facts that must be equal when a run is resumed."""
+    # References are a result of training; earlier versions had none.
     model = {name: value for name, value in asdict(recipe.card).items() if name != "references"}
     return {
         "cohort": str(request.cohort),
@@ -248,7 +248,7 @@ def _check_existing(
 ) -> None:
     folder = request.out
     if request.overwrite:
-        # A cache that is used now holds the scans of this very request.
+        # A cache in use holds the scans of the same request.
         for name in ("rounds", "tensorboard", *(() if cache else ("cache",))):
             shutil.rmtree(folder / name, ignore_errors=True)
         for name in ("last.pt", "result.json", "model.safetensors", "log.csv"):
@@ -256,14 +256,14 @@ def _check_existing(
         return
     if not request.resume:
         raise ValueError(
-            f"{folder}: holds a run; use --resume to go on with it, or --overwrite to start again"
+            f"{folder}: holds a run; use --resume to continue it, or --overwrite to start again"
         )
     try:
         found = json.loads(note.read_text(encoding="utf-8"))
         before = load_plan(folder / "splits.json")
     except ValueError as error:
         raise ValueError(f"{note}: is damaged ({error}); use --overwrite to start again") from None
-    # Earlier versions did not write down how the cohort was read.
+    # Earlier versions did not store how the cohort was read.
     found.setdefault("reading", facts["reading"])
     different = sorted(key for key in facts if found.get(key) != facts[key])
     if before != plan:

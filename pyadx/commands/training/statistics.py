@@ -1,4 +1,4 @@
-"""How the scans of a cohort look: what a network's card keeps of the scans that it is made for."""
+"""Statistics of a cohort's scans, which a network's card stores to recognise unlike scans."""
 
 import tempfile
 from collections.abc import Mapping
@@ -22,12 +22,12 @@ from pyadx.models.card import ModelCard
 
 
 def give_statistics(model: nn.Module, cohort: Path, progress: bool = False) -> dict[str, Tensor]:
-    """Give a network the statistics of a cohort's scans; if it has no reference images, those, too.
+    """Add the statistics of a cohort's scans to a network, and reference images if it has none.
 
     Parameters
     ----------
     model : torch.nn.Module
-        With a card, which changes.
+        Network with a card; the card is changed in place.
     cohort : Path
         BIDS folder, ADNI table or its folder, or a table. Reference images need diagnoses.
     progress : bool
@@ -36,7 +36,7 @@ def give_statistics(model: nn.Module, cohort: Path, progress: bool = False) -> d
     Returns
     -------
     dict
-        The reference images that it was given, by class.
+        The added reference images, by class.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def give_statistics(model: nn.Module, cohort: Path, progress: bool = False) -> d
 
 
 def _means(model: nn.Module, scans: PreparedScans, card: ModelCard) -> dict[str, Tensor]:
-    """Give a network the mean image of each class that the cohort has enough scans of."""
+    """Add the mean image of each class with enough scans to a network."""
     names = [class_of(record.label, card.class_names) for record in scans.scans]
     labels = np.array([-1 if name is None else card.class_names.index(name) for name in names])
     which = np.flatnonzero(labels >= 0)

@@ -1,4 +1,4 @@
-"""``pyadx strip``: a checkpoint without ids and plain hashes of the scans it was trained on."""
+"""``pyadx strip``: remove ids and plain hashes of the training scans from a checkpoint."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,30 +10,30 @@ from pyadx.models.training_scans import stripped
 
 
 def run_strip(source: Path, out: Path, remove: bool = False, overwrite: bool = False) -> ModelCard:
-    """Write a copy of a checkpoint whose card holds salted hashes of its training scans at most.
+    """Write a copy of a checkpoint whose card has only salted hashes of its training scans.
 
-    The weights are copied as they are stored. Other facts of the provenance stay as they are.
+    Weights and other facts of the provenance are copied unchanged.
 
     Parameters
     ----------
     source : Path
         Checkpoint.
     out : Path
-        ``.safetensors`` file; may be the source, with ``overwrite``.
+        ``.safetensors`` file; may be the source if ``overwrite`` is true.
     remove : bool
-        Leave no salted hashes either.
+        Also remove the salted hashes.
     overwrite : bool
         Replace an existing file.
 
     Returns
     -------
     ModelCard
-        What the new file says.
+        Card of the new file.
 
     Raises
     ------
     ValueError
-        If the source is no checkpoint or the output cannot be written.
+        If the source is not a checkpoint, or the output cannot be written.
     """
     if out.suffix != ".safetensors":
         raise ValueError(f"{out}: a checkpoint is written as .safetensors")

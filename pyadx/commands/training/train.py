@@ -1,4 +1,4 @@
-"""``pyadx train``: a cohort in, a trained network out."""
+"""``pyadx train``: train a network on a cohort."""
 
 from contextlib import ExitStack
 from dataclasses import replace
@@ -19,9 +19,9 @@ def run_train(
     Parameters
     ----------
     request : TrainingRequest
-        The first round of its splits is trained and tested, unless told otherwise.
+        Its first round is trained and tested, unless ``whole`` or ``round_name`` says otherwise.
     whole : bool
-        Train on everybody who is not set aside, and test on nobody.
+        Train on all subjects that are not set aside, and test on none.
     round_name : str, optional
         Another round of the splits.
 
@@ -33,7 +33,7 @@ def run_train(
     Raises
     ------
     ValueError
-        If anything does not fit; before any training.
+        If an input or option does not fit. Raised before any training.
     """
     if whole and round_name is not None:
         raise ValueError("--whole and --round exclude each other")
@@ -77,11 +77,11 @@ class EpochMeter:
     Parameters
     ----------
     stack : ExitStack
-        Takes the bar down when it closes.
+        Closes the bar.
     scans, epochs : int
-        Of one round.
+        Number of scans and epochs of one round.
     rounds : int
-        How many rounds the bar is about.
+        Number of rounds of the bar.
     """
 
     def __init__(self, stack: ExitStack, scans: int, epochs: int, rounds: int = 1) -> None:
@@ -94,21 +94,21 @@ class EpochMeter:
         self._task = self._bar.add_task("training", total=scans * epochs * rounds)
 
     def advance(self, scans: int) -> None:
-        """Note that scans went through."""
+        """Count processed scans."""
         self._bar.advance(self._task, scans)
 
     def epoch(self, epochs: list[Epoch], title: str = "", rounds_before: int = 0) -> None:
-        """Show what the last epoch gave."""
+        """Show the results of the last epoch."""
         last = epochs[-1]
         text = (
             f"{title} epoch {last.epoch}/{self._epochs}  loss {last.loss:.3f}  AUC {last.auc:.3f}  "
             f"accuracy {last.accuracy:.3f}"
         )
-        # An epoch may repeat scans of a rare class, and rounds differ by one or two scans.
+        # The total is approximate: an epoch may repeat scans of a rare class, and rounds differ in size.
         done = self._scans * (self._epochs * rounds_before + last.epoch)
         self._bar.update(self._task, description=text.strip(), completed=done)
 
 
 def checkpoint_file(folder: Path) -> Path:
-    """Return where a run leaves its trained network."""
+    """Return the path of a run's trained network."""
     return folder / "model.safetensors"

@@ -1,4 +1,4 @@
-"""Cohorts as ADNI's image archive (LONI) hands them out: a table, and folders of images."""
+"""Cohorts downloaded from ADNI's image archive (LONI): a table, and folders of images."""
 
 import re
 from collections.abc import Sequence
@@ -23,10 +23,10 @@ def read_adni(table: Path, class_names: Sequence[str] | None, reading: CohortRea
     table : Path
         The archive's CSV: Image Data ID, Subject, Group, Description, Acq Date and others.
     class_names : sequence of str, optional
-        The classes to take; ADNI's ``CN`` is ``NC`` here. Without them the scans of every group.
+        The classes to read. ADNI's ``CN`` is called ``NC`` here. By default scans of all groups.
     reading : CohortReading
-        ``images``: folder that holds ``<Subject>/<Description>/<datetime>/<I...>/*.nii``, at any depth; the
-        table's own folder by default. ``group_column``: another column than Group.
+        ``images``: folder that holds ``<Subject>/<Description>/<datetime>/<I...>/*.nii``, at any depth; by
+        default the table's folder. ``group_column``: column with the group; by default Group.
 
     Returns
     -------
@@ -56,7 +56,7 @@ def read_adni(table: Path, class_names: Sequence[str] | None, reading: CohortRea
         elif image not in files:
             excluded.append(Exclusion(who, image, "no image file"))
         else:
-            # Only where a subject may have several scans do names of files have to tell them apart.
+            # File names must distinguish a subject's scans only if a subject may have several.
             entities = f"acq-{image}" if reading.sessions == "all" else ""
             date = _iso_date(row, acquired)
             candidates.append(ScanRecord(files[image], who, row[group], image, date, entities=entities))
@@ -64,14 +64,14 @@ def read_adni(table: Path, class_names: Sequence[str] | None, reading: CohortRea
 
 
 def _files_by_id(folder: Path) -> dict[str, Path]:
-    """Return the image file of every id: the one named after it, or else one in a folder of that name."""
+    """Return the image file of every id: a file with that name, else a file in a folder with that name."""
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder of images")
     named: dict[str, Path] = {}
     beside: dict[str, Path] = {}
     several: dict[str, tuple[Path, Path]] = {}
     for file in sorted(folder.rglob("*")):
-        # Names that begin with a dot are no images: macOS leaves such files beside every real one.
+        # Files whose names begin with a dot are not images: macOS writes them beside every real file.
         suffix = scan_suffix(file)
         if not suffix or file.name.startswith(".") or not file.is_file():
             continue
@@ -84,9 +84,7 @@ def _files_by_id(folder: Path) -> dict[str, Path]:
             several.setdefault(identity, (first, file))
     if several:
         one, other = next(iter(several.values()))
-        warn(
-            f"{len(several)} image ids have several files, of which the first is taken: {one}, not {other}"
-        )
+        warn(f"{len(several)} image ids have several files; the first is used: {one}, not {other}")
     return beside | named
 
 
@@ -95,7 +93,7 @@ def _normal_id(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Letters and digits only: the folder name and the table differ in punctuation."""
+    """Return letters and digits only, because folder names and the table differ in punctuation."""
     return re.sub(r"[^a-z0-9]", "", text.casefold())
 
 

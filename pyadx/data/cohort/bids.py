@@ -1,4 +1,4 @@
-"""Cohorts as BIDS data sets: participants.tsv and ``sub-*/[ses-*/]anat/*_T1w`` files."""
+"""Cohorts that are BIDS data sets: participants.tsv and ``sub-*/[ses-*/]anat/*_T1w`` files."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,43 +31,42 @@ def read_bids(
     Parameters
     ----------
     folder : Path
-        Holds ``sub-*`` folders, and ``participants.tsv`` where the diagnoses stand in it.
+        Holds ``sub-*`` folders, and ``participants.tsv`` if that has the diagnoses.
     class_names : sequence of str, optional
-        The classes to take; without them the scans of every group.
+        The classes to read; by default scans of all groups.
     reading : CohortReading
         ``group_column``: by default ``group``, ``diagnosis``, ``dx``, ``label`` or ``research_group``,
-        looked up in ``participants.tsv`` and, where that has none, in ``sub-*_sessions.tsv`` (a diagnosis
-        per session, as Clinica writes it). ``derivative``: the scans are in ``derivatives/<derivative>``.
+        looked up in ``participants.tsv`` or, if that has no such column, in ``sub-*_sessions.tsv`` (a
+        diagnosis per session, as in Clinica). ``derivative``: scans are in ``derivatives/<derivative>``.
         ``space``: see `CohortReading`.
     wanted : ScanFilter, optional
-        Subjects, sessions and entities to take; the rest of the data set is passed over as if it were not
-        there.
+        Subjects, sessions and entities to read. The rest of the data set is ignored.
 
     Returns
     -------
     Cohort
-        The earliest session of each subject, or all scans: by ``acq_time`` of ``*_scans.tsv`` or
-        ``*_sessions.tsv`` (of the derivative and of the raw data) where there is one, by the session's name
-        otherwise, in natural order.
+        The earliest scan of each subject, or all scans. The order is that of ``acq_time`` in
+        ``*_scans.tsv`` or ``*_sessions.tsv`` (of the derivative and of the raw data). Without
+        ``acq_time`` it is the natural order of session names.
 
     Raises
     ------
     ValueError
-        If a table, column or date cannot be read, a participant is listed twice, scans lie in several
+        If a table, column or date cannot be read, a participant is listed twice, scans are in several
         spaces and none was chosen, or a class has no scans.
     """
     images = folder if reading.derivative is None else folder / "derivatives" / reading.derivative
     people = read_participants(folder, reading.group_column)
     if not images.is_dir():
         raise ValueError(f"{images}: no such folder")
-    # Only folders that were listed are opened: an id of the table may be no name of a folder at all.
+    # Only listed folders are opened, because an id in the table may not be a valid folder name.
     folders = _subject_folders(images)
     raw = folders if images == folder else _subject_folders(folder)
     names = list(people.labels) if people is not None else sorted(folders | raw)
     excluded = [Exclusion(n, "", "not in participants.tsv") for n in sorted(folders - set(names))]
     none = "no T1w scan"
-    if wanted is not None:  # what a BIDS-App is asked for is folders
-        names, excluded, none = sorted({*names, *folders}), [], "no T1w scan that was asked for"
+    if wanted is not None:  # a BIDS-App selects folders, not rows of the table
+        names, excluded, none = sorted({*names, *folders}), [], "no requested T1w scan"
     found = {name: t1w_files(images / name) for name in names if name in folders}
     if wanted is not None:
         names, found = wanted.choose(images, names, found)
@@ -90,13 +89,13 @@ def read_bids(
 
 @dataclass(frozen=True)
 class Subject:
-    """A subject's own tables: those beside the scans first, then those of the raw data."""
+    """A subject's tables: first those beside the scans, then those of the raw data."""
 
     name: str
     tables: list[SubjectTables] = field(default_factory=list)
 
     def date(self, file: T1wFile, decides: bool, doubtful: list[str]) -> str:
-        """Return when a scan was taken; a date that cannot be read is refused if it decides anything."""
+        """Return the date of a scan; refuse an unreadable date if the date is needed."""
         for tables in self.tables:
             moment = tables.when(file, self.name)
             if moment is None:
@@ -111,13 +110,13 @@ class Subject:
         return ""
 
     def group(self, session: str) -> tuple[str, str]:
-        """Return the diagnosis of a session, or why there is none."""
+        """Return the diagnosis of a session, or the reason why it is missing."""
         having = [tables for tables in self.tables if tables.has_groups]
         for tables in having:
             if session in tables.sessions:
                 return tables.sessions[session][1], ""
         if not having:
-            return "", "no diagnosis: there is no sessions.tsv with it"
+            return "", "no diagnosis: no sessions.tsv with a diagnosis"
         return "", f"no diagnosis: {session or 'a scan without a session'} is not in sessions.tsv"
 
 
@@ -132,7 +131,7 @@ def _check_groups(
     class_names: Sequence[str] | None,
     reading: CohortReading,
 ) -> None:
-    """Refuse a data set in which no table has the diagnosis, if it is needed or was asked for."""
+    """Refuse a data set without a diagnosis in any table, if the diagnosis is needed or requested."""
     if people is not None and people.has_groups:
         return
     if any(tables.has_groups for subject in subjects.values() for tables in subject.tables):
@@ -153,7 +152,7 @@ def _check_groups(
 def _rows_without_file(
     subjects: Mapping[str, Subject], files: Mapping[str, Sequence[T1wFile]]
 ) -> list[Exclusion]:
-    """Return the T1w scans that scans.tsv lists and that are not there; sessions without a row are told."""
+    """Return T1w scans in scans.tsv whose files are missing; warn about sessions without a row."""
     missing, places, unlisted = [], [], []
     for name, subject in subjects.items():
         there = {(t1w_stem(file.path) or "").casefold() for file in files[name]}
@@ -167,9 +166,9 @@ def _rows_without_file(
                     f"{name}: {f.session}" for f in files[name] if f.session not in tables.sessions
                 ]
     if places:
-        warn(f"{len(places)} T1w scans that scans.tsv lists are not there, such as {places[0]}")
+        warn(f"{len(places)} T1w scans in scans.tsv have no file, such as {places[0]}")
     if unlisted:
-        warn(f"{len(unlisted)} T1w scans are of sessions that sessions.tsv does not list ({unlisted[0]})")
+        warn(f"{len(unlisted)} T1w scans belong to sessions that are not in sessions.tsv ({unlisted[0]})")
     return missing
 
 
@@ -194,5 +193,5 @@ def _records(
             what = (file.session, file.label, reason, from_root)
             records.append(ScanRecord(file.path, name, label, inside, date, *what))
     if doubtful:
-        warn(f"{len(doubtful)} dates are passed over, since they decide nothing: {doubtful[0]}")
+        warn(f"{len(doubtful)} unreadable dates are ignored, because they are not needed: {doubtful[0]}")
     return records

@@ -1,4 +1,4 @@
-"""Which scans of a BIDS data set are meant: participants, sessions, and entities from a filter file."""
+"""Selection of scans in a BIDS data set: participants, sessions, and entities of a filter file."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from typing import Any
 from pyadx.data.cohort.bids_names import T1wFile
 
 ANY = "*"
-# Long names of entities, as pybids and therefore filter files write them.
+# Long names of entities in pybids, and therefore in filter files.
 _SHORT = {
     "subject": "sub", "session": "ses", "acquisition": "acq", "ceagent": "ce", "reconstruction": "rec",
     "direction": "dir", "inversion": "inv", "modality": "mod", "processing": "proc", "resolution": "res",
@@ -20,7 +20,7 @@ _ENTITIES = {
     *_SHORT.values(), "run", "echo", "flip", "mt", "part", "space", "label", "task", "chunk", "cohort",
 }  # fmt: skip
 _NUMBERED = ("run", "echo", "flip", "inv")  # run-1 and run-01 are the same run
-# True of every T1w image, so that they choose nothing; other values leave nothing.
+# These values hold for every T1w image, so they select all. Other values would select nothing.
 _FIXED = {"suffix": "T1w", "datatype": "anat"}
 
 Wanted = tuple[str | None, ...]
@@ -28,15 +28,15 @@ Wanted = tuple[str | None, ...]
 
 @dataclass(frozen=True)
 class ScanFilter:
-    """The scans that a BIDS-App is asked for.
+    """The scans requested from a BIDS-App.
 
     Attributes
     ----------
     subjects, sessions : tuple of str
         Labels without ``sub-`` and ``ses-``; all if empty.
     entities : mapping
-        Key of an entity to the values that are taken: ``None`` means that it is absent, ``"*"`` that it is
-        there.
+        Accepted values by an entity's key. ``None`` means that the entity is absent, ``"*"`` that it is
+        present.
     """
 
     subjects: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ class ScanFilter:
     def choose(
         self, images: Path, names: Iterable[str], found: Mapping[str, Sequence[T1wFile]]
     ) -> tuple[list[str], dict[str, list[T1wFile]]]:
-        """Return the subjects that are meant, and their files that are.
+        """Return the selected subjects and their selected files.
 
         Parameters
         ----------
@@ -55,12 +55,12 @@ class ScanFilter:
         names : iterable of str
             All subjects, such as ``sub-01``.
         found : mapping
-            Subject to all its T1w files.
+            All T1w files by subject.
 
         Raises
         ------
         ValueError
-            If a participant or session that is named does not exist, or no T1w scan is left.
+            If a requested participant or session does not exist, or no T1w scan is left.
         """
         every = list(names)
         labels = {name.removeprefix("sub-"): name for name in every}
@@ -74,7 +74,7 @@ class ScanFilter:
         kept = {name: [file for file in files if self._takes(file)] for name, files in own.items()}
         if any(own.values()) and not any(kept.values()):
             raise ValueError(
-                f"{images}: none of {sum(map(len, own.values()))} T1w scans passes {self._words()}"
+                f"{images}: none of {sum(map(len, own.values()))} T1w scans matches {self._words()}"
             )
         return chosen, kept
 
@@ -94,29 +94,29 @@ class ScanFilter:
 
 
 def plain_labels(given: Iterable[str], prefix: str) -> tuple[str, ...]:
-    """Return labels without their prefix: ``sub-01`` and ``01`` are the same."""
+    """Return labels without their prefix, so that ``sub-01`` and ``01`` are equal."""
     return tuple(text.removeprefix(prefix) for text in given)
 
 
 def read_filter_file(path: str | os.PathLike[str]) -> dict[str, Wanted]:
-    """Read which T1w scans a filter file takes, as fMRIPrep and other BIDS-Apps read it.
+    """Read the selection of T1w scans from a filter file, as in fMRIPrep and other BIDS-Apps.
 
     Parameters
     ----------
     path : path
-        JSON: ``{"t1w": {"session": "pre", "acquisition": null, "run": [1, 2]}}``. Names of entities are
-        those of pybids or short. ``null`` means that an entity is absent, ``"*"`` that it is there. What
-        stands beside ``t1w`` is about other images.
+        JSON: ``{"t1w": {"session": "pre", "acquisition": null, "run": [1, 2]}}``. Entities have the names
+        of pybids or their short keys. ``null`` means that an entity is absent, ``"*"`` that it is
+        present. Entries other than ``t1w`` are ignored.
 
     Returns
     -------
     dict
-        Short key to the values that are taken.
+        Accepted values by an entity's short key.
 
     Raises
     ------
     ValueError
-        If it is no such file, or names an entity that T1w scans do not have.
+        If it is not a filter file, or names an entity that T1w scans do not have.
     """
     source = Path(path)
     try:
@@ -145,7 +145,7 @@ def _key(source: Path, name: Any) -> str:
     key = _SHORT.get(name, name)
     if key not in _ENTITIES:
         known = ", ".join(sorted({*_SHORT, *_ENTITIES} - set(_SHORT.values())))
-        raise ValueError(f"{source}: knows no entity {name!r}; there are {known}")
+        raise ValueError(f"{source}: unknown entity {name!r}; known entities: {known}")
     return str(key)
 
 

@@ -1,4 +1,4 @@
-"""What the name of a T1w file says: its entities, and in which space or processing it is."""
+"""Entities, space and processing in the name of a T1w file."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from pyadx.data.cohort.reading import NATIVE
 from pyadx.data.file_kinds import scan_suffix
 
-# What processing adds to the name of the scan that it was made from.
+# Entities that processing adds to the name of the raw scan.
 VARIANT = ("space", "res", "den", "label", "desc")
 
 
@@ -23,7 +23,8 @@ class T1wFile:
     session : str
         Folder of its session, such as ``ses-M00``; empty without one.
     entities : dict
-        Of its name, in order, without the subject: ``{"ses": "M00", "run": "1", "space": "MNI"}``.
+        Entities of its name in order, without the subject:
+        ``{"ses": "M00", "run": "1", "space": "MNI"}``.
     """
 
     path: Path
@@ -32,29 +33,29 @@ class T1wFile:
 
     @property
     def acquisition(self) -> tuple[tuple[str, str], ...]:
-        """What was acquired: files that agree in it show the same head at the same time."""
+        """The acquisition: files with equal acquisitions are versions of the same scan."""
         return tuple(pair for pair in sorted(self.entities.items()) if pair[0] not in VARIANT)
 
     @property
     def variant(self) -> str:
-        """Space and processing in words: ``space-MNI152NLin2009cAsym_res-2``, or ``native``."""
+        """Space and processing: ``space-MNI152NLin2009cAsym_res-2``, or ``native``."""
         parts = [f"{key}-{self.entities[key]}" for key in VARIANT if key in self.entities]
         return "_".join(parts if "space" in self.entities else [NATIVE, *parts])
 
     @property
     def option(self) -> str:
-        """How ``--space`` chooses it."""
+        """The value of ``--space`` that selects this file."""
         more = [f"{key}-{self.entities[key]}" for key in VARIANT[1:] if key in self.entities]
         return ":".join([self.entities.get("space", NATIVE), *more])
 
     @property
     def label(self) -> str:
-        """What tells it from other scans of its subject in names of files; without the description."""
+        """Entities that distinguish it from other scans of its subject, without the description."""
         clean = {key: re.sub(r"[^A-Za-z0-9]", "", value) for key, value in self.entities.items()}
         return "_".join(f"{key}-{value}" for key, value in clean.items() if key != "desc" and value)
 
     def fits(self, wanted: Mapping[str, str]) -> bool:
-        """Whether it has these entities; an empty label means that it has none."""
+        """Return whether it has these entities; an empty label means that the entity is absent."""
         return all(
             self.entities.get(key, "").casefold() == value.casefold() for key, value in wanted.items()
         )
@@ -73,10 +74,10 @@ def t1w_files(root: Path) -> list[T1wFile]:
 
 
 def t1w_stem(name: str | PurePath) -> str | None:
-    """Return the name of a T1w scan without its suffix, or ``None``; capitals do not matter."""
+    """Return the name of a T1w scan without its suffix, or ``None``; case is ignored."""
     file = PurePath(str(name).replace("\\", "/"))
     suffix = scan_suffix(file)
-    # The header of a pair stands for both files.
+    # The header file represents both files of a pair.
     if not suffix or suffix == ".img":
         return None
     stem = file.name[: -len(suffix)]

@@ -1,4 +1,4 @@
-"""Which of several versions of a T1w scan is taken: its space and processing."""
+"""Select among several versions (space, processing) of a T1w scan."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,28 +12,28 @@ from pyadx.data.cohort.records import Exclusion
 def choose_variants(
     images: Path, files: Mapping[str, Sequence[T1wFile]], reading: CohortReading
 ) -> tuple[dict[str, list[T1wFile]], list[Exclusion]]:
-    """Take the scans in the space that was asked for; without one there must be nothing to choose.
+    """Select the scans in the requested space. Without a request there must be only one version.
 
     Parameters
     ----------
     images : Path
         The raw or derivative data set.
     files : mapping
-        Subject to T1w files.
+        T1w files by subject.
     reading : CohortReading
-        Its ``space`` decides.
+        Its ``space`` is the requested space.
 
     Returns
     -------
     chosen : dict
-        Subject to files.
+        Selected files by subject.
     left_out : list of Exclusion
-        The others, with reasons.
+        All other files, with reasons.
 
     Raises
     ------
     ValueError
-        If no scan is in the space asked for, or none was asked for and there are several.
+        If no scan is in the requested space, or no space was requested and scans are in several.
     """
     chosen: dict[str, list[T1wFile]] = {name: [] for name in files}
     left_out = []
@@ -63,13 +63,13 @@ def _refuse_several_spaces(images: Path, chosen: Mapping[str, Sequence[T1wFile]]
     spaces = Counter(file.entities.get("space", NATIVE) for own in chosen.values() for file in own)
     if len(spaces) > 1:
         raise ValueError(
-            f"{images}: T1w scans lie in several spaces ({_counted(spaces)}); choose one with --space "
+            f"{images}: T1w scans are in several spaces ({_counted(spaces)}); choose one with --space "
             f"{min(spaces, key=lambda name: (name != NATIVE, name))}"
         )
 
 
 def _refuse_several_variants(images: Path, chosen: Mapping[str, Sequence[T1wFile]]) -> None:
-    """Refuse two versions of one scan: which of them a network should see is not ours to guess."""
+    """Refuse two versions of one scan, because the user must choose the one that fits the network."""
     for name, own in chosen.items():
         versions: dict[object, set[str]] = {}
         for file in own:

@@ -13,16 +13,16 @@ GROUP_COLUMNS = ("group", "diagnosis", "dx", "label", "research_group")
 
 @dataclass(frozen=True)
 class Participants:
-    """Who takes part, as ``participants.tsv`` says.
+    """The participants in ``participants.tsv``.
 
     Attributes
     ----------
     path : Path
         The table.
     labels : dict, optional
-        Subject to diagnosis; ``None`` for the diagnosis where the table has no column for it.
+        Diagnosis by subject; ``None`` if the table has no column with diagnoses.
     columns : tuple of str
-        Of the table, for messages.
+        Columns of the table, for messages.
     """
 
     path: Path
@@ -31,17 +31,17 @@ class Participants:
 
     @property
     def has_groups(self) -> bool:
-        """Whether the diagnosis stands there."""
+        """Return whether the table has diagnoses."""
         return any(label is not None for label in self.labels.values())
 
 
 def read_participants(folder: Path, group_column: str | None) -> Participants | None:
-    """Read ``participants.tsv``; without one ``None``.
+    """Read ``participants.tsv``; return ``None`` if it is missing.
 
     Raises
     ------
     ValueError
-        If it has no participant_id, or somebody stands there twice.
+        If it has no participant_id, or lists a participant twice.
     """
     path = folder / "participants.tsv"
     if not path.is_file():
@@ -54,7 +54,7 @@ def read_participants(folder: Path, group_column: str | None) -> Participants | 
     for row in table.rows:
         name = _prefixed("sub-", needed_cell(row, who, "participant_id"))
         if name in rows:
-            raise ValueError(f"{row.place}: {name} stands there twice, first in line {rows[name].line}")
+            raise ValueError(f"{row.place}: {name} is listed twice, first in line {rows[name].line}")
         rows[name] = row
         labels[name] = None if group is None else row[group]
     return Participants(path, labels, table.columns)
@@ -62,18 +62,18 @@ def read_participants(folder: Path, group_column: str | None) -> Participants | 
 
 @dataclass(frozen=True)
 class SubjectTables:
-    """What a subject's own tables say.
+    """The contents of a subject's own tables.
 
     Attributes
     ----------
     sessions : dict
-        Session to what its row says: when, and which group.
+        Time and group by session.
     scans : dict
-        Stem of a T1w scan (folded) to when it was taken.
+        Time of a T1w scan by its stem (case-folded).
     listed : dict
-        T1w scans that scans.tsv lists, by folded stem: where, and as what.
+        Rows of scans.tsv by the stem (case-folded) of the T1w scan: the place in the table and the entry.
     has_groups : bool
-        Whether sessions.tsv has the column with the group.
+        True if sessions.tsv has the column with the group.
     """
 
     sessions: dict[str, tuple[Moment, str]] = field(default_factory=dict)
@@ -82,7 +82,7 @@ class SubjectTables:
     has_groups: bool = False
 
     def when(self, file: T1wFile, subject: str) -> Moment | None:
-        """Return when a scan was taken, from its own row or that of its session."""
+        """Return the time of a scan, from its own row or its session's row."""
         own = t1w_stem(file.path)
         of_session = [
             moment for stem, moment in self.scans.items() if file.session and _of(stem, file.session)
@@ -90,7 +90,7 @@ class SubjectTables:
         found = [self.scans.get(stem.casefold()) for stem in (own or "", raw_stem(file, subject))]
         if file.session in self.sessions:
             found.append(self.sessions[file.session][0])
-        # A derivative may have lost entities of the scan it was made from: any scan of its session tells.
+        # A derivative may lack entities of its raw scan, so any scan of the same session gives the time.
         found += of_session
         return next((moment for moment in found if moment is not None and moment.known), None)
 
@@ -105,7 +105,7 @@ def read_subject_tables(root: Path, group_column: str | None) -> SubjectTables:
     Raises
     ------
     ValueError
-        If a table cannot be read, or a session or scan stands there twice and differently.
+        If a table cannot be read, or lists a session or scan twice with different contents.
     """
     name = root.name
     tables = SubjectTables()
@@ -128,7 +128,7 @@ def _read_sessions(table: Table, group_column: str | None) -> SubjectTables:
         entry = (_moment(row, when), row[group])
         if session in lines and entry != tables.sessions[session]:
             raise ValueError(
-                f"{row.place}: {session} stands there twice and differently, first in line {lines[session]}"
+                f"{row.place}: {session} is listed twice and differently, first in line {lines[session]}"
             )
         lines.setdefault(session, row.line)
         tables.sessions[session] = entry
@@ -139,8 +139,8 @@ def _read_scans(table: Table, tables: SubjectTables) -> None:
     what = table.needed("filename")
     when = table.optional("acq_time")
     for row in table.rows:
-        # People write the path from the subject's, the session's or the data set's folder; names of files
-        # are unique within a subject anyway.
+        # Paths may start at the subject's, the session's or the data set's folder. File names are unique
+        # within a subject, so the name is enough.
         stem = t1w_stem(row[what])
         if stem is None:
             continue
@@ -164,5 +164,5 @@ def _prefixed(prefix: str, text: str) -> str:
 
 
 def group_names(group_column: str | None) -> Sequence[str]:
-    """Return the columns in which the diagnosis may stand."""
+    """Return the possible names of the column with the diagnosis."""
     return [group_column] if group_column else GROUP_COLUMNS

@@ -1,18 +1,18 @@
-"""When a scan was taken: the dates of all tables, read in one place."""
+"""Dates of scans, parsed in one place for all tables."""
 
 import re
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-# What tables write where nothing is known: BIDS has n/a, pandas and R have names of their own.
+# Markers of missing values: n/a in BIDS, others in pandas and R.
 _UNKNOWN = {"", "n/a", "na", "nan", "nat", "none", "null"}
-# The archive of ADNI writes month/day/year.
+# ADNI's archive writes month/day/year.
 _ADNI = ("%m/%d/%Y", "%Y-%m-%d", "%m/%d/%y")
 
 
 @dataclass(frozen=True)
 class Moment:
-    """What a table says about when a scan was taken.
+    """A table's cell with the date or time of a scan.
 
     Attributes
     ----------
@@ -27,16 +27,16 @@ class Moment:
 
     @property
     def known(self) -> bool:
-        """Whether there is anything but ``n/a``."""
+        """Return whether the cell is not empty and not ``n/a``."""
         return is_known(self.text)
 
     def iso(self) -> str:
-        """Return it in a form that sorts: ``2006-10-27`` or ``2006-10-27T10:04:12``; empty if unknown.
+        """Return a sortable form: ``2006-10-27`` or ``2006-10-27T10:04:12``; empty if unknown.
 
         Raises
         ------
         ValueError
-            If it is no ISO date or time; the message names the place.
+            If it is not an ISO date or time; the message names the place.
         """
         if not self.known:
             return ""
@@ -50,13 +50,13 @@ class Moment:
 
 
 def is_known(text: str) -> bool:
-    """Whether a cell says anything: ``n/a`` and its like do not."""
+    """Return whether a cell has a value; ``n/a`` and similar markers mean that it has none."""
     return text.strip().casefold() not in _UNKNOWN
 
 
 def iso_time(text: str) -> str | None:
-    """Return an ISO date or time in a form that sorts, or ``None``; a time zone is turned into UTC."""
-    # Python 3.10 knows neither Z nor fractions of other lengths than 3 and 6.
+    """Return an ISO date or time in a sortable form, or ``None``; a time with a zone becomes UTC."""
+    # Python 3.10 parses neither Z nor fractions of other lengths than 3 and 6.
     plain = re.sub(r"(:\d\d)\.(\d+)", lambda m: f"{m[1]}.{m[2][:6]:0<6}", text.strip())
     try:
         when = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", plain))

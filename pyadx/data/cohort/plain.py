@@ -1,4 +1,4 @@
-"""Cohorts as a plain table: path, subject, label and, if known, date."""
+"""Cohorts described by a plain table: path, subject, label and, optionally, date."""
 
 import re
 from collections.abc import Sequence
@@ -18,17 +18,18 @@ def read_plain(table: Path, class_names: Sequence[str] | None, reading: CohortRe
     Parameters
     ----------
     table : Path
-        ``.csv`` or ``.tsv`` with the columns ``path``, ``subject``, ``label`` and perhaps ``date`` (ISO,
-        with or without a time). Relative paths start at the table's folder and stay in it.
+        ``.csv`` or ``.tsv`` with the columns ``path``, ``subject``, ``label`` and optionally ``date``
+        (ISO, with or without a time). Relative paths start at the table's folder and must stay in it.
     class_names : sequence of str, optional
-        The classes to take; without them the scans of every group, and ``label`` may be missing.
+        The classes to read. By default scans of all groups; ``label`` may be missing then.
     reading : CohortReading
-        ``group_column``: another column than ``label``.
+        ``group_column``: column with the group; by default ``label``.
 
     Raises
     ------
     ValueError
-        If a column is missing, a row incomplete, a date no date, or a relative path leaves the folder.
+        If a column is missing, a row is incomplete, a date is invalid, or a relative path leaves the
+        folder.
     """
     found = read_table(table)
     path, subject = found.needed("path"), found.needed("subject")
@@ -44,11 +45,11 @@ def read_plain(table: Path, class_names: Sequence[str] | None, reading: CohortRe
             needed_cell(row, label, named) if class_names is not None and label is not None else row[label]
         )
         file = _file(row, text, base)
-        if not isfile(file):  # pathlib's would raise at a name too long for the file system
+        if not isfile(file):  # pathlib's is_file raises if a name is too long for the file system
             excluded.append(Exclusion(who, text, "no image file"))
             continue
         date = Moment(row[when], f"{row.place}: date").iso()
-        # Only where a subject may have several scans do names of files have to tell them apart.
+        # File names must distinguish a subject's scans only if a subject may have several.
         name = re.sub(r"[^A-Za-z0-9]", "", file.name.split(".")[0]) if reading.sessions == "all" else ""
         candidates.append(ScanRecord(file, who, group, text, date, entities=name and f"acq-{name}"))
     return select(table, class_names, candidates, excluded, reading)

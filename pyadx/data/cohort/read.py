@@ -1,4 +1,4 @@
-"""Reading a cohort, whichever way it is laid out."""
+"""Read a cohort of any supported layout."""
 
 import os
 from collections.abc import Sequence
@@ -22,39 +22,39 @@ def read_cohort(
     space: str | None = None,
     sessions: str = "earliest",
 ) -> Cohort:
-    """Read a cohort of scans: one per subject, the earliest, of the classes asked for.
+    """Read a cohort: the earliest scan of each subject in the requested classes.
 
-    What is legal but doubtful (sessions without dates, rows without files) is told by a ``UserWarning``.
+    A ``UserWarning`` reports legal but doubtful contents (sessions without dates, rows without files).
 
     Parameters
     ----------
     path : path
         A BIDS data set (folder with ``participants.tsv`` or ``sub-*`` folders), an ADNI download (its CSV,
-        or the folder that holds one), or a plain table with ``path``, ``subject``, ``label`` and perhaps
-        ``date``.
+        or the folder that holds one), or a plain table with ``path``, ``subject``, ``label`` and
+        optionally ``date``.
     class_names : sequence of str, optional
-        Classes in the order of the network's outputs; usual other names (``CN``, ``control``, ``dementia``)
-        are understood. ``None`` takes the scans of every group, also where no diagnosis is known; labels
+        Classes in the order of the network's outputs. Common synonyms (``CN``, ``control``, ``dementia``)
+        are recognised. ``None`` reads the scans of all groups, including scans without a diagnosis; labels
         are then those of the table.
     images : path, optional
-        ADNI: the folder of images, if it is not the table's.
+        ADNI: the folder of images; by default the table's folder.
     group_column : str, optional
-        Column with the diagnosis, where it is not the usual one.
+        Column with the diagnosis, if it has an unusual name.
     derivative, space : str, optional
         BIDS: see `pyadx.data.cohort.bids.read_bids` and `CohortReading`.
     sessions : {"earliest", "all"}
-        ``all`` takes every scan of every subject.
+        ``all`` reads every scan of every subject.
 
     Returns
     -------
     Cohort
-        Scans and, with reasons, everything that was left out.
+        Scans, and excluded scans with reasons.
 
     Raises
     ------
     ValueError
         If the layout is none of these, an option belongs to another layout, a table is incomplete, scans
-        lie in several spaces and none was chosen, or a class has no scans.
+        are in several spaces and none was chosen, or a class has no scans.
     """
     source = Path(path)
     folder = None if images is None else os.fspath(images)
@@ -81,7 +81,7 @@ def read_cohort(
 
 
 def _of_layout(source: Path, what: str, reading: CohortReading, *foreign: str) -> CohortReading:
-    """Refuse options that would have no effect: whoever gives them expects other scans."""
+    """Refuse options that have no effect in this layout, because the user expects an effect."""
     given = [f"--{name}" for name in foreign if getattr(reading, name) is not None]
     if given:
         raise ValueError(f"{source}: is {what}, to which {' and '.join(given)} does not apply")
@@ -95,7 +95,7 @@ def _adni_tables(folder: Path) -> list[Path]:
             if _is_adni(table):
                 found.append(table)
         except ValueError:
-            continue  # some other table, which nobody asked for
+            continue  # an unrelated table that cannot be read
     return found
 
 

@@ -1,4 +1,4 @@
-"""How a cohort is read: what a run remembers, so that later commands read it the same way."""
+"""Options for reading a cohort. A run stores them, so that later commands read it the same way."""
 
 import os
 from collections.abc import Mapping
@@ -11,26 +11,26 @@ NATIVE = "native"
 
 @dataclass(frozen=True)
 class CohortReading:
-    """Everything but the classes that decides which scans of a cohort are taken.
+    """All options, except the classes, that select the scans of a cohort.
 
     Attributes
     ----------
     images : str, optional
-        ADNI: the folder of images, if it is not the table's.
+        ADNI: the folder of images; by default the table's folder.
     group_column : str, optional
         Column with the diagnosis.
     derivative : str, optional
-        BIDS: scans are taken from ``derivatives/<derivative>``.
+        BIDS: read scans from ``derivatives/<derivative>``.
     space : str, optional
-        BIDS: the space that scans must be in, ``native`` for those that name none. Further entities after
-        colons, as fMRIPrep writes them: ``MNI152NLin2009cAsym:res-2``, ``native:desc-preproc``.
+        BIDS: the space of the scans; ``native`` means file names without a space. Further entities follow
+        after colons, as in fMRIPrep: ``MNI152NLin2009cAsym:res-2``, ``native:desc-preproc``.
     sessions : {"earliest", "all"}
-        One scan per subject, or every one.
+        One scan per subject, or all scans.
 
     Raises
     ------
     ValueError
-        If a part is no text, ``sessions`` neither, or ``space`` not written like that.
+        If a field is not text, ``sessions`` is another word, or ``space`` has another form.
     """
 
     images: str | None = None
@@ -49,12 +49,12 @@ class CohortReading:
         self.variant()
 
     def variant(self) -> dict[str, str] | None:
-        """Return the entities that `space` asks for: ``{"space": "", "res": "2"}``; native is empty.
+        """Return the entities in `space`, such as ``{"space": "", "res": "2"}``; native is empty.
 
         Raises
         ------
         ValueError
-            If it is not written like ``MNI152NLin2009cAsym:res-2``.
+            If it does not have a form like ``MNI152NLin2009cAsym:res-2``.
         """
         if self.space is None:
             return None
@@ -72,11 +72,11 @@ class CohortReading:
         return wanted
 
     def facts(self) -> dict[str, str]:
-        """Return what is not as by default, for files."""
+        """Return the fields that differ from their defaults, for files."""
         return {name: value for name, value in asdict(self).items() if value != getattr(_DEFAULT, name)}
 
     def changed(self, **given: str | os.PathLike[str] | None) -> "CohortReading":
-        """Return it with what is given: ``None`` changes nothing, the text ``none`` takes a part away."""
+        """Return a copy with new values: ``None`` keeps a field, the text ``none`` clears it."""
         changes = {name: os.fspath(value) for name, value in given.items() if value is not None}
         parts: dict[str, Any] = asdict(self)
         for name, value in changes.items():
@@ -84,22 +84,22 @@ class CohortReading:
         return CohortReading(**parts)
 
     def describe(self) -> str:
-        """Return it in words for messages."""
+        """Return a description for messages."""
         words = [f"--{name.replace('_', '-')} {value}" for name, value in self.facts().items()]
         return " ".join(words) or "no options"
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> "CohortReading":
-        """Return what `facts` wrote.
+        """Return the object from the result of `facts`.
 
         Raises
         ------
         ValueError
-            If there is anything else in it.
+            If it holds anything else.
         """
         known = {field.name for field in fields(cls)}
         if not isinstance(facts, Mapping) or set(facts) - known:
-            raise ValueError(f"a cohort is not read by {facts!r}")
+            raise ValueError(f"these are not options for reading a cohort: {facts!r}")
         return cls(**facts)
 
 

@@ -1,4 +1,4 @@
-"""What a cohort is: labelled scans of subjects, and everything that was left out, with the reason."""
+"""A cohort: labelled scans of subjects, and excluded scans with reasons."""
 
 import csv
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pyadx.files import replacing
 
-# Other names of the two classes, as ADNI, OASIS and BIDS tables write them; compared without case.
+# Synonyms of the two classes in tables of ADNI, OASIS and BIDS; case is ignored.
 _ALIASES = {
     "cn": "NC", "nc": "NC", "normal": "NC", "control": "NC", "hc": "NC", "healthy": "NC",
     "ad": "AD", "alzheimer": "AD", "dementia": "AD",
@@ -18,7 +18,7 @@ _ALIASES = {
 
 @dataclass(frozen=True)
 class ScanRecord:
-    """One scan of one subject, as a table describes it.
+    """One scan of one subject, with its facts from the tables.
 
     Attributes
     ----------
@@ -27,19 +27,20 @@ class ScanRecord:
     subject : str
         Subject id.
     label : str
-        Name of the class; where every scan is taken, what the table says, which may be nothing.
+        Name of the class. If scans of all groups are read, the table's own label, which may be empty.
     scan_id : str
         Image id (ADNI), or path within the data set.
     date : str
         ISO date or time of the scan; empty if unknown.
     session : str
-        BIDS: the session, such as ``ses-M00``; empty where the data set has none.
+        BIDS: the session, such as ``ses-M00``; empty if the data set has no sessions.
     entities : str
-        What tells it from other scans of its subject in names of files: ``ses-M00_acq-fast_run-2``.
+        Entities that distinguish it from other scans of its subject in file names:
+        ``ses-M00_acq-fast_run-2``.
     unlabelled : str
-        Why there is no label, where the reason is known.
+        Reason of a missing label, if known.
     bids_path : str
-        BIDS: path within the data set, from its root also for the scans of a derivative.
+        BIDS: path from the root of the data set, also for scans of a derivative.
     """
 
     path: Path
@@ -55,7 +56,7 @@ class ScanRecord:
 
 @dataclass(frozen=True)
 class Exclusion:
-    """A scan, or a subject without one, that is not part of the cohort, and why."""
+    """An excluded scan, or a subject without a scan, and the reason."""
 
     subject: str
     scan_id: str
@@ -64,18 +65,18 @@ class Exclusion:
 
 @dataclass(frozen=True)
 class Cohort:
-    """Scans of subjects: one of each, of two classes or more, unless all scans were asked for.
+    """Scans of subjects: one per subject, of two or more classes, unless all scans were requested.
 
     Attributes
     ----------
     root : Path
-        Where it was read from.
+        Folder or table that it was read from.
     class_names : tuple of str
-        In the order of a network's outputs; empty where every group was asked for.
+        Classes in the order of a network's outputs; empty if all groups were requested.
     scans : tuple of ScanRecord
         Sorted by subject.
     excluded : tuple of Exclusion
-        All that was found and not taken.
+        Everything that was found and excluded.
     """
 
     root: Path
@@ -85,7 +86,7 @@ class Cohort:
 
     @property
     def labels(self) -> dict[str, str]:
-        """Return the class of every subject; of several scans that of the last one."""
+        """Return the class of every subject; with several scans, the class of the last one."""
         return {scan.subject: scan.label for scan in self.scans}
 
     def counts(self) -> dict[str, int]:
@@ -94,11 +95,11 @@ class Cohort:
         return {name: found[name] for name in self.class_names}
 
     def reasons(self) -> dict[str, int]:
-        """Return how many scans were excluded for which reason."""
+        """Return the number of excluded scans by reason."""
         return dict(Counter(exclusion.reason for exclusion in self.excluded).most_common())
 
     def write_excluded(self, path: str | os.PathLike[str]) -> None:
-        """Write what was left out, and why, as a CSV with the columns subject, scan and reason."""
+        """Write the exclusions as a CSV with the columns subject, scan and reason."""
         target = Path(path)
         with replacing(target) as (partial,), partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
@@ -106,14 +107,14 @@ class Cohort:
             writer.writerows([e.subject, e.scan_id, e.reason] for e in self.excluded)
 
     def only(self, subjects: Iterable[str]) -> "Cohort":
-        """Return the part of the cohort that has these subjects."""
+        """Return the cohort reduced to these subjects."""
         wanted = set(subjects)
         kept = tuple(scan for scan in self.scans if scan.subject in wanted)
         return Cohort(self.root, self.class_names, kept, self.excluded)
 
 
 def class_of(label: str, class_names: Sequence[str]) -> str | None:
-    """Return the class that a table's label stands for, or ``None``; ``CN`` stands for ``NC``."""
+    """Return the class that a table's label means, or ``None``; for example ``CN`` means ``NC``."""
     text = label.strip()
     for name in class_names:
         if text.casefold() == name.casefold():

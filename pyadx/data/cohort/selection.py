@@ -1,4 +1,4 @@
-"""Which scans are taken: the earliest of each subject, by date where there are any, and which classes."""
+"""Select scans: the earliest of each subject, by date or by name, of the requested classes."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -19,14 +19,14 @@ _NO_DATES = "have several scans without dates; the first by name is taken"
 
 
 def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
-    """Return a key that sorts numbers in text by value: ses-2 before ses-10, ses-M96 before ses-M108."""
+    """Return a sort key for text with numbers: ses-2 before ses-10, ses-M96 before ses-M108."""
     parts = re.split(r"([0-9]+)", text.casefold())
     return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part)
 
 
 def in_order(scans: Iterable[ScanRecord]) -> tuple[list[ScanRecord], str]:
-    """Sort the scans of one subject, the earliest first; return them and what decided."""
-    # Within a session shorter names, which hold smaller numbers, come first.
+    """Sort the scans of one subject, the earliest first; return them and the criterion."""
+    # Within a session shorter names come first, because they hold smaller numbers.
     named = sorted(scans, key=lambda s: (natural_key(s.session), *_name(s), str(s.path)))
     dated = [scan for scan in named if scan.date]
     if not dated:
@@ -36,7 +36,7 @@ def in_order(scans: Iterable[ScanRecord]) -> tuple[list[ScanRecord], str]:
     if not undated:
         return by_date, _BY_DATE
     if all(scan.session for scan in named) and [s.session for s in dated] == [s.session for s in by_date]:
-        # A date within a session decides among its scans.
+        # Within a session the dates of its scans decide.
         places = {session: i for i, session in enumerate(dict.fromkeys(s.session for s in named))}
         known = sorted(named, key=lambda s: (places[s.session], not s.date, s.date))
         return known, _BY_DATE if len(places) == 1 else _MIXED_BY_NAME
@@ -44,7 +44,7 @@ def in_order(scans: Iterable[ScanRecord]) -> tuple[list[ScanRecord], str]:
 
 
 def _name(scan: ScanRecord) -> tuple[int, str]:
-    """Return a key that sorts by name; that a file is compressed does not matter."""
+    """Return a key that sorts by name, independent of compression."""
     stem = scan.scan_id[: len(scan.scan_id) - len(scan_suffix(scan.scan_id))]
     return len(stem), scan.scan_id
 
@@ -52,13 +52,13 @@ def _name(scan: ScanRecord) -> tuple[int, str]:
 def _what_names_tell(scans: Sequence[ScanRecord]) -> str:
     if len(scans) > 1 and not any(scan.session or scan.entities for scan in scans):
         return _NO_DATES
-    # Names that differ in their numbers only are in order.
+    # Names that differ only in their numbers have a clear order.
     words = {re.sub(r"[0-9]+", "", scan.session.casefold()) for scan in scans}
     return _BY_NAME if len(words) == 1 else _NO_ORDER
 
 
 def why_not(scan: ScanRecord, taken: ScanRecord) -> str:
-    """Return why a scan is left out beside the one that was taken."""
+    """Return the reason why a scan was excluded in favour of another one."""
     if scan.entities or scan.session:
         if scan.session == taken.session and (scan.date == taken.date or not scan.date):
             return "another scan of its session was taken"
@@ -70,14 +70,14 @@ def why_not(scan: ScanRecord, taken: ScanRecord) -> str:
 
 
 def earliest(scans: Iterable[ScanRecord]) -> tuple[list[ScanRecord], list[Exclusion]]:
-    """Take the earliest scan of each subject, and say so where that is doubtful.
+    """Select the earliest scan of each subject; warn if the order is doubtful.
 
     Returns
     -------
     taken : list of ScanRecord
         Sorted by subject.
     left_out : list of Exclusion
-        All others, with reasons.
+        All other scans, with reasons.
     """
     by_subject: dict[str, list[ScanRecord]] = {}
     for scan in scans:
@@ -102,25 +102,25 @@ def select(
     excluded: Iterable[Exclusion],
     reading: CohortReading,
 ) -> Cohort:
-    """Take the earliest scan of each subject (or all), and of these the ones of the classes asked for.
+    """Select the earliest scan of each subject (or all scans), then those of the requested classes.
 
     Parameters
     ----------
     root : Path
-        Where the cohort was read from, for messages.
+        Folder or table of the cohort, for messages.
     class_names : sequence of str, optional
-        The classes, in the order of a network's outputs; without them every scan is taken.
+        The classes, in the order of a network's outputs; by default all.
     candidates : iterable of ScanRecord
-        All usable scans. Labels are as the table has them.
+        All usable scans, with the labels of the table.
     excluded : iterable of Exclusion
-        What was left out before.
+        Scans that were excluded before.
     reading : CohortReading
-        Whether all scans are wanted, or one per subject.
+        Says whether to select all scans, or one per subject.
 
     Raises
     ------
     ValueError
-        If a class is left without subjects, naming the labels that were found.
+        If a class has no subjects; the message names the labels that were found.
     """
     left_out = list(excluded)
     if reading.sessions == "all":

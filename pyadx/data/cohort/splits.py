@@ -1,4 +1,4 @@
-"""Who trains and who tests: splits by subject, stratified, seeded, saved, verified when read."""
+"""Splits into training and test sets: by subject, stratified, seeded, and verified when read."""
 
 import json
 import os
@@ -16,7 +16,7 @@ PAPER_SET_ASIDE = {"AD": 5, "NC": 3}
 
 @dataclass(frozen=True)
 class Round:
-    """One training: its subjects, and those that test it."""
+    """One round: its training subjects and its test subjects."""
 
     name: str
     train: tuple[str, ...]
@@ -30,13 +30,13 @@ class SplitPlan:
     Attributes
     ----------
     labels : dict
-        Subject to class, of everybody.
+        Class by subject, for all subjects.
     set_aside : tuple of str
-        Subjects that no round may touch; they are for explanations.
+        Subjects that no round may use; they are kept for explanations.
     rounds : tuple of Round
-        In order.
+        Rounds in order.
     seed : int
-        What the plan was drawn from.
+        Random seed of the plan.
     """
 
     labels: dict[str, str]
@@ -62,13 +62,13 @@ def plan_splits(
     Parameters
     ----------
     labels : mapping
-        Subject to class. Folds are of subjects, so that nobody is on both sides.
+        Class by subject. Folds consist of subjects, so that no subject is in both sets.
     splits, folds : int
-        The paper: 5 and 5, hence 25 rounds.
+        The paper uses 5 and 5, hence 25 rounds.
     seed : int
-        All that is random follows from it.
+        Random seed.
     set_aside : mapping, optional
-        Class to the number of subjects that take no part; none by default. The paper: 5 AD, 3 NC.
+        Number of subjects per class that no round uses; none by default. The paper uses 5 AD, 3 NC.
 
     Raises
     ------
@@ -126,15 +126,15 @@ def load_plan(path: str | os.PathLike[str], labels: Mapping[str, str] | None = N
     Parameters
     ----------
     path : path
-        A file of `SplitPlan.save`, or one of the same form.
+        A file of `SplitPlan.save`, or another file of the same form.
     labels : mapping, optional
-        The cohort's subjects and classes; the plan must be about them.
+        The cohort's subjects and classes, which the plan must match.
 
     Raises
     ------
     ValueError
-        If it is no plan, a subject is on both sides of a round, a subject that was set aside takes part, or
-        subjects or classes are not those of the cohort.
+        If the file is not a plan, a subject is in both sets of a round, a subject that was set aside is
+        used, or subjects or classes are not those of the cohort.
     """
     source = Path(path)
     if not source.is_file():
@@ -166,11 +166,11 @@ def _names(members: object) -> tuple[str, ...]:
 
 
 def check_plan(plan: SplitPlan) -> None:
-    """Raise ``ValueError`` if a plan leaks: a subject on both sides, or one that was set aside."""
+    """Raise ``ValueError`` if a subject is in both sets of a round, or is used though set aside."""
     aside = set(plan.set_aside)
     names = [r.name for r in plan.rounds]
     if not plan.rounds or len(set(names)) != len(names):
-        raise ValueError("needs rounds with names of their own")
+        raise ValueError("needs rounds with unique names")
     for one in plan.rounds:
         train, test = set(one.train), set(one.test)
         for what, members in (
@@ -188,7 +188,7 @@ def check_plan(plan: SplitPlan) -> None:
 
 
 def check_plan_fits(plan: SplitPlan, labels: Mapping[str, str], source: str) -> None:
-    """Raise ``ValueError`` if a plan is not about the subjects and classes of a cohort."""
+    """Raise ``ValueError`` if a plan does not match the subjects and classes of a cohort."""
     for what, members in (
         ("not in the cohort", set(plan.labels) - set(labels)),
         ("of another class in the cohort", {n for n in plan.labels if labels.get(n) != plan.labels[n]}),

@@ -1,4 +1,4 @@
-"""Reading comma- and tab-separated tables, with every defect told by file and line."""
+"""Read comma- and tab-separated tables; errors name file and line."""
 
 import csv
 import warnings
@@ -18,11 +18,11 @@ class Row:
     table : Path
         The file.
     line : int
-        Where the row begins in the file, counted from 1.
+        Line in which the row begins, counted from 1.
     cells : tuple of str
-        Stripped, line breaks as spaces.
+        Cells, stripped, with line breaks replaced by spaces.
     width : int
-        How many cells the header has.
+        Number of cells in the header.
     """
 
     table: Path
@@ -31,12 +31,12 @@ class Row:
     width: int
 
     def __getitem__(self, column: int | None) -> str:
-        """Return the cell in a column; without a column it is empty.
+        """Return the cell in a column; an empty text if there is no column.
 
         Raises
         ------
         ValueError
-            If the row has more or fewer cells than the header: nobody knows then which cell is which.
+            If the row has more or fewer cells than the header, so that cells cannot be assigned to columns.
         """
         if len(self.cells) != self.width:
             more = "more" if len(self.cells) > self.width else "fewer"
@@ -47,7 +47,7 @@ class Row:
 
     @property
     def place(self) -> str:
-        """File and line, as messages name them."""
+        """File and line, for messages."""
         return f"{self.table}: line {self.line}"
 
 
@@ -60,9 +60,9 @@ class Table:
     path : Path
         The file.
     columns : tuple of str
-        As the header has them.
+        Names of the columns in the header.
     rows : tuple of Row
-        Without those that are empty altogether.
+        Rows, without empty ones.
     """
 
     path: Path
@@ -70,12 +70,12 @@ class Table:
     rows: tuple[Row, ...]
 
     def needed(self, *names: str) -> int:
-        """Return the place of the column that goes by one of ``names``, compared without case.
+        """Return the index of the column with one of these names; case is ignored.
 
         Raises
         ------
         ValueError
-            If it is not there (the message lists the columns that are), or stands there twice.
+            If the column is missing (the message lists the existing columns), or occurs twice.
         """
         found = self.optional(*names)
         if found is None:
@@ -84,7 +84,7 @@ class Table:
         return found
 
     def optional(self, *names: str) -> int | None:
-        """Return the place of the column that goes by the first of ``names`` that is there, or ``None``.
+        """Return the index of the first existing column among ``names``, or ``None``.
 
         Raises
         ------
@@ -107,14 +107,14 @@ def read_table(path: Path) -> Table:
     Parameters
     ----------
     path : Path
-        UTF-8, with or without a byte order mark. ``.tsv`` is split at tabs and knows no quoting, as BIDS
-        has it; if the header stands in quotes, though, cells that do lose them. Everything else is CSV.
+        UTF-8, with or without a byte order mark. ``.tsv`` is split at tabs without quoting, as in BIDS.
+        Only if the header is in quotes, quotes around cells are removed. All other files are CSV.
 
     Raises
     ------
     ValueError
-        If the file is missing, too large, no text, or has no rows, or a quote of a CSV is not closed. A row
-        with more or fewer cells than the header is refused when one of its cells is read.
+        If the file is missing, too large, not text, or has no rows, or if a quote of a CSV is not closed.
+        A row with more or fewer cells than the header is refused when one of its cells is read.
     """
     table = _read(path, header_only=False)
     if not table.columns or not table.rows:
@@ -123,12 +123,12 @@ def read_table(path: Path) -> Table:
 
 
 def read_header(path: Path) -> Table:
-    """Read the header alone: a table without rows.
+    """Read only the header, as a table without rows.
 
     Raises
     ------
     ValueError
-        If the file is missing, too large or no text.
+        If the file is missing, too large or not text.
     """
     return _read(path, header_only=True)
 
@@ -137,7 +137,7 @@ def _read(path: Path, header_only: bool) -> Table:
     if not path.is_file():
         raise ValueError(f"{path}: no such table")
     if path.stat().st_size > _MAX_BYTES:
-        raise ValueError(f"{path}: larger than {_MAX_BYTES >> 20} MiB, which no cohort table is")
+        raise ValueError(f"{path}: larger than {_MAX_BYTES >> 20} MiB, too large for a table of a cohort")
     split = _tabs if path.suffix.lower() == ".tsv" else _commas
     columns: tuple[str, ...] = ()
     rows = []
@@ -155,7 +155,7 @@ def _read(path: Path, header_only: bool) -> Table:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a file with their ends."""
+    """Yield the lines of a file with their line endings."""
     number = 0
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -163,12 +163,12 @@ def _lines(path: Path) -> Iterator[str]:
                 yield line
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{path}: cannot be read as a table: after line {number} it is no UTF-8 text ({error.reason})"
+            f"{path}: cannot be read as a table: after line {number} it is not UTF-8 ({error.reason})"
         ) from None
 
 
 def _tabs(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
-    """Split at tabs. R writes quotes around all text, the header first: then they are no part of it."""
+    """Split at tabs. R writes quotes around all text; if the header has them, all quotes are removed."""
     quoted: bool | None = None
     for number, line in enumerate(lines, start=1):
         cells = line.rstrip("\r\n").split("\t")
@@ -214,7 +214,7 @@ def _commas(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]
 
 
 def _check_quotes(path: Path, first: int, lines: Sequence[str], width: int) -> None:
-    """Check a row of several lines: a quote that is only a character must not swallow the rows after it."""
+    """Check a row of several lines, because a stray quote would join the following rows to it."""
     last = first + len(lines) - 1
     try:
         list(csv.reader(lines, strict=True))
@@ -226,8 +226,8 @@ def _check_quotes(path: Path, first: int, lines: Sequence[str], width: int) -> N
     alike = [n for n, line in enumerate(lines[1:], first + 1) if line.count(",") == width - 1 > 0]
     if alike:
         warn(
-            f"{path}: line {first}: a quoted cell that opens there goes on to line {last}, and line "
-            f"{alike[0]} looks like a row of its own; if it is one, the quote in line {first} swallows it"
+            f"{path}: line {first}: a quoted cell opens there and ends in line {last}, but line "
+            f"{alike[0]} looks like a separate row; if it is one, the quote in line {first} hides it"
         )
 
 
@@ -241,7 +241,7 @@ def needed_cell(row: Row, column: int, name: str) -> str:
     Raises
     ------
     ValueError
-        If it is; the message names file and line.
+        If the cell is empty; the message names file and line.
     """
     text = row[column]
     if not text:
@@ -250,5 +250,5 @@ def needed_cell(row: Row, column: int, name: str) -> str:
 
 
 def warn(text: str) -> None:
-    """Tell what is legal but suspicious about a table or a cohort."""
+    """Warn about legal but suspicious contents of a table or a cohort."""
     warnings.warn(text, UserWarning, stacklevel=2)

@@ -1,4 +1,4 @@
-"""A synthetic cohort on real anatomy, with planted and therefore known disease."""
+"""A synthetic cohort on real anatomy, with a planted disease whose place is known."""
 
 from pyadx.data.phantom.dataset import (
     check_phantom,

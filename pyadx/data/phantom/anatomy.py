@@ -29,13 +29,13 @@ LABEL_NAMES = {
     53: "Right-Hippocampus",
 }
 
-# MNI millimetres. Centres and half axes of ellipsoids, for the right side; the left mirrors them.
+# MNI mm. Centres and semi-axes of ellipsoids for the right side; the left side is mirrored.
 _HIPPOCAMPUS = ((27.0, -23.0, -14.0), (8.0, 19.0, 7.0))
-_HIPPOCAMPUS_TILT = 20.0  # degrees: the tail lies higher than the head
+_HIPPOCAMPUS_TILT = 20.0  # degrees: the tail is higher than the head
 _DEEP_GREY = ((17.0, -6.0, 4.0), (22.0, 26.0, 16.0))
 _VENTRICLE_BOX = ((1.5, 42.0), (-56.0, 36.0), (-16.0, 34.0))  # |x|, y, z
 _GREY = 0.5
-_DARK = 0.52  # of the intensity of white matter
+_DARK = 0.52  # share of white matter's intensity
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class Anatomy:
     t1 : numpy.ndarray
         float32 ``[X, Y, Z]``, zero outside the brain, 1 at its brightest.
     labels : numpy.ndarray
-        int16, FreeSurfer's numbers (`LABEL_NAMES`); 0 outside and where no region is claimed (deep grey
+        int16, FreeSurfer's numbers (`LABEL_NAMES`); 0 outside and in unlabelled tissue (deep grey
         matter, brain stem).
     affine : numpy.ndarray
         Voxel to MNI millimetres.
@@ -60,13 +60,13 @@ class Anatomy:
     __repr__ = short_repr
 
     def mask(self, numbers: tuple[int, ...]) -> np.ndarray:
-        """Return where any of the labels is, bool ``[X, Y, Z]``."""
+        """Return the union of the labels' masks, bool ``[X, Y, Z]``."""
         return np.isin(self.labels, numbers)
 
 
 @cache
 def mni152_anatomy() -> Anatomy:
-    """Return the MNI152 template with region masks taken from it.
+    """Return the MNI152 template with region masks derived from it.
 
     The masks are approximate. Cortex: grey-matter template above 0.5, without the hippocampus, deep grey
     matter and cerebellum. Lateral ventricles: the dark cavity around the midline that is neither grey nor
@@ -97,7 +97,7 @@ def _labels(t1: np.ndarray, grey: np.ndarray, white: np.ndarray, affine: np.ndar
     )
     side = np.abs(x)
     dark = _DARK * float(np.median(t1[white > 0.9]))
-    # Below the tentorium, which falls towards the back; beside it lie the temporal lobes.
+    # Below the tentorium, which slopes down towards the back; the temporal lobes are beside it.
     cerebellum = (z < -10.0 - 0.33 * np.maximum(-y - 45.0, 0)) & (y < -36.0) & (side < -10.0 - y)
     hippocampus = _ellipsoid(side, y, z, *_HIPPOCAMPUS, _HIPPOCAMPUS_TILT) & (grey > 0.3)
     deep = _ellipsoid(side, y, z, *_DEEP_GREY)
@@ -148,5 +148,5 @@ def _largest_piece(mask: np.ndarray) -> np.ndarray:
     if count == 0:
         return mask
     largest = pieces == 1 + np.argmax(np.bincount(pieces.ravel())[1:])
-    # Opening takes the thin horns off; the voxels beside what is left come back.
+    # Opening removes the thin horns; dilation restores the voxels beside the remaining part.
     return mask & ndimage.binary_dilation(largest, iterations=2)

@@ -10,8 +10,8 @@ from pyadx.data.phantom.warps import Field, exponential, log_jacobian, points, p
 
 REGIONS: dict[str, tuple[int, ...]] = {"ventricle": VENTRICLE, "hippocampus": HIPPOCAMPUS, "cortex": CORTEX}
 
-_BLUR = 0.5  # of region masks, voxels: an edge in the divergence would be an edge in the warp
-_REACH = 2.0  # of the space that takes up what the cortex loses, voxels
+_BLUR = 0.5  # of region masks, voxels: a sharp edge in the divergence would give a sharp edge in the warp
+_REACH = 2.0  # width of the space that absorbs the cortex's loss of volume, voxels
 _CORRECTIONS = 4
 
 
@@ -22,15 +22,15 @@ class TemplateGrid:
     Attributes
     ----------
     anatomy : Anatomy
-        At 1 mm.
+        The template at 1 mm.
     shape : tuple of int
-        Of the scans.
-    affine : numpy.ndarray
+        Shape of the scans.
+        affine : numpy.ndarray
         Voxels of the scans to MNI millimetres.
     regions : dict
         Share of every voxel that belongs to a region, float32 ``[D, H, W]``, 0 to 1.
     around : numpy.ndarray
-        How much of the cortex's loss each voxel beside it takes up: fluid and background, sums to 1.
+        Share of the cortex's loss that each voxel of fluid and background beside it absorbs; sums to 1.
     """
 
     anatomy: Anatomy
@@ -40,14 +40,14 @@ class TemplateGrid:
     around: np.ndarray
 
     def to_template(self, at: Field) -> Field:
-        """Turn voxel coordinates of the grid into those of the template at 1 mm."""
+        """Convert voxel coordinates of the grid to those of the template at 1 mm."""
         matrix = np.linalg.inv(self.anatomy.affine) @ self.affine
         moved = np.tensordot(matrix[:3, :3].astype(np.float32), at, axes=1)
         return moved + matrix[:3, 3].astype(np.float32).reshape(3, 1, 1, 1)
 
 
 def template_grid(anatomy: Anatomy, shape: tuple[int, int, int], affine: np.ndarray) -> TemplateGrid:
-    """Bring the template's regions onto a grid."""
+    """Resample the template's regions to a grid."""
     from scipy import ndimage
 
     bare = TemplateGrid(anatomy, shape, affine, {}, np.zeros(0))
@@ -74,15 +74,15 @@ def atrophy(grid: TemplateGrid, log_factors: Mapping[str, float]) -> Field:
     grid : TemplateGrid
         Regions of the template.
     log_factors : mapping
-        Region name to the natural logarithm of the factor.
+        Natural logarithm of the factor, by region name.
 
     Returns
     -------
     numpy.ndarray
-        Displacement ``[3, D, H, W]`` from the changed anatomy back to the template: a scan of it is the
-        template sampled at ``x + displacement(x)``. The space beside the cortex takes up what is lost, so
-        that tissue far from the regions stays where it is. What a first solution misses, since tissue flows
-        across the borders of regions, further ones correct.
+        Displacement ``[3, D, H, W]`` from the changed anatomy back to the template: the new scan is the
+        template sampled at ``x + displacement(x)``. The space beside the cortex absorbs the lost volume, so
+        that tissue far from the regions does not move. Tissue flows across the borders of regions, so the
+        first solution is inexact; further iterations correct the error.
     """
     wanted = dict(log_factors)
     back = np.zeros((3, *grid.shape), np.float32)

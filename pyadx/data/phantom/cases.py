@@ -1,4 +1,4 @@
-"""A subject of a synthetic cohort as a network sees it: scan, healthy twin, regions, where disease is."""
+"""A subject of a synthetic cohort on a network's grid: scan, healthy twin, regions, planted disease."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from pyadx.data.scans import Scan, read_scan, read_volume
 from pyadx.models.card import ModelCard
 from pyadx.short_reprs import short_repr
 
-_WINDOW_MM = 14.0  # of the causal truth: seven voxels of 2 mm, as the paper's occlusion
+_WINDOW_MM = 14.0  # window of the causal truth: seven voxels of 2 mm, as in the paper's occlusion
 _STRIDE_MM = 8.0
 
 
@@ -26,19 +26,19 @@ class Case:
     Attributes
     ----------
     record : ScanRecord
-        Whose it is.
+        The scan's record in the cohort.
     fitted : FittedScan
         The scan on the grid.
     volume : Tensor
         The network's input, ``[1, 1, D, H, W]``.
     twin : Tensor, optional
-        The same person without the disease, scaled by the same numbers; controls have none.
+        The same person without the disease, scaled by the same statistics; controls have none.
     inside : numpy.ndarray
         bool ``[D, H, W]``: the brain.
     regions : dict
         Anatomical regions, bool ``[D, H, W]`` by name.
     planted : dict
-        Where disease was planted, by name; empty for controls.
+        Masks of the planted disease, by name; empty for controls.
     """
 
     record: ScanRecord
@@ -53,7 +53,7 @@ class Case:
 
 
 def read_case(record: ScanRecord, cohort: Path, card: ModelCard) -> Case:
-    """Read a subject of a synthetic cohort and bring all of it onto a network's grid.
+    """Read a subject of a synthetic cohort, and resample its volumes to a network's grid.
 
     Raises
     ------
@@ -81,15 +81,15 @@ def read_case(record: ScanRecord, cohort: Path, card: ModelCard) -> Case:
 
 
 def read_twin(record: ScanRecord, cohort: Path, fitted: FittedScan, card: ModelCard) -> Tensor | None:
-    """Return a patient's healthy twin as the network sees it, ``[1, 1, D, H, W]``; controls have none.
+    """Return a patient's healthy twin as the network's input, ``[1, 1, D, H, W]``; controls have none.
 
-    Its intensities are scaled by the numbers of the patient's own scan: the brightest voxel of either is
-    noise, and a factor between the two would look like disease everywhere.
+    Its intensities are scaled by the statistics of the patient's scan. The brightest voxel of each scan is
+    noise, and a factor between both scans would look like disease everywhere.
 
     Raises
     ------
     ValueError
-        If it cannot be read, or does not lie on the scan's voxels.
+        If it cannot be read, or is not on the scan's voxels.
     """
     path = twin_file(cohort, record.subject)
     if not path.is_file():
@@ -98,7 +98,7 @@ def read_twin(record: ScanRecord, cohort: Path, fitted: FittedScan, card: ModelC
 
 
 def truth_window(fitted: FittedScan) -> tuple[int, int]:
-    """Return window and stride of the causal truth in voxels of a network's grid: 14 and 8 mm, about."""
+    """Return window and stride of the causal truth in voxels of a network's grid: about 14 and 8 mm."""
     size = float(np.linalg.norm(fitted.affine[:3, :3], axis=0).mean())
     window = 2 * round((_WINDOW_MM / size - 1) / 2) + 1
     return max(1, window), max(1, round(_STRIDE_MM / size))
@@ -107,7 +107,7 @@ def truth_window(fitted: FittedScan) -> tuple[int, int]:
 def _fitted_beside(path: Path, fitted: FittedScan, card: ModelCard) -> FittedScan:
     volume = read_volume(path)
     if not volume.lies_on(fitted.scan):
-        raise ValueError(f"{path}: does not lie on the voxels of {fitted.scan.path}")
+        raise ValueError(f"{path}: is not on the voxels of {fitted.scan.path}")
     return fit_to_card(volume, card)
 
 

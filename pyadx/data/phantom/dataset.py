@@ -19,9 +19,9 @@ from pyadx.files import holds_results, replacing
 
 SHAPE = (110, 110, 110)
 _SPACING = 2.0
-_CENTRE = (0.0, -16.0, 6.0)  # MNI mm; the brain's
-_PLANTED = {"planted": 0.1, "planted core": 0.5}  # of the strongest change
-_VERSION = 2  # of the recipe: other bytes for the same seed need another number
+_CENTRE = (0.0, -16.0, 6.0)  # centre of the brain, MNI mm
+_PLANTED = {"planted": 0.1, "planted core": 0.5}  # shares of the strongest change
+_VERSION = 2  # of the recipe; must change whenever the same seed gives other bytes
 
 _README = """Synthetic cohort. No person was scanned.
 
@@ -57,14 +57,14 @@ def write_phantom(
     Parameters
     ----------
     folder : path
-        Empty or new, or one that an earlier call for the same subjects and seed left unfinished: what is
-        there is kept.
+        An empty or new folder, or one that an earlier call with the same subjects and seed did not
+        finish; its files are kept.
     subjects, seed : int
-        Size of the cohort; all that is random follows from the seed. The same numbers give the same bytes.
+        Size of the cohort, and random seed. The same numbers give the same bytes.
     jobs : int
-        Processes.
+        Number of processes.
     advance : callable
-        Told how many subjects are done.
+        Called with the number of subjects done.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def write_phantom(
     folder = Path(folder)
     check_phantom(folder, subjects, seed, jobs)
     people = draw_people(subjects, seed)
-    mni152_anatomy()  # tells that nilearn is missing before anything is written
+    mni152_anatomy()  # raises before anything is written if nilearn is missing
     folder.mkdir(parents=True, exist_ok=True)
     _write_tables(folder, people, seed)
     missing = [person for person in people if not _is_done(folder, person)]
@@ -102,7 +102,7 @@ def write_phantom(
 
 
 def check_phantom(folder: str | os.PathLike[str], subjects: int, seed: int, jobs: int) -> None:
-    """Raise ``ValueError`` if a synthetic cohort cannot be written like this."""
+    """Raise ``ValueError`` if a synthetic cohort cannot be written with these arguments."""
     folder = Path(folder)
     if not 2 <= subjects <= 100_000:
         raise ValueError(f"subjects must be between 2 and 100,000, got {subjects}")
@@ -122,7 +122,7 @@ def check_phantom(folder: str | os.PathLike[str], subjects: int, seed: int, jobs
 
 
 def is_synthetic(folder: str | os.PathLike[str]) -> bool:
-    """Whether a data set says of itself that it is a synthetic cohort of pyadx."""
+    """Return whether a data set is marked as a synthetic cohort of pyadx."""
     try:
         facts = json.loads((Path(folder) / "dataset_description.json").read_text(encoding="utf-8"))
         return "Recipe" in facts["GeneratedBy"][0]
@@ -131,7 +131,7 @@ def is_synthetic(folder: str | os.PathLike[str]) -> bool:
 
 
 def write_subject(folder: Path, person: Person) -> None:
-    """Write the files of one subject; the last of them says that all are there."""
+    """Write the files of one subject; the last file marks the subject as complete."""
     scan = make_scan(person, cohort_grid())
     anat = folder / person.name / "anat"
     derived = _derived(folder, person)
@@ -153,27 +153,27 @@ def write_subject(folder: Path, person: Person) -> None:
 
 
 def planted_file(folder: str | os.PathLike[str], name: str) -> Path:
-    """Return where a patient's map of the planted change is, ``derivatives`` of a synthetic cohort."""
+    """Return the path of a patient's map of the planted change in ``derivatives``."""
     return (
         Path(folder) / "derivatives" / "phantom" / name / "anat" / f"{name}_desc-planted_logvolume.nii.gz"
     )
 
 
 def twin_file(folder: str | os.PathLike[str], name: str) -> Path:
-    """Return where a patient's scan without the disease is, ``derivatives`` of a synthetic cohort."""
+    """Return the path of a patient's scan without the disease in ``derivatives``."""
     return planted_file(folder, name).with_name(f"{name}_desc-twin_T1w.nii.gz")
 
 
 def planted_regions(change: np.ndarray) -> dict[str, np.ndarray]:
-    """Return where disease was planted, bool masks by name; none where nothing was.
+    """Return masks of the planted disease, bool by name; no masks if nothing was planted.
 
-    ``planted``: the tissue changed by more than a tenth of the strongest change, which is nearly all of
-    it without the blur of the regions' borders. ``planted core``: by more than half.
+    ``planted``: tissue that changed by more than a tenth of the strongest change; this is nearly all
+    changed tissue, without the blurred borders. ``planted core``: tissue that changed by more than half.
 
     Parameters
     ----------
     change : numpy.ndarray
-        Map of the planted change (`planted_file`), of any grid.
+        Map of the planted change (`planted_file`), on any grid.
     """
     strength = np.abs(change)
     if not strength.any():
@@ -230,7 +230,7 @@ def _rows(people: Sequence[Person]) -> Iterator[str]:
 
 
 def save_synthetic(path: str | os.PathLike[str], data: np.ndarray) -> None:
-    """Write a volume on `cohort_grid` as NIfTI: beside it first, then renamed."""
+    """Write a volume on `cohort_grid` as NIfTI, first to a temporary file, which is then renamed."""
     import nibabel as nib
 
     image = nib.Nifti1Image(data, cohort_grid().affine)

@@ -1,4 +1,4 @@
-"""One synthetic subject: who it is, and how its scan is made from the template."""
+"""One synthetic subject: its properties, and its scan made from the template."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,8 @@ from pyadx.data.phantom.atrophy import REGIONS, TemplateGrid, atrophy, planted_m
 from pyadx.data.phantom.warps import Field, exponential, points, sample, smooth_noise
 from pyadx.short_reprs import short_repr
 
-# Logarithm of the volume factor at full severity, and its natural spread in everybody. The order of
-# magnitude is that of volumetric studies of AD; the figures are a choice that makes the groups overlap.
+# Logarithm of the volume factor at full severity, and its natural spread in all subjects. The order of
+# magnitude is that of volumetric studies of AD. The exact figures were chosen so that the groups overlap.
 EFFECT = {"ventricle": 0.65, "hippocampus": -0.43, "cortex": -0.20}
 NATURAL_SPREAD = {"ventricle": 0.20, "hippocampus": 0.10, "cortex": 0.05}
 SEVERITY = (0.25, 1.0)
@@ -18,7 +18,7 @@ _WARP = (7.0, 1.2)  # smoothness and root mean square of the velocity, voxels
 _AFFINE = {"rotation": 2.0, "scale": 0.03, "shift": 0.8}  # degrees, relative, voxels; standard deviations
 _GAIN = 0.08
 _BIAS = (25.0, 0.04)  # smoothness in voxels, root mean square of the logarithm
-_NOISE = (0.015, 0.03)  # of the brightest tissue
+_NOISE = (0.015, 0.03)  # share of the brightest tissue
 _BRIGHTEST = 1000.0
 
 
@@ -35,11 +35,11 @@ class Person:
     sex, age : str, int
         Drawn at random; they have no influence on the scan.
     seed : tuple of int
-        Of all that is random in the scan.
+        Random seed of the scan.
     severity : float
         0 for controls.
     natural : dict
-        Region to the logarithm of its natural volume factor.
+        Logarithm of the natural volume factor by region.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Person:
 
     @property
     def planted(self) -> dict[str, float]:
-        """Region to the logarithm of the volume factor that the disease adds."""
+        """Logarithm of the volume factor of the disease, by region."""
         return {name: self.severity * EFFECT[name] for name in REGIONS}
 
 
@@ -67,11 +67,11 @@ class SyntheticScan:
     labels : numpy.ndarray
         int16, FreeSurfer's numbers.
     twin : numpy.ndarray or None
-        Patients: the same scan, to the noise, without the disease.
+        Patients: the same scan without the disease, with identical noise.
     planted : numpy.ndarray or None
-        Patients: prescribed logarithm of the volume change that the disease made, float32.
+        Patients: prescribed logarithm of the volume change by the disease, float32.
     measured : dict
-        Patients: region to the logarithm of its volume in the scan over that in the twin.
+        Patients: logarithm of a region's volume in the scan over its volume in the twin, by region.
     """
 
     t1: np.ndarray
@@ -112,8 +112,8 @@ def make_scan(person: Person, grid: TemplateGrid) -> SyntheticScan:
     """Make a subject's volumes. The same person gives the same bytes.
 
     The scan is the template, changed by the subject's natural volumes and its disease, then by a random
-    smooth diffeomorphism and affine map, a gain, a bias field and Rician noise. The twin shares all of
-    these but the disease.
+    smooth diffeomorphism and affine map, a gain, a bias field and Rician noise. The twin has all of these
+    except the disease.
     """
     random = np.random.default_rng([*person.seed, 1])
     at = _random_place(grid, random)
@@ -136,7 +136,7 @@ def make_scan(person: Person, grid: TemplateGrid) -> SyntheticScan:
 
 
 def _random_place(grid: TemplateGrid, random: np.random.Generator) -> Field:
-    """Return where the voxels of a healthy, average subject lie in the template grid."""
+    """Return the coordinates of an average healthy subject's voxels in the template grid."""
     warp = exponential(smooth_noise((3, *grid.shape), *_WARP, random))
     angles = np.deg2rad(random.normal(0, _AFFINE["rotation"], 3))
     matrix = np.diag(np.exp(random.normal(0, _AFFINE["scale"], 3)))
@@ -152,7 +152,7 @@ def _random_place(grid: TemplateGrid, random: np.random.Generator) -> Field:
 
 
 def _through(back: Field, at: Field) -> Field:
-    """Follow points of the changed anatomy back into the template."""
+    """Map points of the changed anatomy back to the template."""
     return at + sample(back, at)
 
 

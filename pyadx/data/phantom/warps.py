@@ -16,13 +16,13 @@ def poisson_velocity(divergence: np.ndarray) -> Field:
     Parameters
     ----------
     divergence : numpy.ndarray
-        ``[D, H, W]``, per voxel. Its mean is taken off, since what flows out somewhere flows in elsewhere.
+        ``[D, H, W]``, per voxel. Its mean is subtracted, because total inflow and outflow are equal.
 
     Returns
     -------
     numpy.ndarray
-        float32 ``[3, D, H, W]``, voxels. The Poisson equation is solved with cosine transforms, exactly for
-        the seven-point Laplacian.
+        float32 ``[3, D, H, W]``, voxels. Cosine transforms solve the Poisson equation, exactly for the
+        seven-point Laplacian.
     """
     from scipy import fft
 
@@ -53,7 +53,7 @@ def smooth_noise(
     amplitude : float
         Root mean square.
     random : numpy.random.Generator
-        Where the noise is drawn from.
+        Source of the noise.
     """
     from scipy import ndimage
 
@@ -87,12 +87,12 @@ def exponential(velocity: Field, sign: float = 1.0) -> Field:
 
 
 def compose(first: Field, second: Field) -> Field:
-    """Return the displacement of going with ``first`` and then with ``second``."""
+    """Return the displacement of ``first`` followed by ``second``."""
     return first + sample(second, points(first))
 
 
 def points(displacement: Field) -> Field:
-    """Return where every voxel goes, float32 ``[3, D, H, W]``, voxel coordinates."""
+    """Return the displaced position of every voxel, float32 ``[3, D, H, W]``, voxel coordinates."""
     grid = np.indices(displacement.shape[1:], dtype=np.float32)
     return grid + displacement
 
