@@ -6,10 +6,11 @@ from reference import patches as reference
 
 from pyadx.inference.incremental import boxes as bx
 from pyadx.ops import patches
+from pyadx.ops.split import split_weight
 from pyadx.ops.toom_cook import transformed_weight
 
 SIZE = (9, 8, 11)
-ALGORITHMS = ["direct", "toom2", "toom4"]
+ALGORITHMS = ["direct", "toom2", "toom4", "amx"]
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-12}
 
 POOLS = [
@@ -77,6 +78,15 @@ def assert_close(actual, expected, dtype):
     assert torch.allclose(actual.cpu().double(), expected.double(), rtol=0, atol=TOLERANCE[dtype])
 
 
+def transformed_to(algorithm, weight):
+    """The weight as an algorithm wants it; skips the test where that is for float32 only."""
+    if algorithm != "amx":
+        return transformed_weight(weight, int(algorithm[-1]))
+    if weight.dtype != torch.float32:
+        pytest.skip("products of bfloat16 are for float32")
+    return split_weight(weight)
+
+
 def convolve(algorithm, changes, boxes, weight, stride, padding, dilation, groups, out_boxes, before, out):
     """`pyadx.ops.patches.conv` by an algorithm; skips the test where that is for other layers."""
     tiles = ()
@@ -84,7 +94,7 @@ def convolve(algorithm, changes, boxes, weight, stride, padding, dilation, group
         if (*weight.shape[2:], *stride, *dilation, groups) != (3, 3, 3, 1, 1, 1, 1, 1, 1, 1):
             pytest.skip("tiles are for 3x3x3 kernels of stride, dilation and groups one")
         tiles = (
-            transformed_weight(weight, int(algorithm[-1])),
+            transformed_to(algorithm, weight),
             torch.ones(len(changes), dtype=torch.uint8),
         )
     packed = patches.pack_weight(weight, groups)

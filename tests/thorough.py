@@ -70,6 +70,7 @@ THOROUGH = (
     "inference/test_batch_dependence.py::test_maps_of_a_batch_are_the_maps_of_its_scans[sa3ducm",
     "inference/test_conv_algorithms.py::test_float64_equals_full_forwards_to_ten_digits[direct",
     "inference/test_conv_algorithms.py::test_float64_equals_full_forwards_to_ten_digits[toom",
+    "inference/test_conv_algorithms.py::test_float64_equals_full_forwards_to_ten_digits[amx",
     "inference/test_moving_baseline.py::test_scores_along_a_walk_are_those_of_full_forwards[resnet",
     "inference/test_moving_baseline.py::test_regions_are_scored_from_where_the_baseline_is[resnet",
     "inference/test_moving_baseline.py::test_coming_back_to_a_mark_is_as_if_nothing_had_been_done[resnet",

@@ -42,7 +42,8 @@ PYADX_OPERATORS(m) {
   // weight [K,D,H,W,C] -> out [B,K]
   m.def("patch_dot(Tensor patches, Tensor boxes, Tensor weight, Tensor(a!) out) -> ()");
   // weight packed [groups,blocks,kd,kh,C/groups,kw,lanes], before [D,H,W,K] -> out [B,d,h,w,K]; CPU
-  // transformed [points,blocks,C,lanes] and tiled uint8 [B]: which patches are convolved by tiles
+  // transformed [points,blocks,C,lanes] and tiled uint8 [B]: which patches are convolved by tiles;
+  // of bfloat16 [blocks,9,chunks,3,16,16,2]: which by products of bfloat16
   m.def(
       "patch_conv(Tensor patches, Tensor boxes, Tensor weight, int[] stride, int[] padding, int[] "
       "dilation, Tensor out_boxes, Tensor? before, Tensor? transformed, Tensor? tiled, "
@@ -54,4 +55,6 @@ PYADX_OPERATORS(m) {
       "Tensor(a!) strength, Tensor(b!) direction) -> ()");
   // "avx512", "avx2" or "portable": the inner loops that patch_conv runs on this machine
   m.def("patch_instruction_set() -> str");
+  // "amx" or "emulated": how patch_conv works out products of bfloat16
+  m.def("patch_split_arithmetic() -> str");
 }

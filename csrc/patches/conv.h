@@ -66,7 +66,8 @@ struct PatchConvArgs {
   int64_t map_size[3];
   void* out;
   int64_t out_size[3], out_channels;
-  // For kernels of 3x3x3 with stride one: patches to be convolved by tiles (tiles.h), or null.
+  // For kernels of 3x3x3 with stride one: patches to be convolved by tiles (tiles.h), or, if `tile`
+  // is zero, by products of bfloat16 (split.h; float32 only); or null.
   const uint8_t* tiled;  // [batch]
   const void* tiled_weights;
   int64_t tile, tiled_blocks, tiled_lanes;

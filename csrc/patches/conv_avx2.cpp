@@ -2,6 +2,7 @@
 #define PYADX_ISA avx2
 #include "patches/conv_rows.h"
 #include "patches/row_tables.h"
+#include "patches/split_products.h"
 #include "patches/tile_kernels.h"
 
 namespace pyadx {
@@ -15,12 +16,15 @@ constexpr RowTables<T> kTables = {table_of<T, 32, 1>(), table_of<T, 32, 1>(), ta
 template <typename T>
 constexpr TileTables<T> kTiles = tile_tables_of<T, 32, 2, 6>();
 
+constexpr SplitKernels kEmulated = split_kernels_of<EmulatedTiles>();
+
 }  // namespace
 
 const RowTables<float>& tables_f32() { return kTables<float>; }
 const RowTables<double>& tables_f64() { return kTables<double>; }
 const TileTables<float>& tiles_f32() { return kTiles<float>; }
 const TileTables<double>& tiles_f64() { return kTiles<double>; }
+const SplitKernels& emulated_split() { return kEmulated; }
 
 }  // namespace avx2
 }  // namespace pyadx

@@ -6,6 +6,7 @@
 #include "patches/conv_plane.h"
 #include "patches/patches.h"
 #include "patches/row_tables.h"
+#include "patches/split.h"
 #include "patches/tiles.h"
 
 namespace pyadx {
@@ -279,6 +280,10 @@ class PlaneConvolver {
   const int64_t group_in_, group_out_, channel_step_, row_step_, block_step_;
 };
 
+bool elsewhere(const PatchConvArgs& args, int64_t index) {
+  return args.tile > 0 ? by_tiles(args, index) : by_split(args, index);
+}
+
 }  // namespace
 
 template <typename T>
@@ -288,7 +293,7 @@ void patch_conv_cpu(const PatchConvArgs& args, const ParallelFor& parallel) {
   parallel(args.batch * planes, 1, [&](int64_t begin, int64_t end) {
     Scratch<T> scratch;
     for (int64_t item = begin; item < end; ++item) {
-      if (by_tiles(args, item / planes)) {
+      if (elsewhere(args, item / planes)) {
         convolver.clear_beyond(item / planes, item % planes);
       } else {
         convolver.run(item / planes, item % planes, scratch);
@@ -296,7 +301,8 @@ void patch_conv_cpu(const PatchConvArgs& args, const ParallelFor& parallel) {
     }
   });
   if (args.tiled == nullptr) return;
-  const std::vector<int64_t> refused = tiled_conv_cpu<T>(args, parallel);
+  const std::vector<int64_t> refused =
+      args.tile > 0 ? tiled_conv_cpu<T>(args, parallel) : split_conv_cpu(args, parallel);
   parallel(static_cast<int64_t>(refused.size()) * planes, 1, [&](int64_t begin, int64_t end) {
     Scratch<T> scratch;
     for (int64_t item = begin; item < end; ++item) {

@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "common/amx.h"
+
 namespace pyadx {
 namespace {
 
@@ -30,6 +32,19 @@ Isa chosen() {
     return most;
   }();
   return isa;
+}
+
+bool by_amx() {
+#ifdef PYADX_AMX
+  static const bool hardware = [] {
+    const char* wanted = std::getenv("PYADX_AMX");
+    return (wanted == nullptr || std::strcmp(wanted, "emulated") != 0) && best() == Isa::kAvx512 &&
+           amx_usable();
+  }();
+  return hardware;
+#else
+  return false;
+#endif
 }
 
 }  // namespace
@@ -69,6 +84,19 @@ const TileTables<double>& tile_tables<double>() {
 #endif
   return portable::tiles_f64();
 }
+
+const SplitKernels& split_kernels() {
+#ifdef PYADX_AMX
+  if (by_amx()) return amx::hardware_split();
+#endif
+#ifdef PYADX_X86_VECTORS
+  if (chosen() == Isa::kAvx512) return avx512::emulated_split();
+  if (chosen() == Isa::kAvx2) return avx2::emulated_split();
+#endif
+  return portable::emulated_split();
+}
+
+const char* split_arithmetic() { return by_amx() ? "amx" : "emulated"; }
 
 const char* patch_conv_instruction_set() {
   switch (chosen()) {

@@ -238,9 +238,10 @@ def conv(
     out : Tensor
         ``[B, d, h, w, K]``.
     transformed : Tensor, optional
-        From `pyadx.ops.toom_cook.transformed_weight`, for 3x3x3 kernels of stride and dilation one.
+        From `pyadx.ops.toom_cook.transformed_weight` or `pyadx.ops.split.split_weight`, for 3x3x3 kernels
+        of stride, dilation and groups one.
     tiled : Tensor, optional
-        uint8 ``[B]``: the patches to convolve by Toom-Cook tiles with it. Patches that hold NaN, infinity
+        uint8 ``[B]``: the patches to convolve with it. Patches that hold NaN, infinity
         or values next to it, or of which outputs beyond their reach are asked for, are not all the same.
 
     Returns

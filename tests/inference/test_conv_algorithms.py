@@ -1,4 +1,4 @@
-"""Convolutions by Toom-Cook tiles: scores stay those of full forwards, and the choice is a patch's own."""
+"""Convolutions by tiles or split products: scores stay those of full forwards, choices a patch's own."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def scores_of(model, scan, boxes, **options):
     return IncrementalScorer(model, scan, 1, score="logit", **options).score(boxes)
 
 
-@pytest.mark.parametrize("algorithm", ["direct", "toom2", "toom4", "auto"])
+@pytest.mark.parametrize("algorithm", ["direct", "toom2", "toom4", "amx", "auto"])
 def test_float64_equals_full_forwards_to_ten_digits(algorithm, generator, monkeypatch):
     monkeypatch.setenv("PYADX_CONV", algorithm)
     model, scan, boxes = setting(torch.float64, generator)
@@ -76,6 +76,28 @@ def test_tiles_are_used_where_they_are_asked_for(generator, monkeypatch):
     assert sum(seen["toom2"]) == sum(seen["toom4"])
 
 
+def test_split_products_score_as_full_forwards_do_in_any_batch(generator, monkeypatch):
+    """In a small network: emulated products are slow."""
+    torch.manual_seed(1)
+    layers = (torch.nn.Conv3d(1, 8, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv3d(8, 12, 3, padding=1))
+    pooled = (torch.nn.ReLU(), torch.nn.AdaptiveAvgPool3d(1), torch.nn.Flatten(), torch.nn.Linear(12, 2))
+    model = torch.nn.Sequential(*layers, *pooled).eval()
+    scan = torch.rand(1, 9, 8, 11, generator=generator)
+    low = torch.stack([torch.randint(-3, n, (7,), generator=generator) for n in scan.shape[1:]], 1)
+    boxes = torch.cat([low, low + torch.randint(1, 9, (7, 3), generator=generator)], 1)
+    monkeypatch.setenv("PYADX_CONV", "direct")
+    direct = scores_of(model, scan, boxes)
+    monkeypatch.setenv("PYADX_CONV", "amx")
+    actual = scores_of(model, scan, boxes)
+    assert not torch.equal(actual, direct)  # else they were not used
+    assert torch.equal(scores_of(model, scan, boxes.flip(0)).flip(0), actual)
+    assert torch.equal(scores_of(model, scan, boxes, batch_size=3), actual)
+    expected = scores_of(model.double(), scan.double(), boxes)
+    full = FullScorer(model, scan.double(), 1, score="logit").score(boxes)
+    assert (expected - full).abs().max() < 1e-10
+    assert (actual.double() - expected).abs().max() < 1e-5 * expected.abs().max()
+
+
 @pytest.mark.parametrize(
     ("outputs", "channels", "window", "groups"),
     [
@@ -88,7 +110,7 @@ def test_tiles_are_used_where_they_are_asked_for(generator, monkeypatch):
 )
 def test_other_layers_are_convolved_tap_by_tap(outputs, channels, window, groups, monkeypatch):
     boxes = np.array([[10, 10, 10, 20, 20, 20]], np.int32)
-    for algorithm in ("toom4", "auto"):
+    for algorithm in ("toom4", "amx", "auto"):
         monkeypatch.setenv("PYADX_CONV", algorithm)
         made = ConvAlgorithms.of_layer(outputs, channels, window, groups)
         assert not made.by_tiles(boxes, bx.through_window(boxes, window, (40, 40, 40))).any()
@@ -115,5 +137,7 @@ def test_tiles_lose_no_digits_unless_they_are_asked_for(monkeypatch):
 
 def test_an_unknown_algorithm_is_refused(monkeypatch):
     monkeypatch.setenv("PYADX_CONV", "fft")
-    with pytest.raises(ValueError, match="PYADX_CONV must be one of auto, direct, toom2, toom4, got 'fft'"):
+    with pytest.raises(
+        ValueError, match="PYADX_CONV must be one of auto, direct, toom2, toom4, amx, got 'fft'"
+    ):
         ConvAlgorithms.of_layer(8, 8, WINDOW, 1)

@@ -13,6 +13,7 @@ from patch_inputs import (
     random_boxes,
     random_patches,
     scattered,
+    transformed_to,
 )
 from reference import patches as reference
 
@@ -94,17 +95,17 @@ def test_conv_does_not_skip_nan_beside_cells_that_do_not_change(algorithm, gener
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_conv_writes_zeros_where_outputs_beyond_the_grown_box_are_asked_for(algorithm, generator):
+def test_conv_writes_zeros_where_outputs_beyond_the_grown_box_are_asked_for(algorithm, dtype, generator):
     boxes = torch.tensor([[4, 4, 4, 6, 6, 6]], dtype=torch.int32)
-    changes = random_patches(generator, boxes, 3, torch.float64)
-    weight = torch.randn(4, 3, 3, 3, 3, generator=generator, dtype=torch.float64)
+    changes = random_patches(generator, boxes, 3, dtype)
+    weight = torch.randn(4, 3, 3, 3, 3, generator=generator, dtype=dtype) / 9
     everything = torch.tensor([[0, 0, 0, *SIZE]], dtype=torch.int32)
     one = (1, 1, 1)
     args = (changes, boxes, weight, one, one, one, 1, SIZE, everything, SIZE, None)
     expected = reference.conv(*args)
-    out = new_out("cpu", torch.float64, 1, SIZE, 4)
+    out = new_out("cpu", dtype, 1, SIZE, 4)
     convolve(algorithm, changes, boxes, weight, one, one, one, 1, everything, None, out)
-    assert_close(out, expected, torch.float64)
+    assert_close(out, expected, dtype)
     assert (out == 0).any()
 
 
@@ -137,7 +138,8 @@ def test_conv_sums_each_patch_alike_in_any_batch_and_with_any_threads(algorithm,
     assert torch.equal(back, alone)
 
 
-def test_each_patch_of_a_batch_may_have_its_own_algorithm(generator):
+@pytest.mark.parametrize("algorithm", ALGORITHMS[1:])
+def test_each_patch_of_a_batch_may_have_its_own_algorithm(algorithm, generator):
     boxes = random_boxes(generator, 9)
     changes = random_patches(generator, boxes, 8, torch.float32)
     weight = torch.randn(24, 8, 3, 3, 3, generator=generator)
@@ -147,7 +149,7 @@ def test_each_patch_of_a_batch_may_have_its_own_algorithm(generator):
 
     def conv(tiled):
         out = new_out("cpu", torch.float32, 9, slot, 24)
-        points = transformed_weight(weight, 4)
+        points = transformed_to(algorithm, weight)
         packed = patches.pack_weight(weight)
         return patches.conv(changes, boxes, packed, ONE, ONE, ONE, out_boxes, None, out, points, tiled)
 

@@ -107,7 +107,7 @@ PATCH_CASES = {
     "patch_dot": dot_case,
 }
 CUDA_ONLY = {"chi_square"}
-WITHOUT_TENSORS = {"patch_instruction_set"}
+WITHOUT_TENSORS = {"patch_instruction_set", "patch_split_arithmetic"}
 
 
 @pytest.fixture(params=["cpu", "cuda"])

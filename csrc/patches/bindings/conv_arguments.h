@@ -1,8 +1,10 @@
 // From tensors to the plain arguments of the patch convolution, which runs on the CPU only.
 #pragma once
 
+#include "common/amx.h"
 #include "patches/bindings/arguments.h"
 #include "patches/conv.h"
+#include "patches/split.h"
 
 namespace pyadx {
 
@@ -46,7 +48,40 @@ inline PatchConvArgs conv_of(const Tensor& patches, const Tensor& boxes, const T
   return args;
 }
 
-// Weights at the points of a Toom-Cook tile, and which patches to convolve with them.
+// Weights split into bfloat16 [blocks, 9, chunks, parts, pairs, lanes, 2].
+inline void add_split_weights(PatchConvArgs& args, const Tensor& patches,
+                              const Tensor& transformed) {
+  const int64_t chunks = (3 * args.channels + kTileDepth - 1) / kTileDepth;
+  const int64_t sizes[] = {
+      (args.out_channels + kTileRows - 1) / kTileRows, 9, chunks, kParts, 16, kTileRows, 2};
+  STD_TORCH_CHECK(patches.scalar_type() == ScalarType::Float,
+                  "products of bfloat16 are for patches of float32");
+  STD_TORCH_CHECK(transformed.dim() == 7 && transformed.is_contiguous(),
+                  "transformed must be packed for products of bfloat16");
+  for (int64_t axis = 0; axis < 7; ++axis) {
+    STD_TORCH_CHECK(transformed.size(axis) == sizes[axis],
+                    "transformed is for another number of channels");
+  }
+  check_device(transformed, patches, "transformed");
+  args.tiled_weights = transformed.const_data_ptr();
+}
+
+// Weights at the points of a Toom-Cook tile.
+inline void add_tile_weights(PatchConvArgs& args, const Tensor& patches,
+                             const Tensor& transformed) {
+  args.tiled_weights = dense(transformed, 4, patches, "transformed");
+  const int64_t points = transformed.size(0);
+  STD_TORCH_CHECK(points == 64 || points == 216, "transformed must have 4^3 or 6^3 points");
+  args.tile = points == 64 ? 2 : 4;
+  args.tiled_blocks = transformed.size(1), args.tiled_lanes = transformed.size(3);
+  const int64_t bytes = args.tiled_lanes * static_cast<int64_t>(patches.element_size());
+  STD_TORCH_CHECK(bytes == 32 || bytes == 64 || bytes == 128, "transformed must be packed");
+  STD_TORCH_CHECK(transformed.size(2) == args.channels &&
+                      args.tiled_blocks * args.tiled_lanes >= args.out_channels,
+                  "transformed is for another number of channels");
+}
+
+// Transformed weights, and which patches to convolve with them.
 inline void add_tiles(PatchConvArgs& args, const Tensor& patches, const OptionalTensor& transformed,
                       const OptionalTensor& tiled) {
   STD_TORCH_CHECK(transformed.has_value() == tiled.has_value(),
@@ -57,16 +92,11 @@ inline void add_tiles(PatchConvArgs& args, const Tensor& patches, const Optional
                     "tiles are for kernels of 3x3x3 with stride and dilation one");
   }
   STD_TORCH_CHECK(args.groups == 1, "tiles are for convolutions without groups");
-  args.tiled_weights = dense(*transformed, 4, patches, "transformed");
-  const int64_t points = transformed->size(0);
-  STD_TORCH_CHECK(points == 64 || points == 216, "transformed must have 4^3 or 6^3 points");
-  args.tile = points == 64 ? 2 : 4;
-  args.tiled_blocks = transformed->size(1), args.tiled_lanes = transformed->size(3);
-  const int64_t bytes = args.tiled_lanes * static_cast<int64_t>(patches.element_size());
-  STD_TORCH_CHECK(bytes == 32 || bytes == 64 || bytes == 128, "transformed must be packed");
-  STD_TORCH_CHECK(transformed->size(2) == args.channels &&
-                      args.tiled_blocks * args.tiled_lanes >= args.out_channels,
-                  "transformed is for another number of channels");
+  if (transformed->scalar_type() == ScalarType::BFloat16) {
+    add_split_weights(args, patches, *transformed);
+  } else {
+    add_tile_weights(args, patches, *transformed);
+  }
   STD_TORCH_CHECK(tiled->scalar_type() == ScalarType::Byte && tiled->dim() == 1 &&
                       tiled->size(0) == args.batch && tiled->is_contiguous(),
                   "tiled must be contiguous uint8 [B]");

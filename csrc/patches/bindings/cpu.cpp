@@ -58,6 +58,7 @@ void patch_conv(const Tensor patches, const Tensor boxes, const Tensor weight, c
 }
 
 std::string patch_instruction_set() { return patch_conv_instruction_set(); }
+std::string patch_split_arithmetic() { return split_arithmetic(); }
 
 }  // namespace
 }  // namespace pyadx
@@ -75,4 +76,5 @@ STABLE_TORCH_LIBRARY_IMPL(pyadx, CPU, m) {
 
 STABLE_TORCH_LIBRARY_IMPL(pyadx, CompositeExplicitAutograd, m) {
   m.impl("patch_instruction_set", TORCH_BOX(&pyadx::patch_instruction_set));
+  m.impl("patch_split_arithmetic", TORCH_BOX(&pyadx::patch_split_arithmetic));
 }

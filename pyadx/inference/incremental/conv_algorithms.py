@@ -1,19 +1,21 @@
-"""Which algorithm convolves a patch on the CPU: taps one by one, or Toom-Cook tiles.
+"""Which algorithm convolves a patch on the CPU: taps one by one, Toom-Cook tiles, or split products.
 
 The choice looks at the layer and at the patch's own boxes only, so that a region's score depends on no
 other region. Costs were measured (benchmarks/NOTES.md) and are in multiply-adds of large matrix products.
-``PYADX_CONV`` in the environment asks for ``direct``, ``toom2`` or ``toom4`` wherever that can be done.
+``PYADX_CONV`` in the environment asks for ``direct``, ``toom2``, ``toom4`` or ``amx`` wherever that can be
+done.
 """
 
 import os
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from pyadx.inference.incremental import boxes as bx
-from pyadx.ops import toom_cook
+from pyadx.ops import split, toom_cook
 
-_FORCED = {"auto": None, "direct": 0, "toom2": 2, "toom4": 4}
+_FORCED = {"auto": None, "direct": 0, "toom2": 2, "toom4": 4, "amx": 0}
 
 # Per changed cell, tap and pair of channels. After a ReLU some channels of a row do not change and are
 # left out; rows of few channels are short, and vectors of few outputs partly empty.
@@ -39,6 +41,8 @@ class ConvAlgorithms:
         Cells per axis of the tiles that suit it, or zero where no tiles do.
     always : bool
         Whether tiles are taken wherever they can be.
+    split : bool
+        Whether float32 is convolved by products of bfloat16 (`pyadx.ops.split`), whatever the patch.
     """
 
     channels: int
@@ -46,6 +50,7 @@ class ConvAlgorithms:
     window: bx.Window
     tile: int
     always: bool
+    split: bool = False
 
     @classmethod
     def of_layer(cls, outputs: int, channels: int, window: bx.Window, groups: int) -> "ConvAlgorithms":
@@ -62,20 +67,33 @@ class ConvAlgorithms:
         forced = _FORCED[asked]
         one = (1, 1, 1)
         shape = (tuple(window.kernel), tuple(window.stride), tuple(window.dilation), groups)
-        if shape != ((3, 3, 3), one, one, 1) or forced == 0:
+        fits = shape == ((3, 3, 3), one, one, 1)
+        # `auto` never splits: how long AMX takes was measured nowhere. Once it is known, the choice belongs
+        # here for the layer and into `by_tiles` for the patch, where `pyadx.ops.split.arithmetic` is "amx".
+        if fits and asked == "amx":
+            return cls(channels, outputs, window, 0, False, split=True)
+        if not fits or forced == 0:
             return cls(channels, outputs, window, 0, False)
         if forced is None and min(channels, outputs) < _LEAST_CHANNELS:
             return cls(channels, outputs, window, 0, False)
         return cls(channels, outputs, window, forced or min(toom_cook.TILES), forced is not None)
 
     def by_tiles(self, boxes: np.ndarray, out_boxes: np.ndarray) -> np.ndarray:
-        """Return which patches are convolved by tiles, bool ``[B]``."""
+        """Return which patches are convolved by tiles or by split products, bool ``[B]``."""
+        if self.split:
+            return np.ones(len(boxes), bool)
         if not self.tile:
             return np.zeros(len(boxes), bool)
         fitting = self._carried(boxes) <= _MOST_CARRIED
         if self.always:
             return fitting
         return fitting & (self._tiled(boxes, out_boxes) < self._direct(boxes, out_boxes))
+
+    def transformed(self, weight: Tensor) -> Tensor | None:
+        """Return the weight as `by_tiles` needs it; None where it has to be convolved tap by tap."""
+        if self.split:
+            return split.split_weight(weight)
+        return toom_cook.transformed_weight(weight, self.tile)
 
     def multiply_adds(self, boxes: np.ndarray, out_boxes: np.ndarray, direct: np.ndarray) -> np.ndarray:
         """Predict the cost of every patch, float64 ``[B]``, from what taps one by one would cost."""

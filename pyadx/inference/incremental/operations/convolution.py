@@ -25,7 +25,6 @@ from pyadx.inference.incremental.steps import (
 )
 from pyadx.inference.incremental.trace import aten, functional, per_axis
 from pyadx.ops import patches
-from pyadx.ops.toom_cook import transformed_weight
 
 
 class Convolution(Step):
@@ -125,12 +124,15 @@ class Convolution(Step):
     def _tiles(
         self, algorithms: ConvAlgorithms, boxes: Tensor, out_boxes: Tensor
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Return the weight at the points of tiles, and which patches are convolved with it."""
+        """Return the transformed weight, and which patches are convolved with it."""
         tiled = algorithms.by_tiles(boxes.numpy(), out_boxes.numpy())
         if not tiled.any():
             return None, None
         if "tiles" not in self._ready:
-            self._ready["tiles"] = transformed_weight(self.weight, algorithms.tile)
+            transformed = algorithms.transformed(self.weight)
+            if transformed is None:
+                return None, None
+            self._ready["tiles"] = transformed
         return self._ready["tiles"], torch.from_numpy(tiled.astype(np.uint8))
 
     def _library(self, batch: Batch, source: Patch) -> Tensor:
