@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, fx
 
 from pyadx.inference.incremental import boxes as bx
+from pyadx.inference.incremental.batches import Grown, Room, make_batch, new_batch
 from pyadx.inference.incremental.cost import best_stop, rest_seconds
 from pyadx.inference.incremental.input_changes import InputChanges
 from pyadx.inference.incremental.interpreter import Interpreter, needed_for
@@ -23,7 +24,6 @@ from pyadx.inference.incremental.plan import (
 from pyadx.inference.incremental.spread import Spread, lost, spreads
 from pyadx.inference.incremental.steps import Batch, Maps, Patch, Step, channels_first, channels_innermost
 from pyadx.inference.incremental.trace import Trace
-from pyadx.inference.incremental.uploads import on_device
 from pyadx.inference.incremental.workspace import Workspace, WorkspaceFullError
 from pyadx.inference.regions import Segments
 from pyadx.ops import patches
@@ -193,28 +193,34 @@ class Program:
                     grown[step.output] = own
         return grown
 
-    def bytes_per_region(self, plan: Plan, grown: Mapping[fx.Node, np.ndarray]) -> int:
+    def bytes_per_region(self, plan: Plan, grown: Grown) -> int:
         """Return the memory that one region of a batch takes at most."""
-        return bytes_per_region(plan, self._trace.input, grown)
+        return self.bytes_in_slots(plan, {node: bx.largest(boxes) for node, boxes in grown.items()})
+
+    def bytes_in_slots(self, plan: Plan, slots: Mapping[fx.Node, bx.Triple]) -> int:
+        """Return the same in slots of these sizes."""
+        return bytes_per_region(plan, self._trace.input, slots)
 
     # --- running -----------------------------------------------------------------------------------------
 
     def run(
         self,
         plan: Plan,
-        grown: dict[fx.Node, np.ndarray],
+        grown: Grown,
         start: int,
         stop: int,
         segments: Segments | None = None,
+        room: Room | None = None,
     ) -> Scores:
         """Score one batch: all of the voxels in boxes, or those in intervals of labels."""
+        asked = (plan, grown, start, stop, segments, room)
         try:
             try:
-                return self._run(plan, grown, start, stop, segments)
+                return self._run(*asked).of_first(stop - start)
             except WorkspaceFullError:  # by buffers that are larger than what they hold
                 self._workspace.clear()
                 self._workspace.exact = True
-                return self._run(plan, grown, start, stop, segments)
+                return self._run(*asked).of_first(stop - start)
         except BaseException:  # out of memory, Ctrl-C: what the batch held must not stay lent
             self._workspace.clear()
             raise
@@ -224,16 +230,18 @@ class Program:
     def _run(
         self,
         plan: Plan,
-        grown: dict[fx.Node, np.ndarray],
+        grown: Grown,
         start: int,
         stop: int,
         segments: Segments | None,
+        room: Room | None = None,
     ) -> Scores:
-        batch = self._batch(plan, grown, start, stop)
+        batch = self._batch(plan, grown, slice(start, stop), segments, room)
         frame = batch.boxes[self._trace.input]
         first = batch.new(self._trace.input, self._changes.channels)
         own = None if segments is None else Segments(segments.labels, segments.intervals[start:stop])
-        self._changes.write(first, frame, grown[self._trace.input][start:stop], own, self._workspace)
+        boxes = grown[self._trace.input][start:stop]
+        self._changes.write(first, frame, boxes, own, batch.intervals, self._workspace)
         values: dict[fx.Node, Patch | Tensor] = {self._trace.input: Patch(first, frame)}
         held = set(plan.frontier)
         for step in plan.steps:
@@ -282,25 +290,17 @@ class Program:
 
         return watch
 
-    def _batch(self, plan: Plan, grown: dict[fx.Node, np.ndarray], start: int, stop: int) -> Batch:
-        device = self._volume.device
-        batch = Batch(stop - start, self._workspace, self._precision)
-        batch.doubtful = torch.zeros(batch.size, dtype=torch.bool, device=device)
-
-        own = {node: boxes[start:stop] for node, boxes in grown.items()}
-        tables = {
-            step.output: step.tables([own[n] for n in step.inputs], own[step.output])
-            for step in plan.steps
-            if step.output in own
-        }
-        arrays = [*own.values(), *(table for several in tables.values() for table in several)]
-        sent = iter(on_device(arrays, device))
-        for node, boxes in own.items():
-            batch.slots[node] = bx.largest(boxes)
-            batch.boxes[node] = next(sent)
-        for node, several in tables.items():
-            batch.tables[node] = [next(sent) for _ in several]
-        return batch
+    def _batch(
+        self,
+        plan: Plan,
+        grown: Grown,
+        chosen: slice,
+        segments: Segments | None = None,
+        room: Room | None = None,
+    ) -> Batch:
+        count = chosen.stop - chosen.start
+        batch = new_batch(count, self._workspace, self._precision, room)
+        return make_batch(plan, grown, chosen, batch, self._volume.device, segments, room)
 
     def _whole(self, batch: Batch, node: fx.Node, value: Patch | Tensor) -> Tensor:
         """Return a node's values for every region of the batch, in the network's own shape."""
