@@ -18,12 +18,12 @@ demo: $(VENV)/installed
 # command that a test starts compiles the package again, and every run rewrites all assertions.
 PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal --durations=10
 
-# Every feature, in a few minutes; says what it leaves to test-all.
+# Every feature, in a few minutes; says what it leaves to test-thorough and test-all.
 test: $(VENV)/installed
 	$(PYTEST) -m "not thorough"
 
 test-thorough: $(VENV)/installed
-	$(PYTEST) -m thorough
+	$(PYTEST) -m "thorough and not long"
 
 test-all: $(VENV)/installed
 	$(PYTEST)

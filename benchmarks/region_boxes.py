@@ -58,13 +58,13 @@ def measure(options):
     own = (tree.leaves, tree.regions) if options.every else (players.numbers, players.intervals)
     regions = distinct_segments(scan, *own, fill)
     scorer = IncrementalScorer(model, scan, 1, fill=fill)
-    steps = scorer._program.furthest.steps
+    steps = scorer.lowered.furthest.steps
     chosen = np.random.default_rng(0).permutation(len(regions.boxes))[: options.sample]
     total = np.zeros((len(steps), len(WAYS)))
     for place in chosen:
         low, high = regions.segments.intervals[place]
         labels = regions.segments.labels
-        total += follow(scorer._program, (labels >= int(low)) & (labels < int(high)))
+        total += follow(scorer.lowered, (labels >= int(low)) & (labels < int(high)))
     names, weights = zip(*(describe(step) for step in steps), strict=True)
     share = 100 * total[0, -1] / max(total[0, 0], 1)
     taken = f"{len(chosen)} of {len(regions.boxes)} segments"
@@ -80,10 +80,10 @@ def describe(step):
     return name, 0.0
 
 
-def follow(program, inside):
+def follow(network, inside):
     """Return the cells of every step's input that the ways visit, ``[steps, ways]``."""
-    changes = {program._trace.input: inside}
-    steps = program.furthest.steps
+    changes = {network.trace.input: inside}
+    steps = network.furthest.steps
     out = np.zeros((len(steps), len(WAYS)))
     for row, step in enumerate(steps):
         if not all(node in changes for node in step.inputs):

@@ -1,11 +1,11 @@
 import pytest
 import torch
-from thorough import THOROUGH, holds_thorough, is_thorough
+from thorough import holds_thorough, is_long, is_thorough
 
 
 def pytest_ignore_collect(collection_path, config):
     """Spare `make test-thorough` the import of files that hold none of its tests."""
-    if config.option.markexpr == "thorough" and collection_path.suffix in (".py", ".md"):
+    if config.option.markexpr.startswith("thorough") and collection_path.suffix in (".py", ".md"):
         return None if holds_thorough(collection_path) else True
     return None
 
@@ -14,14 +14,15 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if is_thorough(item.nodeid):
             item.add_marker(pytest.mark.thorough)
+        if is_long(item.nodeid):
+            item.add_marker(pytest.mark.long)
 
 
 def pytest_terminal_summary(terminalreporter, config):
     """Say what `make test` leaves out."""
     if config.option.markexpr == "not thorough":
-        terminalreporter.write_line("left to `make test-all`:")
-        for entry in THOROUGH:
-            terminalreporter.write_line(f"  {entry}")
+        left = len(terminalreporter.stats.get("deselected", ()))
+        terminalreporter.write_line(f"{left} tests are left to `make test-all`: see tests/thorough.py")
 
 
 def cuda_skip_reason():

@@ -1,45 +1,89 @@
 """Tests that take long and repeat, at full size or once more, what quicker tests cover.
 
-`make test` leaves them out and says so; `make test-all` runs everything. An entry is a file, a test, and
-the parameters where only some of them are meant.
+`make test` leaves all of them out and says so. `make test-thorough` runs those of ``THOROUGH``, and so does
+the check of every change. ``LONG`` has those that take minutes each: `make test-all` runs everything.
+An entry is a file, a test, and parameters where only some of them are meant; ``*`` stands for anything.
 """
+
+import re
+from functools import cache
+
+LONG = (
+    # The paper's experiments with four networks, twice.
+    "commands/test_evaluate.py::test_reproduce_makes_all_tables_and_figures_and_resumes",
+    # Many scans, many maps, and a cluster.
+    "commands/test_explain_cohort.py::test_many_scans_with_a_worker_killed_in_mid_run",
+    "commands/test_group_resume.py::test_two_thousand_maps_killed_in_the_sums_and_in_the_permutations",
+    "commands/test_group_resume.py::test_killed_and_called_again_equals_undisturbed[two-survey",
+    "commands/test_group_resume.py::test_killed_and_called_again_equals_undisturbed[two-voxels",
+    "commands/test_group_resume.py::test_killed_and_called_again_equals_undisturbed[two-clusters",
+    "commands/test_group_networks.py::test_a_run_that_was_interrupted_among_the_networks_goes_on",
+    "commands/test_train.py::test_rounds_on_ray_equal_those_in_sequence_also_when_a_worker_dies",
+    "inference/test_incremental.py::test_a_thousand_boxes",
+    # Figures of the documentation, drawn at full size.
+    "package/test_figures.py::test_boxes_that_a_window_changes_grow_as_the_page_says",
+    "package/test_figures.py::test_the_picture_of_a_method_is_drawn",
+    "report/test_notebook.py::test_the_example_notebook_runs",
+)
 
 THOROUGH = (
     # A wheel is built, installed into an empty environment and demonstrated there at full size.
     "package/test_wheel.py::",
-    # The paper's experiments with four networks, twice.
-    "commands/test_evaluate.py::test_reproduce_makes_all_tables_and_figures_and_resumes",
     # Further ways to end a run; SIGKILL stays.
     "commands/test_resume.py::test_killed_and_resumed_equals_undisturbed[2]",
     "commands/test_resume.py::test_killed_and_resumed_equals_undisturbed[15]",
-    "commands/test_cohort_faults.py::test_killed_and_called_again[2-",
-    "commands/test_cohort_faults.py::test_killed_and_called_again[15-",
-    "commands/test_cohort_faults.py::test_killed_and_called_again[9-1]",
+    "commands/test_cohort_faults.py::test_killed_and_called_again",
     "commands/test_cohort_faults.py::test_a_full_disk_ends_the_run_and_the_next_call_goes_on[2]",
     "commands/test_cohort_faults.py::test_a_scan_for_which_memory_runs_out_is_noted_and_the_others_go_on",
-    # Many scans, and a cluster.
-    "commands/test_explain_cohort.py::test_many_scans_with_a_worker_killed_in_mid_run",
-    "commands/test_group.py::test_two_thousand_maps_are_streamed_and_the_unreadable_one_listed",
-    "commands/test_group_resume.py::test_two_thousand_maps_killed_in_the_sums_and_in_the_permutations",
-    "commands/test_group_resume.py::test_killed_and_called_again_equals_undisturbed[two-",
+    # Maps of groups: further workers, networks, damage and ways to end.
+    "commands/test_group.py::test_any_number_of_workers_gives_the_same_bytes",
+    "commands/test_group.py::test_the_note_says_all_that_was_done",
+    "commands/test_group_networks.py::test_each_network_gives_what_a_run_of_its_own_gives",
+    "commands/test_group_networks.py::test_the_page_tells_both",
     "commands/test_group_resume.py::test_killed_and_called_again_equals_undisturbed[one-s",
+    "commands/test_group_resume.py::test_killed_and_called_again_equals_undisturbed[one-c",
+    "commands/test_group_resume.py::test_killed_and_called_again_equals_undisturbed[two-sums",
+    "commands/test_group_resume.py::test_a_changed_request_or_map_starts_anew",
+    "commands/test_group.py::test_two_thousand_maps_are_streamed_and_the_unreadable_one_listed",
     "commands/test_group_resume.py::test_an_interruption_is_one_line_that_says_how_to_go_on[terminated]",
-    "commands/test_group_resume.py::test_damaged_work_is_done_again[cut]",
-    "commands/test_group_resume.py::test_damaged_work_is_done_again[empty]",
-    "commands/test_group_resume.py::test_damaged_work_is_done_again[other]",
+    "commands/test_group_resume.py::test_damaged_work_is_done_again",
     "commands/test_group_transforms.py::test_workers_and_an_interruption_give_the_same_bytes",
-    "commands/test_group_networks.py::test_a_run_that_was_interrupted_among_the_networks_goes_on",
     "commands/test_bids_app.py::test_a_run_that_was_killed_goes_on_with_the_scores_in_the_work_folder",
     "evaluation/test_faithfulness.py::test_compact_groups_are_walked_and_scattered_ones_are_not",
     "explainers/test_exact_shares.py::test_twelve_players_are_exact",
     "training/test_ray_results.py::test_a_worker_that_dies_and_one_that_raises_on_real_ray",
     "commands/test_resume.py::test_resuming_with_other_options_is_refused_and_overwrite_starts_again",
-    "commands/test_train.py::test_rounds_on_ray_equal_those_in_sequence_also_when_a_worker_dies",
     "commands/test_train.py::test_killed_during_crossval_loses_one_epoch_at_most",
     "inference/test_sharding.py::test_two_processes_share_the_work_and_give_the_bytes_of_one",
     "training/test_training.py::test_two_processes_average_to_the_same_training",
     "training/test_training.py::test_it_learns_what_is_there_and_nothing_from_shuffled_labels",
     "data/test_phantom.py::test_the_same_seed_gives_the_same_bytes_also_after_an_interruption",
+    "data/test_phantom.py::test_planted_changes_are_reached",
+    "commands/test_truth_benchmark.py::test_it_measures_resumes_and_makes_tables",
+    "commands/test_bids_app.py::test_participants_of_several_processes_share_one_folder",
+    "evaluation/test_region_permutations.py::test_five_percent_of_shuffled_analyses_find_a_region_of_heavy_tails",
+    # Random networks, and more combinations of methods, networks, dtypes and layouts.
+    "inference/test_rounding.py::test_random_networks_with_norms_and_regions_that_leave_little",
+    "inference/test_rounding.py::test_segresnet_with_all_of_the_foreground_filled",
+    "inference/test_incremental_properties.py::test_any_network_of_supported_layers",
+    "inference/test_batch_dependence.py::test_maps_of_a_batch_are_the_maps_of_its_scans[*BatchStatistics",
+    "inference/test_batch_dependence.py::test_maps_of_a_batch_are_the_maps_of_its_scans[sa3ducm",
+    "inference/test_conv_algorithms.py::test_float64_equals_full_forwards_to_ten_digits[direct",
+    "inference/test_conv_algorithms.py::test_float64_equals_full_forwards_to_ten_digits[toom",
+    "inference/test_moving_baseline.py::test_scores_along_a_walk_are_those_of_full_forwards[resnet",
+    "inference/test_moving_baseline.py::test_regions_are_scored_from_where_the_baseline_is[resnet",
+    "inference/test_moving_baseline.py::test_coming_back_to_a_mark_is_as_if_nothing_had_been_done[resnet",
+    "inference/test_moving_baseline.py::test_a_thousand_commits_stay_exact",
+    "inference/test_scattered_regions.py::test_walks_follow_full_forwards_and_come_back",
+    "explainers/test_every_method.py::test_other_precisions_give_a_similar_map[*-dtype1",
+    "explainers/test_every_method.py::test_other_precisions_give_a_similar_map[*-dtype2",
+    "explainers/test_every_method.py::test_the_layout_of_the_volume_does_not_matter[*-expanded",
+    "explainers/test_every_method.py::test_the_layout_of_the_volume_does_not_matter[*-Fortran",
+    "explainers/test_every_method.py::test_a_network_may_end_in_softmax_or_its_logarithm[*-log_",
+    "explainers/test_gradcam.py::test_of_a_gap_network_equals_its_cam_up_to_the_number_of_cells[resnet",
+    "explainers/test_tied_models_are_left_as_found.py::test_everything_is_as_it_was_after_an_error*[sa3ducm",
+    "models/test_lasagne.py::test_converted_networks_give_the_same_logits[*resnet",
+    "ops/test_chi_square.py::test_cuda_gives_the_bits_of_the_cpu[emulated-radii1",
     # The paper's networks and MONAI's; random small networks have the same layers.
     *(
         f"inference/test_incremental.py::{test}"
@@ -53,24 +97,35 @@ THOROUGH = (
             "test_bf16_is_opt_in_and_close",
         )
     ),
-    # Figures of the documentation, drawn at full size.
-    "package/test_figures.py::test_boxes_that_a_window_changes_grow_as_the_page_says",
-    "package/test_figures.py::test_the_picture_of_a_method_is_drawn",
     # More of the page in a browser.
-    "report/test_notebook.py::test_the_example_notebook_runs",
-    "report/test_browser_colours.py::test_the_colour_bar_says_what_a_sign_speaks_for",
-    "report/test_browser_colours.py::test_every_diverging_colour_tells_the_signs_apart",
-    "report/test_browser_colours.py::test_a_map_of_very_small_values_has_the_same_colours",
-    "report/test_browser_colours.py::test_the_notebook_view_is_signed_too_and_runs_in_its_frame",
+    "report/test_browser_regions.py::test_a_bar_shows_its_region_and_its_heatmap",
+    "report/test_browser_groups.py::test_a_row_moves_the_crosshair_into_its_region",
+    "report/test_browser_colours.py::",
     "ops/test_patch_overflow.py::test_the_inner_loops_of_every_instruction_set_pass_the_tests_of_convolution",
 )
 
 
 def is_thorough(node_id):
-    """Whether a test is one of them."""
-    return any(f"tests/{entry}" in node_id for entry in THOROUGH)
+    """Whether `make test` leaves a test out."""
+    return _named(THOROUGH + LONG, node_id)
+
+
+def is_long(node_id):
+    """Whether `make test-thorough` leaves it out, too."""
+    return _named(LONG, node_id)
 
 
 def holds_thorough(path):
     """Whether a file of tests has any of them."""
-    return any(path.as_posix().endswith(f"tests/{entry.partition('::')[0]}") for entry in THOROUGH)
+    entries = THOROUGH + LONG
+    return any(path.as_posix().endswith(f"tests/{entry.partition('::')[0]}") for entry in entries)
+
+
+def _named(entries, node_id):
+    return _pattern(entries).search(node_id) is not None
+
+
+@cache
+def _pattern(entries):
+    each = (re.escape(entry).replace(r"\*", ".*") for entry in entries)
+    return re.compile(f"tests/(?:{'|'.join(each)})")

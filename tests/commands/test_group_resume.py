@@ -49,8 +49,6 @@ def to_its_end(run):
 @pytest.mark.parametrize("part", ["survey-00001", "sums-00001", "voxels-00000", "clusters"])
 @pytest.mark.parametrize("more", [(), ("--workers", "2")], ids=["one", "two"])
 def test_killed_and_called_again_equals_undisturbed(here, to_its_end, part, more):
-    if more and part != "sums-00001" and not os.environ.get("PYADX_THOROUGH"):
-        pytest.skip("takes minutes; PYADX_THOROUGH=1 runs it")
     options = ["--cluster-threshold", "0.01", *more]
     expected = to_its_end(*options, out="undisturbed")
     start_and_kill([*COMMAND, *options], part)
@@ -220,8 +218,6 @@ def many_maps(folder, count=2000, shape=(12, 13, 14)):
 def test_two_thousand_maps_killed_in_the_sums_and_in_the_permutations(tmp_path, monkeypatch, engine):
     if engine == "ray":
         pytest.importorskip("ray")
-    if not os.environ.get("PYADX_THOROUGH"):
-        pytest.skip("takes minutes; PYADX_THOROUGH=1 runs it")
     monkeypatch.chdir(tmp_path)
     many_maps(tmp_path)
     plain = [word for word in COMMAND if word not in ("--regions", "atlas.nii.gz")]

@@ -129,7 +129,7 @@ def test_boxes_go_through_exactly_also_when_the_baseline_moves(model, generator)
     expected = slow.score(boxes)
     assert (fast.score(boxes) - expected).abs().max() < 1e-10 * expected.abs().max()
     assert fast.gain(np.array([[8, 8, 8, 11, 11, 11]])) > 5
-    left = fast._program._ends[-1][0]
+    left = fast.lowered.furthest.plain
     assert not left, f"whole maps from {left[0]} on"
     regions = slow.regions(torch.tensor([[2, 3, 4, 9, 9, 9], [5, 5, 5, 14, 12, 20]]))
     assert torch.allclose(fast.commit(regions), slow.commit(regions), rtol=1e-10)

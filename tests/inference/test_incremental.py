@@ -1,6 +1,4 @@
-"""Incremental scores equal those of full forwards; ``PYADX_THOROUGH=1`` adds 1,000 boxes per network."""
-
-import os
+"""Incremental scores equal those of full forwards."""
 
 import pytest
 import torch
@@ -10,8 +8,6 @@ from pyadx import models
 from pyadx.inference import FullScorer, IncrementalScorer
 from pyadx.inference.incremental.trace import KeptTrace
 from pyadx.ops import patches
-
-THOROUGH = os.environ.get("PYADX_THOROUGH") == "1"
 
 # Non-cubic grids, as small as each network allows: name -> (network, channels, grid, boxes in CI)
 OURS = {
@@ -91,7 +87,6 @@ def convolve_whole_maps(self, x):
     return (out if self.bias is None else out + self.bias).permute(0, 4, 1, 2, 3)
 
 
-@pytest.mark.skipif(not THOROUGH, reason="takes minutes; PYADX_THOROUGH=1 runs it")
 @pytest.mark.parametrize("name", [*OURS, *MONAI])
 def test_a_thousand_boxes(name, generator, monkeypatch):
     model, channels, grid, _ = network(name)
@@ -125,8 +120,8 @@ def test_boxes_reach_the_class_scores_in_these_networks(name, generator):
     """Nothing of them is left over for whole maps, if the plan is free to choose."""
     model, channels, grid, _ = network(name)
     scorer = IncrementalScorer(model, torch.rand(channels, *grid, generator=generator), 1)
-    outputs = {step.output for step in scorer._program._lowering.steps}
-    assert scorer._program._output in outputs
+    outputs = {step.output for step in scorer.lowered.steps}
+    assert scorer.lowered.output in outputs
 
 
 def small(channels=1, classes=2):
@@ -176,9 +171,9 @@ def test_the_same_window_scores_the_same_bytes_in_any_batch_and_order(name, gene
 
 @pytest.mark.parametrize("stop", [0, 1, 3, 5, 99])
 def test_wherever_whole_maps_take_over_the_scores_are_the_same(stop, generator, monkeypatch):
-    from pyadx.inference.incremental import program
+    from pyadx.inference.incremental import lowered_network
 
-    monkeypatch.setattr(program, "best_stop", lambda steps, *rest: (min(stop, len(steps)), 1.0))
+    monkeypatch.setattr(lowered_network, "best_stop", lambda steps, *rest: (min(stop, len(steps)), 1.0))
     scan = torch.rand(1, 11, 12, 13, generator=generator, dtype=torch.float64)
     boxes = random_boxes((11, 12, 13), 30, generator)
     for model in (small(), randomised(Gap()).double().eval()):
@@ -204,7 +199,7 @@ def test_the_vendors_convolutions_give_the_same_scores_as_ours(name, generator):
     boxes = random_boxes(grid, 24, generator)
     scorer = IncrementalScorer(model.double(), scan, 1)
     expected = scorer.score(boxes)
-    for step in scorer._program._lowering.steps:
+    for step in scorer.lowered.steps:
         if isinstance(step, Convolution):
             step.own = False
     assert largest_difference(scorer.score(boxes), expected) < 1e-10
@@ -238,7 +233,7 @@ def test_every_buffer_comes_back_after_a_batch(name, generator):
     model, channels, grid, _ = network(name)
     scorer = IncrementalScorer(model, torch.rand(channels, *grid, generator=generator), 1, batch_size=4)
     scorer.score(random_boxes(grid, 12, generator)[8:])
-    assert not scorer._program._workspace._lent
+    assert not scorer.program.workspace.lent
 
 
 def test_a_batch_that_runs_out_of_memory_is_halved_and_leaves_nothing_lent(generator, monkeypatch):
@@ -258,7 +253,7 @@ def test_a_batch_that_runs_out_of_memory_is_halved_and_leaves_nothing_lent(gener
     monkeypatch.setattr(Convolution, "run", tight)
     with pytest.warns(UserWarning, match="going on with batches of"):
         assert torch.equal(scorer.score(boxes), expected)
-    assert not scorer._program._workspace._lent
+    assert not scorer.program.workspace.lent
 
 
 def test_tf32_is_off_while_scoring_and_as_it_was_afterwards(generator):
@@ -337,7 +332,7 @@ def test_weights_that_are_computed_from_others(generator):
     boxes = random_boxes((9, 9, 9), 20, generator)
     scorer = IncrementalScorer(model, scan, 1)
     assert largest_difference(scorer.score(boxes), FullScorer(model, scan, 1).score(boxes)) < 1e-10
-    assert scorer._program._output in {step.output for step in scorer._program._lowering.steps}
+    assert scorer.lowered.output in {step.output for step in scorer.lowered.steps}
 
 
 def test_dropout_that_a_model_keeps_switched_on_is_not_an_identity():
@@ -348,4 +343,4 @@ def test_dropout_that_a_model_keeps_switched_on_is_not_an_identity():
             return super().forward(torch.nn.functional.dropout(x, 0.9, training=True))
 
     scorer = IncrementalScorer(randomised(Noisy()).double().eval(), torch.rand(1, 9, 9, 9).double(), 1)
-    assert len(scorer._program._lowering.steps) == 0
+    assert len(scorer.lowered.steps) == 0

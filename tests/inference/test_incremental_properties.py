@@ -10,7 +10,7 @@ from networks import randomised
 from torch import nn
 
 from pyadx.inference import FullScorer, IncrementalScorer
-from pyadx.inference.incremental import program
+from pyadx.inference.incremental import lowered_network
 
 triples = lambda low, high: st.tuples(*[st.integers(low, high)] * 3)  # noqa: E731
 
@@ -165,7 +165,7 @@ def test_any_network_of_supported_layers(made, seed):
     boxes = torch.cat([low, low + torch.randint(1, 5, (12, 3), generator=generator)], 1)
     full = FullScorer(network, scan, 1, score="logit")
     # On grids this small whole maps are often predicted to be faster; boxes are what is tested here.
-    with mock.patch.object(program, "best_stop", lambda steps, *rest: (len(steps), 1.0)):
+    with mock.patch.object(lowered_network, "best_stop", lambda steps, *rest: (len(steps), 1.0)):
         actual = IncrementalScorer(network, scan, 1, score="logit").score(boxes)
     expected = full.score(boxes)
     # Where next to nothing changes, a full forward shows its rounding: 1e-14 of the score is allowed.

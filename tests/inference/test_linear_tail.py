@@ -44,7 +44,7 @@ TAILS = {
 
 
 def tails(scorer):
-    return [step for step in scorer._program.furthest.steps if isinstance(step, LinearTail)]
+    return [step for step in scorer.lowered.furthest.steps if isinstance(step, LinearTail)]
 
 
 def boxes_of(generator, count=24):

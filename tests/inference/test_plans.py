@@ -46,7 +46,7 @@ def batches(monkeypatch):
     original = Program.run
 
     def noted(self, plan, grown, start, stop, *rest):
-        seen.append((stop - start, bx.extents(grown[self._trace.input][start:stop]).max()))
+        seen.append((stop - start, bx.extents(next(iter(grown.values()))[start:stop]).max()))
         return original(self, plan, grown, start, stop, *rest)
 
     monkeypatch.setattr(Program, "run", noted)
@@ -81,8 +81,8 @@ def test_a_large_box_in_the_same_list_has_batches_of_its_own(monkeypatch):
 def test_how_a_region_is_scored_depends_on_its_own_size_only():
     small = windows(3).numpy()
     boxes = np.concatenate([small, GIANT.numpy(), windows(9, 5).numpy()]).astype(np.int32)
-    fresh = scorer_of()._program
-    used = scorer_of()._program
+    fresh = scorer_of().lowered
+    used = scorer_of().lowered
     used.choose(boxes[::-1].copy())
     assert np.array_equal(fresh.choose(small)[0], used.choose(boxes)[0][: len(small)])
 
@@ -92,19 +92,19 @@ def test_memory_never_exceeds_the_bound_when_a_giant_box_is_among_many_small_one
     boxes = torch.cat([windows(3, step), GIANT])  # 1,332 with a step of 2
     free = scorer_of()
     expected = free.score(boxes)
-    need = free._program.bytes_per_region(
-        free._program.plan(int(free._program.choose(GIANT.numpy())[0][0])),
-        free._program.grow(GIANT.numpy().astype(np.int32), free._program._lowering.steps),
+    need = free.program.bytes_per_region(
+        free.lowered.plan(int(free.lowered.choose(GIANT.numpy())[0][0])),
+        free.lowered.grow(GIANT.numpy().astype(np.int32), free.lowered.steps),
     )
     taken = []
-    original = Program._run
+    original = Program.run
 
     def measured(self, *args):
         found = original(self, *args)
         taken.append(self.cache_bytes + self.workspace.nbytes)
         return found
 
-    monkeypatch.setattr(Program, "_run", measured)
+    monkeypatch.setattr(Program, "run", measured)
     for bound in (free.memory["cache"] + need + 4096, free.memory["cache"] + need // 3):
         taken.clear()
         tight = scorer_of(max_memory=bound)
@@ -118,14 +118,14 @@ def test_the_estimate_of_a_region_is_what_its_buffers_take():
     layers = [nn.Conv3d(1, 4, 3, padding=1), nn.SiLU(), nn.AvgPool3d(2, 1), nn.Conv3d(4, 4, 1)]
     network = randomised(nn.Sequential(*layers, nn.AdaptiveAvgPool3d(1), nn.Flatten())).eval()
     scorer = IncrementalScorer(network, scan(), 1)
-    program = scorer._program
+    program = scorer.program
     boxes = np.array([[2, 3, 4, 9, 12, 11], [2, 3, 4, 12, 11, 12]], np.int32)
-    plan = program.plan(len(program._lowering.steps))
+    plan = scorer.lowered.furthest
     program.cache([plan])
-    grown = program.grow(boxes, plan.steps)
+    grown = scorer.lowered.grow(boxes, plan.steps)
     program.workspace.limit_to(2 * program.bytes_per_region(plan, grown))
     program.workspace.exact = True
-    program._run(plan, grown, 0, 2, None)  # would raise
+    program.run(plan, grown, 0, 2)  # would raise
 
 
 def test_scores_come_back_in_the_order_asked_for_and_a_store_resumes_to_the_same_bytes(
@@ -188,16 +188,16 @@ def test_incremental_scoring_remembers_what_did_not_fit(monkeypatch):
     from pyadx.inference import scorer as module
 
     monkeypatch.setattr(module, "CHUNK", 40)
-    original, failures = Program._run, []
+    original, failures = Program.run, []
 
-    def tight(self, plan, grown, start, stop, segments):
+    def tight(self, plan, grown, start, stop, *segments):
         if stop - start > 5:
             failures.append(stop - start)
             raise MemoryError
-        return original(self, plan, grown, start, stop, segments)
+        return original(self, plan, grown, start, stop, *segments)
 
     expected = scorer_of().score(windows(3))
-    monkeypatch.setattr(Program, "_run", tight)
+    monkeypatch.setattr(Program, "run", tight)
     scorer = scorer_of()
     assert torch.equal(scorer.score(windows(3)), expected)
     once = len(failures)

@@ -1,5 +1,6 @@
 """What is constant, infinite or NaN in a filled scan is so in incremental scoring, too."""
 
+from dataclasses import replace
 from unittest import mock
 
 import pytest
@@ -10,7 +11,7 @@ from networks import lively, randomised
 from torch import nn
 
 from pyadx.inference import FullScorer, IncrementalScorer
-from pyadx.inference.incremental import program
+from pyadx.inference.incremental import lowered_network
 from pyadx.inference.incremental.trace import KeptTrace
 
 NOT_FINITE = "output holds NaN or infinity"
@@ -41,11 +42,13 @@ def assert_equal(network, volume, boxes, fill=0.0, stops=(None,)):
     """Incremental scores are those of full forwards; with a stop boxes go that far, whatever it costs."""
     made = {"score": "logit", "fill": fill, "signed": True}
     expected = FullScorer(network, volume, 1, batch_size=1, **made).score(torch.tensor(boxes))
-    best, tracer = program.best_stop, KeptTrace()
+    best, tracer = lowered_network.best_stop, KeptTrace()
     for stop in stops:
         choice = best if stop is None else lambda all_, *rest, stop=stop: (min(stop, len(all_)), 1.0)
-        with mock.patch.object(program, "best_stop", choice):
-            scorer = IncrementalScorer(network, volume, 1, tracer=tracer, **made)
+        with mock.patch.object(lowered_network, "best_stop", choice):
+            scorer = IncrementalScorer(
+                network, volume, 1, tracer=lambda *given: replace(tracer(*given), kept={}), **made
+            )
             actual = scorer.score(torch.tensor(boxes))
         assert (actual - expected).abs().max() <= 1e-10 * max(1.0, expected.abs().max()), stop
     return expected
@@ -222,7 +225,7 @@ def test_a_filled_scan_that_overflows_is_refused_as_full_forwards_refuse_it(name
     box = torch.tensor([[2, 2, 2, 5, 5, 5]])
     results = []
     for kind in (FullScorer, IncrementalScorer):
-        with mock.patch.object(program, "best_stop", lambda steps, *rest: (len(steps), 1.0)):
+        with mock.patch.object(lowered_network, "best_stop", lambda steps, *rest: (len(steps), 1.0)):
             try:
                 results.append(kind(network, volume, 1, score="logit", fill=fill).score(box))
             except ValueError as error:

@@ -1,7 +1,5 @@
 """The figures of the documentation can be drawn again by the scripts that drew them."""
 
-import os
-
 import pytest
 from doc_scripts import ROOT, script
 
@@ -11,7 +9,6 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("nilearn")
 
 
-@pytest.mark.skipif(not os.environ.get("PYADX_THOROUGH"), reason="takes minutes; PYADX_THOROUGH=1 runs it")
 def test_boxes_that_a_window_changes_grow_as_the_page_says(tmp_path, monkeypatch):
     boxes = script("growing_boxes")
     monkeypatch.setattr(boxes, "FOLDER", tmp_path)
@@ -24,7 +21,6 @@ def test_boxes_that_a_window_changes_grow_as_the_page_says(tmp_path, monkeypatch
     assert sides["conv4a"] == [7, 7, 7]  # all of that layer
 
 
-@pytest.mark.skipif(not os.environ.get("PYADX_THOROUGH"), reason="takes minutes; PYADX_THOROUGH=1 runs it")
 def test_the_picture_of_a_method_is_drawn(tmp_path, monkeypatch):
     pictures = script("method_pictures")
     monkeypatch.setattr(pictures, "FOLDER", tmp_path)

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from pyadx.inference.incremental.boxes import extents
+from pyadx.inference.incremental.lowered_network import LoweredNetwork
 from pyadx.inference.incremental.plan import Plan, centred
 from pyadx.inference.incremental.program import Program
 from pyadx.inference.model_state import evaluation_mode, tensor_float
@@ -22,6 +23,8 @@ class BatchMemory:
 
     Parameters
     ----------
+    network : LoweredNetwork
+        Has the plans.
     program : Program
         Has the cache.
     model : torch.nn.Module
@@ -32,8 +35,15 @@ class BatchMemory:
         Bytes that cache and batches may take together.
     """
 
-    def __init__(self, program: Program, model: nn.Module, volume: Tensor, max_memory: int | None) -> None:
-        self._program, self._model, self._max_memory = program, model, max_memory
+    def __init__(
+        self,
+        network: LoweredNetwork,
+        program: Program,
+        model: nn.Module,
+        volume: Tensor,
+        max_memory: int | None,
+    ) -> None:
+        self._network, self._program, self._model, self._max_memory = network, program, model, max_memory
         self._device, self._size = volume.device, volume.shape[1:]
         self._budget = float(_BATCH_BYTES.get(volume.device.type, 256 << 20))
 
@@ -49,14 +59,14 @@ class BatchMemory:
         ValueError
             If cache and one region do not fit into ``max_memory`` for any of them.
         """
-        stops, _ = self._program.choose(boxes)
-        plans = [self._program.plan(int(stop)) for stop in np.unique(stops)]
+        stops, _ = self._network.choose(boxes)
+        plans = [self._network.plan(int(stop)) for stop in np.unique(stops)]
         if self._max_memory is not None and plans:
             needs = []
             for stop, plan in zip(np.unique(stops), plans, strict=True):
                 sides = np.unique(extents(boxes[stops == stop]), axis=0)
                 smallest = centred(sides[[sides.prod(1).argmin()]], self._size)
-                region = self._program.bytes_per_region(plan, self._program.grow(smallest, plan.steps))
+                region = self._program.bytes_per_region(plan, self._network.grow(smallest, plan.steps))
                 needs.append((self._program.cached_bytes(plan), region))
             cache, region = min(needs, key=sum)
             if cache + region > self._max_memory:

@@ -101,7 +101,7 @@ class MovingProgram(Program):
         except BaseException:  # some maps may have moved
             own.copy_(old)
             self.forget()
-            self._workspace.clear()
+            self.workspace.clear()
             raise
         if found is None:
             self.forget()
@@ -126,7 +126,7 @@ class MovingProgram(Program):
         key = (len(plan.steps), box.astype(np.int32).tobytes())
         known = self._batches.get(key)
         if known is None:
-            grown = self.grow(box[None].astype(np.int32), plan.steps)
+            grown = self._network.grow(box[None].astype(np.int32), plan.steps)
             known = self._batch(plan, grown, slice(0, 1))
             if len(self._batches) >= _MOST_BATCHES:
                 self._batches.clear()
@@ -144,7 +144,7 @@ class MovingProgram(Program):
             self._add(node, changes[node])
             left.discard(node)
         whole = bool(plan.plain or plan.frontier)
-        outputs = self._behind(plan, left) if whole else changes.get(self._output)
+        outputs = self._behind(plan, left) if whole else changes.get(self._network.output)
         if isinstance(outputs, Tensor):
             outputs = outputs.clone()
         for value in changes.values():
@@ -169,7 +169,7 @@ class MovingProgram(Program):
             patches.place(value.data, value.boxes, whole, kept[None], add=True)
         else:
             kept += value
-        if self._spreads and kept.numel():  # only normalisations ask for it
+        if self._network.spreads and kept.numel():  # only normalisations ask for it
             self._largest[node] = max(self._largest.get(node, 0.0), float(kept.abs().max()))
 
     def _behind(self, plan: Plan, left: set[fx.Node]) -> Tensor | None:
@@ -177,7 +177,7 @@ class MovingProgram(Program):
         whole = {}
         for node in plan.frontier:
             kept = self.maps[node]
-            local = node in self._local or node is self._trace.input
+            local = node in self._network.local or node is self._trace.input
             whole[node] = channels_first(kept[None]) if local else kept.clone()
         scale = max((self._largest.get(node, 0.0) for node in plan.frontier), default=0.0)
         doubtful = False
@@ -187,10 +187,10 @@ class MovingProgram(Program):
             nonlocal doubtful
             if node in left:
                 self.maps[node] = self._laid_out(node, value).clone()
-                if self._spreads:
+                if self._network.spreads:
                     self._largest[node] = float(value.abs().max())
                 left.discard(node)
-            for spread in self._spreads.get(node, ()):
+            for spread in self._network.spreads.get(node, ()):
                 measured[spread] = own = spread.measure(value, 1)
                 doubtful |= bool(lost(own, self._before[spread], scale, self._volume.dtype).any())
 

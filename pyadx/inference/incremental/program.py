@@ -1,29 +1,18 @@
 """A traced model, ready to score boxes of one scan: caches, steps, and the plain rest."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
-import numpy as np
 import torch
 from torch import Tensor, fx
 
 from pyadx.inference.incremental import boxes as bx
 from pyadx.inference.incremental.batches import Grown, Room, make_batch, new_batch
-from pyadx.inference.incremental.cost import best_stop, rest_seconds
 from pyadx.inference.incremental.input_changes import InputChanges
-from pyadx.inference.incremental.interpreter import Interpreter, needed_for
-from pyadx.inference.incremental.linear_tail import fold_linear_tail
-from pyadx.inference.incremental.lowering import Lowering
-from pyadx.inference.incremental.plan import (
-    Plan,
-    Scores,
-    bytes_per_region,
-    centred,
-    node_bytes,
-    rounded_sides,
-)
-from pyadx.inference.incremental.spread import Spread, lost, spreads
-from pyadx.inference.incremental.steps import Batch, Maps, Patch, Step, channels_first, channels_innermost
-from pyadx.inference.incremental.trace import Trace
+from pyadx.inference.incremental.interpreter import needed_for
+from pyadx.inference.incremental.lowered_network import LoweredNetwork
+from pyadx.inference.incremental.plan import Plan, Scores, bytes_per_region, node_bytes
+from pyadx.inference.incremental.spread import Spread, lost
+from pyadx.inference.incremental.steps import Batch, Maps, Patch, channels_first, channels_innermost
 from pyadx.inference.incremental.workspace import Workspace, WorkspaceFullError
 from pyadx.inference.regions import Segments
 from pyadx.ops import patches
@@ -34,122 +23,46 @@ class Program:
 
     Parameters
     ----------
-    trace : Trace
-        The model.
+    network : LoweredNetwork
+        The model; it may serve several scans.
     volume : Tensor
         The scan, ``[C, D, H, W]``.
     changes : InputChanges
         What filling a region does to the scan.
     precision : torch.dtype
         What convolutions compute in.
+
+    Attributes
+    ----------
+    workspace : Workspace
+        The buffers that batches are written into.
+    maps : dict
+        The cached maps of the unperturbed scan.
     """
 
-    def __init__(self, trace: Trace, volume: Tensor, changes: InputChanges, precision: torch.dtype) -> None:
-        self._trace = trace
-        self._lowering = Lowering(trace)
-        self._interpreter = Interpreter(trace)
-        fold_linear_tail(self._lowering, self._interpreter)
+    def __init__(
+        self, network: LoweredNetwork, volume: Tensor, changes: InputChanges, precision: torch.dtype
+    ) -> None:
+        self._trace = network.trace
+        self._network = network
         self._precision = precision
         self._volume = volume
         self._changes = changes
-        self._workspace = Workspace(volume.dtype, volume.device)
+        self.workspace = Workspace(volume.dtype, volume.device)
         self.maps: dict[fx.Node, Tensor] = {}
         self._largest: dict[fx.Node, float] = {}
-        self._output = self._lowering.resolve(trace.output)
-        local = [step for step in self._lowering.steps if step.local]
-        self._local = {node for step in local for node in (step.output, *step.before)}
-        self._spreads = spreads(trace.nodes, self._lowering.changing)
         self._before: dict[Spread, Tensor] = {}
-        steps = self._lowering.steps
-        self._ends = [self._remainder(steps[:stop]) for stop in range(len(steps) + 1)]
-        self._rest = [rest_seconds(*end) for end in self._ends]
-        self._chosen: dict[tuple[int, ...], tuple[int, float]] = {}
-        self._plans: dict[int, Plan] = {}
 
     @property
     def cache_bytes(self) -> int:
         """Memory of the cached maps of the unperturbed scan."""
         return sum(m.numel() * m.element_size() for m in self.maps.values())
 
-    @property
-    def workspace(self) -> Workspace:
-        """The buffers that batches are written into."""
-        return self._workspace
-
-    @property
-    def operations(self) -> Sequence[fx.Node]:
-        """All operations of the network, in order."""
-        return self._trace.nodes
-
-    @property
-    def furthest(self) -> Plan:
-        """The plan that stays on boxes as long as that can be done."""
-        return self.plan(len(self._lowering.steps))
-
-    def seconds_left(self, stop: int = 0) -> float:
-        """Predict the time of what is left for whole maps after so many steps."""
-        return self._rest[stop]
-
-    # --- planning ----------------------------------------------------------------------------------------
-
-    def choose(self, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Choose for every region after how many steps whole maps take over.
-
-        Only the size of a region's own box counts, so that its score depends on no other region.
-
-        Returns
-        -------
-        stops : ndarray
-            int64 ``[R]``.
-        gains : ndarray
-            float64 ``[R]``: predicted time of a whole forward over that of the choice.
-        """
-        size = self._volume.shape[1:]
-        sides, inverse = np.unique(rounded_sides(boxes, size), axis=0, return_inverse=True)
-        fresh = np.array([s for s in sides.tolist() if tuple(s) not in self._chosen]).reshape(-1, 3)
-        if len(fresh):
-            grown = self.grow(centred(fresh, size), self._lowering.steps)
-            stops, gains = best_stop(self._lowering.steps, grown, self._rest)
-            each = zip(np.broadcast_to(stops, len(fresh)), np.broadcast_to(gains, len(fresh)), strict=True)
-            for own, (stop, gain) in zip(fresh.tolist(), each, strict=True):
-                self._chosen[tuple(own)] = (int(stop), float(gain))
-        found = np.array([self._chosen[tuple(s)] for s in sides.tolist()]).reshape(-1, 2)
-        found = found[inverse.reshape(-1)]
-        return found[:, 0].astype(np.int64), found[:, 1]
-
-    def plan(self, stop: int) -> Plan:
-        """Return the plan that takes so many steps on boxes."""
-        if stop not in self._plans:
-            plain, frontier = self._ends[stop]
-            # Steps that lead nowhere (their readers are all plain) are not taken.
-            taken = self._useful(self._lowering.steps[:stop], [*frontier, self._output])
-            self._plans[stop] = Plan(taken, plain, frontier)
-        return self._plans[stop]
-
-    def _remainder(self, steps: Sequence[Step]) -> tuple[list[fx.Node], list[fx.Node]]:
-        """Return the operations that steps leave over, and the changes that those read."""
-        known = {self._trace.input, *(step.output for step in steps)}
-        if self._output in known:
-            return [], []
-        rest = needed_for(self._output, self._trace.nodes, set(self._lowering.names(known)))
-        inside = set(rest)
-        read = {self._lowering.resolve(n) for node in rest for n in node.all_input_nodes if n not in inside}
-        return rest, [n for n in (self._trace.input, *(s.output for s in steps)) if n in read]
-
-    @staticmethod
-    def _useful(steps: Sequence[Step], wanted: Sequence[fx.Node]) -> list[Step]:
-        needed, taken = set(wanted), []
-        for step in reversed(steps):
-            if step.output in needed:
-                taken.append(step)
-                needed.update(step.inputs)
-        return taken[::-1]
-
     def cache(self, plans: Iterable[Plan]) -> None:
         """Run the scan through the model once and keep what the plans' steps compare with."""
         wanted = {node for plan in plans for node in plan.kept} - {self._trace.input, *self.maps}
         self.maps.setdefault(self._trace.input, channels_innermost(self._volume[None])[0])
-        if not wanted and len(self._before) == sum(map(len, self._spreads.values())):
+        if not wanted and len(self._before) == sum(map(len, self._network.spreads.values())):
             return
         found: dict[fx.Node, Tensor] = {}
 
@@ -159,21 +72,21 @@ class Program:
                 # A view of the scan, as a slice of its only channel is, would change with it.
                 shared = laid.untyped_storage().data_ptr() == self._volume.untyped_storage().data_ptr()
                 found[node] = laid.clone() if shared else laid
-            for spread in self._spreads.get(node, ()):
+            for spread in self._network.spreads.get(node, ()):
                 self._before[spread] = spread.measure(value, 1)
 
         given = {self._trace.input: self._volume[None]}
         nodes = needed_for(self._trace.output, self._trace.nodes, set(given))
         keep(self._trace.input, self._volume[None])
-        self._interpreter.run(given, nodes, 1, keep)
+        self._network.interpreter.run(given, nodes, 1, keep)
         self.maps.update(found)
-        if self._spreads:  # only normalisations ask for it
+        if self._network.spreads:  # only normalisations ask for it
             self._largest = {node: float(kept.abs().max()) for node, kept in self.maps.items()}
 
     def _laid_out(self, node: fx.Node, value: Tensor) -> Tensor:
         """Bring a node's value for one scan into the form that is cached."""
         # Only maps are laid out as maps; vectors keep their batch of one.
-        return channels_innermost(value)[0] if node in self._local else value.contiguous()
+        return channels_innermost(value)[0] if node in self._network.local else value.contiguous()
 
     def cached_bytes(self, plan: Plan) -> int:
         """Return the memory of the maps that one plan needs, cached or not."""
@@ -182,16 +95,6 @@ class Program:
     def forget_all_but(self, plan: Plan) -> None:
         """Let go of cached maps that a plan does not need."""
         self.maps = {node: kept for node, kept in self.maps.items() if node in plan.kept}
-
-    def grow(self, boxes: np.ndarray, steps: Sequence[Step]) -> dict[fx.Node, np.ndarray]:
-        """Return the boxes of changed cells in every local node."""
-        grown = {self._trace.input: boxes}
-        for step in steps:
-            if all(node in grown for node in step.inputs):
-                own = step.grow([grown[node] for node in step.inputs])
-                if step.boxed:
-                    grown[step.output] = own
-        return grown
 
     def bytes_per_region(self, plan: Plan, grown: Grown) -> int:
         """Return the memory that one region of a batch takes at most."""
@@ -218,14 +121,14 @@ class Program:
             try:
                 return self._run(*asked).of_first(stop - start)
             except WorkspaceFullError:  # by buffers that are larger than what they hold
-                self._workspace.clear()
-                self._workspace.exact = True
+                self.workspace.clear()
+                self.workspace.exact = True
                 return self._run(*asked).of_first(stop - start)
         except BaseException:  # out of memory, Ctrl-C: what the batch held must not stay lent
-            self._workspace.clear()
+            self.workspace.clear()
             raise
         finally:
-            self._workspace.exact = False
+            self.workspace.exact = False
 
     def _run(
         self,
@@ -241,7 +144,7 @@ class Program:
         first = batch.new(self._trace.input, self._changes.channels)
         own = None if segments is None else Segments(segments.labels, segments.intervals[start:stop])
         boxes = grown[self._trace.input][start:stop]
-        self._changes.write(first, frame, boxes, own, batch.intervals, self._workspace)
+        self._changes.write(first, frame, boxes, own, batch.intervals, self.workspace)
         values: dict[fx.Node, Patch | Tensor] = {self._trace.input: Patch(first, frame)}
         held = set(plan.frontier)
         for step in plan.steps:
@@ -250,7 +153,7 @@ class Program:
                 if plan.last_reader[node] is step and node not in held and node in values:
                     self._release(values.pop(node))
         if not plan.plain and not plan.frontier:
-            outputs = values.pop(self._output)
+            outputs = values.pop(self._network.output)
             assert isinstance(outputs, Tensor)
             for value in values.values():
                 self._release(value)
@@ -263,28 +166,28 @@ class Program:
             self._release(value)
         outputs = self._run_plain(plan, whole, batch.size, self._watch(plan, batch))
         for tensor in whole.values():
-            self._workspace.give(tensor)
+            self.workspace.give(tensor)
         return Scores(outputs, False, batch.doubtful)
 
     def _run_plain(
         self, plan: Plan, whole: Maps, scans: int, see: Callable[[fx.Node, Tensor], None]
     ) -> Tensor:
         """Run what follows the boxes on whole maps, each of them shown."""
-        given = {name: whole[node] for name, node in self._lowering.names(whole).items()}
+        given = self._network.named(whole)
         for node, value in given.items():
             see(node, value)
-        outputs: Tensor = self._interpreter.run(given, plan.plain, scans, see)
+        outputs: Tensor = self._network.interpreter.run(given, plan.plain, scans, see)
         return outputs
 
     def _watch(self, plan: Plan, batch: Batch) -> Callable[[fx.Node, Tensor], None]:
         """Return what notes the regions whose maps lost their spread before something divides by it."""
-        if not self._spreads:
+        if not self._network.spreads:
             return lambda node, value: None
         dtype = self._volume.dtype
         scale = max(self._largest[node] for node in plan.frontier)
 
         def watch(node: fx.Node, value: Tensor) -> None:
-            for spread in self._spreads.get(node, ()):
+            for spread in self._network.spreads.get(node, ()):
                 measured = spread.measure(value, batch.size)
                 batch.doubtful = batch.doubtful | lost(measured, self._before[spread], scale, dtype)
 
@@ -299,7 +202,7 @@ class Program:
         room: Room | None = None,
     ) -> Batch:
         count = chosen.stop - chosen.start
-        batch = new_batch(count, self._workspace, self._precision, room)
+        batch = new_batch(count, self.workspace, self._precision, room)
         return make_batch(plan, grown, chosen, batch, self._volume.device, segments, room)
 
     def _whole(self, batch: Batch, node: fx.Node, value: Patch | Tensor) -> Tensor:
@@ -313,4 +216,4 @@ class Program:
 
     def _release(self, value: Patch | Tensor) -> None:
         if isinstance(value, Patch):
-            self._workspace.give(value.data)
+            self.workspace.give(value.data)

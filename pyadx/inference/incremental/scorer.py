@@ -16,6 +16,7 @@ from pyadx.inference.full import filled
 from pyadx.inference.incremental.batches import Grown, Room
 from pyadx.inference.incremental.boxes import by_size
 from pyadx.inference.incremental.input_changes import InputChanges, RegionChanges, VolumeChanges
+from pyadx.inference.incremental.lowered_network import LoweredNetwork
 from pyadx.inference.incremental.memory import BatchMemory
 from pyadx.inference.incremental.moving import MovingProgram
 from pyadx.inference.incremental.options import (
@@ -120,12 +121,13 @@ class IncrementalScorer(Scorer):
         with evaluation_mode(self.model), torch.no_grad():
             changes = self._input_changes()
             traced = tracer(self._network, self.volume)
-            self._program = MovingProgram(traced, self.volume, changes, wanted)
+            self.lowered = LoweredNetwork.of(traced)
+            self.program = MovingProgram(self.lowered, self.volume, changes, wanted)
         self.settle_batches(state_of_trace(traced.nodes, traced.input, traced.output), place_in_trace)
-        self._memory = BatchMemory(self._program, self.model, self.volume, max_memory)
+        self._memory = BatchMemory(self.lowered, self.program, self.model, self.volume, max_memory)
         self._canonical: CanonicalSlots | None = None
         if wants_canonical_slots(self.volume.device.type):
-            self._canonical = CanonicalSlots(self._program, self.volume.shape[1:])
+            self._canonical = CanonicalSlots(self.lowered)
 
     def _input_changes(self) -> InputChanges:
         if isinstance(self.fill, RegionFill):
@@ -134,17 +136,17 @@ class IncrementalScorer(Scorer):
 
     @property
     def memory(self) -> dict[str, int]:
-        """Bytes taken by the cached activations, and by the batches."""
-        return {"cache": self._program.cache_bytes, "batches": self._program.workspace.nbytes}
+        """Bytes that cached activations and batches take."""
+        return {"cache": self.program.cache_bytes, "batches": self.program.workspace.nbytes}
 
     def layers(self) -> list[LayerRow]:
         """Return the network's layers, and which of them are recomputed on boxes."""
-        return layer_rows(self._program)
+        return layer_rows(self.lowered)
 
     def ending(self, boxes: np.ndarray | None = None) -> Ending | None:
         """Return what makes whole maps necessary for regions like these, or None where boxes do."""
         shape = tuple(self.volume.shape[1:])
-        return ending(self._program, typical_boxes(shape, _TYPICAL) if boxes is None else boxes)
+        return ending(self.lowered, typical_boxes(shape, _TYPICAL) if boxes is None else boxes)
 
     def typical_gains(self, sides: Sequence[int]) -> dict[int, float]:
         """Predict how many times faster than whole forwards cubes of these sides are."""
@@ -159,7 +161,7 @@ class IncrementalScorer(Scorer):
 
     def gains(self, boxes: np.ndarray) -> np.ndarray:
         """Predict for every region, ``[R, 6]``, how many times faster it is than a whole forward."""
-        return self._program.choose(boxes)[1]
+        return self.lowered.choose(boxes)[1]
 
     def pays(self, boxes: np.ndarray) -> np.ndarray:
         """Return for every region, ``[R, 6]``, whether it is predicted to be faster on boxes, bool ``[R]``.
@@ -167,8 +169,8 @@ class IncrementalScorer(Scorer):
         Predictions may be too high: by a fifth where boxes reach the class scores, by half where whole maps
         are left, whose time depends on the library.
         """
-        stops, gains = self._program.choose(boxes)
-        whole = np.array([bool(self._program.plan(int(stop)).plain) for stop in stops], bool)
+        stops, gains = self.lowered.choose(boxes)
+        whole = np.array([bool(self.lowered.plan(int(stop)).plain) for stop in stops], bool)
         return gains >= np.where(whole, _LEAST_GAIN_WHOLE, _LEAST_GAIN)
 
     def _prepare(self, boxes: np.ndarray) -> None:
@@ -183,11 +185,11 @@ class IncrementalScorer(Scorer):
 
     def _launch_chunk(self, regions: Regions, advance: Callable[[int], None]) -> Wait:
         """Start scoring regions; those of one plan and about one size together."""
-        stops, _ = self._program.choose(regions.boxes)
+        stops, _ = self.lowered.choose(regions.boxes)
         launched = []
         for stop in np.unique(stops):
             own = np.flatnonzero(stops == stop)
-            plan = self._program.plan(int(stop))
+            plan = self.lowered.plan(int(stop))
             for group in self._groups(plan, regions.boxes[own]):
                 members = own[group.places]
                 launched.append((members, self._launch_group(plan, regions.part(members), group, advance)))
@@ -202,12 +204,12 @@ class IncrementalScorer(Scorer):
         self, plan: Plan, regions: Regions, group: Group, advance: Callable[[int], None]
     ) -> Wait:
         count = len(regions.boxes)
-        grown = self._program.grow(regions.boxes, plan.steps)
+        grown = self.lowered.grow(regions.boxes, plan.steps)
         slots = group.slots
         if slots is None:
-            per_region = self._program.bytes_per_region(plan, grown)
+            per_region = self.program.bytes_per_region(plan, grown)
         else:
-            per_region = self._program.bytes_in_slots(plan, slots)
+            per_region = self.program.bytes_in_slots(plan, slots)
         most = self._memory.largest_batch(plan, per_region)
         most = most if slots is None else full_rows(most)
         tried = most if self.batch_size == "auto" else min(self.batch_size, most)
@@ -245,16 +247,16 @@ class IncrementalScorer(Scorer):
         self, plan: Plan, grown: Grown, regions: Regions, own: slice, room: Room | None
     ) -> tuple[Tensor, Tensor]:
         """Return class scores, float64 ``[B, classes]``, and which of them a whole forward must tell."""
-        found = self._program.run(plan, grown, own.start, own.stop, regions.segments, room)
+        found = self.program.run(plan, grown, own.start, own.stop, regions.segments, room)
         after = found.outputs.double() + self._outputs.double() if found.change else found.outputs.double()
         return after, found.doubtful | ~torch.isfinite(after).all(1)
 
     def _move(self, box: np.ndarray, values: Tensor) -> Tensor:
         """Change the cached maps with the scan."""
-        self._program.look_at(self.volume)
-        plan = self._program.plan(int(self._program.choose(box[None])[0][0]))
-        self._program.cache([plan])
-        found = self._program.move(plan, box, values)
+        self.program.look_at(self.volume)
+        plan = self.lowered.plan(int(self.lowered.choose(box[None])[0][0]))
+        self.program.cache([plan])
+        found = self.program.move(plan, box, values)
         if found is None:
             return self._forward(self.volume[None].clone())
         outputs, change = found
@@ -262,21 +264,21 @@ class IncrementalScorer(Scorer):
 
     def _keep(self, regions: Regions) -> Any:
         if self.max_memory is not None or self.volume.device.type != "cpu":
-            return None  # memory is scarce there, or was said to be
-        self._program.look_at(self.volume)
+            return None  # memory is scarce
+        self.program.look_at(self.volume)
         self._prepare(regions.boxes)
-        return self._program.mark() if self._program.cache_bytes <= _MOST_KEPT else None
+        return self.program.mark() if self.program.cache_bytes <= _MOST_KEPT else None
 
     def _bring_back(self, kept: Any) -> None:
         if kept is None:
             self._forget()
             return
-        self._program.look_at(self.volume, self._input_changes())
-        self._program.back(kept)
+        self.program.look_at(self.volume, self._input_changes())
+        self.program.back(kept)
 
     def _forget(self) -> None:
-        self._program.look_at(self.volume, self._input_changes())
-        self._program.forget()
+        self.program.look_at(self.volume, self._input_changes())
+        self.program.forget()
 
     def _whole_forward(self, regions: Regions, place: int) -> Tensor:
         """Return the class scores of one filled scan as the model gives them, ``[1, classes]``."""

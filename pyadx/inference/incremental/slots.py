@@ -6,7 +6,7 @@ it lies. Scores do not change: what lies beyond a region's own box is zero.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +14,8 @@ from torch import fx
 
 from pyadx.inference.incremental import boxes as bx
 from pyadx.inference.incremental.cost import rest_seconds
-from pyadx.inference.incremental.plan import Plan
-from pyadx.inference.incremental.program import Program
+from pyadx.inference.incremental.lowered_network import LoweredNetwork
+from pyadx.inference.incremental.plan import Plan, bytes_per_region
 
 # Batches are filled up to one of these, with regions that change nothing.
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 640, 768, 896, 1024)
@@ -46,14 +46,13 @@ class CanonicalSlots:
 
     Parameters
     ----------
-    program : Program
+    network : LoweredNetwork
         Grows boxes.
-    size : sequence of int
-        Of the scan, ``D, H, W``.
     """
 
-    def __init__(self, program: Program, size: Sequence[int]) -> None:
-        self._program, self._size = program, np.asarray(size)
+    def __init__(self, network: LoweredNetwork) -> None:
+        self._network = network
+        self._size = np.array([int(n) for n in network.trace.input.meta["val"].shape[2:]])
         self._levels: list[bx.Triple] = []
         self._known: dict[tuple[int, bx.Triple], dict[fx.Node, bx.Triple]] = {}
 
@@ -88,11 +87,14 @@ class CanonicalSlots:
         """Return sides whose slots hold boxes of other sides: those of the group before, if they do."""
         holding = [level for level in reversed(self._levels) if _holds(level, own)]
         wanted = [before] if before is not None and _holds(before, own) else []
-        most = _MOST_WASTE * self._program.bytes_in_slots(plan, self._slots(plan, own))
+        most = _MOST_WASTE * self._bytes(plan, self._slots(plan, own))
         for sides in (*wanted, *holding[:1]):
-            if self._program.bytes_in_slots(plan, self._slots(plan, sides)) <= most:
+            if self._bytes(plan, self._slots(plan, sides)) <= most:
                 return sides
         return own
+
+    def _bytes(self, plan: Plan, slots: Mapping[fx.Node, bx.Triple]) -> int:
+        return bytes_per_region(plan, self._network.trace.input, slots)
 
     def _slots(self, plan: Plan, sides: bx.Triple) -> dict[fx.Node, bx.Triple]:
         """Return what holds boxes of such sides, and of smaller ones, wherever they lie.
@@ -105,14 +107,14 @@ class CanonicalSlots:
             most = self._size - sides
             low = np.minimum(np.arange(most.max() + 1)[:, None], most)
             boxes = np.concatenate([low, low + sides], 1).astype(np.int32)
-            grown = self._program.grow(boxes, plan.steps)
+            grown = self._network.grow(boxes, plan.steps)
             self._known[key] = {node: bx.largest(own) for node, own in grown.items()}
         return self._known[key]
 
     def rows(self, plan: Plan, count: int, most: int) -> int:
         """Return how many regions a batch of ``count`` is filled up to, where ``most`` share a batch."""
         rest = rest_seconds(plan.plain, plan.frontier)
-        if count >= most or rest > _FREE * self._program.seconds_left():
+        if count >= most or rest > _FREE * self._network.seconds_left():
             return count
         return min(_ROWS[bisect_left(_ROWS, count)], most)
 

@@ -9,8 +9,8 @@ from torch import Tensor, fx
 from pyadx.inference.adapted import own_name
 from pyadx.inference.batch.trace import place_in_trace
 from pyadx.inference.incremental.cost import plain_seconds
+from pyadx.inference.incremental.lowered_network import LoweredNetwork
 from pyadx.inference.incremental.plan import centred
-from pyadx.inference.incremental.program import Program
 from pyadx.inference.incremental.trace import functional
 
 _MOST_GAIN = 100  # what boxes could gain is not known better
@@ -104,36 +104,36 @@ class LayerRow:
     share: float
 
 
-def ending(program: Program, boxes: np.ndarray) -> Ending | None:
+def ending(network: LoweredNetwork, boxes: np.ndarray) -> Ending | None:
     """Return what ends boxes before the class scores, or None where nothing does.
 
     Parameters
     ----------
-    program : Program
+    network : LoweredNetwork
         Of the network.
     boxes : numpy.ndarray
         int32 ``[R, 6]``: regions whose median gain counts.
     """
-    plan = program.furthest
+    plan = network.furthest
     first = next((n for n in plan.plain if isinstance(n.meta.get("val"), Tensor | tuple | list)), None)
     if first is None or not len(boxes):
         return None
-    whole = program.seconds_left()
-    stops, gains = program.choose(boxes)
+    whole = network.seconds_left()
+    stops, gains = network.choose(boxes)
     middle = int(np.argsort(gains)[len(gains) // 2])
     each, gain = whole / gains[middle], float(gains[middle])
-    left = max(each - program.seconds_left(int(stops[middle])), whole / 1e3)
+    left = max(each - network.seconds_left(int(stops[middle])), whole / 1e3)
     share = sum(map(plain_seconds, plan.plain)) / whole
     place = place_in_trace(first)
     return Ending(operation_name(first), place, share, gain, whole / left, _advice(first))
 
 
-def layer_rows(program: Program) -> list[LayerRow]:
+def layer_rows(network: LoweredNetwork) -> list[LayerRow]:
     """Return the layers of a network in the order of their first operation."""
-    plain = set(program.furthest.plain)
-    whole = program.seconds_left()
+    plain = set(network.furthest.plain)
+    whole = network.seconds_left()
     rows: dict[str, list[fx.Node]] = {}
-    for node in program.operations:
+    for node in network.operations:
         if isinstance(node.meta.get("val"), Tensor | tuple | list):
             rows.setdefault(_layer(node), []).append(node)
     found = []

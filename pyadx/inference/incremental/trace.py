@@ -1,7 +1,7 @@
 """From somebody's model to a graph of ATen operations, with its weights as constants."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -28,12 +28,15 @@ class Trace:
         The batch of scans, and the class scores.
     constants : dict
         Weights and buffers by the node that stands for them.
+    kept : dict
+        What is made from the trace alone, so that scans that share the trace share that, too.
     """
 
     nodes: list[fx.Node]
     input: fx.Node
     output: fx.Node
     constants: dict[fx.Node, Tensor]
+    kept: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 class KeptTrace:

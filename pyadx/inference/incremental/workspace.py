@@ -37,6 +37,11 @@ class Workspace:
         """Memory held, lent or not."""
         return sum(buffer.nbytes for buffer in (*self._free, *self._lent.values()))
 
+    @property
+    def lent(self) -> int:
+        """Number of buffers that are lent."""
+        return len(self._lent)
+
     def limit_to(self, limit: int) -> None:
         """Set the limit, and let go of free buffers that exceed it, the largest first."""
         self.limit = limit
