@@ -71,11 +71,13 @@ def networks():
     yield "whole maps behind boxes", nn.Sequential(*layers).eval()
 
 
+@pytest.mark.parametrize("slots", ["exact", "canonical"])
 @pytest.mark.parametrize(
     ("name", "model"), networks(), ids=lambda value: value if isinstance(value, str) else ""
 )
-def test_a_batch_is_one_copy_and_no_look(name, model, monkeypatch):
+def test_a_batch_is_one_copy_and_no_look(name, model, slots, monkeypatch):
     """Twice as many batches make twice as many copies, and not one look more."""
+    monkeypatch.setenv("PYADX_SLOTS", slots)
     scan = torch.rand(1, 1, 48, 48, 48, generator=torch.Generator().manual_seed(0))
     boxes = np.array(
         [[z, y, 20, z + 5, y + 5, 25] for z in (8, 16, 24, 30) for y in (8, 14, 20, 28)], np.int32

@@ -126,7 +126,7 @@ class IncrementalScorer(Scorer):
         self.settle_batches(state_of_trace(traced.nodes, traced.input, traced.output), place_in_trace)
         self._memory = BatchMemory(self.lowered, self.program, self.model, self.volume, max_memory)
         self._canonical: CanonicalSlots | None = None
-        if wants_canonical_slots(self.volume.device.type):
+        if max_memory is None and wants_canonical_slots(self.volume.device.type):  # else it is scarce
             self._canonical = CanonicalSlots(self.lowered)
 
     def _input_changes(self) -> InputChanges:

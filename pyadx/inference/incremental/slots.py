@@ -1,8 +1,8 @@
 """Few sizes of slots for many regions, so that a GPU's library, and graphs of launches, meet few shapes.
 
-Batches of slots that are just large enough have some thousand shapes in a whole map, each of which the
-library looks up an algorithm for. Here regions of about one size share slots that hold any of them wherever
-it lies. Scores do not change: what lies beyond a region's own box is zero.
+Slots that are just large enough change their shape from batch to batch, and the library looks up an
+algorithm for each. Here regions of about one size share slots that hold any of them wherever it lies.
+Scores do not change: what lies beyond a region's own box is zero. benchmarks/slot_shapes.py counts shapes.
 """
 
 from bisect import bisect_left, bisect_right
