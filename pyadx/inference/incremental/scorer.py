@@ -126,7 +126,8 @@ class IncrementalScorer(Scorer):
         self.settle_batches(state_of_trace(traced.nodes, traced.input, traced.output), place_in_trace)
         self._memory = BatchMemory(self.lowered, self.program, self.model, self.volume, max_memory)
         self._canonical: CanonicalSlots | None = None
-        if max_memory is None and wants_canonical_slots(self.volume.device.type):  # else it is scarce
+        # Slots of few sizes take more memory than those that just fit.
+        if max_memory is None and wants_canonical_slots(self.volume.device.type):
             self._canonical = CanonicalSlots(self.lowered)
 
     def _input_changes(self) -> InputChanges:
