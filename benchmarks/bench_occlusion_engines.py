@@ -41,12 +41,18 @@ def group_of(network, window=7):
     return f"exact occlusion, {network}, MNI152 at 110^3, window {window}, per window inside the brain"
 
 
+@pytest.mark.parametrize("slots", ["auto", "exact"])
 @pytest.mark.parametrize("network", LOAD)
-def test_incremental(network, device, timed):
+def test_incremental(network, slots, device, timed, monkeypatch):
+    """On CUDA slots have few sizes; what exact ones cost is measured beside them."""
+    if slots == "exact" and device != "cuda":
+        pytest.skip("a CPU has exact slots anyway")
+    monkeypatch.setenv("PYADX_SLOTS", slots)
     model, scan = setting(network, device)
     count, rounds = LOAD[network]["incremental"]
     scorer, boxes = IncrementalScorer(model, scan, 1), windows(count, 7)
-    scores = timed(group_of(network), "pyadx", lambda: scorer.score(boxes), rounds=rounds, items=count)
+    name = "pyadx" if slots == "auto" else "pyadx, exact slots"
+    scores = timed(group_of(network), name, lambda: scorer.score(boxes), rounds=rounds, items=count)
     # Random weights: the largest change is of the size of a hundred roundings of a full forward.
     expected = FullScorer(model, scan, 1).score(boxes[:4])
     assert torch.allclose(scores[:4], expected, rtol=0, atol=0.02 * scores.max().item())

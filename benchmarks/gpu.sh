@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Everything a GPU has to show, in one go and without a network: build, CUDA tests, compute-sanitizer,
-# the machine's ceilings, all GPU benchmarks, and one table of them in benchmarks/results/.
+# the machine's ceilings, all GPU benchmarks, and one table of them in benchmarks/results/. Beside each other
+# stand canonical and exact slots (PYADX_SLOTS, bench_occlusion_engines.py), and class activation maps with
+# channels shared among blocks or together (PYADX_CAM_SPLIT, bench_weighted_cam.py).
 #
 #   benchmarks/gpu.sh [--dry-run] [--cpu] [--only PART[,PART...]] [--out FOLDER]
 #

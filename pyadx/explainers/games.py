@@ -19,7 +19,7 @@ from pyadx.explainers.references import Reference, fill_of, plain_reference
 from pyadx.explainers.volumes import check_volume
 from pyadx.extras import needed_for
 from pyadx.inference.engines import Engine, RegionScorer
-from pyadx.inference.incremental.scorer import Precision
+from pyadx.inference.incremental.options import Precision
 from pyadx.inference.outputs import Output
 from pyadx.inference.score import Outputs, Score, Target
 from pyadx.inference.segments import distinct_segments

@@ -16,7 +16,7 @@ from pyadx.explainers.references.resolve import Spacing
 from pyadx.inference.batching import BatchSize
 from pyadx.inference.engines import Engine, RegionScorer, check_engine
 from pyadx.inference.forward_arguments import ForwardArguments
-from pyadx.inference.incremental.scorer import Precision, check_max_memory, check_precision
+from pyadx.inference.incremental.options import Precision, check_max_memory, check_precision
 from pyadx.inference.incremental.trace import KeptTrace
 from pyadx.inference.outputs import Output, output_of
 from pyadx.inference.reading import followed_score

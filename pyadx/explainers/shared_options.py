@@ -16,7 +16,7 @@ from pyadx.explainers.references import (
 from pyadx.explainers.registry import Option
 from pyadx.inference.capture import Layer
 from pyadx.inference.engines import Engine
-from pyadx.inference.incremental.scorer import Precision
+from pyadx.inference.incremental.options import Precision
 from pyadx.inference.outputs import Output
 from pyadx.inference.score import Outputs, Score
 

@@ -5,13 +5,14 @@ from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from pyadx.inference.baseline import Mark
+from pyadx.inference.chunks import Wait, gathered
 from pyadx.inference.errors import UntraceableError
 from pyadx.inference.full import FullScorer
-from pyadx.inference.incremental.scorer import IncrementalScorer, Precision
+from pyadx.inference.incremental.options import Precision
+from pyadx.inference.incremental.scorer import IncrementalScorer
 from pyadx.inference.incremental.trace import Trace, trace
 from pyadx.inference.regions import Regions
 from pyadx.inference.scorer import Scorer
@@ -152,12 +153,15 @@ class RegionScorer(Scorer):
         if self._fast is not None and fast.any():
             self._fast._prepare(boxes[fast])
 
-    def _score_chunk(self, regions: Regions, advance: Callable[[int], None]) -> Tensor:
-        changes = self._outputs.new_empty(len(regions.boxes))
+    @property
+    def _ahead(self) -> int:
+        return self._first._ahead
+
+    def _launch_chunk(self, regions: Regions, advance: Callable[[int], None]) -> Wait:
         fast = self.incremental(regions.boxes)
+        launched = []
         for engine, chosen in ((self._fast, fast), (self._slow, ~fast)):
             if engine is not None and chosen.any():
                 members = np.flatnonzero(chosen)
-                index = torch.from_numpy(members).to(changes.device)
-                changes[index] = engine._score_chunk(regions.part(members), advance)
-        return changes
+                launched.append((members, engine._launch_chunk(regions.part(members), advance)))
+        return lambda: gathered(self._outputs.new_empty(len(regions.boxes)), launched)

@@ -8,6 +8,7 @@ from torch import Tensor
 from pyadx import ops
 from pyadx.inference.batch.dependence import run_watched, runs_apart
 from pyadx.inference.batching import in_batches
+from pyadx.inference.chunks import Wait
 from pyadx.inference.outputs import check_outputs
 from pyadx.inference.region_fill import Filling, RegionFill, fill_region
 from pyadx.inference.regions import Regions
@@ -22,7 +23,7 @@ class FullScorer(Scorer):
 
     _buffer: Tensor | None = None
 
-    def _score_chunk(self, regions: Regions, advance: Callable[[int], None]) -> Tensor:
+    def _launch_chunk(self, regions: Regions, advance: Callable[[int], None]) -> Wait:
         changes = self._outputs.new_empty(len(regions.boxes))
 
         def own(start: int, stop: int) -> Tensor:
@@ -42,7 +43,7 @@ class FullScorer(Scorer):
         left = in_batches(len(changes), self.batch_size, self.volume.device, run, advance)
         if self.batch_size != 1:  # what did not fit once is not tried again, in this chunk or the next
             self.batch_size = left
-        return changes
+        return lambda: changes
 
     def _first(self, run: Callable[[], Tensor]) -> Tensor | None:
         """Score the first batch, and see whether regions may share one; None if they may not."""

@@ -16,6 +16,7 @@ from pyadx.inference.baseline import Baseline
 from pyadx.inference.batch.axis import State
 from pyadx.inference.batch.dependence import BatchDependence, find_dependence
 from pyadx.inference.batching import BatchSize, check_batch_size
+from pyadx.inference.chunks import Wait, in_chunks
 from pyadx.inference.forward_arguments import ForwardArguments
 from pyadx.inference.model_state import Forward, evaluation_mode, tensor_float
 from pyadx.inference.outputs import Output, output_of
@@ -260,19 +261,21 @@ class Scorer(Baseline, ABC):
         stop: Callable[[], bool],
         tell: Callable[[int], None],
     ) -> Tensor:
-        changes = self._outputs.new_full((len(regions.boxes),), torch.nan)
-        for index, start in enumerate(range(0, len(changes), CHUNK)):
-            chunk = regions.part(slice(start, start + CHUNK))
-            if store is not None and index < store.chunks:
-                changes[start : start + CHUNK] = store.read(index).to(changes)
-                tell(len(chunk.boxes))
-                continue
-            if stop():
-                break
-            changes[start : start + CHUNK] = self._score_chunk(chunk, tell)
-            if store is not None:
-                store.append(changes[start : start + CHUNK])
-        return changes
+        return in_chunks(
+            regions,
+            self._outputs.new_full((len(regions.boxes),), torch.nan),
+            self._launch_chunk,
+            CHUNK,
+            ahead=self._ahead,
+            store=store,
+            stop=stop,
+            tell=tell,
+        )
+
+    @property
+    def _ahead(self) -> int:
+        """Chunks that are launched before the scores of an earlier one are waited for."""
+        return 0
 
     def _prepare(self, boxes: np.ndarray) -> None:
         """Get ready for regions like these."""
@@ -289,5 +292,11 @@ class Scorer(Baseline, ABC):
         return (change if self.signed else change.abs()).to(self._outputs.dtype)
 
     @abstractmethod
-    def _score_chunk(self, regions: Regions, advance: Callable[[int], None]) -> Tensor:
-        """Score at most `CHUNK` regions; tell ``advance`` how many are done."""
+    def _launch_chunk(self, regions: Regions, advance: Callable[[int], None]) -> Wait:
+        """Start scoring at most `CHUNK` regions; tell ``advance`` how many are done.
+
+        Returns
+        -------
+        callable
+            Waits for the scores, ``[R]``, and returns them.
+        """

@@ -75,7 +75,7 @@ def test_a_run_that_ends_before_its_first_scores_leaves_the_old_ones(folder, run
         raise KeyboardInterrupt
 
     before = with_results_of_before(folder)
-    monkeypatch.setattr(IncrementalScorer, "_score_chunk", interrupted)
+    monkeypatch.setattr(IncrementalScorer, "_launch_chunk", interrupted)
     assert run(*EXPLAIN, f"{METHOD},engine=incremental", "--overwrite")[0] == 130
     assert contents(folder) == before
 

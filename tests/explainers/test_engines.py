@@ -87,7 +87,7 @@ def test_a_stored_run_goes_on_where_it_was(generator, tmp_path, monkeypatch):
     model, scan, path = double(Plain()), scan_of(generator), tmp_path / "scores"
     expected = Occlusion(model, 3)(scan, target=1)
     scored = []
-    original = IncrementalScorer._score_chunk
+    original = IncrementalScorer._launch_chunk
 
     def counted(self, regions, advance):
         if len(scored) == 3:
@@ -95,14 +95,14 @@ def test_a_stored_run_goes_on_where_it_was(generator, tmp_path, monkeypatch):
         scored.append(len(regions.boxes))
         return original(self, regions, advance)
 
-    monkeypatch.setattr(IncrementalScorer, "_score_chunk", counted)
+    monkeypatch.setattr(IncrementalScorer, "_launch_chunk", counted)
     with pytest.raises(KeyboardInterrupt):
         Occlusion(model, 3)(scan, target=1, store=path)
     with pytest.raises(ValueError, match="use --resume"):
         Occlusion(model, 3)(scan, target=1, store=path)
     with pytest.raises(ValueError, match="target: 1 there, 0 here"):
         Occlusion(model, 3)(scan, target=0, store=path, resume=True)
-    monkeypatch.setattr(IncrementalScorer, "_score_chunk", original)
+    monkeypatch.setattr(IncrementalScorer, "_launch_chunk", original)
     assert torch.equal(Occlusion(model, 3)(scan, target=1, store=path, resume=True), expected)
 
 

@@ -45,9 +45,9 @@ def batches(monkeypatch):
     seen = []
     original = Program.run
 
-    def noted(self, plan, grown, start, stop, *segments):
+    def noted(self, plan, grown, start, stop, *rest):
         seen.append((stop - start, bx.extents(next(iter(grown.values()))[start:stop]).max()))
-        return original(self, plan, grown, start, stop, *segments)
+        return original(self, plan, grown, start, stop, *rest)
 
     monkeypatch.setattr(Program, "run", noted)
     return seen

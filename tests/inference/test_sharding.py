@@ -31,13 +31,13 @@ dist.init_process_group("gloo")
 rank = dist.get_rank()
 scored = []
 kind = pyadx.inference.IncrementalScorer
-score_chunk = kind._score_chunk
+score_chunk = kind._launch_chunk
 
 def counted(self, regions, tell):
     scored.append(len(regions.boxes))
     return score_chunk(self, regions, tell)
 
-kind._score_chunk = counted
+kind._launch_chunk = counted
 with shared_among_processes():
     together = maps()
     budget = pyadx.Occlusion(model, window=5, stride=4, budget_s=1)

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from pyadx import models
 from pyadx.inference import IncrementalScorer
-from pyadx.inference.incremental import program
+from pyadx.inference.incremental import batches
 from pyadx.inference.incremental.uploads import flattened, on_device, split_like
 
 # Each of these makes the host wait for a GPU.
@@ -71,17 +71,19 @@ def networks():
     yield "whole maps behind boxes", nn.Sequential(*layers).eval()
 
 
+@pytest.mark.parametrize("slots", ["exact", "canonical"])
 @pytest.mark.parametrize(
     ("name", "model"), networks(), ids=lambda value: value if isinstance(value, str) else ""
 )
-def test_a_batch_is_one_copy_and_no_look(name, model, monkeypatch):
+def test_a_batch_is_one_copy_and_no_look(name, model, slots, monkeypatch):
     """Twice as many batches make twice as many copies, and not one look more."""
+    monkeypatch.setenv("PYADX_SLOTS", slots)
     scan = torch.rand(1, 1, 48, 48, 48, generator=torch.Generator().manual_seed(0))
     boxes = np.array(
         [[z, y, 20, z + 5, y + 5, 25] for z in (8, 16, 24, 30) for y in (8, 14, 20, 28)], np.int32
     )
-    copies, send = [], program.on_device
-    monkeypatch.setattr(program, "on_device", lambda *given: (copies.append(1), send(*given))[1])
+    copies, send = [], batches.on_device
+    monkeypatch.setattr(batches, "on_device", lambda *given: (copies.append(1), send(*given))[1])
     seen = {}
     for size in (4, 2):
         scorer = IncrementalScorer(model, scan, 1, batch_size=size)

@@ -1,10 +1,11 @@
 """Predicts where recomputing boxes stops paying, from floating-point operations and bytes alone.
 
 The prediction must not depend on the clock: a run that is resumed has to make the same choice. Only
-ratios matter, so the rates are round figures, those of one core of a current server CPU.
+ratios matter, so the rates are round figures.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor, fx
@@ -12,10 +13,37 @@ from torch import Tensor, fx
 from pyadx.inference.incremental.steps import Step
 from pyadx.inference.incremental.trace import aten, functional
 
-_FLOPS = 90e9  # a convolution kept in the caches
-_BYTES = 6e9  # streaming through memory that nothing has in its cache
-_CACHED_BYTES = 12e9  # patches go from cache to cache
-_STEP = 2e-6  # what an operation costs per region, however small
+
+class Rates(NamedTuple):
+    """How fast a device is.
+
+    Attributes
+    ----------
+    flops : float
+        Per second, of a convolution kept in the caches.
+    bytes : float
+        Per second, streamed through memory that nothing has in its cache.
+    cached_bytes : float
+        Per second, of patches that go from cache to cache.
+    step : float
+        Seconds that an operation costs per region, however small.
+    """
+
+    flops: float
+    bytes: float
+    cached_bytes: float
+    step: float
+
+
+_ONE_CORE = Rates(flops=90e9, bytes=6e9, cached_bytes=12e9, step=2e-6)  # of a current server CPU
+# CUDA's have not been measured: until they are, choices there are those of a CPU.
+RATES = {"cpu": _ONE_CORE, "cuda": _ONE_CORE}
+
+
+def rates_of(node: fx.Node) -> Rates:
+    """Return the rates of the device that a node's value is on; those of a CPU where none are known."""
+    return RATES.get(node.meta["val"].device.type, _ONE_CORE)
+
 
 _CONVOLUTIONS = {aten.conv3d.default, aten.conv3d.padding}
 
@@ -34,20 +62,21 @@ def plain_seconds(node: fx.Node) -> float:
             flops = 2.0 * size * float(np.prod(shape[1:]))
         elif functional(node.target) is aten.linear.default:
             flops = 2.0 * float(np.prod(shape))
-    return flops / _FLOPS + 2 * size * value.element_size() / _BYTES + _STEP
+    rates = rates_of(node)
+    return flops / rates.flops + 2 * size * value.element_size() / rates.bytes + rates.step
 
 
 def step_seconds(step: Step, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> np.ndarray:
     """Predict the time of one step for every region, float64 ``[R]``."""
-    work = step.work(boxes, out_boxes)
-    return np.asarray(work.flops / _FLOPS + work.bytes / _CACHED_BYTES + _STEP)
+    work, rates = step.work(boxes, out_boxes), rates_of(step.output)
+    return np.asarray(work.flops / rates.flops + work.bytes / rates.cached_bytes + rates.step)
 
 
 def scatter_seconds(node: fx.Node) -> float:
     """Predict the time of writing one whole map per region."""
     value = node.meta["val"]
     size = float(np.prod([int(n) for n in value.shape[1:]]))
-    return 2 * size * value.element_size() / _BYTES
+    return 2 * size * value.element_size() / rates_of(node).bytes
 
 
 def rest_seconds(plain: Sequence[fx.Node], frontier: Sequence[fx.Node]) -> float:

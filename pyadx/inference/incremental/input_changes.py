@@ -26,6 +26,7 @@ class InputChanges(ABC):
         frame: Tensor,
         boxes: np.ndarray,
         segments: Segments | None,
+        intervals: Tensor | None,
         workspace: Workspace,
     ) -> None:
         """Write the changes of regions.
@@ -37,9 +38,11 @@ class InputChanges(ABC):
         frame : Tensor
             The regions' boxes ``[B, 6]`` on the device.
         boxes : ndarray
-            The same on the host.
+            The same on the host, but for those that a batch is filled up with.
         segments : Segments, optional
             Which voxels of the boxes count, one interval for each.
+        intervals : Tensor, optional
+            Their intervals on the device, ``[B, 2]``.
         workspace : Workspace
             For memory that is needed for a while.
         """
@@ -78,11 +81,12 @@ class VolumeChanges(InputChanges):
         frame: Tensor,
         boxes: np.ndarray,
         segments: Segments | None,
+        intervals: Tensor | None,
         workspace: Workspace,
     ) -> None:
         """See `InputChanges.write`."""
         patches.gather(frame, out, source=self._difference)
-        if segments is None:
+        if segments is None or intervals is None:
             return
         labels = segments.labels
         if self._labels is None or self._labels[0] is not labels:
@@ -90,8 +94,7 @@ class VolumeChanges(InputChanges):
             self._labels = (labels, labels.to(out.dtype)[..., None].contiguous())
         own = workspace.take(*out.shape[:-1], 1)
         patches.gather(frame, own, source=self._labels[1])
-        intervals = torch.from_numpy(segments.intervals)
-        low, high = intervals.to(out.device, out.dtype).T.reshape(2, -1, 1, 1, 1, 1)
+        low, high = intervals.to(out.dtype).T.reshape(2, -1, 1, 1, 1, 1)
         out.masked_fill_((own < low) | (own >= high), 0)
         workspace.give(own)
 
@@ -127,6 +130,7 @@ class RegionChanges(InputChanges):
         frame: Tensor,
         boxes: np.ndarray,
         segments: Segments | None,
+        intervals: Tensor | None,
         workspace: Workspace,
     ) -> None:
         """See `InputChanges.write`."""

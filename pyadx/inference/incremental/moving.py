@@ -127,7 +127,7 @@ class MovingProgram(Program):
         known = self._batches.get(key)
         if known is None:
             grown = self._network.grow(box[None].astype(np.int32), plan.steps)
-            known = self._batch(plan, grown, 0, 1)
+            known = self._batch(plan, grown, slice(0, 1))
             if len(self._batches) >= _MOST_BATCHES:
                 self._batches.clear()
             self._batches[key] = known

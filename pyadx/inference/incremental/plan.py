@@ -61,6 +61,10 @@ class Scores(NamedTuple):
     change: bool
     doubtful: Tensor
 
+    def of_first(self, count: int) -> "Scores":
+        """Return those of the first regions."""
+        return Scores(self.outputs[:count], self.change, self.doubtful[:count])
+
 
 def rounded_sides(boxes: np.ndarray, size: Sequence[int]) -> np.ndarray:
     """Return the sides of boxes, rounded up but not beyond a map, ``[R, 3]``."""
@@ -83,7 +87,7 @@ def node_bytes(node: fx.Node) -> int:
     return prod(int(n) for n in value.shape[1:]) * value.element_size()
 
 
-def bytes_per_region(plan: Plan, source: fx.Node, grown: Mapping[fx.Node, np.ndarray]) -> int:
+def bytes_per_region(plan: Plan, source: fx.Node, slots: Mapping[fx.Node, bx.Triple]) -> int:
     """Return the memory that one region of a batch takes at most, whichever regions are in it.
 
     Parameters
@@ -92,11 +96,10 @@ def bytes_per_region(plan: Plan, source: fx.Node, grown: Mapping[fx.Node, np.nda
         What is done.
     source : fx.Node
         The scan.
-    grown : mapping
-        Boxes of all regions that share batches, by node; the largest of them count.
+    slots : mapping
+        Per node, what holds any of the boxes of regions that share batches.
     """
     item = int(source.meta["val"].element_size())
-    slots = {node: bx.largest(boxes) for node, boxes in grown.items()}
 
     def elements(node: fx.Node) -> int:
         if node not in slots:  # no map: a vector per scan, or a number

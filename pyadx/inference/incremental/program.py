@@ -2,18 +2,17 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-import numpy as np
 import torch
 from torch import Tensor, fx
 
 from pyadx.inference.incremental import boxes as bx
+from pyadx.inference.incremental.batches import Grown, Room, make_batch, new_batch
 from pyadx.inference.incremental.input_changes import InputChanges
 from pyadx.inference.incremental.interpreter import needed_for
 from pyadx.inference.incremental.lowered_network import LoweredNetwork
 from pyadx.inference.incremental.plan import Plan, Scores, bytes_per_region, node_bytes
 from pyadx.inference.incremental.spread import Spread, lost
 from pyadx.inference.incremental.steps import Batch, Maps, Patch, channels_first, channels_innermost
-from pyadx.inference.incremental.uploads import on_device
 from pyadx.inference.incremental.workspace import Workspace, WorkspaceFullError
 from pyadx.inference.regions import Segments
 from pyadx.ops import patches
@@ -97,28 +96,34 @@ class Program:
         """Let go of cached maps that a plan does not need."""
         self.maps = {node: kept for node, kept in self.maps.items() if node in plan.kept}
 
-    def bytes_per_region(self, plan: Plan, grown: Mapping[fx.Node, np.ndarray]) -> int:
+    def bytes_per_region(self, plan: Plan, grown: Grown) -> int:
         """Return the memory that one region of a batch takes at most."""
-        return bytes_per_region(plan, self._trace.input, grown)
+        return self.bytes_in_slots(plan, {node: bx.largest(boxes) for node, boxes in grown.items()})
+
+    def bytes_in_slots(self, plan: Plan, slots: Mapping[fx.Node, bx.Triple]) -> int:
+        """Return the same in slots of these sizes."""
+        return bytes_per_region(plan, self._trace.input, slots)
 
     # --- running -----------------------------------------------------------------------------------------
 
     def run(
         self,
         plan: Plan,
-        grown: dict[fx.Node, np.ndarray],
+        grown: Grown,
         start: int,
         stop: int,
         segments: Segments | None = None,
+        room: Room | None = None,
     ) -> Scores:
         """Score one batch: all of the voxels in boxes, or those in intervals of labels."""
+        asked = (plan, grown, start, stop, segments, room)
         try:
             try:
-                return self._run(plan, grown, start, stop, segments)
+                return self._run(*asked).of_first(stop - start)
             except WorkspaceFullError:  # by buffers that are larger than what they hold
                 self.workspace.clear()
                 self.workspace.exact = True
-                return self._run(plan, grown, start, stop, segments)
+                return self._run(*asked).of_first(stop - start)
         except BaseException:  # out of memory, Ctrl-C: what the batch held must not stay lent
             self.workspace.clear()
             raise
@@ -128,16 +133,18 @@ class Program:
     def _run(
         self,
         plan: Plan,
-        grown: dict[fx.Node, np.ndarray],
+        grown: Grown,
         start: int,
         stop: int,
         segments: Segments | None,
+        room: Room | None = None,
     ) -> Scores:
-        batch = self._batch(plan, grown, start, stop)
+        batch = self._batch(plan, grown, slice(start, stop), segments, room)
         frame = batch.boxes[self._trace.input]
         first = batch.new(self._trace.input, self._changes.channels)
         own = None if segments is None else Segments(segments.labels, segments.intervals[start:stop])
-        self._changes.write(first, frame, grown[self._trace.input][start:stop], own, self.workspace)
+        boxes = grown[self._trace.input][start:stop]
+        self._changes.write(first, frame, boxes, own, batch.intervals, self.workspace)
         values: dict[fx.Node, Patch | Tensor] = {self._trace.input: Patch(first, frame)}
         held = set(plan.frontier)
         for step in plan.steps:
@@ -186,25 +193,17 @@ class Program:
 
         return watch
 
-    def _batch(self, plan: Plan, grown: dict[fx.Node, np.ndarray], start: int, stop: int) -> Batch:
-        device = self._volume.device
-        batch = Batch(stop - start, self.workspace, self._precision)
-        batch.doubtful = torch.zeros(batch.size, dtype=torch.bool, device=device)
-
-        own = {node: boxes[start:stop] for node, boxes in grown.items()}
-        tables = {
-            step.output: step.tables([own[n] for n in step.inputs], own[step.output])
-            for step in plan.steps
-            if step.output in own
-        }
-        arrays = [*own.values(), *(table for several in tables.values() for table in several)]
-        sent = iter(on_device(arrays, device))
-        for node, boxes in own.items():
-            batch.slots[node] = bx.largest(boxes)
-            batch.boxes[node] = next(sent)
-        for node, several in tables.items():
-            batch.tables[node] = [next(sent) for _ in several]
-        return batch
+    def _batch(
+        self,
+        plan: Plan,
+        grown: Grown,
+        chosen: slice,
+        segments: Segments | None = None,
+        room: Room | None = None,
+    ) -> Batch:
+        count = chosen.stop - chosen.start
+        batch = new_batch(count, self.workspace, self._precision, room)
+        return make_batch(plan, grown, chosen, batch, self._volume.device, segments, room)
 
     def _whole(self, batch: Batch, node: fx.Node, value: Patch | Tensor) -> Tensor:
         """Return a node's values for every region of the batch, in the network's own shape."""

@@ -1,22 +1,32 @@
 """The fast scorer: recomputes only what a filled region changes, with the result of a full forward."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from pyadx import ops
 from pyadx.inference.batch.trace import place_in_trace, state_of_trace
 from pyadx.inference.batching import BatchSize, in_batches
+from pyadx.inference.chunks import Wait, gathered
 from pyadx.inference.errors import UntraceableError
 from pyadx.inference.full import filled
-from pyadx.inference.incremental.boxes import by_size, extents
+from pyadx.inference.incremental.batches import Grown, Room
+from pyadx.inference.incremental.boxes import by_size
 from pyadx.inference.incremental.input_changes import InputChanges, RegionChanges, VolumeChanges
 from pyadx.inference.incremental.lowered_network import LoweredNetwork
+from pyadx.inference.incremental.memory import BatchMemory
 from pyadx.inference.incremental.moving import MovingProgram
-from pyadx.inference.incremental.plan import Plan, centred
+from pyadx.inference.incremental.options import (
+    Precision,
+    check_max_memory,
+    check_precision,
+    wants_canonical_slots,
+)
+from pyadx.inference.incremental.plan import Plan
+from pyadx.inference.incremental.slots import CanonicalSlots, Group, full_rows
 from pyadx.inference.incremental.survey import Ending, LayerRow, ending, layer_rows, typical_boxes
 from pyadx.inference.incremental.trace import Trace, trace
 from pyadx.inference.model_state import evaluation_mode, tensor_float
@@ -26,19 +36,11 @@ from pyadx.inference.regions import Regions
 from pyadx.inference.score import Outputs, Score, Target
 from pyadx.inference.scorer import Scorer
 from pyadx.inference.watch import OutputWatch
-from pyadx.ops.numbers import whole_number
 
-Precision = Literal["float32", "tf32", "bf16"]
-
-# Where a batch of patches stays in the cache of a CPU, or fills a GPU.
-_BATCH_BYTES = {"cpu": 24 << 20, "cuda": 2 << 30}
-_LARGEST_BATCH = 1024
 _TYPICAL = (7,)  # voxels
 _LEAST_GAIN, _LEAST_GAIN_WHOLE = 1.3, 2.0  # predicted
-_WHOLE_TOGETHER = 4  # scans: two to three times as fast as one by one, and hardly slower than eight
-_WHOLE_BYTES = 1 << 30  # that they may take
 _MOST_KEPT = 2 << 30  # of cached maps that are kept twice
-_SHARE_OF_FREE = 0.5  # of a GPU's memory: convolutions want room for workspaces of their own
+_AHEAD = {"cuda": 1}  # chunks; a CPU would only finish them later
 
 
 class IncrementalScorer(Scorer):
@@ -122,7 +124,11 @@ class IncrementalScorer(Scorer):
             self.lowered = LoweredNetwork.of(traced)
             self.program = MovingProgram(self.lowered, self.volume, changes, wanted)
         self.settle_batches(state_of_trace(traced.nodes, traced.input, traced.output), place_in_trace)
-        self._budget = float(_BATCH_BYTES.get(self.volume.device.type, 256 << 20))
+        self._memory = BatchMemory(self.lowered, self.program, self.model, self.volume, max_memory)
+        self._canonical: CanonicalSlots | None = None
+        # Slots of few sizes take more memory than those that just fit.
+        if max_memory is None and wants_canonical_slots(self.volume.device.type):
+            self._canonical = CanonicalSlots(self.lowered)
 
     def _input_changes(self) -> InputChanges:
         if isinstance(self.fill, RegionFill):
@@ -169,55 +175,55 @@ class IncrementalScorer(Scorer):
         return gains >= np.where(whole, _LEAST_GAIN_WHOLE, _LEAST_GAIN)
 
     def _prepare(self, boxes: np.ndarray) -> None:
-        """Cache what the plans of these regions compare with.
+        """Cache what these regions need; see `BatchMemory.prepare`."""
+        if self._canonical is not None:
+            self._canonical.expect(boxes)
+        self._memory.prepare(boxes)
 
-        Raises
-        ------
-        ValueError
-            If cache and one region do not fit into ``max_memory`` for any of them.
-        """
-        stops, _ = self.lowered.choose(boxes)
-        plans = [self.lowered.plan(int(stop)) for stop in np.unique(stops)]
-        if self.max_memory is not None and plans:
-            needs = []
-            for stop, plan in zip(np.unique(stops), plans, strict=True):
-                sides = np.unique(extents(boxes[stops == stop]), axis=0)
-                smallest = centred(sides[[sides.prod(1).argmin()]], self.volume.shape[1:])
-                region = self.program.bytes_per_region(plan, self.lowered.grow(smallest, plan.steps))
-                needs.append((self.program.cached_bytes(plan), region))
-            cache, region = min(needs, key=sum)
-            if cache + region > self.max_memory:
-                raise ValueError(
-                    f"max_memory of {self.max_memory:,} bytes is too little: the cached activations "
-                    f"take {cache:,} and one region {region:,}"
-                )
-            return  # cached one by one, as far as they fit together
-        with evaluation_mode(self.model), torch.no_grad(), tensor_float(False):
-            self.program.cache(plans)
+    @property
+    def _ahead(self) -> int:
+        return _AHEAD.get(self.volume.device.type, 0)
 
-    def _score_chunk(self, regions: Regions, advance: Callable[[int], None]) -> Tensor:
-        """Score regions of one plan and about one size together."""
+    def _launch_chunk(self, regions: Regions, advance: Callable[[int], None]) -> Wait:
+        """Start scoring regions; those of one plan and about one size together."""
         stops, _ = self.lowered.choose(regions.boxes)
-        changes = self._outputs.new_empty(len(stops))
+        launched = []
         for stop in np.unique(stops):
-            own, plan = np.flatnonzero(stops == stop), self.lowered.plan(int(stop))
-            for part in by_size(regions.boxes[own]):
-                members = own[part]
-                index = torch.from_numpy(members).to(changes.device)
-                changes[index] = self._score_group(plan, regions.part(members), advance)
-        return changes
+            own = np.flatnonzero(stops == stop)
+            plan = self.lowered.plan(int(stop))
+            for group in self._groups(plan, regions.boxes[own]):
+                members = own[group.places]
+                launched.append((members, self._launch_group(plan, regions.part(members), group, advance)))
+        return lambda: gathered(self._outputs.new_empty(len(stops)), launched)
 
-    def _score_group(self, plan: Plan, regions: Regions, advance: Callable[[int], None]) -> Tensor:
-        boxes = regions.boxes
-        grown = self.lowered.grow(boxes, plan.steps)
-        per_region = self.program.bytes_per_region(plan, grown)
-        most = self._largest_batch(plan, per_region)
+    def _groups(self, plan: Plan, boxes: np.ndarray) -> Iterator[Group]:
+        if self._canonical is not None:
+            return self._canonical.groups(plan, boxes)
+        return (Group(places, None) for places in by_size(boxes))
+
+    def _launch_group(
+        self, plan: Plan, regions: Regions, group: Group, advance: Callable[[int], None]
+    ) -> Wait:
+        count = len(regions.boxes)
+        grown = self.lowered.grow(regions.boxes, plan.steps)
+        slots = group.slots
+        if slots is None:
+            per_region = self.program.bytes_per_region(plan, grown)
+        else:
+            per_region = self.program.bytes_in_slots(plan, slots)
+        most = self._memory.largest_batch(plan, per_region)
+        most = most if slots is None else full_rows(most)
+        tried = most if self.batch_size == "auto" else min(self.batch_size, most)
         # Looked at once, behind the last batch: a GPU would stop for every look.
-        after = self._outputs.new_empty(len(boxes), self._outputs.shape[1], dtype=torch.float64)
-        doubtful = torch.zeros(len(boxes), dtype=torch.bool, device=after.device)
+        after = self._outputs.new_empty(count, self._outputs.shape[1], dtype=torch.float64)
+        doubtful = torch.zeros(count, dtype=torch.bool, device=after.device)
 
         def run(start: int, stop: int) -> None:
-            after[start:stop], doubtful[start:stop] = self._score_batch(plan, grown, regions, start, stop)
+            room = None
+            if self._canonical is not None and slots is not None:
+                room = Room(slots, self._canonical.rows(plan, stop - start, tried))
+            found = self._score_batch(plan, grown, regions, slice(start, stop), room)
+            after[start:stop], doubtful[start:stop] = found
 
         def run_whole(start: int, stop: int) -> None:
             for place in range(start, stop):
@@ -225,46 +231,24 @@ class IncrementalScorer(Scorer):
 
         with tensor_float(self.precision == "tf32"):
             if most == 0:  # they do not fit into max_memory; a forward has been run before
-                in_batches(len(boxes), 1, self.volume.device, run_whole, advance)
+                in_batches(count, 1, self.volume.device, run_whole, advance)
             else:
-                tried = most if self.batch_size == "auto" else min(self.batch_size, most)
-                left = in_batches(len(boxes), tried, self.volume.device, run, advance)
+                left = in_batches(count, tried, self.volume.device, run, advance)
                 if left < tried:  # remembered for all regions that follow, of whatever size
-                    self._budget = min(self._budget, left * per_region)
+                    self._memory.lower(left * per_region)
+        return lambda: self._finish(regions, after, doubtful)
+
+    def _finish(self, regions: Regions, after: Tensor, doubtful: Tensor) -> Tensor:
+        """Wait for the class scores of regions, ask whole forwards where they are in doubt, and compare."""
         for place in doubtful.nonzero()[:, 0].tolist():
             after[place] = self._whole_forward(regions, place)[0]
-        return self._change(check_outputs(after, len(boxes), self.output_kind))
-
-    def _largest_batch(self, plan: Plan, per_region: int) -> int:
-        """Cache what the plan needs, and return how many of its regions may share a batch."""
-        cuda, budget = self.volume.is_cuda, self._budget
-        with evaluation_mode(self.model), torch.no_grad(), tensor_float(False):
-            if self.max_memory is None:
-                self.program.cache([plan])
-            else:
-                if self.program.cached_bytes(plan) + per_region > self.max_memory:
-                    return 0
-                self.program.cache([plan])
-                if self.program.cache_bytes + per_region > self.max_memory:
-                    self.program.forget_all_but(plan)
-                    self.program.cache([plan])
-                self.program.workspace.limit_to(left := self.max_memory - self.program.cache_bytes)
-                budget = min(budget, float(left))
-        if cuda:
-            free = torch.cuda.mem_get_info(self.volume.device)[0] + self.program.workspace.nbytes
-            budget = min(budget, _SHARE_OF_FREE * free)
-        # Whole maps fill the caches one by one; a library wants several scans at a time all the same.
-        together = 1
-        if plan.plain and not cuda:
-            room = _WHOLE_BYTES if self.max_memory is None else budget
-            together = min(_WHOLE_TOGETHER, int(room / per_region))
-        return int(np.clip(budget / per_region, max(together, 1), _LARGEST_BATCH))
+        return self._change(check_outputs(after, len(after), self.output_kind))
 
     def _score_batch(
-        self, plan: Plan, grown: dict[fx.Node, np.ndarray], regions: Regions, start: int, stop: int
+        self, plan: Plan, grown: Grown, regions: Regions, own: slice, room: Room | None
     ) -> tuple[Tensor, Tensor]:
         """Return class scores, float64 ``[B, classes]``, and which of them a whole forward must tell."""
-        found = self.program.run(plan, grown, start, stop, regions.segments)
+        found = self.program.run(plan, grown, own.start, own.stop, regions.segments, room)
         after = found.outputs.double() + self._outputs.double() if found.change else found.outputs.double()
         return after, found.doubtful | ~torch.isfinite(after).all(1)
 
@@ -302,19 +286,3 @@ class IncrementalScorer(Scorer):
         with tensor_float(False):
             outputs = self._forward(filled(self.volume, regions, self.fill, place), True)
             return check_outputs(outputs, 1, self.output_kind).double()
-
-
-def check_precision(precision: str) -> None:
-    """Raise ``ValueError`` unless ``precision`` is a known kind."""
-    if precision not in get_args(Precision):
-        raise ValueError(f"precision must be one of {', '.join(get_args(Precision))}, got {precision!r}")
-
-
-def check_max_memory(max_memory: int | None) -> int | None:
-    """Return a positive number of bytes, or None; raise ``ValueError`` where it is neither."""
-    if max_memory is None:
-        return None
-    number = whole_number(max_memory)
-    if number is None or number < 1:
-        raise ValueError(f"max_memory must be a positive number of bytes, got {max_memory!r}")
-    return number

@@ -48,6 +48,8 @@ class Batch:
         Per node, further boxes that its step asked for.
     doubtful : Tensor
         bool ``[B]``: regions of which changes say too little; they are scored by whole forwards.
+    intervals : Tensor, optional
+        int32 ``[B, 2]`` on the device: the labels that count, of regions that are not whole boxes.
     """
 
     size: int
@@ -57,6 +59,7 @@ class Batch:
     boxes: dict[fx.Node, Tensor] = field(default_factory=dict)
     tables: dict[fx.Node, list[Tensor]] = field(default_factory=dict)
     doubtful: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
+    intervals: Tensor | None = None
 
     def new(self, node: fx.Node, channels: int) -> Tensor:
         """Return memory for a node's patches."""
