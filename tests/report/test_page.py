@@ -148,7 +148,7 @@ def test_bad_input_is_one_line(tmp_path, run):
     affine = AFFINE.copy()
     affine[0, 3] += 10
     nib.save(nib.Nifti1Image(nib.load(paths["gradcam"]).get_fdata(), affine), moved)
-    fails("does not lie on the voxels", paths["scan"], moved, "-o", out)
+    fails("is not on the voxels", paths["scan"], moved, "-o", out)
     fails("written as .html", paths["scan"], paths["gradcam"], "-o", tmp_path / "r.svg")
     fails("no such file", paths["scan"], tmp_path / "none.nii.gz", "-o", out)
     (tmp_path / "gradcam.json").write_text("{")
