@@ -20,19 +20,21 @@ MOST = {
 }
 
 
-@pytest.fixture(scope="module")
-def kernels(tmp_path_factory):
-    """PTX by the kernel's mangled name."""
+def ptx(folder, name, arch):
+    """PTX of one source by the kernel's mangled name."""
     if shutil.which("nvcc") is None:
         pytest.skip("needs nvcc")
-    found = {}
-    for name in ("patches_cuda", "dot_cuda"):
-        out = tmp_path_factory.mktemp("ptx") / f"{name}.ptx"
-        source = CSRC / "patches" / f"{name}.cu"
-        options = ["-O3", "--std=c++17", "-arch=sm_90", "-DPYADX_WITH_CUDA", "-I", CSRC]
-        done = subprocess.run(["nvcc", "-ptx", *options, source, "-o", out], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        found |= dict(re.findall(r"\.entry (\w+)(\(.*?\n\})", out.read_text(), re.DOTALL))
+    out, source = folder / f"{name}.ptx", CSRC / "patches" / f"{name}.cu"
+    options = ["-O3", "--std=c++17", f"-arch={arch}", "-DPYADX_WITH_CUDA", "-I", CSRC]
+    done = subprocess.run(["nvcc", "-ptx", *options, source, "-o", out], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return dict(re.findall(r"\.entry (\w+)(\(.*?\n\})", out.read_text(), re.DOTALL))
+
+
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ptx")
+    found = ptx(folder, "patches_cuda", "sm_90") | ptx(folder, "dot_cuda", "sm_90")
     assert len(found) == 5 * 4 + 2 + 2
     return found
 
@@ -52,3 +54,19 @@ def test_a_thread_takes_few_instructions_and_moves_16_bytes_at_a_time(kernels, o
         if "Li4E" in name:
             assert re.search(r"ld\.global\S*\.v4", body), name
             assert re.search(r"st\.global\S*\.v4", body), name
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
+def test_convolutions_multiply_on_tensor_cores(arch, tmp_path):
+    found = ptx(tmp_path, "conv_cuda", arch)
+    multiplied = {name: body for name, body in found.items() if "mma_kernel" in name}
+    assert len(multiplied) == 4 * 2
+    assert any("plain_kernel" in name for name in found)
+    for name, body in found.items():
+        assert not re.search(r"\b(div|rem)\.[su]64", body), name
+    for name, body in multiplied.items():
+        lanes = int(re.search(r"ILi(\d+)E", name)[1])
+        # Three products for each tile of 16 x 8 of a warp, and for each 8 of the 32 numbers of a chunk.
+        assert len(re.findall(r"mma\.sync\.aligned\.m16n8k8\S*tf32", body)) == 3 * 4 * 4 * lanes // 8 // 4
+        assert "cp.async.ca.shared.global" in body, name
+        assert ".local" not in body, name
