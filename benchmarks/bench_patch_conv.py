@@ -28,7 +28,7 @@ BATCH = 16
 @pytest.mark.parametrize("how", ["pyadx", "conv3d, channels-last"])
 def test_convolution(how, name, device, timed, benchmark):
     if device.type != "cpu":
-        pytest.skip("our kernel is for the CPU; CUDA uses the library")
+        pytest.skip("cuda_convolutions.py compares both on CUDA")
     cells, channels, outputs = LAYERS[name]
     generator = torch.Generator().manual_seed(0)
     size = cells + 2

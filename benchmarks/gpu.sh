@@ -61,18 +61,21 @@ if [ -z "$cpu" ]; then
   if command -v compute-sanitizer > /dev/null || [ -n "$dry" ]; then
     for tool in memcheck racecheck; do
       step sanitize 40 compute-sanitizer --tool "$tool" --error-exitcode 9 \
-        "$python" -m pytest -q -x -k "cuda and not holds" tests/ops/test_weighted_cam.py tests/ops/test_patches.py
+        "$python" -m pytest -q -x -k "cuda and not holds" tests/ops/test_weighted_cam.py tests/ops/test_patches.py \
+        tests/ops/test_patch_conv.py::test_conv_sums_each_patch_alike_in_any_batch_and_with_any_threads
     done
   else
     echo "gpu.sh: no compute-sanitizer here; left out"
   fi
-  step bench 200 "$python" benchmarks/run.py --device cuda --out "$out" --name gpu --only bench_ceilings.py \
+  step bench 175 "$python" benchmarks/run.py --device cuda --out "$out" --name gpu --only bench_ceilings.py \
     bench_masking.py bench_weighted_cam.py bench_end_to_end.py bench_occlusion_engines.py bench_gradcam_vs_peers.py \
     bench_whole_map.py
+  step bench 30 "$python" benchmarks/cuda_convolutions.py --out "$out"
 else
   step test 200 "$python" -m pytest -q -k "emulated" tests/ops/test_occlude.py tests/ops/test_weighted_cam.py
   step bench 200 env PYADX_BENCH_QUICK=1 "$python" benchmarks/run.py --device cpu --out "$out" --name gpu-dry \
     --only bench_ceilings.py bench_masking.py bench_weighted_cam.py \
     --select "test_copy or matrix or (fresh and 64) or (weighted_cam and vggnet)"
+  step bench 60 "$python" benchmarks/cuda_convolutions.py --cpu --out "$out"
 fi
 [ -z "$failed" ] || { echo "gpu.sh: failed:$failed" >&2; exit 1; }

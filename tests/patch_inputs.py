@@ -1,7 +1,11 @@
 """What the tests of patch operators are run on."""
 
+from unittest import mock
+
+import emulated
 import pytest
 import torch
+from conftest import cuda_skip_reason
 from reference import patches as reference
 
 from pyadx.inference.incremental import boxes as bx
@@ -10,7 +14,7 @@ from pyadx.ops.split import split_weight
 from pyadx.ops.toom_cook import transformed_weight
 
 SIZE = (9, 8, 11)
-ALGORITHMS = ["direct", "toom2", "toom4", "amx"]
+ALGORITHMS = ["direct", "toom2", "toom4", "amx", "emulated", "cuda"]
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-12}
 
 POOLS = [
@@ -89,6 +93,10 @@ def transformed_to(algorithm, weight):
 
 def convolve(algorithm, changes, boxes, weight, stride, padding, dilation, groups, out_boxes, before, out):
     """`pyadx.ops.patches.conv` by an algorithm; skips the test where that is for other layers."""
+    if algorithm in ("emulated", "cuda"):
+        return convolve_on_gpu(
+            algorithm, changes, boxes, weight, stride, padding, dilation, groups, out_boxes, before, out
+        )
     tiles = ()
     if algorithm != "direct":
         if (*weight.shape[2:], *stride, *dilation, groups) != (3, 3, 3, 1, 1, 1, 1, 1, 1, 1):
@@ -99,3 +107,22 @@ def convolve(algorithm, changes, boxes, weight, stride, padding, dilation, group
         )
     packed = patches.pack_weight(weight, groups)
     return patches.conv(changes, boxes, packed, stride, padding, dilation, out_boxes, before, out, *tiles)
+
+
+def convolve_on_gpu(how, changes, boxes, weight, stride, padding, dilation, groups, out_boxes, before, out):
+    """The CUDA kernel by the same function, on a GPU or as a function of the host; `out` is on the CPU."""
+    given = [changes, boxes, patches.pack_cuda_weight(weight, groups), out_boxes, before, out]
+    given.append(torch.from_numpy(patches.conv_work(out_boxes.numpy())))
+    if how == "cuda":
+        if reason := cuda_skip_reason():
+            pytest.skip(reason)
+        given = [tensor if tensor is None else tensor.cuda() for tensor in given]
+    else:
+        emulated.library()
+    operators = torch.ops.pyadx_emulated if how == "emulated" else torch.ops.pyadx
+    changes, boxes, packed, out_boxes, before, result, work = given
+    with mock.patch.object(torch.ops, "pyadx", operators):
+        patches.conv(
+            changes, boxes, packed, stride, padding, dilation, out_boxes, before, result, work=work
+        )
+    return out if result is out else out.copy_(result)

@@ -41,13 +41,14 @@ PYADX_OPERATORS(m) {
   m.def("patch_sum(Tensor patches, Tensor boxes, Tensor(a!) out) -> ()");
   // weight [K,D,H,W,C] -> out [B,K]
   m.def("patch_dot(Tensor patches, Tensor boxes, Tensor weight, Tensor(a!) out) -> ()");
-  // weight packed [groups,blocks,kd,kh,C/groups,kw,lanes], before [D,H,W,K] -> out [B,d,h,w,K]; CPU
-  // transformed [points,blocks,C,lanes] and tiled uint8 [B]: which patches are convolved by tiles;
+  // weight packed as conv.h says, before [D,H,W,K] -> out [B,d,h,w,K]
+  // CPU: transformed [points,blocks,C,lanes] and tiled uint8 [B]: which patches go by tiles;
   // of bfloat16 [blocks,9,chunks,3,16,16,2]: which by products of bfloat16
+  // CUDA: work int32 [N,2], pairs (patch, tile)
   m.def(
       "patch_conv(Tensor patches, Tensor boxes, Tensor weight, int[] stride, int[] padding, int[] "
       "dilation, Tensor out_boxes, Tensor? before, Tensor? transformed, Tensor? tiled, "
-      "Tensor(a!) out) -> ()");
+      "Tensor? work, Tensor(a!) out) -> ()");
   // bins uint8 [padded by reach], offsets and halves int32 [ball] -> strength float32, direction
   // uint8 [D,H,W]; CUDA (pyadx._ucm has the CPU side)
   m.def(

@@ -10,14 +10,23 @@
 // are packed [groups, blocks, kd, kh, C / groups, kw, lanes]: blocks of 32 or 64 bytes of output
 // channels, zero beyond the last. Complexity: see above; memory: one row of sums per thread.
 // Thread-safe; every patch is summed in the same order whatever else is in the batch.
+//
+// On CUDA (conv_cuda.cu) the sum is a matrix product on tensor cores, of all cells of the box with
+// all taps. Weights are packed [groups, blocks, kd, kh, kw, C / groups, lanes] there.
 #pragma once
 
 #include <cstdint>
 
+#include "common/dtype.h"
 #include "common/parallel.h"
+
+#ifdef PYADX_WITH_CUDA
+#include <cuda_runtime_api.h>
+#endif
 
 namespace pyadx {
 
+constexpr int kConvTile = 64;       // output cells that a block of threads owns on CUDA
 constexpr int64_t kMostCells = 10;  // longest row segment kept in registers
 constexpr int64_t kRun = 64;  // channels of one input row that are summed before they are added
 
@@ -71,10 +80,19 @@ struct PatchConvArgs {
   const uint8_t* tiled;  // [batch]
   const void* tiled_weights;
   int64_t tile, tiled_blocks, tiled_lanes;
+  // On CUDA: pairs (patch, tile of kConvTile cells of its out box), and the type of the patches.
+  const int32_t* work;
+  int64_t work_count;
+  DType dtype;
 };
 
 template <typename T>
 void patch_conv_cpu(const PatchConvArgs& args, const ParallelFor& parallel);
+
+#ifdef PYADX_WITH_CUDA
+// Weights are packed [groups, blocks, kd, kh, kw, C / groups, lanes] with 8, 16, 32 or 64 lanes.
+cudaError_t patch_conv_cuda(const PatchConvArgs& args, cudaStream_t stream);
+#endif
 
 // Name of the instruction set in use: "avx512", "avx2" or "portable".
 const char* patch_conv_instruction_set();

@@ -13,10 +13,13 @@ library, and on the CPU that boxes fit. They raise ``RuntimeError`` where that f
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 Triple = Sequence[int]
+
+CONV_TILE = 64  # output cells per tile of `conv` on CUDA, kConvTile in csrc/patches/conv.h
 
 _ENDLESS = 1 << 30  # beyond any coordinate, and far from the end of int32
 
@@ -208,6 +211,41 @@ def pack_weight(weight: Tensor, groups: int = 1) -> Tensor:
     return split.permute(0, 1, 4, 5, 3, 6, 2).contiguous()
 
 
+def pack_cuda_weight(weight: Tensor, groups: int = 1) -> Tensor:
+    """Bring a convolution's weight into the order that `conv` walks through on CUDA.
+
+    Parameters
+    ----------
+    weight : Tensor
+        ``[K, C / groups, kd, kh, kw]``, float32 or float64.
+    groups : int
+        As in ``torch.nn.Conv3d``.
+
+    Returns
+    -------
+    Tensor
+        ``[groups, blocks, kd, kh, kw, C / groups, lanes]``: output channels in blocks of 8, 16, 32 or 64,
+        the least that hold all of a group, zero beyond the last.
+    """
+    outputs, inputs, *kernel = weight.shape
+    per_group = outputs // groups
+    lanes = next((n for n in (8, 16, 32) if per_group <= n), 64)
+    blocks = -(-per_group // lanes)
+    padded = weight.new_zeros(groups, blocks * lanes, inputs, *kernel)
+    padded[:, :per_group] = weight.detach().reshape(groups, per_group, inputs, *kernel)
+    split = padded.reshape(groups, blocks, lanes, inputs, *kernel)
+    return split.permute(0, 1, 4, 5, 6, 3, 2).contiguous()
+
+
+def conv_work(out_boxes: np.ndarray) -> np.ndarray:
+    """List what blocks of threads of `conv` do on CUDA: int32 ``[N, 2]``, (patch, tile of its box)."""
+    cells = np.maximum(out_boxes[:, 3:] - out_boxes[:, :3], 0).astype(np.int64).prod(1)
+    tiles = -(-cells // CONV_TILE)
+    first = np.cumsum(tiles) - tiles
+    patch = np.repeat(np.arange(len(tiles)), tiles)
+    return np.stack([patch, np.arange(len(patch)) - first[patch]], 1).astype(np.int32)
+
+
 def conv(
     patches: Tensor,
     boxes: Tensor,
@@ -220,15 +258,18 @@ def conv(
     out: Tensor,
     transformed: Tensor | None = None,
     tiled: Tensor | None = None,
+    work: Tensor | None = None,
 ) -> Tensor:
-    """Change of a convolution, optionally followed by a ReLU; on the CPU.
+    """Change of a convolution, optionally followed by a ReLU.
+
+    On CUDA float32 is multiplied by tensor cores, split into two numbers of 11 bits (3xTF32).
 
     Parameters
     ----------
     patches, boxes : Tensor
         Change of the input, ``[B, D, H, W, C]``.
     weight : Tensor
-        From `pack_weight`.
+        From `pack_weight`, on CUDA from `pack_cuda_weight`.
     stride, padding, dilation : sequence of int
         As in ``torch.nn.Conv3d``, one value per axis.
     out_boxes : Tensor
@@ -239,10 +280,12 @@ def conv(
         ``[B, d, h, w, K]``.
     transformed : Tensor, optional
         From `pyadx.ops.toom_cook.transformed_weight` or `pyadx.ops.split.split_weight`, for 3x3x3 kernels
-        of stride, dilation and groups one.
+        of stride, dilation and groups one; CPU.
     tiled : Tensor, optional
         uint8 ``[B]``: the patches to convolve with it. Patches that hold NaN, infinity
         or values next to it, or of which outputs beyond their reach are asked for, are not all the same.
+    work : Tensor, optional
+        From `conv_work`; given on CUDA and nowhere else.
 
     Returns
     -------
@@ -250,7 +293,7 @@ def conv(
         ``out``. The sum of every entry runs in one order, whatever else is in the batch.
     """
     torch.ops.pyadx.patch_conv(
-        patches, boxes, weight, stride, padding, dilation, out_boxes, before, transformed, tiled, out
+        patches, boxes, weight, stride, padding, dilation, out_boxes, before, transformed, tiled, work, out
     )
     return out
 

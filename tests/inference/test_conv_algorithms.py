@@ -1,15 +1,21 @@
 """Convolutions by tiles or split products: scores stay those of full forwards, choices a patch's own."""
 
+from types import SimpleNamespace
+from unittest import mock
+
+import emulated
 import numpy as np
 import pytest
 import torch
-from networks import lively
+from networks import Plain, lively, randomised
 
 from pyadx import models
 from pyadx.inference import FullScorer, IncrementalScorer
 from pyadx.inference.incremental import boxes as bx
-from pyadx.inference.incremental.conv_algorithms import ConvAlgorithms
+from pyadx.inference.incremental.conv_algorithms import ConvAlgorithms, convolver
+from pyadx.inference.incremental.operations import convolution
 from pyadx.inference.incremental.operations.convolution import Convolution
+from pyadx.ops import patches
 
 ONE = (1, 1, 1)
 WINDOW = bx.Window((3, 3, 3), ONE, ONE, ONE)
@@ -141,3 +147,41 @@ def test_an_unknown_algorithm_is_refused(monkeypatch):
         ValueError, match="PYADX_CONV must be one of auto, direct, toom2, toom4, amx, got 'fft'"
     ):
         ConvAlgorithms.of_layer(8, 8, WINDOW, 1)
+
+
+def layer_on(device, dtype=torch.float32):
+    return SimpleNamespace(device=torch.device(device), dtype=dtype)
+
+
+def test_cuda_has_the_library_unless_our_kernel_is_asked_for(monkeypatch):
+    monkeypatch.delenv("PYADX_CUDA_CONV", raising=False)
+    assert [convolver(layer_on(name)) for name in ("cpu", "cuda", "mps")] == ["cpu", "library", "library"]
+    monkeypatch.setenv("PYADX_CUDA_CONV", "vendor")
+    assert convolver(layer_on("cuda")) == "library"
+    monkeypatch.setenv("PYADX_CUDA_CONV", "own")
+    assert convolver(layer_on("cuda")) == "tensor_cores"
+    assert convolver(layer_on("cpu")) == "cpu"
+    assert convolver(layer_on("cuda", torch.float64)) == "library"
+    monkeypatch.setenv("PYADX_CUDA_CONV", "cudnn")
+    with pytest.raises(ValueError, match="PYADX_CUDA_CONV must be one of vendor, own, got 'cudnn'"):
+        convolver(layer_on("cuda"))
+
+
+def test_scores_by_tensor_cores_are_those_of_the_cpu(generator, monkeypatch):
+    emulated.library()
+    model = randomised(Plain(1, 2)).eval()
+    scan, boxes = torch.rand(1, 12, 11, 13, generator=generator), torch.tensor([[2, 3, 4, 5, 6, 7]])
+    expected = scores_of(model, scan, boxes)
+    on_the_cpu, works = patches.conv, []
+
+    def conv(*arguments):
+        works.append(arguments[-1])
+        with mock.patch.object(torch.ops, "pyadx", torch.ops.pyadx_emulated):
+            return on_the_cpu(*arguments)
+
+    monkeypatch.setattr(patches, "conv", conv)
+    monkeypatch.setattr(convolution, "convolver", lambda weight: "tensor_cores")
+    actual = scores_of(model, scan, boxes)
+    assert (actual - expected).abs().max() < 1e-5 * expected.abs().max()
+    assert len(works) > 0
+    assert all(len(work) > 0 for work in works)

@@ -1,4 +1,4 @@
-"""The patch convolution on the CPU: every algorithm passes the same tests."""
+"""The patch convolution: every algorithm passes the same tests, on the CPU and on CUDA."""
 
 import pytest
 import torch

@@ -22,19 +22,23 @@ MOST = {
 MOST_OF_CAM = {"sum_planar_kernelIf": 280, "add_parts_kernel": 110, "upsample_kernel": 190}
 
 
-@pytest.fixture(scope="module")
-def kernels(tmp_path_factory):
-    """PTX by the kernel's mangled name."""
+def ptx(folder, name, arch):
+    """PTX of one source by the kernel's mangled name."""
     if shutil.which("nvcc") is None:
         pytest.skip("needs nvcc")
+    out, source = folder / "kernels.ptx", CSRC / f"{name}.cu"
+    options = ["-O3", "--std=c++17", f"-arch={arch}", "-DPYADX_WITH_CUDA", "-I", CSRC]
+    done = subprocess.run(["nvcc", "-ptx", *options, source, "-o", out], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return dict(re.findall(r"\.entry (\w+)(\(.*?\n\})", out.read_text(), re.DOTALL))
+
+
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ptx")
     found = {}
     for name in ("patches/patches_cuda", "patches/dot_cuda", "cam/cam_cuda"):
-        out = tmp_path_factory.mktemp("ptx") / "kernels.ptx"
-        source = CSRC / f"{name}.cu"
-        options = ["-O3", "--std=c++17", "-arch=sm_90", "-DPYADX_WITH_CUDA", "-I", CSRC]
-        done = subprocess.run(["nvcc", "-ptx", *options, source, "-o", out], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        found |= dict(re.findall(r"\.entry (\w+)(\(.*?\n\})", out.read_text(), re.DOTALL))
+        found |= ptx(folder, name, "sm_90")
     assert len(found) == 5 * 4 + 2 + 2 + (2 * 4 + 2 + 4 + 2)
     return found
 
@@ -72,3 +76,19 @@ def test_channel_sums_load_16_bytes_at_a_time(kernels):
     assert len(wide) == 4
     for name, body in wide.items():
         assert re.search(r"ld\.global\S*\.(v4\.[fu]32|v2\.f64)", body), name
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
+def test_convolutions_multiply_on_tensor_cores(arch, tmp_path):
+    found = ptx(tmp_path, "patches/conv_cuda", arch)
+    multiplied = {name: body for name, body in found.items() if "mma_kernel" in name}
+    assert len(multiplied) == 4 * 2
+    assert any("plain_kernel" in name for name in found)
+    for name, body in found.items():
+        assert not re.search(r"\b(div|rem)\.[su]64", body), name
+    for name, body in multiplied.items():
+        lanes = int(re.search(r"ILi(\d+)E", name)[1])
+        # Three products for each tile of 16 x 8 of a warp, and for each 8 of the 32 numbers of a chunk.
+        assert len(re.findall(r"mma\.sync\.aligned\.m16n8k8\S*tf32", body)) == 3 * 4 * 4 * lanes // 8 // 4
+        assert "cp.async.ca.shared.global" in body, name
+        assert ".local" not in body, name

@@ -45,12 +45,12 @@ inline const int32_t* boxes_of(const Tensor& boxes, int64_t batch, const Tensor&
   return static_cast<const int32_t*>(boxes.const_data_ptr());
 }
 
-// Boxes where the host can read them: those of a GPU are copied, once all work there is done.
-inline std::vector<int32_t> boxes_on_host([[maybe_unused]] const int32_t* boxes, int64_t batch) {
-  std::vector<int32_t> copied(static_cast<size_t>(6 * batch));
+// Numbers where the host can read them: those of a GPU are copied, once all work there is done.
+inline std::vector<int32_t> int32_on_host([[maybe_unused]] const int32_t* from, int64_t count) {
+  std::vector<int32_t> copied(static_cast<size_t>(count));
 #ifdef PYADX_WITH_CUDA
   STD_TORCH_CHECK(cudaDeviceSynchronize() == cudaSuccess &&
-                      cudaMemcpy(copied.data(), boxes, copied.size() * sizeof(int32_t),
+                      cudaMemcpy(copied.data(), from, copied.size() * sizeof(int32_t),
                                  cudaMemcpyDeviceToHost) == cudaSuccess,
                   "boxes could not be copied to be checked");
 #endif
@@ -68,7 +68,7 @@ inline void check_boxes(const int32_t* boxes, int64_t batch, const int64_t* slot
   std::vector<int32_t> copied;
   if (!on_cpu) {
     if (!debug_boxes()) return;
-    copied = boxes_on_host(boxes, batch);
+    copied = int32_on_host(boxes, 6 * batch);
     boxes = copied.data();
   }
   for (int64_t b = 0; b < batch; ++b) {

@@ -1,7 +1,10 @@
-// From tensors to the plain arguments of the patch convolution, which runs on the CPU only.
+// From tensors to the plain arguments of the patch convolution, for both devices.
 #pragma once
 
+#include <algorithm>
+
 #include "common/amx.h"
+#include "common/pack.h"
 #include "patches/bindings/arguments.h"
 #include "patches/conv.h"
 #include "patches/split.h"
@@ -11,18 +14,23 @@ namespace pyadx {
 inline PatchConvArgs conv_of(const Tensor& patches, const Tensor& boxes, const Tensor& weight,
                              const Sizes& stride, const Sizes& padding, const Sizes& dilation,
                              const Tensor& out_boxes, const OptionalTensor& before,
-                             const Tensor& out) {
+                             const Tensor& out, bool on_cpu) {
   PatchConvArgs args{};
-  patch_dtype(patches);
-  const PatchBatch batch = patches_of(patches, boxes, patches, nullptr, true);
+  args.dtype = patch_dtype(patches);
+  const PatchBatch batch = patches_of(patches, boxes, patches, nullptr, on_cpu);
   args.patches = batch.data, args.boxes = batch.boxes;
   args.batch = patches.size(0), args.channels = batch.channels;
   copy_sizes(patches, 1, args.in_size);
   args.weights = dense(weight, 7, patches, "weight");
   args.groups = weight.size(0), args.blocks = weight.size(1), args.lanes = weight.size(6);
-  args.kernel[0] = weight.size(2), args.kernel[1] = weight.size(3), args.kernel[2] = weight.size(5);
+  // Taps along x lie outside the input channels on CUDA, and inside them on the CPU.
+  const int64_t channel_axis = on_cpu ? 4 : 5;
+  args.kernel[0] = weight.size(2), args.kernel[1] = weight.size(3);
+  args.kernel[2] = weight.size(on_cpu ? 5 : 4);
   const int64_t block_bytes = args.lanes * static_cast<int64_t>(weight.element_size());
-  STD_TORCH_CHECK(block_bytes == 32 || block_bytes == 64, "weight must be packed");
+  const bool narrow = block_bytes == 32 || block_bytes == 64;
+  const bool wide = args.lanes == 8 || args.lanes == 16 || args.lanes == 32 || args.lanes == 64;
+  STD_TORCH_CHECK(on_cpu ? narrow : wide, "weight must be packed");
   copy_triple(stride, 1, "stride", args.stride);
   copy_triple(padding, 0, "padding", args.padding);
   copy_triple(dilation, 1, "dilation", args.dilation);
@@ -31,7 +39,7 @@ inline PatchConvArgs conv_of(const Tensor& patches, const Tensor& boxes, const T
   copy_sizes(out, 1, args.out_size);
   args.out_channels = out.size(4);
   const int64_t group_out = args.out_channels / args.groups;
-  STD_TORCH_CHECK(args.channels == weight.size(4) * args.groups,
+  STD_TORCH_CHECK(args.channels == weight.size(channel_axis) * args.groups,
                   "weight is packed for another number of input channels");
   STD_TORCH_CHECK(group_out * args.groups == args.out_channels &&
                       group_out <= args.blocks * args.lanes &&
@@ -44,7 +52,7 @@ inline PatchConvArgs conv_of(const Tensor& patches, const Tensor& boxes, const T
     for (int axis = 0; axis < 3; ++axis) args.map_size[axis] = map.size[axis];
   }
   check_boxes(args.out_boxes, args.batch, args.out_size,
-              before.has_value() ? args.map_size : nullptr, true);
+              before.has_value() ? args.map_size : nullptr, on_cpu);
   return args;
 }
 
@@ -79,6 +87,30 @@ inline void add_tile_weights(PatchConvArgs& args, const Tensor& patches,
   STD_TORCH_CHECK(transformed.size(2) == args.channels &&
                       args.tiled_blocks * args.tiled_lanes >= args.out_channels,
                   "transformed is for another number of channels");
+}
+
+// The tiles that blocks of threads own, and with PYADX_DEBUG_BOXES whether they lie in their
+// patches.
+inline void add_work(PatchConvArgs& args, const Tensor& patches, const OptionalTensor& work) {
+  STD_TORCH_CHECK(work.has_value(), "work must be given on CUDA");
+  STD_TORCH_CHECK(work->scalar_type() == ScalarType::Int && work->dim() == 2 &&
+                      work->size(1) == 2 && work->is_contiguous(),
+                  "work must be contiguous int32 [N, 2]");
+  check_device(*work, patches, "work");
+  STD_TORCH_CHECK(aligned_for_packs(args.weights), "weight must be aligned to 16 bytes");
+  args.work = static_cast<const int32_t*>(work->const_data_ptr());
+  args.work_count = work->size(0);
+  if (!debug_boxes()) return;
+  const std::vector<int32_t> pairs = int32_on_host(args.work, 2 * args.work_count);
+  const std::vector<int32_t> boxes = int32_on_host(args.out_boxes, 6 * args.batch);
+  for (size_t i = 0; i < pairs.size(); i += 2) {
+    STD_TORCH_CHECK(pairs[i] >= 0 && pairs[i] < args.batch, "work names a patch beyond the batch");
+    const int32_t* box = boxes.data() + 6 * pairs[i];
+    int64_t cells = 1;
+    for (int axis = 0; axis < 3; ++axis) cells *= std::max(box[axis + 3] - box[axis], 0);
+    STD_TORCH_CHECK(pairs[i + 1] >= 0 && int64_t(pairs[i + 1]) * kConvTile < cells,
+                    "work names a tile beyond its patch");
+  }
 }
 
 // Transformed weights, and which patches to convolve with them.

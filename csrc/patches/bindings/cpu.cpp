@@ -46,9 +46,10 @@ void patch_dot(const Tensor patches, const Tensor boxes, const Tensor weight, Te
 void patch_conv(const Tensor patches, const Tensor boxes, const Tensor weight, const Sizes stride,
                 const Sizes padding, const Sizes dilation, const Tensor out_boxes,
                 const OptionalTensor before, const OptionalTensor transformed,
-                const OptionalTensor tiled, Tensor out) {
+                const OptionalTensor tiled, const OptionalTensor work, Tensor out) {
+  STD_TORCH_CHECK(!work.has_value(), "work is for CUDA");
   PatchConvArgs args =
-      conv_of(patches, boxes, weight, stride, padding, dilation, out_boxes, before, out);
+      conv_of(patches, boxes, weight, stride, padding, dilation, out_boxes, before, out, true);
   add_tiles(args, patches, transformed, tiled);
   if (patches.scalar_type() == ScalarType::Double) {
     patch_conv_cpu<double>(args, kTorchThreads);

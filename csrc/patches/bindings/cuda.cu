@@ -1,7 +1,7 @@
 // CUDA implementations of the patch operators: tensors in, kernels on the device's current stream.
 #include "bindings/cuda_stream.h"
 #include "bindings/library.h"
-#include "patches/bindings/arguments.h"
+#include "patches/bindings/conv_arguments.h"
 
 namespace pyadx {
 namespace {
@@ -59,6 +59,18 @@ void patch_dot(const Tensor patches, const Tensor boxes, const Tensor weight, Te
                "patch_dot");
 }
 
+void patch_conv(const Tensor patches, const Tensor boxes, const Tensor weight, const Sizes stride,
+                const Sizes padding, const Sizes dilation, const Tensor out_boxes,
+                const OptionalTensor before, const OptionalTensor transformed,
+                const OptionalTensor tiled, const OptionalTensor work, Tensor out) {
+  STD_TORCH_CHECK(!transformed.has_value() && !tiled.has_value(), "tiles are for the CPU");
+  const DeviceGuard guard(out.get_device_index());
+  PatchConvArgs args =
+      conv_of(patches, boxes, weight, stride, padding, dilation, out_boxes, before, out, false);
+  add_work(args, patches, work);
+  check_launch(patch_conv_cuda(args, current_stream(out)), "patch_conv");
+}
+
 }  // namespace
 }  // namespace pyadx
 
@@ -70,4 +82,5 @@ PYADX_CUDA_OPERATORS(m) {
   m.impl("patch_scatter", TORCH_BOX(&pyadx::patch_scatter));
   m.impl("patch_sum", TORCH_BOX(&pyadx::patch_sum));
   m.impl("patch_dot", TORCH_BOX(&pyadx::patch_dot));
+  m.impl("patch_conv", TORCH_BOX(&pyadx::patch_conv));
 }

@@ -1,4 +1,8 @@
-"""Which algorithm convolves a patch on the CPU: taps one by one, Toom-Cook tiles, or split products.
+"""Who convolves patches, our own kernels or the vendor's library, and by which algorithm on the CPU.
+
+The CPU has our kernel: taps one by one, Toom-Cook tiles, or split products. On CUDA it is the library,
+unless ``PYADX_CUDA_CONV=own`` asks for our tensor-core kernel; ``vendor`` is the default until a GPU has
+shown that the other is faster (benchmarks/gpu.sh). Other devices have the library.
 
 The choice looks at the layer and at the patch's own boxes only, so that a region's score depends on no
 other region. Costs were measured (benchmarks/NOTES.md) and are in multiply-adds of large matrix products.
@@ -8,8 +12,10 @@ done.
 
 import os
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from pyadx.inference.incremental import boxes as bx
@@ -25,6 +31,39 @@ _PRODUCT, _FEW_PRODUCTS = 1.25, 8.0
 _TRANSFORM = 14.0
 _LEAST_CHANNELS = 32
 _MOST_CARRIED = 1 << 20  # elements that a thread keeps from one layer of tiles to the next
+
+_CUDA_MAKERS = ("vendor", "own")
+
+Convolver = Literal["cpu", "tensor_cores", "library"]
+
+
+def convolver(weight: Tensor) -> Convolver:
+    """Return who convolves the patches of a layer.
+
+    Parameters
+    ----------
+    weight : Tensor
+        ``[K, C / groups, kd, kh, kw]``, on the device of the patches.
+
+    Returns
+    -------
+    str
+        ``cpu`` and ``tensor_cores`` are `pyadx.ops.patches.conv`, ``library`` is ``conv3d``. The kernel for
+        tensor cores sums float64 tap by tap, which is why float64 stays with the library.
+
+    Raises
+    ------
+    ValueError
+        If ``PYADX_CUDA_CONV`` names none.
+    """
+    if weight.device.type == "cpu":
+        return "cpu"
+    if weight.device.type != "cuda":
+        return "library"
+    asked = os.environ.get("PYADX_CUDA_CONV") or _CUDA_MAKERS[0]
+    if asked not in _CUDA_MAKERS:
+        raise ValueError(f"PYADX_CUDA_CONV must be one of {', '.join(_CUDA_MAKERS)}, got {asked!r}")
+    return "tensor_cores" if asked == "own" and weight.dtype == torch.float32 else "library"
 
 
 @dataclass(frozen=True)

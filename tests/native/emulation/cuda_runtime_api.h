@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <string>
 #include <type_traits>
 
 #define __global__
@@ -21,7 +22,12 @@
 #define __shared__ static  // blocks do not overlap in time
 
 using cudaStream_t = void*;
-enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorInvalidConfiguration = 9 };
+enum cudaError_t {
+  cudaSuccess = 0,
+  cudaErrorInvalidValue = 1,
+  cudaErrorInvalidConfiguration = 9,
+  cudaErrorLaunchFailure = 719
+};
 
 struct dim3 {
   unsigned x, y, z;
@@ -31,6 +37,9 @@ struct dim3 {
 extern dim3 gridDim, blockDim, blockIdx, threadIdx;
 
 namespace emulation {
+
+// What the log of memory found in the last launch.
+extern std::string found;
 
 cudaError_t run(const dim3& grid, unsigned threads, const std::function<void()>& kernel);
 
@@ -65,6 +74,8 @@ T __shfl_down_sync(unsigned, T value, unsigned delta) {
   return emulation::exchange(value, lane + delta < 32 ? lane + delta : lane);
 }
 
+inline int min(int a, int b) { return a < b ? a : b; }
+inline int max(int a, int b) { return a > b ? a : b; }
 inline void __syncthreads() { emulation::wait_for_block(); }
 enum cudaMemcpyKind { cudaMemcpyDeviceToHost = 2 };
 inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
@@ -74,5 +85,6 @@ inline cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemc
 }
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 inline const char* cudaGetErrorString(cudaError_t error) {
+  if (error == cudaErrorLaunchFailure) return emulation::found.c_str();
   return error == cudaSuccess ? "no error" : "invalid launch";
 }

@@ -8,6 +8,9 @@
 #include <numeric>
 #include <vector>
 
+#include "memory_log.h"
+
+std::string emulation::found;
 dim3 gridDim, blockDim, blockIdx, threadIdx;
 
 namespace emulation {
@@ -95,6 +98,7 @@ bool release() {
     }
   }
   std::vector<Fiber*> still;
+  bool passed = false;
   for (Fiber* fiber : waiting) {
     bool complete;
     if (fiber->waits_for == kWholeBlock) {
@@ -105,16 +109,19 @@ bool release() {
       const unsigned lanes = thread_count - begin < kWarp ? thread_count - begin : kWarp;
       complete = in_warp[warp] + finished_in_warp[warp] == lanes;
     }
+    passed = passed || (complete && fiber->waits_for == kWholeBlock);
     (complete ? ready : still).push_back(fiber);
   }
   const bool some = still.size() < waiting.size();
   waiting.swap(still);
+  if (passed) pass_barrier();
   return some;
 }
 
 void run_block(unsigned threads) {
   next_thread = 0, thread_count = threads, finished_in_block = 0;
   for (unsigned& count : finished_in_warp) count = 0;
+  begin_block();
   while (finished_in_block < thread_count) {
     if (!ready.empty()) {
       Fiber* fiber = ready.back();
@@ -127,6 +134,7 @@ void run_block(unsigned threads) {
       fail("threads wait for others that never come");
     }
   }
+  end_block();
 }
 
 void wait(int group) {
@@ -171,7 +179,8 @@ cudaError_t run(const dim3& grid, unsigned threads, const std::function<void()>&
     run_block(threads);
   }
   blocks_started += blocks;
-  return cudaSuccess;
+  found = take_finding();
+  return found.empty() ? cudaSuccess : cudaErrorLaunchFailure;
 }
 
 }  // namespace emulation

@@ -1,4 +1,4 @@
-"""Convolution: our own kernel on the CPU, the vendor's library elsewhere."""
+"""Convolution: our own kernels, or the vendor's library where that is faster."""
 
 from collections.abc import Mapping, Sequence
 from math import prod
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx
 
 from pyadx.inference.incremental import boxes as bx
-from pyadx.inference.incremental.conv_algorithms import ConvAlgorithms
+from pyadx.inference.incremental.conv_algorithms import ConvAlgorithms, convolver
 from pyadx.inference.incremental.lowered import Lowered, Match, Rules
 from pyadx.inference.incremental.operations.batch_norm import BATCH_NORMS, normalised
 from pyadx.inference.incremental.operations.relu import RELUS, pools
@@ -58,10 +58,12 @@ class Convolution(Step):
     ) -> None:
         super().__init__(output, [source], [] if rectified is None else [rectified])
         self.window, self.groups = window, groups
-        self.own = weight.device.type == "cpu"
+        self.convolver = convolver(weight)
         self.weight = weight
         outputs, channels = weight.shape[:2]
-        self.algorithms = ConvAlgorithms.of_layer(outputs, channels, window, groups) if self.own else None
+        self.algorithms: ConvAlgorithms | None = None
+        if self.convolver == "cpu":
+            self.algorithms = ConvAlgorithms.of_layer(outputs, channels, window, groups)
         self.linear = rectified is None
         self._ready: dict[torch.dtype | str, Tensor] = {}
 
@@ -70,8 +72,11 @@ class Convolution(Step):
         return bx.through_window(boxes[0], self.window, self.size)
 
     def tables(self, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> list[np.ndarray]:
-        """Frames of zeros and changes that the library convolves on other devices."""
-        return [] if self.own else [bx.input_frames(out_boxes, self.window)]
+        """Frames of zeros and changes that the library convolves, and what tensor cores do."""
+        if self.convolver == "cpu":
+            return []
+        frames = bx.input_frames(out_boxes, self.window)
+        return [frames, patches.conv_work(out_boxes)] if self.convolver == "tensor_cores" else [frames]
 
     def work(self, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> Work:
         """Every changed cell meets every tap once, apart from strides, or tiles take fewer products."""
@@ -86,7 +91,7 @@ class Convolution(Step):
         """Return the size of the frames that the library convolves, and of its results."""
         out, channels = slots[self.output], int(self.inputs[0].meta["val"].shape[1])
         library = prod(bx.frame_size(out, self.window)) * channels + prod(out) * self.channels
-        return 0 if self.own else library
+        return library if self.convolver == "library" else 0
 
     def run(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> Patch:
         """Convolve one batch of patches."""
@@ -105,14 +110,8 @@ class Convolution(Step):
     def _convolved(self, batch: Batch, source: Patch, before: Tensor | None) -> Patch:
         """Convolve, with the ReLU if what it compares with is given."""
         out_boxes = batch.boxes[self.output]
-        if self.algorithms is not None and batch.precision == source.data.dtype:
-            out = batch.new(self.output, self.channels)
-            patches.conv(
-                source.data, source.boxes, self._packed(),
-                self.window.stride, self.window.padding, self.window.dilation, out_boxes, before, out,
-                *self._tiles(self.algorithms, source.boxes, out_boxes),
-            )  # fmt: skip
-            return Patch(out, out_boxes)
+        if self.convolver != "library" and batch.precision == source.data.dtype:
+            return Patch(self._own(batch, source, before), out_boxes)
         result = self._library(batch, source)
         out = batch.new(self.output, self.channels)
         if before is None:  # the library also wrote what lies beyond the map
@@ -120,6 +119,21 @@ class Convolution(Step):
         else:
             patches.relu(result, out_boxes, before, None, out)
         return Patch(out, out_boxes)
+
+    def _own(self, batch: Batch, source: Patch, before: Tensor | None) -> Tensor:
+        """Convolve with our own kernel."""
+        out_boxes = batch.boxes[self.output]
+        tiles: tuple[Tensor | None, Tensor | None] = (None, None)
+        work = None
+        if self.algorithms is not None:
+            tiles = self._tiles(self.algorithms, source.boxes, out_boxes)
+        if self.convolver == "tensor_cores":
+            work = batch.tables[self.output][1]
+        return patches.conv(
+            source.data, source.boxes, self._packed(),
+            self.window.stride, self.window.padding, self.window.dilation, out_boxes, before,
+            batch.new(self.output, self.channels), *tiles, work,
+        )  # fmt: skip
 
     def _tiles(
         self, algorithms: ConvAlgorithms, boxes: Tensor, out_boxes: Tensor
@@ -138,7 +152,7 @@ class Convolution(Step):
     def _library(self, batch: Batch, source: Patch) -> Tensor:
         size = bx.frame_size(batch.slots[self.output], self.window)
         frames = batch.workspace.take(batch.size, *size, source.data.shape[-1])
-        if self.own:  # in another precision
+        if self.convolver == "cpu":  # in another precision
             seen = torch.from_numpy(bx.input_frames(batch.boxes[self.output].numpy(), self.window))
         else:
             seen = batch.tables[self.output][0]
@@ -161,7 +175,9 @@ class Convolution(Step):
     def _packed(self) -> Tensor:
         """Return the weight as our own kernel wants it."""
         if "packed" not in self._ready:
-            self._ready["packed"] = patches.pack_weight(self.weight, self.groups)
+            own = self.convolver == "tensor_cores"
+            pack = patches.pack_cuda_weight if own else patches.pack_weight
+            self._ready["packed"] = pack(self.weight, self.groups)
         return self._ready["packed"]
 
     def _weight(self, precision: torch.dtype) -> Tensor:
