@@ -103,6 +103,10 @@ THOROUGH = (
     "report/test_browser_groups.py::test_a_row_moves_the_crosshair_into_its_region",
     "report/test_browser_colours.py::",
     "ops/test_patch_overflow.py::test_the_inner_loops_of_every_instruction_set_pass_the_tests_of_convolution",
+    # The tensor-core convolution, emulated, for patches that change in part; whole changes stay.
+    "ops/test_patch_conv.py::test_conv_moves_as_whole_maps_do[*30% of the cells change-emulated]",
+    "ops/test_patch_conv.py::test_conv_moves_as_whole_maps_do[*2% of the cells change-emulated]",
+    "ops/test_patch_conv.py::test_conv_moves_as_whole_maps_do[*-0% of the cells change-emulated]",
 )
 
 
