@@ -85,7 +85,9 @@ class EmulatedTiles {
       for (int64_t half = 0; half < 2; ++half) {
         for (int64_t own = 0; own < kTogether; ++own) {
           const float value = left[half][r + own][k];
-#pragma GCC unroll 1
+#ifndef __CUDACC__    // nvcc, which reads this file for its sizes, does not know the pragma
+#pragma GCC unroll 1  // unrolled, the loop is not vectorised
+#endif
           for (int64_t n = 0; n < kTileRows; ++n) {
             sums[half][own][n] = flushed(fused(value, right[half][k][n], sums[half][own][n]));
           }
