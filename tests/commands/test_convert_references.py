@@ -156,7 +156,7 @@ def test_half_of_what_it_shows_must_lie_on_the_grid(start, shown):
     (["--reference", "nobody=mean.nii.gz"], "'nobody' is not a class of the network"),
     (["--reference", "gone.nii"], "gone.nii"),
     (["--reference", "NC=gone.nii"], "gone.nii"),
-    (["--reference", "mean.nii.gz", "--reference", "NC=mean.nii.gz"], "there are two for class NC"),
+    (["--reference", "mean.nii.gz", "--reference", "NC=mean.nii.gz"], "class NC has two references"),
     (["--reference", "mean.nii.gz", "--arch", "vggnet"], "--arch is for a published .npz"),
     (["--reference", "mean.nii.gz", "--flip-filters"], "--flip-filters is for a published .npz"),
     ([], "is a checkpoint already; --reference FILE adds a reference image"),
