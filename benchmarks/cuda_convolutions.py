@@ -1,7 +1,7 @@
 """Our tensor-core convolution of patches against the vendor's library on a GPU, and who is faster.
 
 Both run as the engine runs them, from a batch of changes to the changes behind the ReLU: ours in two
-launch, the library between `patch_gather` and `patch_relu`. Layers are those of bench_patch_conv.py. The
+launches, the library between `patch_gather` and `patch_relu`. Layers are those of bench_patch_conv.py. The
 verdict goes to FOLDER/cuda-convolutions.md. Until a GPU has written one, the library is the default.
 
     python benchmarks/cuda_convolutions.py [--out FOLDER] [--cpu]

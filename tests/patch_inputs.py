@@ -14,7 +14,8 @@ from pyadx.ops.split import split_weight
 from pyadx.ops.toom_cook import transformed_weight
 
 SIZE = (9, 8, 11)
-ALGORITHMS = ["direct", "toom2", "toom4", "amx", "emulated", "cuda"]
+CHOSEN_BY_PATCH = ["toom2", "toom4", "amx"]  # on the CPU
+ALGORITHMS = ["direct", *CHOSEN_BY_PATCH, "emulated", "cuda"]
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-12}
 
 POOLS = [

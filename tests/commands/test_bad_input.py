@@ -212,7 +212,7 @@ ARGUMENTS = {
     "output in a missing folder": ({"-o": "missing/out.nii.gz"}, "no such folder"),
     "output is the scan": ({"-o": "scan.nii.gz"}, "exists already"),
     "output is the scan, overwriting": ({"-o": "scan.nii.gz", "--overwrite": None}, "is the scan itself"),
-    "figure of another kind": ({"--figure": "out.pdf"}, ".png"),
+    "figure of another kind": ({"--figure": "out.txt"}, ".png or .pdf"),
     "figure in a missing folder": ({"--figure": "missing/out.png"}, "no such folder"),
     "unknown option": ({"--speed": "fast"}, "--speed"),
     "option without value": ({"--method": "gradcam:layer"}, "layer needs a value"),

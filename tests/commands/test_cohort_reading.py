@@ -83,7 +83,7 @@ def test_another_image_under_the_same_id_is_not_done_before(bids, run):
     save(Path("bids/derivatives/prep/sub-2/anat/sub-2_space-MNI_T1w.nii.gz"), different_brain(20, SHAPE))
     code, _, err = run("explain-cohort", bids, *EXPLAIN, "--derivative", "prep")
     assert code == 2
-    assert "T1w scans lie in several spaces (1 x MNI, 2 x native); choose one with --space native" in err
+    assert "T1w scans are in several spaces (1 x MNI, 2 x native); choose one with --space native" in err
     options = ["--derivative", "prep", "--space", "native"]
     code, out, err = run("explain-cohort", bids, *EXPLAIN, *options)
     assert code == 0, err
