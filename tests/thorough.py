@@ -87,7 +87,7 @@ THOROUGH = (
     "explainers/test_tied_models_are_left_as_found.py::test_everything_is_as_it_was_after_an_error*[sa3ducm",
     "models/test_lasagne.py::test_converted_networks_give_the_same_logits[*resnet",
     "ops/test_chi_square.py::test_cuda_gives_the_bits_of_the_cpu[emulated-radii1",
-    "ops/test_patch_conv.py::test_conv_moves_as_whole_maps_do[torch.float64*100% of the cells change-emulated]",
+    "ops/test_patch_conv.py::test_conv_moves_as_whole_maps_do[torch.float64*100%*emulated]",
     # The paper's networks and MONAI's; random small networks have the same layers.
     *(
         f"inference/test_incremental.py::{test}"
