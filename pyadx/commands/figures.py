@@ -11,7 +11,7 @@ import numpy as np
 from pyadx.data.regions import read_mask
 from pyadx.data.scans import Scan
 from pyadx.files import check_output_file
-from pyadx.report.panels import FIGURES, check_figures_possible
+from pyadx.report.panels import FIGURES, check_figure_name, check_figures_possible
 from pyadx.report.steering import read_threshold, voxel_at
 
 SLICES, THRESHOLD, MASK = "--slices", "--threshold", "--figure-mask"
@@ -101,8 +101,7 @@ def check_figure_file(path: Path, *, overwrite: bool) -> None:
         If matplotlib is missing, the name ends neither in .png nor in .pdf, or the file exists.
     """
     check_figures_possible()
-    if path.suffix.lower() not in FIGURES:
-        raise ValueError(f"{path}: a figure is written as .png or .pdf")
+    check_figure_name(path)
     check_output_file(path, overwrite=overwrite)
 
 

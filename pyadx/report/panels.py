@@ -33,6 +33,12 @@ def check_figures_possible() -> None:
         import matplotlib  # noqa: F401
 
 
+def check_figure_name(path: Path) -> None:
+    """Raise ``ValueError`` unless a file's name ends as figures do."""
+    if path.suffix.lower() not in FIGURES:
+        raise ValueError(f"{path}: a figure is written as .png or .pdf")
+
+
 def save_panels(
     path: str | os.PathLike[str],
     scan: np.ndarray,
@@ -99,8 +105,7 @@ def save_panels(
     from matplotlib.figure import Figure
 
     path = Path(path)
-    if path.suffix.lower() not in FIGURES:
-        raise ValueError(f"{path}: a figure is written as .png or .pdf")
+    check_figure_name(path)
     spacing = spacing if affine is None else voxel_sizes(affine)
     if mask is not None and not mask.any():
         raise ValueError("the mask holds no voxel")

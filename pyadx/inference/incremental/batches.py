@@ -44,12 +44,13 @@ def make_batch(
     plan: Plan,
     grown: Grown,
     chosen: slice,
-    batch: Batch,
+    workspace: Workspace,
+    precision: torch.dtype,
     device: torch.device,
     segments: Segments | None = None,
     room: Room | None = None,
 ) -> Batch:
-    """Fill in a batch: slots, and what its steps read on the device, sent in one copy.
+    """Make a batch: slots, and what its steps read on the device, sent in one copy.
 
     Parameters
     ----------
@@ -59,8 +60,10 @@ def make_batch(
         Boxes of all regions, by node.
     chosen : slice
         Which of them are in the batch.
-    batch : Batch
-        Of the size of ``chosen``, or of ``room``.
+    workspace : Workspace
+        Lends its memory.
+    precision : torch.dtype
+        What convolutions compute in.
     device : torch.device
         Of the scan.
     segments : Segments, optional
@@ -71,8 +74,9 @@ def make_batch(
     Returns
     -------
     Batch
-        ``batch``.
+        Of the size of ``chosen``, or of ``room``.
     """
+    batch = Batch(chosen.stop - chosen.start if room is None else room.rows, workspace, precision)
     batch.doubtful = torch.zeros(batch.size, dtype=torch.bool, device=device)
     own = {node: _filled_up(boxes[chosen], batch.size) for node, boxes in grown.items()}
     tables = {
@@ -91,11 +95,6 @@ def make_batch(
         batch.tables[node] = [next(sent) for _ in several]
     batch.intervals = None if segments is None else next(sent)
     return batch
-
-
-def new_batch(size: int, workspace: Workspace, precision: torch.dtype, room: Room | None) -> Batch:
-    """Return a batch of so many regions, or of as many as it is padded to."""
-    return Batch(size if room is None else room.rows, workspace, precision)
 
 
 def _filled_up(rows: np.ndarray, count: int) -> np.ndarray:

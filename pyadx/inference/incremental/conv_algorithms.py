@@ -10,7 +10,6 @@ other region. Costs were measured (benchmarks/NOTES.md) and are in multiply-adds
 done.
 """
 
-import os
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor
 
 from pyadx.inference.incremental import boxes as bx
+from pyadx.inference.incremental.options import asked_for
 from pyadx.ops import split, toom_cook
 
 _FORCED = {"auto": None, "direct": 0, "toom2": 2, "toom4": 4, "amx": 0}
@@ -60,9 +60,7 @@ def convolver(weight: Tensor) -> Convolver:
         return "cpu"
     if weight.device.type != "cuda":
         return "library"
-    asked = os.environ.get("PYADX_CUDA_CONV") or _CUDA_MAKERS[0]
-    if asked not in _CUDA_MAKERS:
-        raise ValueError(f"PYADX_CUDA_CONV must be one of {', '.join(_CUDA_MAKERS)}, got {asked!r}")
+    asked = asked_for("PYADX_CUDA_CONV", _CUDA_MAKERS)
     return "tensor_cores" if asked == "own" and weight.dtype == torch.float32 else "library"
 
 
@@ -100,9 +98,7 @@ class ConvAlgorithms:
         ValueError
             If ``PYADX_CONV`` names no algorithm.
         """
-        asked = os.environ.get("PYADX_CONV") or "auto"
-        if asked not in _FORCED:
-            raise ValueError(f"PYADX_CONV must be one of {', '.join(_FORCED)}, got {asked!r}")
+        asked = asked_for("PYADX_CONV", tuple(_FORCED))
         forced = _FORCED[asked]
         one = (1, 1, 1)
         shape = (tuple(window.kernel), tuple(window.stride), tuple(window.dilation), groups)

@@ -1,6 +1,7 @@
 """What incremental scoring can be told."""
 
 import os
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 from pyadx.ops.numbers import whole_number
@@ -26,6 +27,20 @@ def check_max_memory(max_memory: int | None) -> int | None:
     return number
 
 
+def asked_for(variable: str, choices: Sequence[str]) -> str:
+    """Return the choice that a variable of the environment names; the first where it is not set or empty.
+
+    Raises
+    ------
+    ValueError
+        If it names none of them.
+    """
+    asked = os.environ.get(variable) or choices[0]
+    if asked not in choices:
+        raise ValueError(f"{variable} must be one of {', '.join(choices)}, got {asked!r}")
+    return asked
+
+
 def wants_canonical_slots(device_type: str) -> bool:
     """Whether batches get slots of few sizes: on CUDA, or as ``PYADX_SLOTS`` in the environment asks.
 
@@ -34,7 +49,5 @@ def wants_canonical_slots(device_type: str) -> bool:
     ValueError
         If ``PYADX_SLOTS`` names no kind of slots.
     """
-    asked = os.environ.get("PYADX_SLOTS") or "auto"
-    if asked not in _SLOTS:
-        raise ValueError(f"PYADX_SLOTS must be one of {', '.join(_SLOTS)}, got {asked!r}")
+    asked = asked_for("PYADX_SLOTS", _SLOTS)
     return device_type == "cuda" if asked == "auto" else asked == "canonical"

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, fx
 
 from pyadx.inference.incremental import boxes as bx
-from pyadx.inference.incremental.batches import Grown, Room, make_batch, new_batch
+from pyadx.inference.incremental.batches import Grown, Room, make_batch
 from pyadx.inference.incremental.input_changes import InputChanges
 from pyadx.inference.incremental.interpreter import needed_for
 from pyadx.inference.incremental.lowered_network import LoweredNetwork
@@ -201,9 +201,8 @@ class Program:
         segments: Segments | None = None,
         room: Room | None = None,
     ) -> Batch:
-        count = chosen.stop - chosen.start
-        batch = new_batch(count, self.workspace, self._precision, room)
-        return make_batch(plan, grown, chosen, batch, self._volume.device, segments, room)
+        device = self._volume.device
+        return make_batch(plan, grown, chosen, self.workspace, self._precision, device, segments, room)
 
     def _whole(self, batch: Batch, node: fx.Node, value: Patch | Tensor) -> Tensor:
         """Return a node's values for every region of the batch, in the network's own shape."""
