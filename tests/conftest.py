@@ -22,7 +22,9 @@ def pytest_terminal_summary(terminalreporter, config):
     """Say what `make test` leaves out."""
     if config.option.markexpr == "not thorough":
         # Workers do not tell how many; the list says which.
-        terminalreporter.write_line("tests/thorough.py lists what `make test-thorough` and `make test-all` run")
+        terminalreporter.write_line(
+            "tests/thorough.py lists what `make test-thorough` and `make test-all` run"
+        )
 
 
 def cuda_skip_reason():
