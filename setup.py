@@ -13,7 +13,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
-BASE_VERSION = "0.1.0"  # of a tree without git and without tags
+BASE_VERSION = "0.2.0.dev0"  # of a tree without git; without tags, the commits since are added
 
 
 def version():
@@ -43,10 +43,23 @@ def ninja_generator():
     return ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={Path(ninja.BIN_DIR) / 'ninja'}"]
 
 
+def check_compiler():
+    """End with one line where CMake would end with pages."""
+    asked = shlex.split(os.environ.get("CXX", ""))[:1]
+    if any(map(shutil.which, asked or ("c++", "g++", "clang++"))):
+        return
+    found = f"CXX={asked[0]} was not found" if asked else "none was found"
+    raise SystemExit(
+        f"Building pyadx needs a C++17 compiler, and {found}. Install one (Debian: apt-get install g++; "
+        "Fedora: dnf install gcc-c++; macOS: xcode-select --install), or set CXX to yours."
+    )
+
+
 class CMakeBuild(build_ext):
     """Builds pyadx._C and pyadx._ucm together, with one run of CMake."""
 
     def run(self):
+        check_compiler()
         # Imported here so that an sdist can be made where torch is not installed.
         try:
             import pybind11
@@ -70,6 +83,7 @@ class CMakeBuild(build_ext):
             f"-DPYADX_TORCH_DIR={Path(torch.__file__).resolve().parent}",
             f"-DPYADX_TORCH_VERSION={torch.__version__}",
             f"-DPYADX_CUDA={os.environ.get('PYADX_CUDA', 'AUTO')}",
+            f"-DPYADX_WERROR={os.environ.get('PYADX_WERROR', 'OFF')}",
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
             *shlex.split(extra),

@@ -2,7 +2,7 @@
 // tile_kernels.h holds the inner loops.
 #include <algorithm>
 #include <atomic>
-#include <memory>
+#include <vector>
 
 #include "patches/changes.h"
 #include "patches/patches.h"
@@ -280,10 +280,10 @@ std::vector<int64_t> tiled_conv_cpu(const PatchConvArgs& args, const ParallelFor
     patches.back().first_layer = layers;
     layers += patches.back().tiles[0];
   }
-  const auto refused = std::make_unique<std::atomic<bool>[]>(static_cast<size_t>(args.batch));
+  std::vector<std::atomic<bool>> refused(static_cast<size_t>(args.batch));
   for (int64_t b = 0; b < args.batch; ++b) refused[static_cast<size_t>(b)] = false;
   parallel(layers, 1, [&](int64_t begin, int64_t end) {
-    TileConvolver<T>(args, patches, refused.get()).run(begin, end);
+    TileConvolver<T>(args, patches, refused.data()).run(begin, end);
   });
   std::vector<int64_t> again;
   for (const TiledPatch& patch : patches) {

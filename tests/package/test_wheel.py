@@ -1,4 +1,4 @@
-"""A wheel built from this tree works in an empty environment that has only torch and numpy."""
+"""A wheel, built from this tree's sdist, works in an empty environment that has only torch and numpy."""
 
 import json
 import os
@@ -41,7 +41,9 @@ def wheel(tmp_path_factory):
     )
     shutil.copytree(ROOT, tree, ignore=ignored)
     out = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), cwd=tree)
+    # Without --wheel, `build` makes the sdist first and the wheel from it: a file that the sdist lacks shows.
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), cwd=tree)
+    assert len(list(out.glob("*.tar.gz"))) == 1
     (path,) = out.glob("*.whl")
     return path
 
