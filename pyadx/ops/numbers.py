@@ -14,7 +14,8 @@ def whole_number(value: object) -> int | None:
     Parameters
     ----------
     value : object
-        Anything with ``__index__``: ``int``, NumPy integers, arrays and tensors of one integer.
+        Anything with ``__index__``: ``int``, NumPy integers, zero-dimensional integer arrays, and integer
+        tensors of one element.
 
     Returns
     -------
