@@ -20,8 +20,8 @@ from pyadx.inference.regions import Segments
 
 Grown = Mapping[fx.Node, np.ndarray]
 
-# Cells per axis that a slot may be smaller than the largest. That makes two sizes; a single one would cost a
-# fifth more products.
+# Cells per axis that a slot may be smaller than the largest. That makes two sizes; a single one would
+# cost a fifth more products.
 _SMALLER = 1
 
 

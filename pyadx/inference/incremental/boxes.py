@@ -1,6 +1,7 @@
 """How boxes of changed cells grow from map to map.
 
-Boxes are int32 ``[N, 6]``: half-open ``z0, y0, x0, z1, y1, x1`` in cells of a map. Empty boxes are all zero.
+Boxes are int32 ``[N, 6]``: half-open ``z0, y0, x0, z1, y1, x1`` in cells of a map. Empty boxes are all
+zero.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,8 +17,8 @@ _SIZE_STEP = 4.0  # boxes of one group differ in their number of cells by less t
 class Window(NamedTuple):
     """The inputs that an output of a convolution or pooling reads.
 
-    Along each axis, output ``o`` reads the inputs ``o * stride - padding + k * dilation`` for ``k`` from 0 to
-    ``kernel - 1``.
+    Along each axis, output ``o`` reads the inputs ``o * stride - padding + k * dilation`` for ``k`` from
+    0 to ``kernel - 1``.
     """
 
     kernel: Triple

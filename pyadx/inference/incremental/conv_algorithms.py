@@ -29,8 +29,8 @@ _FORCED = {"auto": None, "direct": 0, "toom2": 2, "toom4": 4, "amx": 0}
 # that do not change, as after a ReLU, are skipped. The others are overheads: with few input channels rows
 # are short, and with few output channels vectors are partly empty.
 _DIRECT, _FEW_CHANNELS, _FEW_OUTPUTS = 0.5, 20.0, 5.0
-# By tiles: cost per point and pair of channels, with the overhead of few output channels; then cost per point
-# and channel that is evaluated or interpolated.
+# By tiles: cost per point and pair of channels, with the overhead of few output channels; then cost per
+# point and channel that is evaluated or interpolated.
 _PRODUCT, _FEW_PRODUCTS = 1.25, 8.0
 _TRANSFORM = 14.0
 _LEAST_CHANNELS = 32  # of inputs and of outputs: with fewer, tiles do not pay

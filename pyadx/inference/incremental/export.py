@@ -44,8 +44,8 @@ def exported(
     Raises
     ------
     UntraceableError
-        A ``ValueError``: the model cannot be traced; the message says why, and names the line of code if torch
-        tells it.
+        A ``ValueError``: the model cannot be traced; the message says why, and names the line of code if
+        torch tells it.
     OutputError
         If the model does not return usable class scores.
     """
