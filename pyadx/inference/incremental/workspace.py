@@ -87,8 +87,8 @@ class Workspace:
                 self._free.pop()
             if self.nbytes > room:
                 raise WorkspaceFullError(
-                    f"{count * self._dtype.itemsize:,} bytes do not fit beside {self.nbytes:,} that are lent, "
-                    f"of a limit of {self.limit:,}"
+                    f"{count * self._dtype.itemsize:,} bytes do not fit beside {self.nbytes:,} lent bytes "
+                    f"into the limit of {self.limit:,}"
                 )
         return torch.empty(count, dtype=self._dtype, device=self._device)
 
