@@ -171,18 +171,18 @@ class IncrementalScorer(Scorer):
         return ending(self.lowered, typical_boxes(shape, _TYPICAL) if boxes is None else boxes)
 
     def typical_gains(self, sides: Sequence[int]) -> dict[int, float]:
-        """Predict how many times faster than full forwards cubes with these sides, in voxels, are."""
+        """Predict the gains over full forwards for cubes with these sides in voxels; 2 is twice as fast."""
         gains = self.gains(typical_boxes(tuple(self.volume.shape[1:]), sides))
         return dict(zip(sides, gains.tolist(), strict=True))
 
     def gain(self, boxes: np.ndarray) -> float:
-        """Predict how many times faster these regions, ``[R, 6]``, are together than full forwards."""
+        """Predict the gain over full forwards for these regions, ``[R, 6]``, together."""
         if not len(boxes):
             boxes = np.array([[0, 0, 0, 1, 1, 1]], np.int32)
         return float(1 / (1 / self.gains(boxes)).mean())
 
     def gains(self, boxes: np.ndarray) -> np.ndarray:
-        """Predict how many times faster than a full forward every region, ``[R, 6]``, is: ``[R]``."""
+        """Predict the gain over a full forward for each of the regions, ``[R, 6]``: float64 ``[R]``."""
         return self.lowered.choose(boxes)[1]
 
     def pays(self, boxes: np.ndarray) -> np.ndarray:
@@ -206,7 +206,7 @@ class IncrementalScorer(Scorer):
         return _AHEAD.get(self.volume.device.type, 0)
 
     def _launch_chunk(self, regions: Regions, advance: Callable[[int], None]) -> Wait:
-        """Start scoring regions; those that have a plan and about the same size in common share batches."""
+        """Start scoring regions; those with the same plan and about the same size share batches."""
         stops, _ = self.lowered.choose(regions.boxes)
         launched = []
         for stop in np.unique(stops):
@@ -251,7 +251,7 @@ class IncrementalScorer(Scorer):
                 after[place] = self._whole_forward(regions, place)[0]
 
         with tensor_float(self.precision == "tf32"):
-            if most == 0:  # not even one fits into max_memory: full forwards, one by one
+            if most == 0:  # not even one fits into max_memory; a full forward does, since one has run
                 in_batches(count, 1, self.volume.device, run_whole, advance)
             else:
                 left = in_batches(count, tried, self.volume.device, run, advance)
