@@ -128,7 +128,7 @@ def _data_followed() -> Iterator[None]:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Silence torch's logs and prints: pages about a failure that our error tells in one line."""
+    """Silence torch's logs and prints, which take pages where our error takes one line."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
