@@ -1,9 +1,9 @@
 """The native operators: checked arguments in, tensors out, on CPU and CUDA.
 
-The operators are registered as ``torch.ops.pyadx.*`` by the compiled library ``pyadx/_C.so``. This
-package is their only caller: it words the errors, brings arguments into the form the kernels take, and
-registers the fake (shape-only) kernels that ``torch.compile`` needs. None of the operators is
-differentiable; results never require gradients. `pyadx.ops.patches` holds those of incremental
+The compiled library ``pyadx/_C.so`` registers the operators as ``torch.ops.pyadx.*``. Only this package
+calls them: it checks arguments, raises readable errors, converts arguments to the form that the kernels
+take, and registers the fake (shape-only) kernels that ``torch.compile`` needs. None of the operators is
+differentiable; results never require gradients. `pyadx.ops.patches` holds the operators of incremental
 inference.
 """
 

@@ -1,4 +1,4 @@
-"""Arrays and tensors as users hand them over, brought into plain ones. Nothing else converts them."""
+"""Conversion of the arrays and tensors that users pass to plain ones; nothing else converts them."""
 
 from typing import Any
 
@@ -8,27 +8,29 @@ from torch import Tensor
 
 
 def plain_tensor(name: str, values: Any) -> Tensor:
-    """Return an array or tensor as a plain, dense tensor without a graph.
+    """Convert an array or tensor to a plain, dense tensor that is detached from any autograd graph.
 
     Parameters
     ----------
     name : str
-        What messages call it.
+        Name of the argument in error messages.
     values : Tensor or numpy.ndarray
-        A tensor of any subclass, such as MONAI's ``MetaTensor``, whose memory is shared; or an array of
-        booleans or real numbers in any byte order and memory layout, which is copied.
+        A tensor of any subclass, such as MONAI's ``MetaTensor``; or an array of booleans or real numbers in
+        any byte order and memory layout.
 
     Returns
     -------
     Tensor
-        On its own device, of the nearest dtype that torch has.
+        A tensor stays on its device and shares its memory with the result. An array is copied to the CPU.
+        The dtype is kept; only long doubles become float64.
 
     Raises
     ------
     TypeError
-        If it is neither a tensor nor an array, is sparse, or holds no real numbers.
+        If ``values`` is neither a tensor nor an array, is sparse, is a masked array, or does not hold
+        booleans or real numbers.
     """
-    if not isinstance(values, Tensor):  # asked first: torch.compile does not know NumPy's types
+    if not isinstance(values, Tensor):  # checked first: torch.compile cannot trace NumPy's types
         if isinstance(values, np.ndarray | np.generic):
             return torch.from_numpy(_native(name, values))
         raise TypeError(f"{name} must be a tensor or a NumPy array, got {_described(values)}")
@@ -40,19 +42,25 @@ def plain_tensor(name: str, values: Any) -> Tensor:
 
 
 def plain_array(name: str, values: Any) -> np.ndarray:
-    """Return an array, tensor or nested sequence as an array in the processor's byte order.
+    """Convert an array, tensor or nested sequence to a plain array in the processor's byte order.
 
     Parameters
     ----------
     name : str
-        What messages call it.
+        Name of the argument in error messages.
     values : array, Tensor or sequence
-        Of booleans or real numbers. bfloat16, which NumPy lacks, becomes float32.
+        Booleans or real numbers.
+
+    Returns
+    -------
+    ndarray
+        Shares memory with ``values`` where nothing has to be converted. bfloat16, which NumPy lacks,
+        becomes float32.
 
     Raises
     ------
     TypeError
-        If it holds no real numbers.
+        If ``values`` is a masked array or a sparse tensor, or does not hold booleans or real numbers.
     """
     if isinstance(values, Tensor):
         tensor = plain_tensor(name, values).cpu()
@@ -66,7 +74,7 @@ def plain_array(name: str, values: Any) -> np.ndarray:
 def _native(name: str, values: Any) -> np.ndarray:
     """Return a contiguous copy in the processor's byte order, of a dtype that torch has."""
     if isinstance(values, np.ma.MaskedArray):
-        raise TypeError(f"{name} is a masked array; say what masked voxels hold with .filled(...)")
+        raise TypeError(f"{name} is a masked array; give its masked voxels a value with .filled(...)")
     if values.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, got {values.dtype}")
     dtype = values.dtype.newbyteorder("=")

@@ -1,4 +1,4 @@
-"""Class activation maps in one pass: channel sum, rectification, upsampling."""
+"""Class activation maps in one pass: weighted channel sum, rectification, upsampling."""
 
 from collections.abc import Sequence
 from typing import Literal, get_args
@@ -12,16 +12,28 @@ Rectify = Literal["none", "abs", "relu"]
 
 
 def check_rectify(rectify: str) -> None:
-    """Raise ``ValueError`` unless ``rectify`` is a known way."""
+    """Raise ``ValueError`` unless ``rectify`` is a known mode."""
     if rectify not in get_args(Rectify):
         raise ValueError(f"rectify must be one of {', '.join(get_args(Rectify))}, got {rectify!r}")
 
 
 def stretch(in_size: Sequence[int], out_size: Sequence[int]) -> tuple[list[float], list[float]]:
-    """Scale and offset per axis that stretch a grid over another, as ``interpolate`` does.
+    """Return the scale and offset per axis that stretch one grid over another.
 
-    The cell that voxel ``v`` falls on is ``scale * v + offset``; cells and voxels are matched by
-    their outer borders (``align_corners=False``).
+    The outer borders of both grids coincide, as in ``torch.nn.functional.interpolate`` with
+    ``align_corners=False``.
+
+    Parameters
+    ----------
+    in_size : sequence of int
+        Cells of the feature grid along each axis.
+    out_size : sequence of int
+        Voxels of the result along each axis.
+
+    Returns
+    -------
+    scale, offset : list of float
+        Voxel ``v`` of the result is at feature coordinate ``scale * v + offset``.
     """
     scale = [n / max(1, m) for n, m in zip(in_size, out_size, strict=True)]
     return scale, [0.5 * s - 0.5 for s in scale]
@@ -35,7 +47,7 @@ def weighted_cam(
     scale: Sequence[float] | None = None,
     offset: Sequence[float] | None = None,
 ) -> Tensor:
-    """Weighted channel sum, rectified, then upsampled: a class activation map in one pass.
+    """Sum channels with weights, rectify, and upsample: a class activation map in one pass.
 
     Parameters
     ----------
@@ -49,19 +61,21 @@ def weighted_cam(
     rectify : {"none", "abs", "relu"}
         Applied to the channel sum, before upsampling.
     scale, offset : sequence of float, optional
-        Per axis, the feature coordinate of voxel ``v`` is ``scale * v + offset``; coordinates outside
-        the feature grid are clamped to it. By default the features are stretched over the whole
-        grid, as ``torch.nn.functional.interpolate(mode="trilinear")`` does.
+        One value per axis: voxel ``v`` of the result is at feature coordinate ``scale * v + offset``.
+        Coordinates outside the feature grid are clamped to it. By default the features are stretched
+        over the whole result, as ``torch.nn.functional.interpolate(mode="trilinear")`` does.
 
     Returns
     -------
     Tensor
-        ``[B, D, H, W]``; float32, or float64 for float64 features.
+        ``[B, D, H, W]`` on the device of ``features``; float32, or float64 for float64 features.
 
     Raises
     ------
-    TypeError, ValueError
-        If a dtype, shape or option does not fit; the message repeats what was given.
+    TypeError
+        If ``features`` is not a floating-point tensor.
+    ValueError
+        If a shape, ``size``, ``rectify``, ``scale`` or ``offset`` is not as described above.
     """
     check_floating("features", features, "[B,K,d,h,w]")
     if not isinstance(weights, Tensor) or weights.shape != features.shape[:2]:

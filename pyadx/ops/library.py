@@ -1,4 +1,4 @@
-"""Loads the compiled operators; checks that all of them share."""
+"""Loads the compiled operators, and holds the argument checks that they share."""
 
 import os
 import shlex
@@ -41,12 +41,12 @@ def _advice(library: Path, error: OSError) -> str:
 
 
 def newer_source(library: Path) -> Path | None:
-    """Return a source of a checkout that was changed after its library was built; None without sources.
+    """Return a source file of a checkout that is newer than the compiled library, or None.
 
-    A wheel has none beside it: nothing but one path is looked up there.
+    An installed wheel has no sources beside it, which one look-up tells.
     """
     checkout = library.parents[1]
-    if not (checkout / "pyproject.toml").is_file():  # a `csrc` beside a wheel is of another package
+    if not (checkout / "pyproject.toml").is_file():  # a `csrc` beside a wheel is another package's
         return None
     built = library.stat().st_mtime
     for folder, _, names in os.walk(checkout / "csrc"):
@@ -68,14 +68,31 @@ _load_library()
 
 
 def describe(tensor: object) -> str:
-    """Say what a tensor is, for error messages."""
+    """Return a tensor's dtype and shape, or the type of anything else, for error messages."""
     if isinstance(tensor, Tensor):
         return f"{tensor.dtype} of shape {tuple(tensor.shape)}"
     return f"{type(tensor).__name__}"
 
 
 def check_floating(name: str, tensor: object, shape: str) -> None:
-    """Check that ``tensor`` is a floating-point tensor with the axes written in ``shape``."""
+    """Check the dtype and the number of axes of a floating-point tensor.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument in error messages.
+    tensor : object
+        What was passed.
+    shape : str
+        The expected axes, such as ``[C,D,H,W]``. Only their number is checked.
+
+    Raises
+    ------
+    TypeError
+        If ``tensor`` is not a tensor, or not float16, bfloat16, float32 or float64.
+    ValueError
+        If it has another number of axes.
+    """
     axes = shape.strip("[]").split(",")
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name} must be a tensor {shape}, got {describe(tensor)}")
@@ -86,7 +103,15 @@ def check_floating(name: str, tensor: object, shape: str) -> None:
 
 
 def integer_rows(name: str, rows: object, columns: int, device: torch.device) -> Tensor:
-    """Bring boxes or intervals into int64 ``[B, columns]`` on ``device``."""
+    """Convert boxes or intervals to an int64 tensor ``[B, columns]`` on ``device``.
+
+    Raises
+    ------
+    TypeError
+        If ``rows`` does not hold integers.
+    ValueError
+        If it has another shape.
+    """
     tensor = plain_tensor(name, rows if isinstance(rows, Tensor) else np.asarray(rows))
     if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
         raise TypeError(f"{name} must hold integers, got {describe(tensor)}")

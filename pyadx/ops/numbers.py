@@ -1,4 +1,4 @@
-"""Numbers as users hand them over: Python's own, NumPy's, arrays and tensors that hold a single one."""
+"""Numbers that users pass: Python's, NumPy's, and arrays and tensors that hold a single one."""
 
 import operator
 from collections.abc import Iterable
@@ -9,34 +9,44 @@ from torch import Tensor
 
 
 def whole_number(value: object) -> int | None:
-    """Return a whole number as an ``int``; None if it is something else.
+    """Convert a whole number to ``int``.
 
     Parameters
     ----------
     value : object
-        Anything with ``__index__``: ``int``, NumPy integers, arrays and tensors of one integer. Booleans
-        are no numbers, and neither is 3.0.
+        Anything with ``__index__``: ``int``, NumPy integers, zero-dimensional integer arrays, and integer
+        tensors of one element.
+
+    Returns
+    -------
+    int or None
+        None if ``value`` is anything else. Booleans and floats such as 3.0 are not whole numbers here.
     """
-    if type(value) is int:  # the rule, and all that torch.compile can follow
+    if type(value) is int:  # the usual case, and the only one that torch.compile can trace
         return value
     if _is_bool(value):
         return None
     try:
         return operator.index(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, RuntimeError):  # each library has its own word for it
+    except (TypeError, ValueError, RuntimeError):  # each library raises its own type
         return None
 
 
 def real_number(value: object) -> float | None:
-    """Return a real number as a ``float``; None if it is something else.
+    """Convert a real number to ``float``.
 
     Parameters
     ----------
     value : object
-        Anything with ``__float__`` or ``__index__``: Python's and NumPy's numbers, arrays and tensors of
-        no dimension. Booleans and texts are no numbers.
+        Anything with ``__float__`` or ``__index__``: Python's and NumPy's numbers, zero-dimensional arrays
+        and tensors.
+
+    Returns
+    -------
+    float or None
+        None if ``value`` is anything else. Booleans and strings are not numbers here.
     """
-    if type(value) is float or type(value) is int:  # the rule, and all that torch.compile can follow
+    if type(value) is float or type(value) is int:  # the usual case, and all that torch.compile can trace
         return float(value)
     if _is_bool(value) or isinstance(value, str | bytes):
         return None
@@ -51,7 +61,7 @@ def real_number(value: object) -> float | None:
 
 
 def values_of(value: Any) -> list[Any] | None:
-    """Return the entries of a sequence, array or tensor; None for a single value or a text."""
+    """Return the entries of a sequence, array or tensor as a list; None for a single value or a string."""
     if isinstance(value, np.ndarray | Tensor):
         return list(value.tolist()) if value.ndim > 0 else None
     if isinstance(value, Iterable) and not isinstance(value, str | bytes):

@@ -14,25 +14,27 @@ Fill = float | Sequence[float] | np.ndarray | Tensor
 
 
 def fill_tensor(fill: Fill, volume: Tensor) -> Tensor:
-    """Bring a fill into four dimensions that broadcast to ``volume``.
+    """Convert a fill to a tensor of four dimensions that broadcasts to ``volume``.
 
     Parameters
     ----------
     fill : float, sequence of float, array or Tensor
-        A scalar; one value per channel (``[C]``); or a whole volume (``[D, H, W]`` or
-        ``[C, D, H, W]``, where axes of length one are repeated) to copy from.
+        A scalar; one value per channel (``[C]``); or a whole volume to copy from (``[D, H, W]``, or
+        ``[C, D, H, W]`` where axes may have length one).
     volume : Tensor
         ``[C, D, H, W]``.
 
     Returns
     -------
     Tensor
-        ``[1|C, 1|D, 1|H, 1|W]``, the dtype and device of ``volume``.
+        ``[1|C, 1|D, 1|H, 1|W]``, dtype and device of ``volume``.
 
     Raises
     ------
-    TypeError, ValueError
-        If the fill fits none of these forms.
+    TypeError
+        If ``fill`` does not hold real numbers.
+    ValueError
+        If its shape is none of the above.
     """
     number = real_number(fill)
     if number is not None:
@@ -73,12 +75,12 @@ def occlude_boxes(volume: Tensor, boxes: Tensor, fill: Fill = 0.0, *, out: Tenso
         ``[C, D, H, W]``, float16, bfloat16, float32 or float64, CPU or CUDA, any strides.
     boxes : Tensor
         Integers ``[B, 6]``: half-open boxes ``z0, y0, x0, z1, y1, x1`` in voxels. Boxes are clipped
-        at the border of the volume; a box outside it changes nothing.
+        to the volume; a box outside it changes nothing.
     fill : float, sequence of float, or Tensor
         A scalar, one value per channel, or a whole volume to copy from (see `fill_tensor`).
     out : Tensor, optional
-        Contiguous ``[B, C, D, H, W]`` buffer to write into, for use in loops: taking fresh memory
-        costs more than the copy.
+        Contiguous ``[B, C, D, H, W]`` buffer to write into. Reuse one in loops: allocating memory costs
+        more than the copy.
 
     Returns
     -------
@@ -87,8 +89,10 @@ def occlude_boxes(volume: Tensor, boxes: Tensor, fill: Fill = 0.0, *, out: Tenso
 
     Raises
     ------
-    TypeError, ValueError
-        If a dtype or shape does not fit; the message repeats what was given.
+    TypeError
+        If ``volume`` is not a floating-point tensor, or ``boxes`` does not hold integers.
+    ValueError
+        If a shape does not fit, or ``out`` does not match the result.
     """
     check_floating("volume", volume, "[C,D,H,W]")
     boxes = integer_rows("boxes", boxes, 6, volume.device)
@@ -130,8 +134,11 @@ def occlude_labels(
 
     Raises
     ------
-    TypeError, ValueError
-        If a dtype, shape or device does not fit; the message repeats what was given.
+    TypeError
+        If ``volume`` is not a floating-point tensor, ``labels`` is not int32, or ``intervals`` does not
+        hold integers.
+    ValueError
+        If a shape or device does not fit, or ``out`` does not match the result.
     """
     check_floating("volume", volume, "[C,D,H,W]")
     if isinstance(labels, np.ndarray) and labels.dtype.kind == "i" and labels.dtype.itemsize == 4:
@@ -144,7 +151,9 @@ def occlude_labels(
             f"got {tuple(labels.shape)}"
         )
     if labels.device != volume.device:
-        raise ValueError(f"labels are on {labels.device}, the volume is on {volume.device}")
+        raise ValueError(
+            f"labels must be on the volume's device {volume.device}, got {labels.device}; use .to(...)"
+        )
     intervals = integer_rows("intervals", intervals, 2, volume.device)
     volume, fill = volume.detach(), fill_tensor(fill, volume)
     if out is None:

@@ -1,14 +1,16 @@
-"""Patches: how small boxes of a network's maps change, for incremental inference.
+"""Operators on patches: how small boxes of a network's maps change, for incremental inference.
 
-A batch of patches is ``[B, D, H, W, C]``, channels innermost, with boxes ``[B, 6]`` (int32, half-open
-``z0, y0, x0, z1, y1, x1``, in cells of the map it belongs to). Entry ``[b, i, j, k]`` says how far the
-cell at the box's low corner plus ``(i, j, k)`` moved from its value in the unperturbed scan; entries
-beyond the box are zero. Maps are ``[D, H, W, C]``. All of it is float32 or float64, contiguous, on one
-device. Results are written into ``out``, since these operators run in loops where taking fresh memory
-costs more than the work.
+A map is a layer's activations for one scan, ``[D, H, W, C]``; a cell is one position on its grid. A patch
+holds the changes of the cells in one box of a map. A batch of patches is ``[B, D, H, W, C]``, channels
+innermost, with boxes ``[B, 6]`` (int32, half-open ``z0, y0, x0, z1, y1, x1``, in cells of the map). Entry
+``[b, i, j, k]`` belongs to the cell at the box's low corner plus ``(i, j, k)``: its new value minus its
+value in the unperturbed scan. Entries beyond the box count as zero. Patches and maps are float32 or
+float64, contiguous, and on one device. Results are written into ``out``: these operators run in loops,
+where allocating memory would cost more than the work.
 
-These functions are called thousands of times per map and check little: shapes and dtypes in the
-library, and on the CPU that boxes fit. They raise ``RuntimeError`` where that fails.
+These functions are called thousands of times per heatmap and check little. The library checks shapes and
+dtypes, and on the CPU that boxes fit; on CUDA it checks boxes only with ``PYADX_DEBUG_BOXES=1``. A failed
+check raises ``RuntimeError``.
 """
 
 from collections.abc import Sequence
@@ -21,7 +23,7 @@ Triple = Sequence[int]
 
 CONV_TILE = 64  # output cells per tile of `conv` on CUDA, kConvTile in csrc/patches/conv.h
 
-_ENDLESS = 1 << 30  # beyond any coordinate, and far from the end of int32
+_ENDLESS = 1 << 30  # larger than any coordinate, and far from overflowing int32
 
 
 def gather(
@@ -34,23 +36,23 @@ def gather(
     boxes: Tensor | None = None,
     pad: float = 0.0,
 ) -> Tensor:
-    """Cut frames out of a map, with what changed laid over it.
+    """Cut frames out of a map, with patches added.
 
     Parameters
     ----------
     frames : Tensor
-        int32 ``[B, 6]``; may reach beyond the map. Entry ``[b, 0, 0, 0]`` of the result is the frame's
-        low corner.
+        int32 ``[B, 6]``: the boxes to cut out, which may reach beyond the map. Entry ``[b, 0, 0, 0]`` of
+        the result is the frame's low corner.
     out : Tensor
-        ``[B, d, h, w, C]``, written: map plus patch inside the frame and the map, ``pad`` elsewhere.
+        ``[B, d, h, w, C]``, written: map plus patch inside both frame and map, ``pad`` elsewhere.
     source : Tensor, optional
-        The map ``[D, H, W, C]``; zero where not given.
+        The map ``[D, H, W, C]``; without it the map is zero.
     map_size : sequence of int, optional
-        ``D, H, W`` of a map that is not given; without it the map has no upper end.
+        ``D, H, W`` of the map if there is no ``source``; without either the map has no upper end.
     patches, boxes : Tensor, optional
-        What is added, and where it lies.
+        Changes that are added to the map, and their boxes.
     pad : float
-        Value beyond the map.
+        Value of entries outside the frame or the map.
 
     Returns
     -------
@@ -65,7 +67,7 @@ def gather(
 
 
 def relu(patches: Tensor, boxes: Tensor, before: Tensor, scale: Tensor | None, out: Tensor) -> Tensor:
-    """Change of ``relu(x)`` when ``x`` moves from ``before`` by ``scale * patches``.
+    """Compute the change of ``relu(x)`` when ``x`` changes from ``before`` by ``scale * patches``.
 
     Parameters
     ----------
@@ -74,9 +76,9 @@ def relu(patches: Tensor, boxes: Tensor, before: Tensor, scale: Tensor | None, o
     before : Tensor
         Input of the ReLU in the unperturbed scan, ``[D, H, W, C]``.
     scale : Tensor, optional
-        ``[C]``: the slope of a batch norm between patches and ReLU.
+        ``[C]``: the factors of a batch norm between patches and ReLU.
     out : Tensor
-        Shape of ``patches``, which it may be itself.
+        Has the shape of ``patches``, and may be ``patches`` itself.
 
     Returns
     -------
@@ -99,18 +101,18 @@ def max_pool(
     out_boxes: Tensor,
     out: Tensor,
 ) -> Tensor:
-    """Change of a max pooling, optionally with a ReLU before it.
+    """Compute the change of a max pooling, optionally with a ReLU before it.
 
     Parameters
     ----------
     patches, boxes : Tensor
         Change of the input.
     before : Tensor
-        Input in the unperturbed scan ``[D, H, W, C]``: that of the ReLU if there is one.
+        Input in the unperturbed scan, ``[D, H, W, C]``: of the ReLU if there is one, else of the pooling.
     kernel, stride, padding, dilation : sequence of int
         As in ``torch.nn.MaxPool3d``, one value per axis.
     rectify : bool
-        Whether a ReLU precedes.
+        Whether there is a ReLU before the pooling.
     out_boxes : Tensor
         Cells of the pooled map to write.
     out : Tensor
@@ -135,12 +137,15 @@ def place(
     Parameters
     ----------
     patches, boxes : Tensor
-        ``[B, D, H, W, C]``; must lie inside ``out_boxes``.
+        ``[B, D, H, W, C]``; boxes must be inside ``out_boxes``.
     out_boxes : Tensor
         Boxes of ``out``.
     out : Tensor
-        ``[B, d, h, w, K]``; channels ``channel`` to ``channel + C`` are overwritten (zero outside the
-        patch), or added to.
+        ``[B, d, h, w, K]``, of which channels ``channel`` to ``channel + C`` are written.
+    channel : int
+        First channel to write.
+    add : bool
+        Add to what ``out`` holds. Otherwise it is overwritten, with zero outside the patch.
 
     Returns
     -------
@@ -152,40 +157,40 @@ def place(
 
 
 def scatter(patches: Tensor, boxes: Tensor, source: Tensor, out: Tensor) -> Tensor:
-    """Write a copy of the map for every patch, with the patch added: ``out`` is ``[B, D, H, W, C]``."""
+    """Copy the map ``source`` once per patch, with the patch added; ``out`` is ``[B, D, H, W, C]``."""
     torch.ops.pyadx.patch_scatter(patches, boxes, source, out)
     return out
 
 
 def total(patches: Tensor, boxes: Tensor, out: Tensor) -> Tensor:
-    """Sum every patch over its box: ``out`` is ``[B, C]``. Summed in float64, always in one order."""
+    """Sum every patch over its box, in float64 and always in the same order; ``out`` is ``[B, C]``."""
     torch.ops.pyadx.patch_sum(patches, boxes, out)
     return out
 
 
 def dot(patches: Tensor, boxes: Tensor, weight: Tensor, out: Tensor) -> Tensor:
-    """Inner products of patches with weights as large as the map.
+    """Compute inner products of patches with weights as large as the map, always in the same order.
 
     Parameters
     ----------
     patches, boxes : Tensor
-        ``[B, d, h, w, C]``; boxes lie inside the map.
+        ``[B, d, h, w, C]``; boxes must be inside the map.
     weight : Tensor
         ``[K, D, H, W, C]``.
     out : Tensor
-        ``[B, K]``, written. On the CPU rows are summed in the dtype of the patches and added up in float64.
+        ``[B, K]``. On the CPU, rows are summed in the dtype of the patches, and these sums in float64.
 
     Returns
     -------
     Tensor
-        ``out``. The sum of every entry runs in one order, whatever else is in the batch.
+        ``out``.
     """
     torch.ops.pyadx.patch_dot(patches, boxes, weight, out)
     return out
 
 
 def pack_weight(weight: Tensor, groups: int = 1) -> Tensor:
-    """Bring a convolution's weight into the order that `conv` walks through.
+    """Lay out a convolution's weight in the order in which `conv` reads it on the CPU.
 
     Parameters
     ----------
@@ -197,8 +202,8 @@ def pack_weight(weight: Tensor, groups: int = 1) -> Tensor:
     Returns
     -------
     Tensor
-        ``[groups, blocks, kd, kh, C / groups, kw, lanes]``: output channels in blocks of 32 bytes if
-        all of a group fit into one, else of 64 bytes, zero beyond the last.
+        ``[groups, blocks, kd, kh, C / groups, kw, lanes]``. Blocks hold 32 bytes of output channels if a
+        group's channels fit into one, else 64 bytes; the last block is padded with zeros.
     """
     outputs, inputs, *kernel = weight.shape
     per_group = outputs // groups
@@ -212,7 +217,7 @@ def pack_weight(weight: Tensor, groups: int = 1) -> Tensor:
 
 
 def pack_cuda_weight(weight: Tensor, groups: int = 1) -> Tensor:
-    """Bring a convolution's weight into the order that `conv` walks through on CUDA.
+    """Lay out a convolution's weight in the order in which `conv` reads it on CUDA.
 
     Parameters
     ----------
@@ -224,8 +229,8 @@ def pack_cuda_weight(weight: Tensor, groups: int = 1) -> Tensor:
     Returns
     -------
     Tensor
-        ``[groups, blocks, kd, kh, kw, C / groups, lanes]``: output channels in blocks of 8, 16, 32 or 64,
-        the least that hold all of a group, zero beyond the last.
+        ``[groups, blocks, kd, kh, kw, C / groups, lanes]``. Blocks hold 8, 16 or 32 output channels, the
+        fewest that hold a whole group, or 64 if none does; the last block is padded with zeros.
     """
     outputs, inputs, *kernel = weight.shape
     per_group = outputs // groups
@@ -238,7 +243,7 @@ def pack_cuda_weight(weight: Tensor, groups: int = 1) -> Tensor:
 
 
 def conv_work(out_boxes: np.ndarray) -> np.ndarray:
-    """List what blocks of threads of `conv` do on CUDA: int32 ``[N, 2]``, (patch, tile of its box)."""
+    """List the work of `conv`'s thread blocks on CUDA: int32 ``[N, 2]``, a patch and a tile of its box."""
     cells = np.maximum(out_boxes[:, 3:] - out_boxes[:, :3], 0).astype(np.int64).prod(1)
     tiles = -(-cells // CONV_TILE)
     first = np.cumsum(tiles) - tiles
@@ -260,37 +265,39 @@ def conv(
     tiled: Tensor | None = None,
     work: Tensor | None = None,
 ) -> Tensor:
-    """Change of a convolution, optionally followed by a ReLU.
+    """Compute the change of a convolution, optionally followed by a ReLU.
 
-    On CUDA float32 is multiplied by tensor cores, split into two numbers of 11 bits (3xTF32).
+    On CUDA, tensor cores multiply float32 as two numbers of 11 bits each (3xTF32). The order of each sum
+    does not depend on what else is in the batch.
 
     Parameters
     ----------
     patches, boxes : Tensor
         Change of the input, ``[B, D, H, W, C]``.
     weight : Tensor
-        From `pack_weight`, on CUDA from `pack_cuda_weight`.
+        From `pack_weight`; on CUDA from `pack_cuda_weight`.
     stride, padding, dilation : sequence of int
         As in ``torch.nn.Conv3d``, one value per axis.
     out_boxes : Tensor
-        Cells of the convolution's map to write.
+        Cells of the output map to write.
     before : Tensor, optional
-        The convolution's result in the unperturbed scan, ``[D, H, W, K]``, if a ReLU follows.
+        The ReLU's input in the unperturbed scan, ``[D, H, W, K]``, if a ReLU follows.
     out : Tensor
         ``[B, d, h, w, K]``.
     transformed : Tensor, optional
-        From `pyadx.ops.toom_cook.transformed_weight` or `pyadx.ops.split.split_weight`, for 3x3x3 kernels
-        of stride, dilation and groups one; CPU.
+        The weight from `pyadx.ops.toom_cook.transformed_weight` or `pyadx.ops.split.split_weight`. Only on
+        the CPU, for 3x3x3 kernels with stride, dilation and groups of one.
     tiled : Tensor, optional
-        uint8 ``[B]``: the patches to convolve with it. Patches that hold NaN, infinity
-        or values next to it, or of which outputs beyond their reach are asked for, are not all the same.
+        uint8 ``[B]``: which patches to convolve with ``transformed``; the others are convolved tap by tap.
+        So are patches that hold NaN, infinity or values too large or small for that algorithm, and, with
+        Toom-Cook tiles, patches that do not reach all cells of their output box.
     work : Tensor, optional
-        From `conv_work`; given on CUDA and nowhere else.
+        From `conv_work`; needed on CUDA, and only there.
 
     Returns
     -------
     Tensor
-        ``out``. The sum of every entry runs in one order, whatever else is in the batch.
+        ``out``.
     """
     torch.ops.pyadx.patch_conv(
         patches, boxes, weight, stride, padding, dilation, out_boxes, before, transformed, tiled, work, out
@@ -299,7 +306,7 @@ def conv(
 
 
 def instruction_set() -> str:
-    """Return which inner loops `conv` runs here: ``avx512``, ``avx2`` or ``portable``."""
+    """Return the instruction set of the CPU loops of `conv`: ``avx512``, ``avx2`` or ``portable``."""
     return str(torch.ops.pyadx.patch_instruction_set())
 
 

@@ -1,4 +1,4 @@
-"""The chi-square boundary cue on CUDA; the CPU side is in the torch-free core (`pyadx.segmentation`)."""
+"""The chi-square boundary cue on CUDA; the CPU version is in the torch-free core (`pyadx.segmentation`)."""
 
 from collections.abc import Sequence
 
@@ -15,28 +15,35 @@ _MOST_BALL_VOXELS = 4095  # the kernel's counters have twelve bits
 
 
 def chi_square(bins: Tensor, spacing: Sequence[float], radii: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """Compare the histograms of half balls around every voxel, in 13 directions.
+    """Compare the intensity histograms of the two halves of a ball around every voxel, in 13 directions.
+
+    The 3D form of the boundary cue of P. Arbelaez et al., "Contour Detection and Hierarchical Image
+    Segmentation", PAMI 2011.
 
     Parameters
     ----------
     bins : Tensor
-        uint8 ``[D, H, W]`` on a CUDA device: 0 to 9, or 10 outside the mask.
+        uint8 ``[D, H, W]`` on a CUDA device: the histogram bin of every voxel, 0 to 9, or 10 outside the
+        mask.
     spacing : sequence of float
         Voxel size along each axis, in the unit of the radii.
     radii : sequence of float
-        One to ten, rising.
+        One to ten radii of balls, in rising order.
 
     Returns
     -------
     strength : Tensor
-        float32 ``[D, H, W]``: the largest chi-square distance over the directions, summed over the radii.
+        float32 ``[D, H, W]``. The chi-square distance of a direction is summed over the radii; this is the
+        largest sum of the 13 directions.
     direction : Tensor
-        uint8 ``[D, H, W]``: the first direction that has it.
+        uint8 ``[D, H, W]``: the first direction with that sum.
 
     Raises
     ------
-    TypeError, ValueError
-        If the bins do not fit or the largest ball has too many voxels.
+    TypeError
+        If ``bins`` is not a CUDA uint8 tensor of three dimensions.
+    ValueError
+        If the spacing or the radii do not fit, or the largest ball has more than 4,095 voxels.
     """
     if bins.dtype != torch.uint8 or bins.dim() != 3 or bins.device.type != _DEVICE:
         raise TypeError(
@@ -45,7 +52,8 @@ def chi_square(bins: Tensor, spacing: Sequence[float], radii: Sequence[float]) -
     ball = _ucm.ball(list(spacing), list(radii))
     if len(ball["halves"]) > _MOST_BALL_VOXELS:
         raise ValueError(
-            f"the largest ball has {len(ball['halves']):,} voxels, at most {_MOST_BALL_VOXELS:,} on CUDA"
+            f"the largest ball has {len(ball['halves']):,} voxels, but CUDA takes at most "
+            f"{_MOST_BALL_VOXELS:,}; use smaller radii or the CPU"
         )
     z, y, x = ball["reach"]
     padded = F.pad(bins, (x, x, y, y, z, z), value=_OUTSIDE)

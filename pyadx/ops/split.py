@@ -1,7 +1,8 @@
-"""Weights of 3x3x3 convolutions for products of bfloat16 (csrc/patches/split.h).
+"""Weights of 3x3x3 convolutions, split for products of bfloat16 (csrc/patches/split.h).
 
-Processors with AMX multiply matrices of bfloat16. Changes and weights in three parts each, and six
-products of them, keep the digits of float32.
+Processors with AMX multiply matrices of bfloat16. Changes and weights are split into three parts each;
+six products of parts keep the digits of float32. G. Henry, P. Tang and A. Heinecke, "Leveraging the
+bfloat16 artificial intelligence datatype for higher-precision computations", ARITH 2019.
 """
 
 import torch
@@ -9,8 +10,8 @@ from torch import Tensor
 
 _PARTS = 3
 _LANES = 16  # output channels of a block
-_DEPTH = 32  # inputs that are summed in one step
-_RANGE = (2.0**-40, 2.0**40)  # of a layer's largest weight: parts and sums neither vanish nor overflow
+_DEPTH = 32  # inputs that one step sums
+_RANGE = (2.0**-40, 2.0**40)  # of a layer's largest weight: parts and sums neither underflow nor overflow
 
 
 def split_weight(weight: Tensor) -> Tensor | None:
@@ -24,11 +25,11 @@ def split_weight(weight: Tensor) -> Tensor | None:
     Returns
     -------
     Tensor or None
-        bfloat16 ``[blocks, 9, chunks, 3, 16, 16, 2]``: blocks of 16 output channels; planes and rows of
-        taps; the taps of a row and their channels in chunks of 32; parts; pairs; output channels; both
-        numbers of a pair. Zero beyond the last. None where parts would leave the range of bfloat16: for
-        weights whose largest is below 2^-40 or above 2^40, or that are not finite. None for other dtypes
-        than float32, too.
+        bfloat16 ``[blocks, 9, chunks, 3, 16, 16, 2]``, padded with zeros. The axes are: blocks of 16 output
+        channels; the 9 rows of taps (3 planes of 3 rows); chunks of 32 inputs (the 3 taps of a row times
+        their channels); parts; pairs of inputs; output channels of the block; the two numbers of a pair.
+        None where parts would leave the range of bfloat16: if the largest weight is below 2^-40 or above
+        2^40, or weights are not finite. None also if ``weight`` is not float32.
     """
     if weight.dtype != torch.float32:
         return None
@@ -46,14 +47,15 @@ def split_weight(weight: Tensor) -> Tensor | None:
 
 
 def arithmetic() -> str:
-    """Return how products of bfloat16 are worked out here: ``amx`` or ``emulated``, which is slow.
+    """Return how this machine computes products of bfloat16: ``amx``, or ``emulated``, which is slow.
 
-    ``PYADX_AMX=emulated`` in the environment asks for the emulation where the processor has AMX.
+    The environment variable ``PYADX_AMX=emulated`` chooses the emulation where the processor has AMX.
     """
     return str(torch.ops.pyadx.patch_split_arithmetic())
 
 
 def _split(values: Tensor) -> list[Tensor]:
+    """Return bfloat16 parts that add up to float32 values, the largest first."""
     parts = []
     for _ in range(_PARTS):
         parts.append(values.bfloat16())

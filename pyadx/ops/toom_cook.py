@@ -1,9 +1,10 @@
-"""Weights of 3x3x3 convolutions at the points of Toom-Cook tiles (csrc/patches/tiles.h).
+"""Weights of 3x3x3 convolutions, evaluated at the points of Toom-Cook tiles (csrc/patches/tiles.h).
 
-A tile of ``m`` cells and three taps are polynomials of degrees ``m - 1`` and 2 along each axis; their
-product, of degree ``m + 1``, is known from ``m + 2`` of its values. Taps are evaluated here, once per
-layer, with the scales of the interpolation multiplied in; csrc/patches/points.h does the rest and must
-use the same points.
+Along each axis, a tile of ``m`` cells and three taps are polynomials of degrees ``m - 1`` and 2. Their
+product has degree ``m + 1``, so ``m + 2`` of its values determine it. The taps are evaluated here, once
+per layer, with the scales of the interpolation multiplied in. csrc/patches/points.h does the rest and
+must use the same points. A. L. Toom (1963), S. A. Cook (1966); for networks: A. Lavin and S. Gray, "Fast
+algorithms for convolutional neural networks", CVPR 2016.
 """
 
 from math import sqrt
@@ -11,7 +12,7 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-# Cells per axis of a tile: its points but the last, which is infinity, and the scales of all.
+# By cells per axis of a tile: its points without the last, which is infinity, and the scales of all.
 _POINTS = {
     2: ((0.0, 1.0, -1.0), (1.0, 0.5, 0.5, 1.0)),
     4: (
@@ -35,8 +36,8 @@ def transformed_weight(weight: Tensor, tile: int) -> Tensor:
     Returns
     -------
     Tensor
-        ``[points, blocks, C, lanes]`` with ``(tile + 2) ** 3`` points, worked out in float64: output
-        channels in blocks of 32, 64 or 128 bytes, zero beyond the last.
+        ``[points, blocks, C, lanes]`` with ``(tile + 2) ** 3`` points, in the dtype of ``weight`` but
+        computed in float64. Output channels are in blocks of 32, 64 or 128 bytes, padded with zeros.
     """
     points, scales = _POINTS[tile]
     powers = torch.tensor([[1.0, t, t * t] for t in points] + [[0.0, 0.0, 1.0]], dtype=torch.float64)
@@ -54,7 +55,7 @@ def transformed_weight(weight: Tensor, tile: int) -> Tensor:
 
 
 def _lanes(outputs: int, element_size: int) -> int:
-    """Return how many output channels a block has: no more of them empty than need be."""
+    """Return the output channels of the largest block that leaves less than 32 bytes of channels empty."""
     for size in (128, 64):
         lanes = size // element_size
         if -(-outputs // lanes) * lanes < outputs + 32 // element_size:

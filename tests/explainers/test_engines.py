@@ -64,7 +64,7 @@ def test_auto_takes_full_forwards_where_they_are_predicted_to_be_as_fast_and_say
     """A norm over the whole scan comes first, so that nothing can be saved."""
     model = nn.Sequential(nn.InstanceNorm3d(1), nn.Conv3d(1, 2, 3), nn.AdaptiveAvgPool3d(1), nn.Flatten())
     explain = Occlusion(double(model), 3, 4)
-    with pytest.warns(RuntimeWarning, match="as whole maps for every region, from instance_norm on"):
+    with pytest.warns(RuntimeWarning, match="Every region recomputes whole maps from instance_norm on"):
         found = explain.run(scan_of(generator), target=1)
     assert found.reports[0].engine == "full"
 

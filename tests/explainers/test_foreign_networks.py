@@ -242,7 +242,7 @@ def test_regions_of_autocast_run_as_full_forwards_and_the_line_is_named(enabled,
     model = randomised(Regions()).eval()
     own = scan.float()
     with pytest.warns(
-        RuntimeWarning, match=r"region of its own \(autocast\), near test_foreign_networks.py:\d+: "
+        RuntimeWarning, match=r"cannot be traced through \(autocast\), near test_foreign_networks.py:\d+: "
     ):
         heat = Occlusion(model, 3, 5)(own, target=1)
     assert torch.equal(heat, Occlusion(model, 3, 5, engine="full")(own, target=1))

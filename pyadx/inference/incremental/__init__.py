@@ -1,1 +1,1 @@
-"""Incremental inference: recompute only what a filled box changes."""
+"""Incremental inference: recompute only what a filled region changes."""

@@ -1,4 +1,8 @@
-"""What a batch of regions needs on the device: its boxes and tables, and how large its slots are."""
+"""What a batch of regions needs on the device: boxes, tables, and the sizes of its slots.
+
+A slot is the part of a batch's memory that holds the patch of one region. All slots of a node in a batch
+have the same size.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,26 +20,28 @@ from pyadx.inference.regions import Segments
 
 Grown = Mapping[fx.Node, np.ndarray]
 
-_SMALLER = 1  # cells per axis that a slot may be below the largest: two sizes, or a fifth more products
+# Cells per axis that a slot may be smaller than the largest. That makes two sizes; a single one would
+# cost a fifth more products.
+_SMALLER = 1
 
 
 @dataclass(frozen=True)
 class Room:
-    """What a batch is padded to, so that a GPU meets few shapes.
+    """Sizes that a batch is padded to. A GPU then meets few shapes.
 
     Attributes
     ----------
     slots : mapping
-        The largest slot of every node. A batch's own have this size or one cell less along each axis.
+        The largest slot of every node. The batch's slots have this size or one cell less along each axis.
     rows : int
-        Regions; those that are not there change nothing.
+        Number of regions; those that pad the batch change nothing.
     """
 
     slots: Mapping[fx.Node, bx.Triple]
     rows: int
 
     def slot(self, node: fx.Node, own: bx.Triple) -> bx.Triple:
-        """Return a node's slot, from that which its boxes need."""
+        """Return the padded size of a node's slot; ``own`` is the size that its boxes need."""
         z, y, x = (max(n, most - _SMALLER) for n, most in zip(own, self.slots[node], strict=True))
         return z, y, x
 
@@ -50,35 +56,35 @@ def make_batch(
     segments: Segments | None = None,
     room: Room | None = None,
 ) -> Batch:
-    """Make a batch: slots, and what its steps read on the device, sent in one copy.
+    """Make a batch: size its slots, and send what its steps read to the device in one copy.
 
     Parameters
     ----------
     plan : Plan
-        What is done.
+        The steps to run.
     grown : mapping
-        Boxes of all regions, by node.
+        Boxes of all regions in every node, ``[R, 6]`` each.
     chosen : slice
-        Which of them are in the batch.
+        The regions of this batch.
     workspace : Workspace
-        Lends its memory.
+        Lends the memory of patches.
     precision : torch.dtype
-        What convolutions compute in.
+        Dtype in which convolutions compute.
     device : torch.device
-        Of the scan.
+        Device of the scan.
     segments : Segments, optional
-        Which voxels of the boxes count, for all regions.
+        Labels and intervals of all regions, if regions are not whole boxes.
     room : Room, optional
-        What the batch is padded to.
+        Sizes that the batch is padded to.
 
     Returns
     -------
     Batch
-        Of the size of ``chosen``, or of ``room``.
+        With as many regions as ``chosen``, or as ``room`` has rows.
     """
     batch = Batch(chosen.stop - chosen.start if room is None else room.rows, workspace, precision)
     batch.doubtful = torch.zeros(batch.size, dtype=torch.bool, device=device)
-    own = {node: _filled_up(boxes[chosen], batch.size) for node, boxes in grown.items()}
+    own = {node: _padded(boxes[chosen], batch.size) for node, boxes in grown.items()}
     tables = {
         step.output: step.tables([own[n] for n in step.inputs], own[step.output])
         for step in plan.steps
@@ -86,7 +92,7 @@ def make_batch(
     }
     arrays = [*own.values(), *(table for several in tables.values() for table in several)]
     if segments is not None:
-        arrays.append(_filled_up(segments.intervals[chosen], batch.size))
+        arrays.append(_padded(segments.intervals[chosen], batch.size))
     sent = iter(on_device(arrays, device))
     for node, boxes in own.items():
         batch.slots[node] = bx.largest(boxes) if room is None else room.slot(node, bx.largest(boxes))
@@ -97,8 +103,8 @@ def make_batch(
     return batch
 
 
-def _filled_up(rows: np.ndarray, count: int) -> np.ndarray:
-    """Add rows of zeros: empty boxes, and intervals of no label."""
+def _padded(rows: np.ndarray, count: int) -> np.ndarray:
+    """Pad with rows of zeros, which are empty boxes, and intervals of no label."""
     if len(rows) == count:
         return rows
     return np.concatenate([rows, np.zeros((count - len(rows), rows.shape[1]), rows.dtype)])

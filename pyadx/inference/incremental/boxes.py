@@ -1,4 +1,8 @@
-"""How boxes of changed cells grow from map to map: int32 ``[N, 6]``, half-open, empty ones all zero."""
+"""How boxes of changed cells grow from map to map.
+
+Boxes are int32 ``[N, 6]``: half-open ``z0, y0, x0, z1, y1, x1`` in cells of a map. Empty boxes are all
+zero.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -7,11 +11,15 @@ import numpy as np
 
 Triple = tuple[int, int, int]
 
-_SIZE_STEP = 4.0  # boxes whose numbers of cells differ by less go together
+_SIZE_STEP = 4.0  # boxes of one group differ in their number of cells by less than this factor
 
 
 class Window(NamedTuple):
-    """What output ``o`` sees: the inputs ``o * stride - padding + k * dilation``, ``0 <= k < kernel``."""
+    """The inputs that an output of a convolution or pooling reads.
+
+    Along each axis, output ``o`` reads the inputs ``o * stride - padding + k * dilation`` for ``k`` from
+    0 to ``kernel - 1``.
+    """
 
     kernel: Triple
     stride: Triple
@@ -35,26 +43,26 @@ def cells(boxes: np.ndarray) -> np.ndarray:
 
 
 def largest(boxes: np.ndarray) -> Triple:
-    """Return the size of a slot that holds any of the boxes; at least one cell."""
+    """Return the size of a slot that holds any of the boxes; at least one cell along each axis."""
     z, y, x = extents(boxes).max(0, initial=1).tolist()
     return z, y, x
 
 
 def by_size(boxes: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the places of boxes of about one size, the smallest first, int64 ``[n]`` each."""
+    """Group boxes of about the same size: yield each group's indices, int64 ``[n]``, the smallest first."""
     sides = extents(boxes)
     sizes = sides.prod(1, dtype=np.int64)
     order = np.lexsort((*sides.T, sizes))
     start = 0
     while start < len(order):
         stop = int(np.searchsorted(sizes[order], sizes[order[start]] * _SIZE_STEP, "left"))
-        stop = max(stop, start + 1)  # boxes without cells, too
+        stop = max(stop, start + 1)  # for boxes without cells
         yield order[start:stop]
         start = stop
 
 
 def clipped(boxes: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """Clip boxes at the border of a map; boxes without cells become all zero."""
+    """Clip boxes to a map of ``size``; boxes without cells become all zero."""
     limits = np.asarray(size, np.int32)
     result = np.concatenate([boxes[:, :3].clip(0, limits), boxes[:, 3:].clip(0, limits)], 1)
     result[(result[:, 3:] <= result[:, :3]).any(1)] = 0
@@ -62,7 +70,7 @@ def clipped(boxes: np.ndarray, size: Sequence[int]) -> np.ndarray:
 
 
 def through_window(boxes: np.ndarray, window: Window, size: Sequence[int]) -> np.ndarray:
-    """Return the outputs, in a map of a size, whose window meets the boxes."""
+    """Return the boxes of outputs, in a map of ``size``, whose window meets the boxes of inputs."""
     step, shift = np.asarray(window.stride), np.asarray(window.padding)
     low = -((window.reach - shift - boxes[:, :3]) // step)  # rounded up
     high = (boxes[:, 3:] - 1 + shift) // step + 1
@@ -72,7 +80,7 @@ def through_window(boxes: np.ndarray, window: Window, size: Sequence[int]) -> np
 
 
 def input_frames(boxes: np.ndarray, window: Window) -> np.ndarray:
-    """Return the inputs that a window needs for the output boxes; may reach beyond the map."""
+    """Return the boxes of inputs that output boxes read through a window; they may reach beyond the map."""
     step, shift = np.asarray(window.stride), np.asarray(window.padding)
     low = boxes[:, :3] * step - shift
     high = (boxes[:, 3:] - 1) * step - shift + window.reach + 1
@@ -80,13 +88,13 @@ def input_frames(boxes: np.ndarray, window: Window) -> np.ndarray:
 
 
 def frame_size(slot: Triple, window: Window) -> list[int]:
-    """Return the size of the slot of `input_frames` for a slot of output boxes."""
+    """Return the size of a slot of `input_frames` that belongs to a slot of output boxes."""
     size = (np.array(slot) - 1) * np.asarray(window.stride) + window.reach + 1
     return [int(n) for n in size]
 
 
 def union(several: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the smallest boxes around boxes of the same map; empty ones do not count."""
+    """Return, row by row, the smallest box around boxes of the same map; empty boxes do not count."""
     low, high = np.full((len(several[0]), 3), 2**30), np.zeros((len(several[0]), 3), np.int64)
     for boxes in several:
         filled = np.all(boxes[:, 3:] > boxes[:, :3], axis=1, keepdims=True)
@@ -96,7 +104,7 @@ def union(several: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def shifted(boxes: np.ndarray, offset: Sequence[int], size: Sequence[int]) -> np.ndarray:
-    """Move boxes into a map that was padded (or, with negative offsets, cropped) at its low sides."""
+    """Move boxes into a map of ``size`` that was padded (negative offsets: cropped) at its low sides."""
     moved = boxes + np.tile(np.asarray(offset, np.int32), 2)
     moved[(boxes[:, 3:] <= boxes[:, :3]).any(1)] = 0
     return clipped(moved, size)

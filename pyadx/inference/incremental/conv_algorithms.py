@@ -1,13 +1,14 @@
-"""Who convolves patches, our own kernels or the vendor's library, and by which algorithm on the CPU.
+"""Which code convolves patches, our own kernels or the vendor's library, and with which algorithm.
 
-The CPU has our kernel: taps one by one, Toom-Cook tiles, or split products. On CUDA it is the library,
-unless ``PYADX_CUDA_CONV=own`` asks for our tensor-core kernel; ``vendor`` is the default until a GPU has
-shown that the other is faster (benchmarks/gpu.sh). Other devices have the library.
+On the CPU our own kernel convolves: tap by tap, by Toom-Cook tiles, or by split products of bfloat16. On
+CUDA the vendor's library does, unless ``PYADX_CUDA_CONV=own`` chooses our tensor-core kernel. ``vendor`` is
+the default until a GPU has shown that our kernel is faster (benchmarks/gpu.sh). Other devices use the
+library.
 
-The choice looks at the layer and at the patch's own boxes only, so that a region's score depends on no
-other region. Costs were measured (benchmarks/NOTES.md) and are in multiply-adds of large matrix products.
-``PYADX_CONV`` in the environment asks for ``direct``, ``toom2``, ``toom4`` or ``amx`` wherever that can be
-done.
+The choice depends on the layer and on the patch's own boxes only, so a region's score does not depend on
+other regions. Costs were measured (benchmarks/NOTES.md); their unit is a multiply-add of a large matrix
+product. The environment variable ``PYADX_CONV`` forces ``direct``, ``toom2``, ``toom4`` or ``amx`` wherever
+a layer allows it.
 """
 
 from dataclasses import dataclass
@@ -21,24 +22,27 @@ from pyadx.inference.incremental import boxes as bx
 from pyadx.inference.incremental.options import asked_for
 from pyadx.ops import split, toom_cook
 
+# Cells per axis of the tiles that PYADX_CONV forces; 0 for no tiles.
 _FORCED = {"auto": None, "direct": 0, "toom2": 2, "toom4": 4, "amx": 0}
 
-# Per changed cell, tap and pair of channels. After a ReLU some channels of a row do not change and are
-# left out; rows of few channels are short, and vectors of few outputs partly empty.
+# Tap by tap: cost per changed cell, tap and pair of channels. It is below one because channels of a row
+# that do not change, as after a ReLU, are skipped. The others are overheads: with few input channels rows
+# are short, and with few output channels vectors are partly empty.
 _DIRECT, _FEW_CHANNELS, _FEW_OUTPUTS = 0.5, 20.0, 5.0
-# Per point and pair of channels of a tile; per point and channel that is evaluated, or interpolated.
+# By tiles: cost per point and pair of channels, with the overhead of few output channels; then cost per
+# point and channel that is evaluated or interpolated.
 _PRODUCT, _FEW_PRODUCTS = 1.25, 8.0
 _TRANSFORM = 14.0
-_LEAST_CHANNELS = 32
+_LEAST_CHANNELS = 32  # of inputs and of outputs: with fewer, tiles do not pay
 _MOST_CARRIED = 1 << 20  # elements that a thread keeps from one layer of tiles to the next
 
-_CUDA_MAKERS = ("vendor", "own")
+_CUDA_CHOICES = ("vendor", "own")
 
 Convolver = Literal["cpu", "tensor_cores", "library"]
 
 
 def convolver(weight: Tensor) -> Convolver:
-    """Return who convolves the patches of a layer.
+    """Choose the code that convolves the patches of a layer.
 
     Parameters
     ----------
@@ -48,38 +52,38 @@ def convolver(weight: Tensor) -> Convolver:
     Returns
     -------
     str
-        ``cpu`` and ``tensor_cores`` are `pyadx.ops.patches.conv`, ``library`` is ``conv3d``. The kernel for
-        tensor cores sums float64 tap by tap, which is why float64 stays with the library.
+        ``cpu`` and ``tensor_cores`` stand for `pyadx.ops.patches.conv`, ``library`` for torch's ``conv3d``.
+        float64 on CUDA is left to the library, since our kernel sums it tap by tap.
 
     Raises
     ------
     ValueError
-        If ``PYADX_CUDA_CONV`` names none.
+        If the environment variable ``PYADX_CUDA_CONV`` is neither ``vendor`` nor ``own``.
     """
     if weight.device.type == "cpu":
         return "cpu"
     if weight.device.type != "cuda":
         return "library"
-    asked = asked_for("PYADX_CUDA_CONV", _CUDA_MAKERS)
+    asked = asked_for("PYADX_CUDA_CONV", _CUDA_CHOICES)
     return "tensor_cores" if asked == "own" and weight.dtype == torch.float32 else "library"
 
 
 @dataclass(frozen=True)
 class ConvAlgorithms:
-    """How a layer's patches may be convolved.
+    """The algorithms that may convolve the patches of a layer on the CPU.
 
     Attributes
     ----------
     channels, outputs : int
-        Of the layer.
+        Input channels per group, and output channels.
     window : Window
-        Its kernel, stride, padding and dilation.
+        Kernel, stride, padding and dilation.
     tile : int
-        Cells per axis of the tiles that suit it, or zero where no tiles do.
+        Cells per axis of a Toom-Cook tile, or zero if the layer is not convolved by tiles.
     always : bool
-        Whether tiles are taken wherever they can be.
+        Whether tiles are used for every patch that they can convolve, not only where they pay.
     split : bool
-        Whether float32 is convolved by products of bfloat16 (`pyadx.ops.split`), whatever the patch.
+        Whether all patches in float32 are convolved by products of bfloat16 (`pyadx.ops.split`).
     """
 
     channels: int
@@ -91,20 +95,29 @@ class ConvAlgorithms:
 
     @classmethod
     def of_layer(cls, outputs: int, channels: int, window: bx.Window, groups: int) -> "ConvAlgorithms":
-        """Return what suits a layer.
+        """Choose the algorithms for a layer.
+
+        Parameters
+        ----------
+        outputs, channels : int
+            Output channels, and input channels per group.
+        window : Window
+            Kernel, stride, padding and dilation.
+        groups : int
+            As in ``torch.nn.Conv3d``.
 
         Raises
         ------
         ValueError
-            If ``PYADX_CONV`` names no algorithm.
+            If the environment variable ``PYADX_CONV`` does not name an algorithm.
         """
         asked = asked_for("PYADX_CONV", tuple(_FORCED))
         forced = _FORCED[asked]
         one = (1, 1, 1)
         shape = (tuple(window.kernel), tuple(window.stride), tuple(window.dilation), groups)
         fits = shape == ((3, 3, 3), one, one, 1)
-        # `auto` never splits: how long AMX takes was measured nowhere. Once it is known, the choice belongs
-        # here for the layer and into `by_tiles` for the patch, where `pyadx.ops.split.arithmetic` is "amx".
+        # `auto` never splits, because the speed of AMX has not been measured. Once it is known, choose here
+        # for the layer and in `by_tiles` for the patch, if `pyadx.ops.split.arithmetic` returns "amx".
         if fits and asked == "amx":
             return cls(channels, outputs, window, 0, False, split=True)
         if not fits or forced == 0:
@@ -114,7 +127,7 @@ class ConvAlgorithms:
         return cls(channels, outputs, window, forced or min(toom_cook.TILES), forced is not None)
 
     def by_tiles(self, boxes: np.ndarray, out_boxes: np.ndarray) -> np.ndarray:
-        """Return which patches are convolved by tiles or by split products, bool ``[B]``."""
+        """Return which patches are convolved by tiles or split products, not tap by tap, bool ``[B]``."""
         if self.split:
             return np.ones(len(boxes), bool)
         if not self.tile:
@@ -125,19 +138,19 @@ class ConvAlgorithms:
         return fitting & (self._tiled(boxes, out_boxes) < self._direct(boxes, out_boxes))
 
     def transformed(self, weight: Tensor) -> Tensor | None:
-        """Return the weight as `by_tiles` needs it; None where it has to be convolved tap by tap."""
+        """Return the weight for tiles or split products; None if patches must be convolved tap by tap."""
         if self.split:
             return split.split_weight(weight)
         return toom_cook.transformed_weight(weight, self.tile)
 
     def multiply_adds(self, boxes: np.ndarray, out_boxes: np.ndarray, direct: np.ndarray) -> np.ndarray:
-        """Predict the cost of every patch, float64 ``[B]``, from what taps one by one would cost."""
+        """Predict the cost of every patch, float64 ``[B]``; ``direct`` is the cost of going tap by tap."""
         if not self.tile:
             return direct
         return np.where(self.by_tiles(boxes, out_boxes), self._tiled(boxes, out_boxes), direct)
 
     def _direct(self, boxes: np.ndarray, out_boxes: np.ndarray) -> np.ndarray:
-        """Every changed cell meets every tap whose output is asked for."""
+        """Predict the cost tap by tap: every changed cell meets every tap whose output is written."""
         met = np.ones(len(boxes))
         for axis in range(3):
             own = np.zeros(len(boxes))
@@ -148,7 +161,7 @@ class ConvAlgorithms:
         return _DIRECT * few * met * self.channels * self.outputs
 
     def _met(self, boxes: np.ndarray, out_boxes: np.ndarray, axis: int, tap: int) -> np.ndarray:
-        """Count the outputs along one axis that one tap gives a changed cell."""
+        """Count the pairs of a changed cell and an output along one axis that one tap connects."""
         stride = self.window.stride[axis]
         start = tap * self.window.dilation[axis] - self.window.padding[axis]
         first = np.maximum(-((start - boxes[:, axis]) // stride), out_boxes[:, axis])
@@ -156,7 +169,7 @@ class ConvAlgorithms:
         return np.maximum(last - first, 0)
 
     def _tiled(self, boxes: np.ndarray, out_boxes: np.ndarray) -> np.ndarray:
-        """Products, and the transforms of what goes in and comes out."""
+        """Predict the cost by tiles: the products, and the transforms of inputs and outputs."""
         points = (self.tile + 2) ** 3
         reached = bx.extents(boxes) + 2
         inner, outer = np.ones(len(boxes)), np.ones(len(boxes))
@@ -170,5 +183,6 @@ class ConvAlgorithms:
         return points * (inner * products + outer * _TRANSFORM * self.outputs)
 
     def _carried(self, boxes: np.ndarray) -> np.ndarray:
+        """Return the elements that a thread keeps from one layer of tiles to the next."""
         tiles = -(-(bx.extents(boxes)[:, 1:] + 2) // self.tile)
         return tiles.prod(1) * 2 * (self.tile + 2) ** 2 * self.outputs

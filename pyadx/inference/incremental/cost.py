@@ -1,7 +1,7 @@
-"""Predicts where recomputing boxes stops paying, from floating-point operations and bytes alone.
+"""Predicts from which operation on recomputing boxes no longer pays, from operation and byte counts.
 
-The prediction must not depend on the clock: a run that is resumed has to make the same choice. Only
-ratios matter, so the rates are round figures.
+The prediction must not depend on measured times, because a resumed run has to make the same choice. Only
+ratios of the rates matter, so the rates are round figures.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,13 +20,13 @@ class Rates(NamedTuple):
     Attributes
     ----------
     flops : float
-        Per second, of a convolution kept in the caches.
+        Floating-point operations per second of a convolution whose data is in the cache.
     bytes : float
-        Per second, streamed through memory that nothing has in its cache.
+        Bytes per second that are read or written in main memory.
     cached_bytes : float
-        Per second, of patches that go from cache to cache.
+        Bytes per second of patches, which stay in the cache.
     step : float
-        Seconds that an operation costs per region, however small.
+        Seconds that an operation takes per region, however small it is.
     """
 
     flops: float
@@ -36,12 +36,12 @@ class Rates(NamedTuple):
 
 
 _ONE_CORE = Rates(flops=90e9, bytes=6e9, cached_bytes=12e9, step=2e-6)  # of a current server CPU
-# CUDA's have not been measured: until they are, choices there are those of a CPU.
+# Not measured on CUDA yet: until then the choices there are those of a CPU.
 RATES = {"cpu": _ONE_CORE, "cuda": _ONE_CORE}
 
 
 def rates_of(node: fx.Node) -> Rates:
-    """Return the rates of the device that a node's value is on; those of a CPU where none are known."""
+    """Return the rates of the device that holds a node's value; those of a CPU if the device has none."""
     return RATES.get(node.meta["val"].device.type, _ONE_CORE)
 
 
@@ -49,7 +49,7 @@ _CONVOLUTIONS = {aten.conv3d.default, aten.conv3d.padding}
 
 
 def plain_seconds(node: fx.Node) -> float:
-    """Predict the time of one operation on one whole scan."""
+    """Predict the seconds that one operation takes on the whole maps of one scan."""
     value = node.meta.get("val")
     if not isinstance(value, Tensor):
         return 0.0
@@ -67,44 +67,44 @@ def plain_seconds(node: fx.Node) -> float:
 
 
 def step_seconds(step: Step, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> np.ndarray:
-    """Predict the time of one step for every region, float64 ``[R]``."""
+    """Predict the seconds of one step for every region, float64 ``[R]``."""
     work, rates = step.work(boxes, out_boxes), rates_of(step.output)
     return np.asarray(work.flops / rates.flops + work.bytes / rates.cached_bytes + rates.step)
 
 
 def scatter_seconds(node: fx.Node) -> float:
-    """Predict the time of writing one whole map per region."""
+    """Predict the seconds that it takes to write one whole map per region."""
     value = node.meta["val"]
     size = float(np.prod([int(n) for n in value.shape[1:]]))
     return 2 * size * value.element_size() / rates_of(node).bytes
 
 
 def rest_seconds(plain: Sequence[fx.Node], frontier: Sequence[fx.Node]) -> float:
-    """Predict the time, per region, of what is left for whole maps."""
+    """Predict the seconds per region of the plain operations, and of scattering changes into whole maps."""
     return sum(map(plain_seconds, plain)) + sum(map(scatter_seconds, frontier))
 
 
 def best_stop(
     steps: Sequence[Step], boxes: Mapping[fx.Node, np.ndarray], rest: Sequence[float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Choose, region by region, after how many steps whole maps are cheaper than boxes.
+    """Choose for every region after how many steps whole maps are cheaper than boxes.
 
     Parameters
     ----------
     steps : sequence of Step
-        In order.
+        All steps, in order.
     boxes : mapping
         Boxes of every local node, ``[R, 6]`` each.
     rest : sequence of float
-        For every stop from 0 to ``len(steps)``: the seconds of what is left for whole maps, and of
-        scattering changes into them.
+        From `rest_seconds`, for every number of steps from 0 to ``len(steps)``: the seconds per region of
+        what follows those steps.
 
     Returns
     -------
     stops : ndarray
-        int64 ``[R]``: number of steps to take.
+        int64 ``[R]``: number of steps to run on boxes.
     gains : ndarray
-        float64 ``[R]``: predicted time of a whole forward over that of the choice.
+        float64 ``[R]``: predicted time of a full forward, divided by that of the choice.
     """
     regions = len(next(iter(boxes.values())))
     spent = np.zeros(regions)

@@ -1,4 +1,4 @@
-"""From somebody's model to a program of ``torch.export``, for any number of scans."""
+"""Exports a user's model with ``torch.export``, for any batch size."""
 
 import io
 import logging
@@ -16,7 +16,8 @@ from pyadx.inference.batch.watch import FOREIGN, code_line
 from pyadx.inference.errors import UntraceableError
 from pyadx.inference.outputs import OutputError
 
-_HIDDEN = ("Constraints violated", "fake tensor")  # what torch says there
+# Parts of torch's messages where running the code hides what it does with the batch size.
+_HIDDEN = ("Constraints violated", "fake tensor")
 
 
 def exported(
@@ -29,39 +30,47 @@ def exported(
     Parameters
     ----------
     model : torch.nn.Module
-        In evaluation mode; TorchScript inside it is frozen meanwhile.
+        In evaluation mode. TorchScript modules inside it are replaced by frozen copies during the export.
     volume : Tensor
         ``[C, D, H, W]``; only its shape, dtype and device matter.
     plain : callable
-        What is done to the program while torch is kept from logging.
+        Applied to the exported program while torch's logs are still silenced.
+
+    Returns
+    -------
+    ExportedProgram
+        What ``plain`` returned.
 
     Raises
     ------
     UntraceableError
-        A ``ValueError``: the model cannot be traced; the message names the operation.
+        A ``ValueError``: the model cannot be traced; the message says why, and names the line of code if
+        torch tells it.
+    OutputError
+        If the model does not return usable class scores.
     """
-    example = volume.new_zeros(2, *volume.shape)  # a batch of one would be taken for a constant
+    example = volume.new_zeros(2, *volume.shape)  # torch.export takes a batch size of one for a constant
     try:
         with _quietly(), _frozen(model), _data_followed():
             program = plain(_exported(model, example))
     except OutputError:
-        raise  # it is nothing about tracing
+        raise  # not a failure of tracing
     except Exception as error:  # tracing runs the user's code, which may raise anything
         raise UntraceableError(f"torch.export cannot trace the model: {_reason(error)}") from None
     if any(isinstance(value, FakeTensor) for value in program.constants.values()):
-        # torch lost sight of a value, and holds its shape for a constant.
-        raise UntraceableError("torch.export cannot trace the model: it hides values, as .data does")
+        # torch lost track of a value, and took a tensor without data for a constant.
+        raise UntraceableError("torch.export cannot trace the model: its code hides values, as .data does")
     return program
 
 
 def _exported(model: nn.Module, example: Tensor) -> ExportedProgram:
-    """Run ``torch.export``; where Python hides what happens, read the code instead of running it.
+    """Run ``torch.export``, first non-strict, which runs the model's code, then strict if that fails.
 
-    ``len(x)`` makes a plain number of the batch's size when code is run. Reading takes longer, and the
-    compiler has to be loaded.
+    When code is run, ``len(x)`` makes the batch size a plain number. Strict mode analyses the code instead.
+    It is slower, and has to load torch's compiler.
     """
     shapes = ({0: Dim("batch")},)
-    with torch.jit.optimized_execution(False):  # TorchScript would keep to sizes seen first
+    with torch.jit.optimized_execution(False):  # TorchScript would specialise on the first sizes
         try:
             return torch.export.export(model, (example,), dynamic_shapes=shapes, strict=False)
         except Exception as error:
@@ -76,18 +85,18 @@ def _exported(model: nn.Module, example: Tensor) -> ExportedProgram:
 
 @contextmanager
 def _frozen(model: nn.Module) -> Iterator[None]:
-    """Put frozen copies in the place of TorchScript code meanwhile: those torch.export can follow."""
+    """Replace TorchScript modules by frozen copies for a while: torch.export can trace those."""
     eager = [own for own in model.modules() if not isinstance(own, torch.jit.ScriptModule)]
     scripted = [
         (own, name, child)
         for own in eager
         for name, child in own._modules.items()
-        # A frozen one has no mode.
+        # Modules that are frozen already have no attribute `training`.
         if isinstance(child, torch.jit.ScriptModule) and hasattr(child, "training")
     ]
     try:
         for own, name, child in scripted:
-            # Rounding stays as it is: nothing is folded.
+            # Folding operations would change the rounding.
             own._modules[name] = torch.jit.freeze(child, optimize_numerics=False)
         yield
     finally:
@@ -97,7 +106,7 @@ def _frozen(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _data_followed() -> Iterator[None]:
-    """Let ``x.data`` of a traced value be ``x.detach()``, which torch.export does not lose sight of."""
+    """Make ``x.data`` of a traced value return ``x.detach()``, of which torch.export keeps track."""
     own = torch.Tensor.data
 
     def data(value: Tensor) -> Tensor:
@@ -119,7 +128,7 @@ def _data_followed() -> Iterator[None]:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep torch from logging and printing pages about a failure that is told in one line."""
+    """Silence torch's logs and prints, which take pages where our error takes one line."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -135,11 +144,11 @@ def _quietly() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """Say in one line what torch stumbled over, and in which line of the user's code."""
+    """Summarise in one line why tracing failed, with the line of the user's code."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reason = lines[0] if lines else type(error).__name__
     if reason.startswith("Constraints violated"):
-        reason = "it asks how many scans are in the batch, or fixes their number"
+        reason = "its code depends on the number of scans in the batch, or fixes it"
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(FOREIGN)]
     if not frames:
         return reason

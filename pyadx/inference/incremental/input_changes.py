@@ -1,4 +1,4 @@
-"""How far the scan's voxels move when regions are filled: the first patches of a batch."""
+"""How filling a region changes the scan's voxels: the first patches of a batch."""
 
 from abc import ABC, abstractmethod
 
@@ -15,7 +15,13 @@ from pyadx.ops import patches
 
 
 class InputChanges(ABC):
-    """Fill minus scan, for the regions of a batch."""
+    """Fill minus scan, for the regions of a batch.
+
+    Attributes
+    ----------
+    channels : int
+        Channels of the scan.
+    """
 
     channels: int
 
@@ -36,41 +42,45 @@ class InputChanges(ABC):
         out : Tensor
             ``[B, d, h, w, C]``, written; 0 outside a region.
         frame : Tensor
-            The regions' boxes ``[B, 6]`` on the device.
+            int32 ``[B, 6]``: the regions' boxes, on the device.
         boxes : ndarray
-            The same on the host, but for those that a batch is filled up with.
+            The same boxes on the host, without those that pad the batch.
         segments : Segments, optional
-            Which voxels of the boxes count, one interval for each.
+            Labels and one interval per box, if regions are not whole boxes.
         intervals : Tensor, optional
-            Their intervals on the device, ``[B, 2]``.
+            int32 ``[B, 2]``: the intervals on the device.
         workspace : Workspace
-            For memory that is needed for a while.
+            Lends temporary memory.
         """
 
     @abstractmethod
     def follow(self, volume: Tensor, box: np.ndarray) -> None:
-        """Note that the scan is another one now, ``[C, D, H, W]``, within a box."""
+        """Take note of a scan, ``[C, D, H, W]``, that differs from the one before inside ``box``."""
 
 
 class VolumeChanges(InputChanges):
-    """The same values for all regions.
+    """Changes by a fill that is the same for all regions.
 
     Parameters
     ----------
-    fill, volume : Tensor
-        ``[C, D, H, W]``; the fill may have fewer axes.
+    fill : Tensor
+        Broadcastable to ``[C, D, H, W]``.
+    volume : Tensor
+        The scan, ``[C, D, H, W]``.
 
     Raises
     ------
     UntraceableError
-        If their difference is not finite.
+        If fill minus scan is not finite.
     """
 
     def __init__(self, fill: Tensor, volume: Tensor) -> None:
         self._fill = fill.expand_as(volume)
         difference = self._fill - volume
         if not torch.isfinite(difference).all():
-            raise UntraceableError("the difference of fill and scan is not finite")
+            raise UntraceableError(
+                f"fill minus scan is not finite in {volume.dtype}; look for NaN, infinity and huge values"
+            )
         self._difference = channels_innermost(difference[None])[0]
         self._labels: tuple[Tensor, Tensor] | None = None
         self.channels = self._difference.shape[-1]
@@ -90,7 +100,7 @@ class VolumeChanges(InputChanges):
             return
         labels = segments.labels
         if self._labels is None or self._labels[0] is not labels:
-            # In the type of the patches; label numbers are small enough to be exact.
+            # Patches and masks share one dtype; labels are small enough to be exact in it.
             self._labels = (labels, labels.to(out.dtype)[..., None].contiguous())
         own = workspace.take(*out.shape[:-1], 1)
         patches.gather(frame, own, source=self._labels[1])
@@ -105,14 +115,14 @@ class VolumeChanges(InputChanges):
 
 
 class RegionChanges(InputChanges):
-    """Values that depend on the region.
+    """Changes by a fill that depends on the region.
 
     Parameters
     ----------
     fill : RegionFill
-        What regions are filled with.
+        Gives the values of every region.
     volume : Tensor
-        The scan as it is, ``[C, D, H, W]``.
+        The scan, ``[C, D, H, W]``.
     """
 
     def __init__(self, fill: RegionFill, volume: Tensor) -> None:

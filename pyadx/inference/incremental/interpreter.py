@@ -1,4 +1,4 @@
-"""Running traced operations as they are: once on the unperturbed scan, and where steps end."""
+"""Runs traced operations on whole maps: once on the unperturbed scan, and after the last step."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -15,13 +15,13 @@ _COPYING = {
 
 
 class Interpreter:
-    """Evaluates nodes of a trace on tensors, letting go of what nobody reads any more.
+    """Evaluates nodes of a trace on tensors, and drops each value after its last use.
 
     Parameters
     ----------
     trace : Trace
-        The model. On the CPU its convolution weights are laid out channels-last here, which keeps
-        batches of one on oneDNN's fast path; the model's own tensors stay as they are.
+        The model. Convolution weights are copied to channels-last layout, which on the CPU keeps batches of
+        one on oneDNN's fast path; the model's own tensors stay as they are.
     """
 
     def __init__(self, trace: Trace) -> None:
@@ -44,13 +44,18 @@ class Interpreter:
         Parameters
         ----------
         given : mapping
-            Values that are known.
+            Known values, by node.
         nodes : iterable of fx.Node
-            What to evaluate; everything they read is given, constant, or among them.
+            Nodes to evaluate, in order. Their operands must be given, constant, or among these nodes.
         batch : int
             Number of scans in the batch.
         keep : callable
-            Shown every tensor.
+            Called with every node that evaluates to a tensor, and that tensor.
+
+        Returns
+        -------
+        object
+            Value of the last node.
         """
         order = list(nodes)
         last_reader = {source: node for node in order for source in node.all_input_nodes}
@@ -62,7 +67,7 @@ class Interpreter:
         result: Any = None
         for node in order:
             target: Any = functional(node.target) or node.target
-            # Maps may be channels-last here, of which not every view can be made.
+            # Maps may be channels-last here, and some views of those would need a copy.
             target = _COPYING.get(target, target)
             if target is aten.sym_size.int and node.args[1] == 0:
                 result = values[node] = batch
@@ -78,7 +83,7 @@ class Interpreter:
 
 
 def needed_for(output: fx.Node, nodes: Iterable[fx.Node], known: set[fx.Node]) -> list[fx.Node]:
-    """Return the nodes, in order, that the output needs beyond what is known."""
+    """Return the nodes, in order, that have to be evaluated for the output if ``known`` nodes are given."""
     wanted = {output}
     order = []
     for node in reversed(list(nodes)):

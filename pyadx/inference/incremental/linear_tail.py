@@ -1,7 +1,7 @@
-"""What is linear up to the class scores, as one inner product per class with the changes before it.
+"""Replaces the linear operations at the end of a network by one inner product per class.
 
-Behind the last ReLU a network may convolve, normalise, add, average and apply a linear layer. Together
-these are one linear map. Its matrix is the gradient of the class scores, the same for every region.
+After the last ReLU a network may convolve, normalise, add, average and apply a linear layer. Together these
+are one linear function. Its matrix is the gradient of the class scores, which is the same for every region.
 """
 
 from collections.abc import Sequence
@@ -25,12 +25,12 @@ from pyadx.inference.incremental.steps import (
 )
 from pyadx.ops import patches
 
-_MOST_BYTES = 64 << 20  # of gradients; more classes or larger maps keep their steps
-_LEAST_GAIN = 2.0  # in products
+_MOST_BYTES = 64 << 20  # of gradients; networks that need more keep their separate steps
+_LEAST_GAIN = 2.0  # of floating-point operations, separate steps over one step
 
 
 class LinearTail(Step):
-    """Changes of the class scores: inner products of the changes of some maps with gradients.
+    """The change of the class scores: inner products of gradients with the changes of some maps.
 
     Parameters
     ----------
@@ -39,11 +39,11 @@ class LinearTail(Step):
     sources : sequence of fx.Node
         The maps.
     steps : sequence of Step
-        What it stands for.
+        The steps that it replaces.
     low : Lowered
-        What is known of the network.
+        The network while it is lowered.
     interpreter : Interpreter
-        Evaluates the network's operations.
+        Evaluates the network's operations to take the gradients.
     """
 
     local = False
@@ -68,7 +68,7 @@ class LinearTail(Step):
         return int(self.output.meta["val"].shape[1])
 
     def work(self, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> Work:
-        """Every changed value meets one gradient per class."""
+        """Count one product of every changed value with one gradient per class."""
         values = sum(
             bx.cells(own) * int(node.meta["val"].shape[1])
             for own, node in zip(boxes, self.inputs, strict=True)
@@ -89,13 +89,13 @@ class LinearTail(Step):
 
 
 def fold_linear_tail(low: Lowered, interpreter: Interpreter) -> None:
-    """Replace the last steps by one where they are linear, lead from maps to class scores, and it pays."""
+    """Replace the last steps by a `LinearTail` if they are linear from maps to class scores and it pays."""
     output = low.resolve(low.trace.output)
     value = output.meta.get("val")
     if low.local.get(output, True) or not isinstance(value, Tensor) or value.dim() != 2:
         return  # no steps lead to class scores
     if torch.is_inference_mode_enabled():
-        return  # which gives no gradients
+        return  # gradients cannot be taken in inference mode
     tail = _tail(low.steps, output)
     made = {step.output for step in tail}
     sources = list(dict.fromkeys(node for step in tail for node in step.inputs if node not in made))
@@ -109,7 +109,7 @@ def fold_linear_tail(low: Lowered, interpreter: Interpreter) -> None:
 
 
 def _tail(steps: Sequence[Step], output: fx.Node) -> list[Step]:
-    """Return the linear steps whose results go nowhere but into others of them, or are the output."""
+    """Return the linear steps whose results only such steps read, or which are the output."""
     readers: dict[fx.Node, list[Step]] = {}
     for step in steps:
         for node in (*step.inputs, *step.before):
@@ -123,7 +123,7 @@ def _tail(steps: Sequence[Step], output: fx.Node) -> list[Step]:
 
 
 def _products(steps: Sequence[Step]) -> float:
-    """Return the floating-point operations of steps on whole maps."""
+    """Return the floating-point operations that steps would take if whole maps changed."""
 
     def whole(node: fx.Node) -> np.ndarray:
         if node.meta["val"].dim() != 5:
@@ -135,9 +135,22 @@ def _products(steps: Sequence[Step]) -> float:
 
 
 def gradients(low: Lowered, interpreter: Interpreter, sources: Sequence[fx.Node]) -> list[Tensor]:
-    """Return the gradients of all class scores in some maps, ``[classes, D, H, W, C]`` each.
+    """Return the gradients of all class scores with respect to some maps.
 
-    What lies between must be linear: the gradients are taken where all maps are zero.
+    Parameters
+    ----------
+    low : Lowered
+        The network while it is lowered.
+    interpreter : Interpreter
+        Evaluates the network's operations.
+    sources : sequence of fx.Node
+        The maps. The operations from them to the scores must be linear (or affine), since gradients are
+        taken at maps of zeros.
+
+    Returns
+    -------
+    list of Tensor
+        ``[classes, D, H, W, C]`` for each map.
     """
     names = low.names(sources)
     order = needed_for(low.trace.output, low.trace.nodes, set(names))

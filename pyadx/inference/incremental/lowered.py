@@ -1,4 +1,4 @@
-"""What rules know of a traced model that becomes steps, and what they answer."""
+"""The state of a traced model while it is lowered to steps, and what the rules that lower it return."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -25,16 +25,16 @@ _SAME_IF_ALIKE = {*CASTS, aten.expand.default, aten.slice.Tensor}
 
 
 class Match:
-    """What a rule makes of a node.
+    """What a rule returns for a node that it recognises.
 
     Attributes
     ----------
     steps : tuple of Step
-        Often one; their outputs may be later nodes.
+        Usually one. Their outputs may be nodes that follow the recognised one.
     covers : tuple of fx.Node
-        Nodes that need no step of their own any more.
+        Nodes that these steps compute, and that need no step of their own.
     flat : fx.Node, optional
-        The map that the node is when flattened, of which a linear layer may make a step.
+        The map that the node flattens. There is no step then; a linear layer that follows makes one.
     """
 
     def __init__(self, *steps: Step, covers: Sequence[fx.Node] = (), flat: fx.Node | None = None) -> None:
@@ -44,24 +44,27 @@ class Match:
 
 
 class Lowered:
-    """The steps that nodes have become so far, and what is known of the others. Rules only read it.
+    """The steps that nodes have become so far, and what is known of the other nodes. Rules only read it.
 
     Attributes
     ----------
+    trace : Trace
+        The traced model.
     steps : list of Step
         In order; each output is computed once.
     aliases : dict
-        Nodes that are another node under a second name.
+        For nodes that have the value of another node: that node.
     changing : set
         Nodes that depend on the scan.
     fused : set
-        Nodes that a step of another node takes care of.
+        Nodes that the step of another node computes.
     flat : dict
-        Flattened maps, and the maps that they are.
+        For flattened maps: the map.
     local : dict
-        Nodes that steps know, and whether they are maps.
+        For nodes that steps compute: whether they are maps (otherwise vectors).
     inner : set
-        Nodes that look at single cells and are worked out again by whoever reads them, such as comparisons.
+        Nodes that look at single cells and have no step, such as comparisons. Steps that read them evaluate
+        them again.
     """
 
     def __init__(self, trace: Trace) -> None:
@@ -75,18 +78,18 @@ class Lowered:
         self.inner: set[fx.Node] = set()
 
     def resolve(self, node: fx.Node) -> fx.Node:
-        """Return the node that holds a node's value."""
+        """Return the node that an alias stands for, or the node itself."""
         while node in self.aliases:
             node = self.aliases[node]
         return node
 
     def names(self, nodes: Iterable[fx.Node]) -> dict[fx.Node, fx.Node]:
-        """Return every name that nodes go by, their own included, and the node that it stands for."""
+        """Map every alias of the nodes, and the nodes themselves, to the nodes."""
         own = {node: node for node in nodes}
         return own | {a: own[n] for a in self.aliases if (n := self.resolve(a)) in own}
 
     def only_user(self, node: fx.Node) -> fx.Node | None:
-        """Return the one node that reads a node, seen through identities; else None."""
+        """Return the only node that reads a node, skipping identities; None unless there is exactly one."""
         users = list(node.users)
         if len(users) != 1 or node is self.trace.output:
             return None
@@ -98,14 +101,14 @@ class Lowered:
 
 
 Rule = Callable[[Lowered, fx.Node, fx.Node], Match | None]
-"""What a rule is: from what is known, a node and its first operand that changes, to a match."""
+"""Takes the state, a node, and its first operand that depends on the scan; returns a match or None."""
 Rules = Mapping[Any, Rule]
 
 
 def is_identity(node: fx.Node) -> bool:
-    """Whether a node is its input under another name: also a cast to the type it has, and a whole slice.
+    """Whether a node returns its input unchanged.
 
-    Dropout in training mode is none.
+    That includes casts to the same dtype and slices of everything, but not dropout in training mode.
     """
     target = functional(node.target)
     if target in _DROPOUTS:
@@ -120,5 +123,5 @@ def _alike(node: fx.Node) -> bool:
         return False
     kind = (value.dtype, value.device, value.shape[1:])
     if functional(node.target) is aten.slice.Tensor and node.args[1:2] in ((), (0,)):
-        return False  # of the batch
+        return False  # slices the batch
     return kind == (before.dtype, before.device, before.shape[1:]) and value.dim() == before.dim()

@@ -1,4 +1,4 @@
-"""What is the same for every scan of a shape: a traced model as steps, and how far they are taken."""
+"""A traced model as steps, and how many of them run on boxes; the same for all scans of one shape."""
 
 from collections.abc import Sequence
 
@@ -17,10 +17,10 @@ from pyadx.inference.incremental.trace import Trace
 
 
 class LoweredNetwork:
-    """A traced model as steps that recompute boxes, the plain operations behind them, and plans.
+    """A traced model as steps on boxes, plain operations on whole maps, and plans that combine them.
 
-    It holds nothing of a scan. Weights that steps lay out for their kernels, and gradients of a linear
-    tail, stay with it, so that scans that share a trace share those, too.
+    It holds no data of a scan. It keeps the weights that steps lay out for their kernels, and the gradients
+    of a linear tail: scans that share a trace share these, too.
 
     Parameters
     ----------
@@ -32,15 +32,15 @@ class LoweredNetwork:
     trace : Trace
         The model.
     interpreter : Interpreter
-        Runs its operations as they are.
+        Runs the operations on whole maps.
     steps : tuple of Step
-        The operations that can work on boxes, in order.
+        The operations that can run on boxes, in order.
     output : fx.Node
         The class scores.
     local : set of fx.Node
         The nodes whose values are maps.
     spreads : mapping
-        Per node, what is divided by its spread.
+        Per node, the spreads of it that the network divides by (see `pyadx.inference.incremental.spread`).
     """
 
     def __init__(self, trace: Trace) -> None:
@@ -59,8 +59,8 @@ class LoweredNetwork:
 
     @classmethod
     def of(cls, trace: Trace) -> "LoweredNetwork":
-        """Return the lowered network of a trace, made once and kept with it."""
-        # In inference mode no gradients can be taken, so that the steps differ.
+        """Return the lowered network of a trace, which is made once and kept in the trace."""
+        # Inference mode allows no gradients, so the steps differ.
         key = (cls, torch.is_inference_mode_enabled())
         if key not in trace.kept:
             trace.kept[key] = cls(trace)
@@ -74,28 +74,33 @@ class LoweredNetwork:
 
     @property
     def furthest(self) -> Plan:
-        """The plan that stays on boxes as long as that can be done."""
+        """The plan that runs as many steps on boxes as possible."""
         return self.plan(len(self.steps))
 
     def seconds_left(self, stop: int = 0) -> float:
-        """Predict the time of what is left for whole maps after so many steps."""
+        """Predict the seconds per region of what follows the first ``stop`` steps, on whole maps."""
         return self._rest[stop]
 
     def named(self, maps: Maps) -> Maps:
-        """Return values of nodes under all names by which plain operations read them."""
+        """Return maps under all names by which plain operations read them, aliases included."""
         return {name: maps[node] for name, node in self._lowering.names(maps).items()}
 
     def choose(self, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Choose for every region after how many steps whole maps take over.
+        """Choose for every region how many steps to run on boxes before whole maps take over.
 
-        Only the size of a region's own box counts, so that its score depends on no other region.
+        Only the size of the region's own box counts, so its score does not depend on other regions.
+
+        Parameters
+        ----------
+        boxes : ndarray
+            int32 ``[R, 6]``.
 
         Returns
         -------
         stops : ndarray
             int64 ``[R]``.
         gains : ndarray
-            float64 ``[R]``: predicted time of a whole forward over that of the choice.
+            float64 ``[R]``: predicted time of a full forward, divided by that of the choice.
         """
         size = self.trace.input.meta["val"].shape[2:]
         sides, inverse = np.unique(rounded_sides(boxes, size), axis=0, return_inverse=True)
@@ -111,16 +116,16 @@ class LoweredNetwork:
         return found[:, 0].astype(np.int64), found[:, 1]
 
     def plan(self, stop: int) -> Plan:
-        """Return the plan that takes so many steps on boxes."""
+        """Return the plan that runs the first ``stop`` steps on boxes."""
         if stop not in self._plans:
             plain, frontier = self._ends[stop]
-            # Steps that lead nowhere (their readers are all plain) are not taken.
+            # Steps are left out if nothing that is left reads their results.
             taken = self._useful(self.steps[:stop], [*frontier, self.output])
             self._plans[stop] = Plan(taken, plain, frontier)
         return self._plans[stop]
 
     def grow(self, boxes: np.ndarray, steps: Sequence[Step]) -> dict[fx.Node, np.ndarray]:
-        """Return the boxes of changed cells in every local node."""
+        """Return the boxes of changed cells, ``[R, 6]``, in every node that steps compute on boxes."""
         grown = {self.trace.input: boxes}
         for step in steps:
             if all(node in grown for node in step.inputs):
@@ -130,7 +135,7 @@ class LoweredNetwork:
         return grown
 
     def _remainder(self, steps: Sequence[Step]) -> tuple[list[fx.Node], list[fx.Node]]:
-        """Return the operations that steps leave over, and the changes that those read."""
+        """Return the plain operations after these steps, and the nodes whose changes they read."""
         known = {self.trace.input, *(step.output for step in steps)}
         if self.output in known:
             return [], []
@@ -141,6 +146,7 @@ class LoweredNetwork:
 
     @staticmethod
     def _useful(steps: Sequence[Step], wanted: Sequence[fx.Node]) -> list[Step]:
+        """Return the steps that the wanted nodes depend on."""
         needed, taken = set(wanted), []
         for step in reversed(steps):
             if step.output in needed:

@@ -1,4 +1,4 @@
-"""From a traced model to the steps that recompute only what changed."""
+"""Lowers a traced model to steps that recompute only what changes."""
 
 import operator
 from collections.abc import Sequence
@@ -46,13 +46,13 @@ _ON_VECTORS: Rules = {
 
 
 class Lowering(Lowered):
-    """Turns nodes into steps, in order; what it does not know stays a plain operation."""
+    """Turns nodes into steps, in order; nodes that no rule recognises stay plain operations."""
 
     def __init__(self, trace: Trace) -> None:
         super().__init__(trace)
         for node in trace.nodes:
             if not isinstance(node.meta.get("val"), Tensor | tuple | list):
-                continue  # a size: depends on the batch, not on what is in it
+                continue  # a size, which does not depend on voxels
             if any(source in self.changing for source in node.all_input_nodes):
                 self.changing.add(node)
                 if node not in self.fused:
@@ -63,7 +63,7 @@ class Lowering(Lowered):
         if is_identity(node) and self._known(sources[0]):
             self.aliases[node] = sources[0]
         elif functional(node.target) is operator.getitem:
-            return  # of a batch norm's results only the map is known, which is lowered with it
+            return  # lowered with the operation that returned it, if at all
         elif not self._right_dtype(node):
             if pointwise.is_inner(self, node, sources):
                 self.inner.add(node)
@@ -73,7 +73,7 @@ class Lowering(Lowered):
                 self._take(node, match)
 
     def _match(self, node: fx.Node, target: Any, sources: Sequence[fx.Node]) -> Match | None:
-        """Ask the rules: of maps, of vectors, or of what looks at single cells."""
+        """Apply the rule for the operation on maps, on vectors, or on single cells."""
         flat = [source for source in sources if source in self.flat]
         if flat:
             rule = linear.FLAT_RULES.get(target)

@@ -1,4 +1,4 @@
-"""How many regions may share a batch, and what is cached for them, within the memory there is."""
+"""How many regions share a batch, and which maps are cached for them, within the available memory."""
 
 import numpy as np
 import torch
@@ -10,25 +10,25 @@ from pyadx.inference.incremental.plan import Plan, centred
 from pyadx.inference.incremental.program import Program
 from pyadx.inference.model_state import evaluation_mode, tensor_float
 
-# Where a batch of patches stays in the cache of a CPU, or fills a GPU.
+# Bytes of a batch of patches: a CPU's cache still holds it; a GPU is busy with it.
 _BATCH_BYTES = {"cpu": 24 << 20, "cuda": 2 << 30}
 _LARGEST_BATCH = 1024
-_WHOLE_TOGETHER = 4  # scans: two to three times as fast as one by one, and hardly slower than eight
-_WHOLE_BYTES = 1 << 30  # that they may take
-_SHARE_OF_FREE = 0.5  # of a GPU's memory: convolutions want room for workspaces of their own
+_WHOLE_TOGETHER = 4  # scans per batch: two to three times as fast as one, hardly slower than eight
+_WHOLE_BYTES = 1 << 30  # that these scans may take
+_SHARE_OF_FREE = 0.5  # of a GPU's free memory: convolutions need workspaces of their own
 
 
 class BatchMemory:
-    """Memory of the cache and of batches.
+    """Decides what is cached, and how large batches are.
 
     Parameters
     ----------
     network : LoweredNetwork
-        Has the plans.
+        Chooses the plans.
     program : Program
-        Has the cache.
+        Holds the cache and the memory of batches.
     model : torch.nn.Module
-        Runs to fill it.
+        The traced model; it is in evaluation mode while the cache is filled.
     volume : Tensor
         The scan, ``[C, D, H, W]``.
     max_memory : int, optional
@@ -48,16 +48,21 @@ class BatchMemory:
         self._budget = float(_BATCH_BYTES.get(volume.device.type, 256 << 20))
 
     def lower(self, budget: float) -> None:
-        """Note that batches of more bytes do not fit."""
+        """Keep batches within ``budget`` bytes from now on, because larger ones did not fit."""
         self._budget = min(self._budget, budget)
 
     def prepare(self, boxes: np.ndarray) -> None:
-        """Cache what the plans of these regions compare with.
+        """Cache the maps that the plans of these regions need, or only check ``max_memory`` if it is given.
+
+        Parameters
+        ----------
+        boxes : ndarray
+            int32 ``[R, 6]``.
 
         Raises
         ------
         ValueError
-            If cache and one region do not fit into ``max_memory`` for any of them.
+            If there is no plan for which the cache and one region fit into ``max_memory``.
         """
         stops, _ = self._network.choose(boxes)
         plans = [self._network.plan(int(stop)) for stop in np.unique(stops)]
@@ -71,15 +76,28 @@ class BatchMemory:
             cache, region = min(needs, key=sum)
             if cache + region > self._max_memory:
                 raise ValueError(
-                    f"max_memory of {self._max_memory:,} bytes is too little: the cached activations "
-                    f"take {cache:,} and one region {region:,}"
+                    f"max_memory of {self._max_memory:,} bytes is too little: allow at least "
+                    f"{cache + region:,} ({cache:,} for cached activations, {region:,} for one region)"
                 )
-            return  # cached one by one, as far as they fit together
+            return  # `largest_batch` caches plan by plan, as far as they fit together
         with evaluation_mode(self._model), torch.no_grad(), tensor_float(False):
             self._program.cache(plans)
 
     def largest_batch(self, plan: Plan, per_region: int) -> int:
-        """Cache what the plan needs, and return how many of its regions may share a batch."""
+        """Cache the maps that a plan needs, and return how many of its regions may share a batch.
+
+        Parameters
+        ----------
+        plan : Plan
+            The regions' plan.
+        per_region : int
+            Bytes that one region of a batch takes.
+
+        Returns
+        -------
+        int
+            0 if the cache and one region do not fit into ``max_memory``.
+        """
         cuda, budget = self._device.type == "cuda", self._budget
         with evaluation_mode(self._model), torch.no_grad(), tensor_float(False):
             if self._max_memory is None:
@@ -97,7 +115,7 @@ class BatchMemory:
         if cuda:
             free = torch.cuda.mem_get_info(self._device)[0] + self._program.workspace.nbytes
             budget = min(budget, _SHARE_OF_FREE * free)
-        # Whole maps fill the caches one by one; a library wants several scans at a time all the same.
+        # Even one whole map fills a CPU's cache, but libraries are faster with several scans at a time.
         together = 1
         if plan.plain and not cuda:
             room = _WHOLE_BYTES if self._max_memory is None else budget

@@ -1,7 +1,8 @@
-"""Moving the baseline: a region is filled for good, and every cached map follows.
+"""Moves the baseline: a region is filled for good, and every cached map is updated.
 
-Scoring a region computes how far each map changes and throws that away; here it is added to the cached map.
-Maps behind the last box are run again as a whole. The result is the cache of the filled scan, to rounding.
+Scoring a region computes the change of each map and discards it. Here the change is added to the cached
+map. Maps after the last box are computed again as a whole. The result is the cache of the filled scan, up
+to rounding.
 """
 
 from dataclasses import dataclass, replace
@@ -22,12 +23,12 @@ from pyadx.ops import patches
 Changes = dict[fx.Node, Patch | Tensor]
 
 
-_MOST_BATCHES = 2048  # a few kB each
+_MOST_BATCHES = 2048  # that are kept; each takes a few kB
 
 
 @dataclass(frozen=True, eq=False)
 class Mark:
-    """What was cached of a scan."""
+    """A copy of what was cached for a scan."""
 
     maps: dict[fx.Node, Tensor]
     before: dict[Spread, Tensor]
@@ -35,36 +36,44 @@ class Mark:
 
 
 class MovingProgram(Program):
-    """A `Program` whose scan can change, ``[C, D, H, W]``; the scan is changed in place."""
+    """A `Program` that can change its scan, ``[C, D, H, W]``, in place."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._batches: dict[tuple[int, bytes], Batch] = {}
 
     def look_at(self, volume: Tensor, changes: InputChanges | None = None) -> None:
-        """Take a copy of the scan, which `move` changes in place, for the scan; perhaps fill otherwise."""
+        """Use another tensor as the scan from now on; the cached maps stay.
+
+        Parameters
+        ----------
+        volume : Tensor
+            ``[C, D, H, W]``; `move` changes it in place.
+        changes : InputChanges, optional
+            What filling a region does to it, if that is new, too.
+        """
         self._volume = volume
         if changes is not None:
             self._changes = changes
 
     def forget(self) -> None:
-        """Let go of all cached maps; `cache` makes those of the scan as it is."""
+        """Drop all cached maps; `cache` computes them again for the scan as it is then."""
         self.maps.clear()
         self._before.clear()
 
     def mark(self) -> Mark:
-        """Return a copy of what is cached, to come back to."""
+        """Return a copy of what is cached, for `back`."""
         maps = {node: kept.clone() for node, kept in self.maps.items()}
         return Mark(maps, dict(self._before), dict(self._largest))
 
     def back(self, mark: Mark) -> None:
-        """Return to what was cached of a scan that `look_at` has taken."""
+        """Restore a copy from `mark`; `look_at` must have been called with the scan of that time."""
         for node in list(self.maps):
             if node not in mark.maps:
                 del self.maps[node]
         source = self._trace.input
         for node, kept in mark.maps.items():
-            if node is source:  # a view of a scan, which is not to be written into
+            if node is source:  # may be a view of a scan, which must not be overwritten
                 self.maps[node] = channels_innermost(self._volume[None])[0]
             elif node in self.maps:
                 self.maps[node].copy_(kept)
@@ -73,22 +82,23 @@ class MovingProgram(Program):
         self._before, self._largest = dict(mark.before), dict(mark.largest)
 
     def move(self, plan: Plan, box: np.ndarray, values: Tensor) -> tuple[Tensor, bool] | None:
-        """Change the voxels of a box, and the cached maps with them.
+        """Change the voxels of a box, and update the cached maps.
 
         Parameters
         ----------
         plan : Plan
-            How far boxes go; what it needs is cached.
+            How many steps run on boxes. The maps that it needs must be cached.
         box : ndarray
             Integers ``[6]``: half-open ``z0, y0, x0, z1, y1, x1`` within the scan.
         values : Tensor
-            ``[C, d, h, w]``: what stands there afterwards.
+            ``[C, d, h, w]``: the new values of these voxels.
 
         Returns
         -------
         tuple or None
-            What the model returns, ``[1, classes]``, and whether that is a change of it. None where
-            changes say too little, or a cached map cannot follow: all maps are forgotten then.
+            The model's outputs for the changed scan, ``[1, classes]``, and whether they are only the
+            change of the outputs. None if the changes cannot be trusted (rounding, overflow) or a cached
+            map cannot be updated; all cached maps are dropped then.
         """
         own = self._volume[(slice(None), *window(box))]
         old = own.clone()
@@ -98,7 +108,7 @@ class MovingProgram(Program):
             own.copy_(values)
             if not bool(batch.doubtful.any()):
                 found = self._follow(plan, changes)
-        except BaseException:  # some maps may have moved
+        except BaseException:  # some maps may have been updated already
             own.copy_(old)
             self.forget()
             self.workspace.clear()
@@ -109,7 +119,7 @@ class MovingProgram(Program):
         return found
 
     def _changes_of(self, plan: Plan, box: np.ndarray, change: Tensor) -> tuple[Changes, Batch]:
-        """Return the changes of all maps that boxes reach."""
+        """Return the changes of all maps that steps compute, and the batch of the box."""
         batch = self._batch_of_one(plan, box)
         source = self._trace.input
         changes: Changes = {source: Patch(change, batch.boxes[source])}
@@ -122,7 +132,7 @@ class MovingProgram(Program):
         return changes, batch
 
     def _batch_of_one(self, plan: Plan, box: np.ndarray) -> Batch:
-        """Return the batch of one box; where a box goes does not depend on the scan, and is kept."""
+        """Return the batch of one box; it is kept, since how a box grows does not depend on the scan."""
         key = (len(plan.steps), box.astype(np.int32).tobytes())
         known = self._batches.get(key)
         if known is None:
@@ -135,16 +145,16 @@ class MovingProgram(Program):
         return replace(known, precision=self._precision, doubtful=fresh)
 
     def _follow(self, plan: Plan, changes: Changes) -> tuple[Tensor, bool] | None:
-        """Add the changes to the cached maps, and make those anew that lie behind them."""
+        """Add the changes to the cached maps, and compute again the cached maps after the last box."""
         source = self._trace.input
         self.maps[source] = channels_innermost(self._volume[None])[0]
-        self._part_maps()
+        self._unshare_maps()
         left = set(self.maps) - {source}
         for node in left & set(changes):
             self._add(node, changes[node])
             left.discard(node)
         whole = bool(plan.plain or plan.frontier)
-        outputs = self._behind(plan, left) if whole else changes.get(self._network.output)
+        outputs = self._rerun_plain(plan, left) if whole else changes.get(self._network.output)
         if isinstance(outputs, Tensor):
             outputs = outputs.clone()
         for value in changes.values():
@@ -153,8 +163,8 @@ class MovingProgram(Program):
             return None
         return outputs, not whole
 
-    def _part_maps(self) -> None:
-        """See that no two maps share memory, so that none changes twice."""
+    def _unshare_maps(self) -> None:
+        """Copy maps that share memory: otherwise a change would be added to them twice."""
         seen = set()
         for node, kept in self.maps.items():
             place = kept.untyped_storage().data_ptr()
@@ -169,11 +179,11 @@ class MovingProgram(Program):
             patches.place(value.data, value.boxes, whole, kept[None], add=True)
         else:
             kept += value
-        if self._network.spreads and kept.numel():  # only normalisations ask for it
+        if self._network.spreads and kept.numel():  # only the check of normalisations needs it
             self._largest[node] = max(self._largest.get(node, 0.0), float(kept.abs().max()))
 
-    def _behind(self, plan: Plan, left: set[fx.Node]) -> Tensor | None:
-        """Run what follows the boxes on the whole, and keep the maps that lie there."""
+    def _rerun_plain(self, plan: Plan, left: set[fx.Node]) -> Tensor | None:
+        """Run the plain operations on whole maps, and cache those of the results that are in ``left``."""
         whole = {}
         for node in plan.frontier:
             kept = self.maps[node]

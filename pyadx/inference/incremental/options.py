@@ -1,4 +1,4 @@
-"""What incremental scoring can be told."""
+"""Options of incremental scoring, and environment variables that choose among variants."""
 
 import os
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ _SLOTS = ("auto", "exact", "canonical")
 
 
 def check_precision(precision: str) -> None:
-    """Raise ``ValueError`` unless ``precision`` is a known kind."""
+    """Raise ``ValueError`` unless ``precision`` is one of `Precision`."""
     if precision not in get_args(Precision):
         raise ValueError(f"precision must be one of {', '.join(get_args(Precision))}, got {precision!r}")
 
 
 def check_max_memory(max_memory: int | None) -> int | None:
-    """Return a positive number of bytes, or None; raise ``ValueError`` where it is neither."""
+    """Return ``max_memory`` as an ``int``, or None; raise ``ValueError`` unless it is positive or None."""
     if max_memory is None:
         return None
     number = whole_number(max_memory)
@@ -28,12 +28,19 @@ def check_max_memory(max_memory: int | None) -> int | None:
 
 
 def asked_for(variable: str, choices: Sequence[str]) -> str:
-    """Return the choice that a variable of the environment names; the first where it is not set or empty.
+    """Return the choice that an environment variable names.
+
+    Parameters
+    ----------
+    variable : str
+        Name of the environment variable.
+    choices : sequence of str
+        Allowed values. The first is the default, for a variable that is not set or empty.
 
     Raises
     ------
     ValueError
-        If it names none of them.
+        If the variable has another value.
     """
     asked = os.environ.get(variable) or choices[0]
     if asked not in choices:
@@ -42,12 +49,12 @@ def asked_for(variable: str, choices: Sequence[str]) -> str:
 
 
 def wants_canonical_slots(device_type: str) -> bool:
-    """Whether batches get slots of few sizes: on CUDA, or as ``PYADX_SLOTS`` in the environment asks.
+    """Whether batches get slots of few sizes: on CUDA, unless the variable ``PYADX_SLOTS`` says otherwise.
 
     Raises
     ------
     ValueError
-        If ``PYADX_SLOTS`` names no kind of slots.
+        If ``PYADX_SLOTS`` is neither ``auto``, ``exact`` nor ``canonical``.
     """
     asked = asked_for("PYADX_SLOTS", _SLOTS)
     return device_type == "cuda" if asked == "auto" else asked == "canonical"

@@ -1,4 +1,4 @@
-"""Plans: how far boxes go, what follows them, and the memory that this takes."""
+"""Plans: which steps run on boxes, which operations follow on whole maps, and the memory for both."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,23 +11,25 @@ from torch import Tensor, fx
 from pyadx.inference.incremental import boxes as bx
 from pyadx.inference.incremental.steps import Step
 
-# Lengths that the sides of boxes are rounded up to before a plan is chosen, so that boxes of about the
-# same size share one, whatever else is scored.
+# Lengths that the sides of boxes are rounded up to before a plan is chosen. Boxes of about the same size
+# then share a plan, whatever else is scored.
 _SIDES = np.array([n << k for k in range(12) for n in (2, 3)])
 
 
 @dataclass
 class Plan:
-    """How far boxes go for one kind of region, and what follows them.
+    """How regions of about one size are scored: steps on boxes, then plain operations on whole maps.
 
     Attributes
     ----------
     steps : list of Step
-        Taken on boxes.
+        Run on boxes.
     plain : list of fx.Node
-        Taken on whole batches afterwards; empty if the steps reach the class scores.
+        Operations that run on whole maps afterwards; empty if the steps reach the class scores.
     frontier : list of fx.Node
-        Whose changes are scattered into whole maps in between.
+        Nodes between the two: their changes are scattered into whole maps.
+    last_reader : dict
+        For every input of a step, the last step that reads it.
     """
 
     steps: list[Step]
@@ -45,16 +47,16 @@ class Plan:
 
 
 class Scores(NamedTuple):
-    """What one batch gave.
+    """The result of one batch.
 
     Attributes
     ----------
     outputs : Tensor
         ``[B, classes]``.
     change : bool
-        Whether they are changes of the class scores, or the class scores themselves.
+        Whether ``outputs`` are changes of the class scores, or the class scores themselves.
     doubtful : Tensor
-        bool ``[B]``: regions that have to be scored by whole forwards.
+        bool ``[B]``: regions that have to be scored by full forwards instead.
     """
 
     outputs: Tensor
@@ -62,25 +64,25 @@ class Scores(NamedTuple):
     doubtful: Tensor
 
     def of_first(self, count: int) -> "Scores":
-        """Return those of the first regions."""
+        """Return the result of the first ``count`` regions."""
         return Scores(self.outputs[:count], self.change, self.doubtful[:count])
 
 
 def rounded_sides(boxes: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """Return the sides of boxes, rounded up but not beyond a map, ``[R, 3]``."""
+    """Return the side lengths of boxes, rounded up to at most the map's ``size``, ``[R, 3]``."""
     sides = bx.extents(boxes)
     upper = np.where(sides <= 1, 1, _SIDES[np.searchsorted(_SIDES, np.maximum(sides, 2))])
     return np.minimum(upper, np.asarray(size))
 
 
 def centred(sides: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """Return boxes of such sides in the middle of a map, int32 ``[R, 6]``."""
+    """Return boxes with these side lengths in the middle of a map of ``size``, int32 ``[R, 6]``."""
     low = (np.asarray(size) - sides) // 2
     return np.concatenate([low, low + sides], 1).astype(np.int32)
 
 
 def node_bytes(node: fx.Node) -> int:
-    """Memory of a node's value for one scan."""
+    """Return the bytes of a node's value for one scan."""
     value = node.meta.get("val")
     if not isinstance(value, Tensor):
         return 0
@@ -88,27 +90,27 @@ def node_bytes(node: fx.Node) -> int:
 
 
 def bytes_per_region(plan: Plan, source: fx.Node, slots: Mapping[fx.Node, bx.Triple]) -> int:
-    """Return the memory that one region of a batch takes at most, whichever regions are in it.
+    """Return the bytes that one region of a batch takes at most.
 
     Parameters
     ----------
     plan : Plan
-        What is done.
+        The plan that the batch runs.
     source : fx.Node
         The scan.
     slots : mapping
-        Per node, what holds any of the boxes of regions that share batches.
+        Per node, the size of a slot that holds the box of any region of the batch.
     """
     item = int(source.meta["val"].element_size())
 
     def elements(node: fx.Node) -> int:
-        if node not in slots:  # no map: a vector per scan, or a number
+        if node not in slots:  # not a map: a vector per scan, or a number
             return node_bytes(node) // item
         return prod(slots[node]) * int(node.meta["val"].shape[1])
 
     held = set(plan.frontier)
     alive = {source: elements(source)}
-    most = alive[source] + 2 * prod(slots[source])  # which voxels belong to a segment
+    most = alive[source] + 2 * prod(slots[source])  # for the labels of segments
     for step in plan.steps:
         alive[step.output] = elements(step.output)
         most = max(most, sum(alive.values()) + step.scratch(slots))

@@ -1,4 +1,4 @@
-"""A traced model, ready to score boxes of one scan: caches, steps, and the plain rest."""
+"""Runs plans for one scan: caches its maps, runs steps on boxes, and plain operations on whole maps."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -19,7 +19,7 @@ from pyadx.ops import patches
 
 
 class Program:
-    """Recomputes what changes when boxes of one scan are filled.
+    """Recomputes what changes when regions of one scan are filled.
 
     Parameters
     ----------
@@ -30,12 +30,12 @@ class Program:
     changes : InputChanges
         What filling a region does to the scan.
     precision : torch.dtype
-        What convolutions compute in.
+        Dtype in which convolutions compute.
 
     Attributes
     ----------
     workspace : Workspace
-        The buffers that batches are written into.
+        Lends the memory of batches.
     maps : dict
         The cached maps of the unperturbed scan.
     """
@@ -55,11 +55,11 @@ class Program:
 
     @property
     def cache_bytes(self) -> int:
-        """Memory of the cached maps of the unperturbed scan."""
+        """Bytes of the cached maps."""
         return sum(m.numel() * m.element_size() for m in self.maps.values())
 
     def cache(self, plans: Iterable[Plan]) -> None:
-        """Run the scan through the model once and keep what the plans' steps compare with."""
+        """Run the scan through the model once, and cache the maps that the plans need."""
         wanted = {node for plan in plans for node in plan.kept} - {self._trace.input, *self.maps}
         self.maps.setdefault(self._trace.input, channels_innermost(self._volume[None])[0])
         if not wanted and len(self._before) == sum(map(len, self._network.spreads.values())):
@@ -69,7 +69,7 @@ class Program:
         def keep(node: fx.Node, value: Tensor) -> None:
             if node in wanted:
                 laid = self._laid_out(node, value)
-                # A view of the scan, as a slice of its only channel is, would change with it.
+                # A view of the scan, such as a slice of its only channel, would change with it.
                 shared = laid.untyped_storage().data_ptr() == self._volume.untyped_storage().data_ptr()
                 found[node] = laid.clone() if shared else laid
             for spread in self._network.spreads.get(node, ()):
@@ -80,28 +80,28 @@ class Program:
         keep(self._trace.input, self._volume[None])
         self._network.interpreter.run(given, nodes, 1, keep)
         self.maps.update(found)
-        if self._network.spreads:  # only normalisations ask for it
+        if self._network.spreads:  # only the check of normalisations needs it
             self._largest = {node: float(kept.abs().max()) for node, kept in self.maps.items()}
 
     def _laid_out(self, node: fx.Node, value: Tensor) -> Tensor:
-        """Bring a node's value for one scan into the form that is cached."""
-        # Only maps are laid out as maps; vectors keep their batch of one.
+        """Return a node's value for one scan in the layout in which it is cached."""
+        # Maps are cached channels-innermost without the batch axis; vectors keep their batch of one.
         return channels_innermost(value)[0] if node in self._network.local else value.contiguous()
 
     def cached_bytes(self, plan: Plan) -> int:
-        """Return the memory of the maps that one plan needs, cached or not."""
+        """Return the bytes of the maps that one plan needs, cached or not."""
         return sum(node_bytes(node) for node in {*plan.kept, self._trace.input})
 
     def forget_all_but(self, plan: Plan) -> None:
-        """Let go of cached maps that a plan does not need."""
+        """Drop cached maps that a plan does not need."""
         self.maps = {node: kept for node, kept in self.maps.items() if node in plan.kept}
 
     def bytes_per_region(self, plan: Plan, grown: Grown) -> int:
-        """Return the memory that one region of a batch takes at most."""
+        """Return the bytes that one region of a batch takes at most, if slots just hold the boxes."""
         return self.bytes_in_slots(plan, {node: bx.largest(boxes) for node, boxes in grown.items()})
 
     def bytes_in_slots(self, plan: Plan, slots: Mapping[fx.Node, bx.Triple]) -> int:
-        """Return the same in slots of these sizes."""
+        """Return the bytes that one region of a batch takes at most in slots of these sizes."""
         return bytes_per_region(plan, self._trace.input, slots)
 
     # --- running -----------------------------------------------------------------------------------------
@@ -115,12 +115,31 @@ class Program:
         segments: Segments | None = None,
         room: Room | None = None,
     ) -> Scores:
-        """Score one batch: all of the voxels in boxes, or those in intervals of labels."""
+        """Score one batch of regions.
+
+        Parameters
+        ----------
+        plan : Plan
+            The plan of these regions; the maps that it needs must be cached.
+        grown : mapping
+            Boxes of all regions in every node, ``[R, 6]`` each.
+        start, stop : int
+            The regions of the batch.
+        segments : Segments, optional
+            Labels and intervals of all regions. Without them, regions are all voxels of their boxes.
+        room : Room, optional
+            Sizes that the batch is padded to.
+
+        Returns
+        -------
+        Scores
+            Of ``stop - start`` regions.
+        """
         asked = (plan, grown, start, stop, segments, room)
         try:
             try:
                 return self._run(*asked).of_first(stop - start)
-            except WorkspaceFullError:  # by buffers that are larger than what they hold
+            except WorkspaceFullError:  # larger buffers than needed are lent: again with exact ones
                 self.workspace.clear()
                 self.workspace.exact = True
                 return self._run(*asked).of_first(stop - start)
@@ -172,7 +191,7 @@ class Program:
     def _run_plain(
         self, plan: Plan, whole: Maps, scans: int, see: Callable[[fx.Node, Tensor], None]
     ) -> Tensor:
-        """Run what follows the boxes on whole maps, each of them shown."""
+        """Run the plain operations on whole maps; ``see`` is called with every map, given ones first."""
         given = self._network.named(whole)
         for node, value in given.items():
             see(node, value)
@@ -180,7 +199,7 @@ class Program:
         return outputs
 
     def _watch(self, plan: Plan, batch: Batch) -> Callable[[fx.Node, Tensor], None]:
-        """Return what notes the regions whose maps lost their spread before something divides by it."""
+        """Return a callback that marks regions whose maps lost the spread that the network divides by."""
         if not self._network.spreads:
             return lambda node, value: None
         dtype = self._volume.dtype
@@ -205,7 +224,7 @@ class Program:
         return make_batch(plan, grown, chosen, self.workspace, self._precision, device, segments, room)
 
     def _whole(self, batch: Batch, node: fx.Node, value: Patch | Tensor) -> Tensor:
-        """Return a node's values for every region of the batch, in the network's own shape."""
+        """Return the whole map of a node for every region of the batch, in the network's own layout."""
         base = self.maps[node]
         if isinstance(value, Tensor):
             return base + value

@@ -1,4 +1,4 @@
-"""The fast scorer: recomputes only what a filled region changes, with the result of a full forward."""
+"""The fast scorer: recomputes only what a filled region changes, and gives the scores of full forwards."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -37,43 +37,52 @@ from pyadx.inference.score import Outputs, Score, Target
 from pyadx.inference.scorer import Scorer
 from pyadx.inference.watch import OutputWatch
 
-_TYPICAL = (7,)  # voxels
-_LEAST_GAIN, _LEAST_GAIN_WHOLE = 1.3, 2.0  # predicted
-_MOST_KEPT = 2 << 30  # of cached maps that are kept twice
-_AHEAD = {"cuda": 1}  # chunks; a CPU would only finish them later
+_TYPICAL = (7,)  # side of a window in voxels
+_LEAST_GAIN, _LEAST_GAIN_WHOLE = 1.3, 2.0  # predicted gains that pay: without and with whole maps
+_MOST_KEPT = 2 << 30  # bytes of cached maps that are copied by `mark`
+_AHEAD = {"cuda": 1}  # chunks launched ahead; on a CPU that would only delay their results
 
 
 class IncrementalScorer(Scorer):
     """Scores regions of one scan by recomputing, layer by layer, only the cells that they change.
 
-    The activations of the unperturbed scan are cached once. A filled box changes each layer inside a
-    box that grows from layer to layer; the changes are linear through convolutions and need the cache
-    at ReLUs and poolings only. From the layer on where boxes stop paying, or at the first operation
-    that is not local, whole maps take over. Scores equal those of `FullScorer` up to rounding, and do
-    not depend on which regions share a batch. The idea for 2D images: Nakandala et al.,
-    "Incremental and Approximate Inference for Faster Occlusion-Based Deep CNN Explanations",
-    SIGMOD 2019.
+    The activations of the unperturbed scan are cached once. A filled box changes each layer only inside a
+    box, which grows from layer to layer. Changes pass linearly through convolutions, and need the cache
+    only at ReLUs and poolings. Whole maps are recomputed from the layer where boxes no longer pay, or
+    from the first operation that is not local. Scores equal those of `FullScorer` up to rounding, and do
+    not depend on which regions share a batch. The idea for 2D images: Nakandala et al., "Incremental and
+    Approximate Inference for Faster Occlusion-Based Deep CNN Explanations", SIGMOD 2019.
 
     Parameters
     ----------
     model, volume, target, fill, score, outputs, batch_size, progress, signed, watch, output, forward_args
         As in `pyadx.inference.scorer.Scorer`.
     precision : {"float32", "tf32", "bf16"}
-        What convolutions of changes compute in. ``tf32`` (CUDA only) and ``bf16`` round the changes,
-        not the activations; sums are kept in float32. float64 models stay in float64.
+        Format in which changes are convolved. ``tf32`` (CUDA only) and ``bf16`` round the changes, not the
+        activations; sums are in float32. With ``float32`` and ``tf32``, float64 models stay in float64.
     max_memory : int, optional
-        Bytes that the cache and the batches may take together. Regions that do not fit are scored by
-        forwards of the whole model, one scan at a time, which this does not count.
+        Bytes that the cache and the batches may take together. Regions that do not fit are scored by full
+        forwards, one scan at a time. The memory of these is not limited.
     tracer : callable
-        Gives the model's trace: `pyadx.inference.incremental.trace.trace`, or a `KeptTrace` that several
-        scans share.
+        Traces the model: `pyadx.inference.incremental.trace.trace`, or a `KeptTrace` that several scans
+        share.
+
+    Attributes
+    ----------
+    lowered : LoweredNetwork
+        The traced model as steps.
+    program : MovingProgram
+        Runs them for this scan.
+    target, reference, volume
+        As in `pyadx.inference.scorer.Scorer`.
 
     Raises
     ------
     UntraceableError
-        A ``ValueError``: ``torch.export`` cannot trace the model; the message names the operation.
+        A ``ValueError``: ``torch.export`` cannot trace the model, and the message says why; or the scan is
+        neither float32 nor float64; or fill minus scan is not finite.
     TypeError, ValueError
-        If the volume, target or an option does not fit.
+        If the volume, target or an option is not as described.
     """
 
     def __init__(
@@ -112,9 +121,15 @@ class IncrementalScorer(Scorer):
             forward_args=forward_args,
         )
         if self.volume.dtype not in (torch.float32, torch.float64):
-            raise UntraceableError(f"incremental inference takes float32 or float64, not {volume.dtype}")
+            raise UntraceableError(
+                f"incremental inference needs a float32 or float64 scan, got {self.volume.dtype}; "
+                "convert model and scan, for example with .float()"
+            )
         if precision == "tf32" and self.volume.device.type != "cuda":
-            raise ValueError("precision='tf32' needs a CUDA device")
+            raise ValueError(
+                f"precision='tf32' needs a CUDA device, and the scan is on {self.volume.device}; "
+                "use 'float32' or 'bf16'"
+            )
         self.precision = precision
         self.max_memory = max_memory
         wanted = torch.bfloat16 if precision == "bf16" else self.volume.dtype
@@ -126,7 +141,7 @@ class IncrementalScorer(Scorer):
         self.settle_batches(state_of_trace(traced.nodes, traced.input, traced.output), place_in_trace)
         self._memory = BatchMemory(self.lowered, self.program, self.model, self.volume, max_memory)
         self._canonical: CanonicalSlots | None = None
-        # Slots of few sizes take more memory than those that just fit.
+        # Slots of few sizes take more memory than slots that just hold their boxes.
         if max_memory is None and wants_canonical_slots(self.volume.device.type):
             self._canonical = CanonicalSlots(self.lowered)
 
@@ -141,34 +156,40 @@ class IncrementalScorer(Scorer):
         return {"cache": self.program.cache_bytes, "batches": self.program.workspace.nbytes}
 
     def layers(self) -> list[LayerRow]:
-        """Return the network's layers, and which of them are recomputed on boxes."""
+        """Return the network's layers, with the share of each that is recomputed on boxes."""
         return layer_rows(self.lowered)
 
     def ending(self, boxes: np.ndarray | None = None) -> Ending | None:
-        """Return what makes whole maps necessary for regions like these, or None where boxes do."""
+        """Return the operation from which whole maps have to be recomputed, or None if there is none.
+
+        Parameters
+        ----------
+        boxes : ndarray, optional
+            int32 ``[R, 6]``: regions for which gains are predicted; by default one window of 7 voxels.
+        """
         shape = tuple(self.volume.shape[1:])
         return ending(self.lowered, typical_boxes(shape, _TYPICAL) if boxes is None else boxes)
 
     def typical_gains(self, sides: Sequence[int]) -> dict[int, float]:
-        """Predict how many times faster than whole forwards cubes of these sides are."""
+        """Predict the gains over full forwards for cubes with these sides in voxels; 2 is twice as fast."""
         gains = self.gains(typical_boxes(tuple(self.volume.shape[1:]), sides))
         return dict(zip(sides, gains.tolist(), strict=True))
 
     def gain(self, boxes: np.ndarray) -> float:
-        """Predict how many times faster regions like these, ``[R, 6]``, are than whole forwards."""
+        """Predict the gain over full forwards for these regions, ``[R, 6]``, together."""
         if not len(boxes):
             boxes = np.array([[0, 0, 0, 1, 1, 1]], np.int32)
         return float(1 / (1 / self.gains(boxes)).mean())
 
     def gains(self, boxes: np.ndarray) -> np.ndarray:
-        """Predict for every region, ``[R, 6]``, how many times faster it is than a whole forward."""
+        """Predict the gain over a full forward for each of the regions, ``[R, 6]``: float64 ``[R]``."""
         return self.lowered.choose(boxes)[1]
 
     def pays(self, boxes: np.ndarray) -> np.ndarray:
         """Return for every region, ``[R, 6]``, whether it is predicted to be faster on boxes, bool ``[R]``.
 
-        Predictions may be too high: by a fifth where boxes reach the class scores, by half where whole maps
-        are left, whose time depends on the library.
+        A margin is needed because predictions may be too high: by a fifth where boxes reach the class
+        scores; by half where whole maps are left, since their time depends on the vendor's library.
         """
         stops, gains = self.lowered.choose(boxes)
         whole = np.array([bool(self.lowered.plan(int(stop)).plain) for stop in stops], bool)
@@ -185,7 +206,7 @@ class IncrementalScorer(Scorer):
         return _AHEAD.get(self.volume.device.type, 0)
 
     def _launch_chunk(self, regions: Regions, advance: Callable[[int], None]) -> Wait:
-        """Start scoring regions; those of one plan and about one size together."""
+        """Start scoring regions; those with the same plan and about the same size share batches."""
         stops, _ = self.lowered.choose(regions.boxes)
         launched = []
         for stop in np.unique(stops):
@@ -214,7 +235,7 @@ class IncrementalScorer(Scorer):
         most = self._memory.largest_batch(plan, per_region)
         most = most if slots is None else full_rows(most)
         tried = most if self.batch_size == "auto" else min(self.batch_size, most)
-        # Looked at once, behind the last batch: a GPU would stop for every look.
+        # Read only once, after the last batch: every reading waits for the GPU.
         after = self._outputs.new_empty(count, self._outputs.shape[1], dtype=torch.float64)
         doubtful = torch.zeros(count, dtype=torch.bool, device=after.device)
 
@@ -230,16 +251,16 @@ class IncrementalScorer(Scorer):
                 after[place] = self._whole_forward(regions, place)[0]
 
         with tensor_float(self.precision == "tf32"):
-            if most == 0:  # they do not fit into max_memory; a forward has been run before
+            if most == 0:  # not even one fits into max_memory; a full forward does, since one has run
                 in_batches(count, 1, self.volume.device, run_whole, advance)
             else:
                 left = in_batches(count, tried, self.volume.device, run, advance)
-                if left < tried:  # remembered for all regions that follow, of whatever size
+                if left < tried:  # remembered for all further regions, whatever their size
                     self._memory.lower(left * per_region)
         return lambda: self._finish(regions, after, doubtful)
 
     def _finish(self, regions: Regions, after: Tensor, doubtful: Tensor) -> Tensor:
-        """Wait for the class scores of regions, ask whole forwards where they are in doubt, and compare."""
+        """Wait for the class scores, replace doubtful ones by full forwards, and return the changes."""
         for place in doubtful.nonzero()[:, 0].tolist():
             after[place] = self._whole_forward(regions, place)[0]
         return self._change(check_outputs(after, len(after), self.output_kind))
@@ -247,13 +268,13 @@ class IncrementalScorer(Scorer):
     def _score_batch(
         self, plan: Plan, grown: Grown, regions: Regions, own: slice, room: Room | None
     ) -> tuple[Tensor, Tensor]:
-        """Return class scores, float64 ``[B, classes]``, and which of them a whole forward must tell."""
+        """Return class scores, float64 ``[B, classes]``, and which need a full forward, bool ``[B]``."""
         found = self.program.run(plan, grown, own.start, own.stop, regions.segments, room)
         after = found.outputs.double() + self._outputs.double() if found.change else found.outputs.double()
         return after, found.doubtful | ~torch.isfinite(after).all(1)
 
     def _move(self, box: np.ndarray, values: Tensor) -> Tensor:
-        """Change the cached maps with the scan."""
+        """Change the scan's voxels in a box, update the cached maps, and return the model's new outputs."""
         self.program.look_at(self.volume)
         plan = self.lowered.plan(int(self.lowered.choose(box[None])[0][0]))
         self.program.cache([plan])
@@ -265,7 +286,7 @@ class IncrementalScorer(Scorer):
 
     def _keep(self, regions: Regions) -> Any:
         if self.max_memory is not None or self.volume.device.type != "cpu":
-            return None  # memory is scarce
+            return None  # memory is too scarce for a second copy
         self.program.look_at(self.volume)
         self._prepare(regions.boxes)
         return self.program.mark() if self.program.cache_bytes <= _MOST_KEPT else None

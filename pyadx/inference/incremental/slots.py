@@ -1,8 +1,9 @@
-"""Few sizes of slots for many regions, so that a GPU's library, and graphs of launches, meet few shapes.
+"""Few sizes of slots for many regions: the library of a GPU, and graphs of launches, then meet few shapes.
 
-Slots that are just large enough change their shape from batch to batch, and the library looks up an
-algorithm for each. Here regions of about one size share slots that hold any of them wherever it lies.
-Scores do not change: what lies beyond a region's own box is zero. benchmarks/slot_shapes.py counts shapes.
+Slots that just hold their boxes change their shape from batch to batch, and the library has to look up an
+algorithm for every shape. Here regions of about the same size share slots that hold any of them, wherever
+it is in the scan. Scores do not change, since entries beyond a region's own box are zero.
+benchmarks/slot_shapes.py counts shapes.
 """
 
 from bisect import bisect_left, bisect_right
@@ -17,10 +18,10 @@ from pyadx.inference.incremental.cost import rest_seconds
 from pyadx.inference.incremental.lowered_network import LoweredNetwork
 from pyadx.inference.incremental.plan import Plan, bytes_per_region
 
-# Batches are filled up to one of these, with regions that change nothing.
+# Sizes that batches are padded to, with regions that change nothing.
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 640, 768, 896, 1024)
-_MOST_WASTE = 1.5  # memory of a region in its slots, over that in slots of its group's own size
-_FREE = 1e-3  # of a forward: whole maps that cost less are computed for filled-up regions, too
+_MOST_WASTE = 1.5  # memory of a region in shared slots, divided by that in slots of its group's own size
+_FREE = 1e-3  # share of a forward: whole maps that cost less are computed for padding, too
 
 
 class Group(NamedTuple):
@@ -29,9 +30,10 @@ class Group(NamedTuple):
     Attributes
     ----------
     places : ndarray
-        Which they are, int64 ``[n]``.
+        int64 ``[n]``: indices of the regions.
     slots : mapping, optional
-        Per node, what holds any of their boxes; without it every batch takes what it needs.
+        Per node, the size of a slot that holds any of their boxes. Without it every batch has slots that
+        just hold its own boxes.
     """
 
     places: np.ndarray
@@ -41,13 +43,14 @@ class Group(NamedTuple):
 class CanonicalSlots:
     """Groups the regions of a list, and gives each group its slots.
 
-    Sizes are those of the largest region of the list, of half of it, of a quarter and so on, where a group
-    takes little more memory in them, and else its own.
+    Slots are made for regions with the sides of the largest region of the list, half of these, a quarter
+    and so on. A group takes such slots if they need little more memory than slots for its own sides,
+    which it takes otherwise.
 
     Parameters
     ----------
     network : LoweredNetwork
-        Grows boxes.
+        Tells how boxes grow.
     """
 
     def __init__(self, network: LoweredNetwork) -> None:
@@ -57,7 +60,7 @@ class CanonicalSlots:
         self._known: dict[tuple[int, bx.Triple], dict[fx.Node, bx.Triple]] = {}
 
     def expect(self, boxes: np.ndarray) -> None:
-        """Take the sizes from a list of regions, ``[R, 6]``, of which groups will be parts."""
+        """Choose the sizes for a list of regions, ``[R, 6]``; `groups` is then called with parts of it."""
         side = bx.largest(boxes)
         self._levels = [side]
         while max(side) > 1:
@@ -66,7 +69,7 @@ class CanonicalSlots:
             self._levels.append(side)
 
     def groups(self, plan: Plan, boxes: np.ndarray) -> Iterator[Group]:
-        """Yield regions of one plan that share slots, ``[R, 6]``; the largest first."""
+        """Yield groups of regions of one plan, ``[R, 6]``, that share slots; the largest regions first."""
         places: list[np.ndarray] = []
         sides: bx.Triple | None = None
         for part in reversed(list(bx.by_size(boxes))):
@@ -84,7 +87,7 @@ class CanonicalSlots:
         return Group(np.concatenate(places), self._slots(plan, sides))
 
     def _sides(self, plan: Plan, own: bx.Triple, before: bx.Triple | None) -> bx.Triple:
-        """Return sides whose slots hold boxes of other sides: those of the group before, if they do."""
+        """Return the sides that slots are made for: those of the group before, a usual size, or ``own``."""
         holding = [level for level in reversed(self._levels) if _holds(level, own)]
         wanted = [before] if before is not None and _holds(before, own) else []
         most = _MOST_WASTE * self._bytes(plan, self._slots(plan, own))
@@ -97,10 +100,10 @@ class CanonicalSlots:
         return bytes_per_region(plan, self._network.trace.input, slots)
 
     def _slots(self, plan: Plan, sides: bx.Triple) -> dict[fx.Node, bx.Triple]:
-        """Return what holds boxes of such sides, and of smaller ones, wherever they lie.
+        """Return the sizes of slots that hold boxes with sides up to these, wherever they are in the scan.
 
-        How a box grows along one axis does not depend on the others, so that boxes along the diagonal meet
-        every case.
+        How a box grows along one axis does not depend on the other axes, so boxes along the diagonal of the
+        scan cover all cases.
         """
         key = (len(plan.steps), sides)
         if key not in self._known:
@@ -112,7 +115,7 @@ class CanonicalSlots:
         return self._known[key]
 
     def rows(self, plan: Plan, count: int, most: int) -> int:
-        """Return how many regions a batch of ``count`` is filled up to, where ``most`` share a batch."""
+        """Return how many regions a batch of ``count`` regions is padded to, at most ``most``."""
         rest = rest_seconds(plan.plain, plan.frontier)
         if count >= most or rest > _FREE * self._network.seconds_left():
             return count
@@ -120,7 +123,7 @@ class CanonicalSlots:
 
 
 def full_rows(most: int) -> int:
-    """Return the largest usual batch of at most so many regions."""
+    """Return the largest padded size of a batch that is at most ``most``."""
     return _ROWS[bisect_right(_ROWS, most) - 1] if most > 0 else most
 
 

@@ -1,9 +1,9 @@
-"""Where a network divides by a spread of its own maps, and whether that spread is rounding.
+"""Finds where a network divides by the spread of its maps, and regions whose spread is only rounding.
 
-A value that is kept from the scan plus a change has the rounding of both. Where the filled scan gives
-exact zeros, or any constant, some 1e-17 is left over, and a normalisation divides that by its own size,
-or by an epsilon that is small. Before a normalisation looks at a map that lost nearly all of its spread,
-the change says too little: such a region needs a forward of the filled scan itself.
+A cached value plus a change has the rounding errors of both. Where a forward of the filled scan would give
+exact zeros, or any other constant, an error of some 1e-17 is left, and a normalisation divides it by its
+own size or by a small epsilon. So if a region takes nearly all spread from a map that is normalised, its
+change cannot be trusted, and a full forward of the filled scan scores it.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,64 +17,71 @@ from torch import Tensor, fx
 from pyadx.inference.incremental.steps import ROUNDINGS
 from pyadx.inference.incremental.trace import aten, functional
 
-# Of the spread in the unperturbed scan: with less left, two more digits would be lost to rounding.
+# Share of the root mean square in the unperturbed scan. With less left, rounding would take two more
+# digits.
 _LEAST = 1e-2
 
 
 @dataclass(frozen=True)
 class Spread:
-    """One slice of a map after another whose spread is divided by.
+    """How to measure the spreads that a network divides by: one for every slice of a map.
 
     Attributes
     ----------
     slices : callable
-        Brings the map into ``[B, S, n]``: ``n`` values of each of ``S`` slices per scan.
+        Given the map and the number of scans, returns ``[B, S, n]``: the ``n`` values of each of ``S``
+        slices.
     centred : bool
-        Whether the spread is about the mean, or about zero.
+        Whether the spread is measured about the mean (a variance) or about zero.
     """
 
     slices: Callable[[Tensor, int], Tensor]
     centred: bool = True
 
     def measure(self, value: Tensor, batch: int) -> Tensor:
-        """Return the mean square of every slice, float64 ``[B, S]``."""
+        """Return the variance or mean square of every slice, float64 ``[B, S]``."""
         sliced = self.slices(value, batch)
         count = sliced.shape[-1]
         if not self.centred:
             return torch.linalg.vector_norm(sliced, dim=-1).double().square() / max(count, 1)
-        # torch's own variance takes ten times as long as that of a normalisation.
+        # torch.var takes ten times as long as the variance inside a normalisation.
         _, _, inverse = torch.native_layer_norm(sliced.contiguous(), [count], None, None, 0.0)
         return inverse.reshape(sliced.shape[:-1]).double().square().reciprocal()
 
 
 def lost(spread: Tensor, before: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
-    """Return which regions lost so much of a spread that rounding shows, bool ``[B]``.
+    """Return which regions lost so much spread that rounding would show, bool ``[B]``.
 
     Parameters
     ----------
     spread, before : Tensor
-        From `Spread.measure`, of the filled scans ``[B, S]`` and of the unperturbed one ``[1, S]``.
+        From `Spread.measure`: of the filled scans ``[B, S]``, and of the unperturbed scan ``[1, S]``.
     scale : float
-        Largest value that changes were added to.
+        Largest absolute value of the cached maps that changes were added to.
     dtype : torch.dtype
-        Of the maps.
+        Dtype of the maps.
     """
     rounding = (ROUNDINGS * torch.finfo(dtype).eps * scale) ** 2
     less = spread < _LEAST**2 * before
-    # A slice that is constant in the scan, such as a channel whose ReLU is closed, and now is not quite.
+    # Slices that were constant, such as a channel whose ReLU is closed, and now differ by rounding only.
     stirred = (before <= rounding) & (spread < rounding) & (spread > 4 * before)
     return (less | stirred).any(1)
 
 
 def spreads(nodes: Iterable[fx.Node], changing: set[fx.Node]) -> dict[fx.Node, list[Spread]]:
-    """Find the maps whose spread a network divides by: normalisations, and what is written by hand.
+    """Find the maps whose spread a network divides by, in normalisations and in code written by hand.
 
     Parameters
     ----------
     nodes : iterable of fx.Node
-        Operations of a trace.
+        Operations of a trace, in order.
     changing : set of fx.Node
         Nodes that depend on the scan.
+
+    Returns
+    -------
+    dict
+        For every such map, its spreads.
     """
     found: dict[fx.Node, list[Spread]] = {}
     order = list(nodes)
@@ -92,8 +99,9 @@ def spreads(nodes: Iterable[fx.Node], changing: set[fx.Node]) -> dict[fx.Node, l
     return found
 
 
-_GROUP_NORMS = {aten.group_norm.default: 1, aten.native_group_norm.default: 6}  # place of the groups
-_BATCH_NORMS = {  # place of what says that statistics are those of the input
+# By operation: index of the argument with the number of groups.
+_GROUP_NORMS = {aten.group_norm.default: 1, aten.native_group_norm.default: 6}
+_BATCH_NORMS = {  # index of the argument that says whether statistics are those of the input
     aten.instance_norm.default: 5, aten.batch_norm.default: 5, aten._native_batch_norm_legit.default: 5,
     aten._native_batch_norm_legit.no_stats: 3,
 }  # fmt: skip
@@ -103,7 +111,7 @@ _MOMENTS = {
     aten.std.correction, aten.var_mean.default, aten.var_mean.dim, aten.var_mean.correction,
     aten.std_mean.default, aten.std_mean.dim, aten.std_mean.correction,
 }  # fmt: skip
-_NORMS = {aten.linalg_vector_norm.default: 2, aten.norm.ScalarOpt_dim: 2}  # place of the axes
+_NORMS = {aten.linalg_vector_norm.default: 2, aten.norm.ScalarOpt_dim: 2}  # index of the axes
 _MEANS = {aten.mean.dim, aten.mean.default, aten.sum.dim_IntList, aten.sum.default}
 _QUOTIENTS = {aten.div.Tensor, aten.div.Tensor_mode}
 _ROOTS = {
@@ -113,7 +121,7 @@ _ROOTS = {
 
 
 def is_singular(node: fx.Node, changing: set[fx.Node]) -> bool:
-    """Whether an operation tells apart zero and next to zero, in an operand that depends on the scan."""
+    """Whether zero and almost zero give very different results, for an operand that depends on the scan."""
     target = functional(node.target)
     if target in _QUOTIENTS:
         return len(node.args) > 1 and node.args[1] in changing
@@ -150,12 +158,12 @@ def _argument(node: fx.Node, place: int) -> Any:
 
 
 def _trailing(count: int) -> Callable[[Tensor, int], Tensor]:
-    """Slices of so many values that follow one another."""
+    """Return a function that cuts a map into slices of ``count`` consecutive values."""
     return lambda value, batch: value.reshape(batch, -1, count)
 
 
 def _along(axes: Any) -> Callable[[Tensor, int], Tensor]:
-    """Slices along axes, all but the first if none are named."""
+    """Return a function that slices a map along axes: all but the batch if ``axes`` is None."""
 
     def slices(value: Tensor, batch: int) -> Tensor:
         given = [axes] if isinstance(axes, int) else list(axes or range(value.dim()))

@@ -1,4 +1,4 @@
-"""What one step of incremental inference is, and the batch that it runs on."""
+"""The steps of incremental inference, and the batch of regions that they run on."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -13,12 +13,20 @@ from pyadx.inference.incremental.workspace import Workspace
 
 Maps = Mapping[fx.Node, Tensor]
 
-ROUNDINGS = 1e3  # that so many of a value may add up to
+ROUNDINGS = 1e3  # relative rounding errors that may add up in a value
 
 
 @dataclass(frozen=True)
 class Patch:
-    """Changes ``[B, d, h, w, C]`` within boxes (int32 ``[B, 6]``, on the device) of a map."""
+    """The changes of a map inside one box per region.
+
+    Attributes
+    ----------
+    data : Tensor
+        ``[B, d, h, w, C]``; entries beyond a region's box do not count.
+    boxes : Tensor
+        int32 ``[B, 6]`` on the device, in cells of the map.
+    """
 
     data: Tensor
     boxes: Tensor
@@ -26,7 +34,7 @@ class Patch:
 
 @dataclass(frozen=True)
 class Work:
-    """What a step costs per region: floating-point operations, and bytes read and written, ``[R]``."""
+    """What a step costs per region, ``[R]``: floating-point operations, and bytes read and written."""
 
     flops: np.ndarray | float
     bytes: np.ndarray | float
@@ -39,17 +47,21 @@ class Batch:
     Attributes
     ----------
     size : int
-        Number of regions.
+        Number of regions, with padding.
+    workspace : Workspace
+        Lends the memory of patches.
+    precision : torch.dtype
+        Dtype in which convolutions compute.
     slots : dict
-        Per node, the size of the slot that holds any of its boxes.
+        Per node, the size of a slot, which holds any of its boxes.
     boxes : dict
         Per node, its boxes on the device.
     tables : dict
-        Per node, further boxes that its step asked for.
+        Per node, what `Step.tables` returned, on the device.
     doubtful : Tensor
-        bool ``[B]``: regions of which changes say too little; they are scored by whole forwards.
+        bool ``[B]``: regions for which changes are not accurate enough; full forwards score them.
     intervals : Tensor, optional
-        int32 ``[B, 2]`` on the device: the labels that count, of regions that are not whole boxes.
+        int32 ``[B, 2]`` on the device: the label intervals of regions that are not whole boxes.
     """
 
     size: int
@@ -62,24 +74,24 @@ class Batch:
     intervals: Tensor | None = None
 
     def new(self, node: fx.Node, channels: int) -> Tensor:
-        """Return memory for a node's patches."""
+        """Return memory for a node's patches; it is not initialised."""
         return self.workspace.take(self.size, *self.slots[node], channels)
 
     def doubt_rounding(self, before: Sequence[Tensor], after: Sequence[Tensor]) -> None:
-        """Note the regions with values of which a change left nothing but rounding, ``[B, ...]`` each."""
+        """Mark regions where a change left only the rounding error of a value, ``[B, ...]`` each."""
         for old, new in zip(before, after, strict=True):
             rounding = ROUNDINGS * torch.finfo(new.dtype).eps * old.abs()
             next_to_nothing = (new != 0) & (new.abs() < rounding)
             self.doubtful = self.doubtful | next_to_nothing.reshape(len(new), -1).any(1)
 
     def doubt_infinite(self, *values: Tensor) -> None:
-        """Note the regions with infinity or NaN, ``[B, ...]`` each: changes from them say nothing."""
-        for value in values:  # one pass; a sum that overflows costs a whole forward
+        """Mark regions with infinity or NaN, ``[B, ...]`` each: changes cannot be computed from these."""
+        for value in values:  # one pass; if only the sum overflows, a full forward is wasted
             self.doubtful = self.doubtful | ~torch.isfinite(value.reshape(len(value), -1).sum(1))
 
 
 class Step(ABC):
-    """One operation of the network, or several that are done together.
+    """One operation of the network, or several that run together.
 
     Attributes
     ----------
@@ -90,11 +102,12 @@ class Step(ABC):
     before : tuple of fx.Node
         The nodes whose values in the unperturbed scan it needs.
     local : bool
-        Whether the result is a `Patch` of a map; otherwise a change ``[B, ...]`` of the whole node.
+        Whether the result is a `Patch` of a map. Otherwise it is the change of the node's whole value,
+        ``[B, ...]``.
     boxed : bool
-        Whether the step writes boxes, so that `grow` means something.
+        Whether the output has boxes, which `grow` returns.
     linear : bool
-        Whether twice the change of the inputs gives twice the change of the output.
+        Whether the change of the output is a linear function of the change of the inputs.
     """
 
     local = True
@@ -108,12 +121,12 @@ class Step(ABC):
 
     @property
     def size(self) -> bx.Triple:
-        """Size of the output's map."""
+        """Spatial size of the output's map."""
         return map_size(self.output)
 
     @property
     def channels(self) -> int:
-        """Channels of the output's map."""
+        """Number of channels of the output's map."""
         return int(self.output.meta["val"].shape[1])
 
     def grow(self, boxes: Sequence[np.ndarray]) -> np.ndarray:
@@ -121,16 +134,16 @@ class Step(ABC):
         return boxes[0]
 
     def tables(self, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> list[np.ndarray]:
-        """Return further boxes that `run` needs on the device."""
+        """Return further int32 arrays, mostly boxes, that `run` needs on the device."""
         return []
 
     def work(self, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> Work:
-        """Estimate the work of every region."""
+        """Estimate the work for every region."""
         cells = sum(bx.cells(b) for b in (*boxes, *[out_boxes] * (1 + len(self.before))))
         return Work(0.0, cells * self.channels * element_size(self.output))
 
     def scratch(self, slots: Mapping[fx.Node, bx.Triple]) -> int:
-        """Return how many elements `run` takes per region for a while, besides inputs and output."""
+        """Return how many temporary elements `run` needs per region, besides inputs and output."""
         return 0
 
     @abstractmethod
@@ -138,29 +151,29 @@ class Step(ABC):
         """Compute the change of the output for one batch."""
 
     def changes(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> dict[fx.Node, Patch | Tensor]:
-        """Compute the changes of all maps that the step decides, also of those between its operations."""
+        """Compute the changes of all maps that the step knows, including those between its operations."""
         return {self.output: self.run(batch, inputs, maps)}
 
 
 class VectorStep(Step):
-    """A step on changes of whole nodes; its work does not count."""
+    """A step on changes of whole values, such as vectors after the last map; its work is not counted."""
 
     local = False
     boxed = False
 
     def work(self, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> Work:
-        """Next to nothing."""
+        """Return zero: vectors are small."""
         return Work(0.0, 0.0)
 
 
 def map_size(node: fx.Node) -> bx.Triple:
-    """Spatial size of a node's map."""
+    """Return the spatial size of a node's map."""
     z, y, x = (int(n) for n in node.meta["val"].shape[2:])
     return z, y, x
 
 
 def element_size(node: fx.Node) -> int:
-    """Bytes per element of a node's value."""
+    """Return the bytes per element of a node's value."""
     return int(node.meta["val"].element_size())
 
 
@@ -170,5 +183,5 @@ def channels_first(data: Tensor) -> Tensor:
 
 
 def channels_innermost(data: Tensor) -> Tensor:
-    """Bring ``[B, C, D, H, W]`` into ``[B, D, H, W, C]``; a view where it is channels-last already."""
+    """Lay ``[B, C, D, H, W]`` out as ``[B, D, H, W, C]``; a view if it is channels-last already."""
     return data.permute(0, 2, 3, 4, 1).contiguous()

@@ -1,4 +1,4 @@
-"""What of a network is recomputed on boxes, what on whole maps, and which line makes the difference."""
+"""Reports which part of a network is recomputed on boxes, and which operation needs whole maps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from pyadx.inference.incremental.lowered_network import LoweredNetwork
 from pyadx.inference.incremental.plan import centred
 from pyadx.inference.incremental.trace import functional
 
-_MOST_GAIN = 100  # what boxes could gain is not known better
+_MOST_GAIN = 100  # larger predictions are not reliable enough to be printed
 _NORMS = ("group_norm", "instance_norm", "layer_norm", "rms_norm", "var", "std", "var_mean", "batch_norm")
 _TOKENS = ("scaled_dot_product_attention", "matmul", "bmm", "baddbmm", "softmax", "_softmax")
 _POOLS = ("adaptive_avg_pool3d", "mean", "sum", "amax", "max", "adaptive_max_pool3d")
@@ -21,20 +21,20 @@ _POOLS = ("adaptive_avg_pool3d", "mean", "sum", "amax", "max", "adaptive_max_poo
 
 @dataclass(frozen=True)
 class Ending:
-    """The operation from which on whole maps are recomputed for every region.
+    """The operation from which whole maps have to be recomputed for every region.
 
     Attributes
     ----------
     operation : str
         Its name in ATen, such as ``group_norm``.
     place : str
-        Layer and line of code.
+        Its layer and line of code.
     share : float
-        Of a forward's predicted time, what is recomputed from there on.
+        Share of a forward's predicted time that this operation and all later ones take.
     gain, without : float
-        Predicted gain over whole forwards, and what it could be at most if boxes went on.
+        Predicted gain over full forwards, and the most that it could be without this operation.
     advice : str
-        Why, and what to do about it.
+        Why boxes end there, and what to do about it.
     """
 
     operation: str
@@ -46,12 +46,12 @@ class Ending:
 
     @property
     def words(self) -> str:
-        """All of it in one line."""
+        """The whole report in one line."""
         most = f"at most {self.without:.0f}" if self.without < _MOST_GAIN else f"over {_MOST_GAIN}"
         return (
-            f"{self.share:.0%} of the network are recomputed as whole maps for every region, from "
-            f"{self.operation} on ({self.place}): {self.advice}. Predicted gain {self.gain:.1f} over whole "
-            f"forwards, {most} without that line"
+            f"Every region recomputes whole maps from {self.operation} on ({self.place}), "
+            f"{self.share:.0%} of the network's time: {self.advice}. Predicted gain over full forwards: "
+            f"{self.gain:.1f}, without that line {most}"
         )
 
 
@@ -59,23 +59,23 @@ def _advice(node: fx.Node) -> str:
     operation, value = operation_name(node), node.meta["val"]
     if operation in _NORMS:
         return (
-            "its mean and deviation are of whole maps, which every region changes; batch normalisation in "
-            "evaluation mode uses fixed ones"
+            "it uses the mean and deviation of whole maps, which every region changes; batch normalisation "
+            "in evaluation mode uses fixed ones"
         )
     if operation in _TOKENS:
-        return "every token sees all others, so every region changes all of them; nothing can be saved"
+        return "every token depends on all others, so every region changes all; nothing can be saved"
     sources = [source.meta.get("val") for source in node.all_input_nodes]
     pooled = [s for s in sources if isinstance(s, Tensor) and s.dim() == 5 and s.shape[2:].numel() == 1]
     if pooled and isinstance(value, Tensor) and value.shape[2:].numel() > 1:
         return (
-            "whole maps are scaled by what was pooled from all cells (squeeze and excitation), which every "
-            "region changes; nothing can be saved"
+            "whole maps are scaled by values pooled from all cells (squeeze and excitation), which every "
+            "region changes; nothing can be saved after it"
         )
     if operation in _POOLS:
-        return "what is pooled is spread over whole maps again; nothing can be saved after it"
+        return "pooled values are spread over whole maps again; nothing can be saved after it"
     return (
-        "it is not known to look at a neighbourhood of each cell; convolutions, poolings, operations on "
-        "single cells, resizing and padding are"
+        "it is not known to look at a neighbourhood of each cell only, as convolutions, poolings, "
+        "operations on single cells, resizing and padding do"
     )
 
 
@@ -88,13 +88,13 @@ class LayerRow:
     layer : str
         Its name in the model.
     operations : tuple of str
-        What it does, in ATen.
+        Its operations by their names in ATen.
     shape : tuple of int
-        Of its last result, for one scan.
+        Shape of its last result for one scan.
     boxes : float
         Share of its operations that are recomputed on boxes only.
     share : float
-        Of a forward's predicted time.
+        Its share of a forward's predicted time.
     """
 
     layer: str
@@ -105,14 +105,14 @@ class LayerRow:
 
 
 def ending(network: LoweredNetwork, boxes: np.ndarray) -> Ending | None:
-    """Return what ends boxes before the class scores, or None where nothing does.
+    """Return the operation that ends boxes before the class scores, or None if there is none.
 
     Parameters
     ----------
     network : LoweredNetwork
-        Of the network.
+        The network.
     boxes : numpy.ndarray
-        int32 ``[R, 6]``: regions whose median gain counts.
+        int32 ``[R, 6]``: regions, of which the median gain is reported.
     """
     plan = network.furthest
     first = next((n for n in plan.plain if isinstance(n.meta.get("val"), Tensor | tuple | list)), None)
@@ -160,7 +160,7 @@ def operation_name(node: fx.Node) -> str:
 
 
 def typical_boxes(shape: Sequence[int], sides: Sequence[int]) -> np.ndarray:
-    """Return cubes of these sides in the middle of a scan, int32 ``[R, 6]``."""
+    """Return cubes with these sides in voxels in the middle of a scan, int32 ``[R, 6]``."""
     return centred(np.minimum(np.asarray(sides)[:, None], np.asarray(shape)), shape)
 
 

@@ -1,4 +1,4 @@
-"""From somebody's model to a graph of ATen operations, with its weights as constants."""
+"""Traces a user's model to a graph of ATen operations, with its weights as constants."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,13 +23,13 @@ class Trace:
     Attributes
     ----------
     nodes : list of fx.Node
-        Operations in order; none of them writes into its inputs.
+        Operations in order. None of them writes into memory that another one reads.
     input, output : fx.Node
         The batch of scans, and the class scores.
     constants : dict
-        Weights and buffers by the node that stands for them.
+        Weights, buffers, and what is computed from them alone, by node.
     kept : dict
-        What is made from the trace alone, so that scans that share the trace share that, too.
+        What is made from the trace alone, and shared by all scans that share the trace.
     """
 
     nodes: list[fx.Node]
@@ -40,9 +40,9 @@ class Trace:
 
 
 class KeptTrace:
-    """Traces a model at the first scan of a shape, dtype and device, and keeps that for the next ones.
+    """Traces a model at the first scan of a shape, dtype and device, and reuses the trace for later ones.
 
-    For whoever knows that the model does not change in between: its weights, its mode and its code.
+    Only for callers who know that the weights, the mode and the code of the model stay the same meanwhile.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class KeptTrace:
         self._trace: Trace | None = None
 
     def __call__(self, model: nn.Module, volume: Tensor) -> Trace:
-        """Return the trace, as `trace` would make it."""
+        """Return the trace that `trace` would make."""
         asked = (kept_as(model), volume.shape, volume.dtype, volume.device)
         if self._trace is None or self._of != asked:
             self._trace, self._of = trace(model, volume), asked
@@ -67,12 +67,17 @@ def trace(model: nn.Module, volume: Tensor) -> Trace:
     volume : Tensor
         ``[C, D, H, W]``; only its shape, dtype and device matter.
 
+    Returns
+    -------
+    Trace
+        The graph and its constants.
+
     Raises
     ------
     UntraceableError
-        A ``ValueError``: the model cannot be traced; the message names the operation.
+        A ``ValueError``: the model cannot be traced; the message says why.
     """
-    program = exported(model, volume, plain=_plain)
+    program = exported(model, volume, plain=_without_shared_writes)
     constants, inputs = {}, []
     signature = program.graph_signature
     lifted = {
@@ -84,31 +89,33 @@ def trace(model: nn.Module, volume: Tensor) -> Trace:
     for node in nodes:
         if node.op != "placeholder":
             _check_runs(node)
-            _in_plain_words(node)
+            _as_conv3d(node)
             continue
         if node.name in lifted:
             constants[node] = _constant(program, lifted[node.name]).detach()
         elif node.name in signature.user_inputs:
             inputs.append(node)
         else:
-            raise UntraceableError(f"torch.export found an input {node.name!r} of an unknown kind")
-    # A model that writes into its input has that as a second output.
+            raise UntraceableError(
+                f"torch.export found an input {node.name!r} that is neither scan, weight nor buffer"
+            )
+    # torch.export lists an input that the model writes into as a second output.
     wanted = set(signature.user_outputs)
     outputs = [n for n in nodes[-1].args[0] if isinstance(n, fx.Node) and n.name in wanted]
     if signature.buffers_to_mutate or len(inputs) != 1:
         raise UntraceableError("the model changes its buffers, or takes more than one tensor")
     if len(wanted) != 1 or len(outputs) != 1:
-        raise UntraceableError("the model does not return one tensor")
+        raise UntraceableError("the model must return exactly one tensor of class scores")
     operations = [node for node in nodes if node.op == "call_function"]
     folded = _fold(operations, constants)
     return Trace([n for n in operations if n not in folded], inputs[0], outputs[0], constants)
 
 
 def _check_runs(node: fx.Node) -> None:
-    """Refuse what cannot be run operation by operation: a region of code, or memory read by strides."""
+    """Raise if a node cannot be run as one operation: it is a block of code, or reads memory by strides."""
     if isinstance(node.target, torch._ops.HigherOrderOperator):
         name = str(node.target.name()).removeprefix("wrap_with_")
-        what = f"the model's code has a region of its own ({name})"
+        what = f"the model's code has a block that cannot be traced through ({name})"
     elif node.target is aten.as_strided.default:
         what = "the model reads memory by strides (as_strided)"
     else:
@@ -118,15 +125,15 @@ def _check_runs(node: fx.Node) -> None:
     raise UntraceableError(what + (f", near {line}" if line else ""))
 
 
-def _in_plain_words(node: fx.Node) -> None:
-    """Call a convolution that TorchScript wrote down a convolution."""
+def _as_conv3d(node: fx.Node) -> None:
+    """Turn TorchScript's general convolution into ``conv3d`` if it is one."""
     if node.target is aten._convolution.default and not node.args[6] and len(node.args[3]) == 3:  # type: ignore[arg-type]
         node.target = aten.conv3d.default
-        node.args = (*node.args[:6], node.args[8])  # neither transposed, nor flags of the vendor's
+        node.args = (*node.args[:6], node.args[8])  # without transposition and flags of cuDNN
 
 
 def _fold(operations: Sequence[fx.Node], constants: dict[fx.Node, Tensor]) -> set[fx.Node]:
-    """Evaluate what depends on weights alone, such as normalised weights; return those nodes."""
+    """Evaluate nodes that depend on weights alone, such as normalised weights; return these nodes."""
     folded = set()
     for node in operations:
         target: Any = functional(node.target)
@@ -145,8 +152,8 @@ def _fold(operations: Sequence[fx.Node], constants: dict[fx.Node, Tensor]) -> se
     return folded
 
 
-def _plain(program: ExportedProgram) -> ExportedProgram:
-    """Return a program none of whose operations writes into what another one reads."""
+def _without_shared_writes(program: ExportedProgram) -> ExportedProgram:
+    """Return a program in which no operation writes into memory that another one reads."""
     return program.run_decompositions({}) if _writes_shared_memory(program) else program
 
 
@@ -158,8 +165,8 @@ def _constant(program: ExportedProgram, name: str) -> Tensor:
 def _writes_shared_memory(program: ExportedProgram) -> bool:
     """Whether an operation writes into a tensor that something else still reads.
 
-    ``relu_`` on a tensor that nobody else sees is a ``relu``; where others see it, functionalisation
-    has to sort out who sees what.
+    ``relu_`` on a tensor that nothing else reads can be run as ``relu``. Otherwise functionalisation has to
+    find out which operation reads which value.
     """
     for node in program.graph.nodes:
         if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
@@ -183,7 +190,7 @@ def _may_alias(node: fx.Node) -> bool:
     if schema is None:
         return True
     returns_alias = any(result.alias_info is not None for result in schema.returns)
-    # An in-place operation returns its own input: private if that was.
+    # An in-place operation returns its input, which was checked before.
     return (returns_alias and not schema.is_mutable) or node.target in _MAYBE_VIEWS
 
 
@@ -194,7 +201,7 @@ _MAYBE_VIEWS = {
 
 
 def functional(target: Any) -> Any:
-    """Return the overload of an operation that writes into fresh memory, or None if there is none."""
+    """Return the out-of-place form of an operation, such as ``relu`` for ``relu_``, or None."""
     schema = getattr(target, "_schema", None)
     if schema is None or not schema.is_mutable:
         return target
@@ -204,12 +211,12 @@ def functional(target: Any) -> Any:
 
 
 def per_axis(value: Any) -> tuple[int, int, int]:
-    """Return one integer per axis from an operation's argument, which may hold a single one."""
+    """Return one integer per axis from an argument that is one integer, or a sequence of one or three."""
     values = list(value) if isinstance(value, Sequence) else [value]
     z, y, x = (int(n) for n in (values * 3 if len(values) == 1 else values))
     return z, y, x
 
 
 def with_defaults(arguments: Sequence[Any], defaults: Sequence[Any]) -> list[Any]:
-    """Return an operation's arguments, completed with the last of the defaults."""
+    """Return an operation's arguments, with missing ones at the end taken from the defaults."""
     return [*arguments, *defaults[len(arguments) :]]

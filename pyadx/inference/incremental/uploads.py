@@ -1,4 +1,4 @@
-"""Small arrays of a batch, brought to the device of a scan in one copy."""
+"""Copies the small arrays of a batch to the device of the scan, all at once."""
 
 from collections.abc import Sequence
 
@@ -10,8 +10,9 @@ from torch import Tensor
 def on_device(arrays: Sequence[np.ndarray], device: torch.device) -> list[Tensor]:
     """Return int32 arrays as tensors on a device.
 
-    A GPU gets all of them in one copy from pinned memory, which the host does not wait for: dozens of
-    copies from pageable memory take longer than the kernels that read them. The tensors share memory then.
+    A GPU gets all of them in one asynchronous copy from pinned memory, because dozens of copies from
+    pageable memory would take longer than the kernels that read them. The tensors are then views of one
+    buffer.
 
     Raises
     ------
@@ -35,6 +36,6 @@ def flattened(arrays: Sequence[np.ndarray]) -> Tensor:
 
 
 def split_like(flat: Tensor, arrays: Sequence[np.ndarray]) -> list[Tensor]:
-    """Return the parts of a tensor in the shapes of arrays."""
+    """Split a flat tensor into views with the shapes of the arrays that it was made from."""
     parts = flat.split([array.size for array in arrays])
     return [part.view(array.shape) for part, array in zip(parts, arrays, strict=True)]

@@ -1,4 +1,4 @@
-"""Memory that batches of patches are written into, kept from batch to batch."""
+"""Memory for batches of patches, which is reused from batch to batch."""
 
 from math import prod
 
@@ -7,21 +7,28 @@ from torch import Tensor
 
 
 class WorkspaceFullError(MemoryError):
-    """What is asked for does not fit beside what is lent."""
+    """A buffer does not fit into the limit beside those that are lent."""
 
 
 class Workspace:
     """Lends flat buffers and takes them back.
 
-    Fresh memory costs more than much of the work: the pages of a large allocation are made when they
-    are first touched, and given back when it is freed.
+    Allocating would cost more than much of the work: the operating system makes the pages of a large block
+    when they are first touched, and takes them back when the block is freed.
+
+    Parameters
+    ----------
+    dtype : torch.dtype
+        Dtype of the buffers.
+    device : torch.device
+        Device of the buffers.
 
     Attributes
     ----------
     limit : int or None
-        Bytes that are never exceeded, if there is a limit: buffers that nobody has are let go of first.
+        Bytes that are never exceeded; None for no limit. Buffers that are not lent are freed first.
     exact : bool
-        Lend no buffer that is larger than asked for: what is held then is what is needed.
+        Lend only buffers of exactly the needed size, so that no memory is held in vain.
     """
 
     def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
@@ -34,7 +41,7 @@ class Workspace:
 
     @property
     def nbytes(self) -> int:
-        """Memory held, lent or not."""
+        """Bytes of all buffers, lent or not."""
         return sum(buffer.nbytes for buffer in (*self._free, *self._lent.values()))
 
     @property
@@ -43,19 +50,19 @@ class Workspace:
         return len(self._lent)
 
     def limit_to(self, limit: int) -> None:
-        """Set the limit, and let go of free buffers that exceed it, the largest first."""
+        """Set the limit, and free unused buffers until they fit, the largest first."""
         self.limit = limit
         self._free.sort(key=Tensor.numel)
         while self._free and self.nbytes > limit:
             self._free.pop()
 
     def take(self, *shape: int) -> Tensor:
-        """Return a contiguous tensor; what it holds is left over from earlier.
+        """Lend a contiguous tensor, which is not initialised.
 
         Raises
         ------
         WorkspaceFullError
-            If it would exceed the limit.
+            If it does not fit into the limit.
         """
         count = prod(shape)
         fitting = [
@@ -72,23 +79,26 @@ class Workspace:
         return buffer[:count].view(shape)
 
     def _fresh(self, count: int) -> Tensor:
-        # One is replaced by the new one, so that the number of buffers stays what is needed.
+        # The new buffer replaces a free one, so the number of buffers does not grow.
         self._free = sorted(self._free, key=Tensor.numel)[:-1]
         if self.limit is not None:
             room = self.limit - count * self._dtype.itemsize
             while self._free and self.nbytes > room:
                 self._free.pop()
             if self.nbytes > room:
-                raise WorkspaceFullError(f"{count} elements beside {self.nbytes} of {self.limit} bytes")
+                raise WorkspaceFullError(
+                    f"{count * self._dtype.itemsize:,} bytes do not fit beside {self.nbytes:,} lent bytes "
+                    f"into the limit of {self.limit:,}"
+                )
         return torch.empty(count, dtype=self._dtype, device=self._device)
 
     def give(self, tensor: Tensor) -> None:
-        """Take a tensor back that `take` lent; others are ignored."""
+        """Take back a tensor that `take` lent; other tensors are ignored."""
         buffer = self._lent.pop(tensor.data_ptr(), None)
         if buffer is not None:
             self._free.append(buffer)
 
     def clear(self) -> None:
-        """Forget all buffers."""
+        """Drop all buffers, lent or not."""
         self._free.clear()
         self._lent.clear()

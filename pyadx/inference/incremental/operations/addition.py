@@ -1,4 +1,4 @@
-"""Sums and differences of maps of one size."""
+"""Sums and differences of maps of the same size."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from pyadx.ops import patches
 
 
 class Sum(Step):
-    """A sum or difference of maps of one size: ``sum of factor * map``."""
+    """A sum or difference of maps of the same size: the sum of ``factor * map`` over its terms."""
 
     linear = True
 
@@ -27,7 +27,7 @@ class Sum(Step):
         return bx.union(boxes)
 
     def run(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> Patch:
-        """Place the first term, add the others."""
+        """Write the first term, and add the others to it."""
         out, out_boxes = batch.new(self.output, self.channels), batch.boxes[self.output]
         for index, (term, factor) in enumerate(zip(inputs, self.factors, strict=True)):
             data = term.data if factor == 1 else term.data * factor
@@ -36,7 +36,7 @@ class Sum(Step):
 
 
 def add_or_subtract(low: Lowered, node: fx.Node, source: fx.Node) -> Match | None:
-    """Take a sum or difference of maps; adding what does not change changes nothing."""
+    """Match a sum or difference of maps. Constant terms are left out: they do not affect the change."""
     sign = -1.0 if functional(node.target) is aten.sub.Tensor else 1.0
     alpha: Any = node.kwargs.get("alpha", 1)
     terms = []
@@ -44,7 +44,7 @@ def add_or_subtract(low: Lowered, node: fx.Node, source: fx.Node) -> Match | Non
         if isinstance(value, fx.Node) and value in low.changing:
             own = low.resolve(value)
             if own.meta["val"].shape[1:] != node.meta["val"].shape[1:]:
-                return None  # one is repeated over the other
+                return None  # broadcast
             terms.append((own, factor))
     return Match(Sum(node, terms))
 

@@ -1,4 +1,4 @@
-"""Average pooling: over windows, to a few cells, and global."""
+"""Average pooling: over windows, adaptive, and global."""
 
 from collections.abc import Mapping, Sequence
 from math import prod
@@ -26,7 +26,7 @@ from pyadx.ops import patches
 
 
 class AveragePool(Step):
-    """An average pooling: sums over windows of changes, divided as the network divides."""
+    """An average pooling: changes are summed over windows, and divided as the network divides."""
 
     linear = True
 
@@ -37,26 +37,26 @@ class AveragePool(Step):
         window: bx.Window,
         share: Tensor,
     ) -> None:
-        """``share`` is the weight of one cell in every output, ``[D, H, W, 1]``."""
+        """Take the weight of one input cell in every output, ``[D, H, W, 1]``, as ``share``."""
         super().__init__(output, [source])
         self.window = window
         self.share = share
 
     def grow(self, boxes: Sequence[np.ndarray]) -> np.ndarray:
-        """Every output whose window meets a changed cell."""
+        """Return the boxes of outputs whose window meets a changed cell."""
         return bx.through_window(boxes[0], self.window, self.size)
 
     def tables(self, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> list[np.ndarray]:
-        """Frames of zeros and changes that are pooled."""
+        """Return the frames of inputs that are pooled."""
         return [bx.input_frames(out_boxes, self.window)]
 
     def scratch(self, slots: Mapping[fx.Node, bx.Triple]) -> int:
-        """Return the size of the frames, their sums, and the shares."""
+        """Return the elements of the frames, their sums, and the shares."""
         out = slots[self.output]
         return (prod(bx.frame_size(out, self.window)) + prod(out)) * self.channels + prod(out)
 
     def run(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> Patch:
-        """Cut aligned frames, sum, divide."""
+        """Cut frames of zeros and changes that align with the windows, sum them, and divide."""
         source, out_boxes = inputs[0], batch.boxes[self.output]
         slot = batch.slots[self.output]
         size = bx.frame_size(slot, self.window)
@@ -72,13 +72,13 @@ class AveragePool(Step):
         patches.gather(out_boxes, share, source=self.share)
         out = batch.new(self.output, self.channels)
         torch.mul(channels_innermost(sums), share, out=out)
-        out.masked_fill_(share == 0, 0)  # beyond the box, where the sums may be infinite
+        out.masked_fill_(share == 0, 0)  # beyond the box, where sums may be infinite
         batch.workspace.give(share)
         return Patch(out, out_boxes)
 
 
 class GlobalAverage(Step):
-    """Global average pooling: the sum of the changes over the number of cells."""
+    """Global average pooling: the sum of the changes, divided by the number of cells."""
 
     local = False
     boxed = False
@@ -98,13 +98,13 @@ class GlobalAverage(Step):
 
 
 def average_pool(low: Lowered, node: fx.Node, source: fx.Node) -> Match | None:
-    """Take an average pooling, padded and counted as the network has it."""
+    """Match an average pooling, with the padding and the divisor of the network."""
     kernel, stride, padding, ceil, include, divisor = with_defaults(
         node.args[1:], [None, [], 0, False, True, None]
     )
     window = bx.Window(per_axis(kernel), per_axis(stride or kernel), per_axis(padding), (1, 1, 1))
-    # What the network makes of ones is the number of cells over the divisor, wherever the window
-    # lies: padding and windows that reach over the border included.
+    # The average of ones is the number of cells in the window divided by the divisor. That holds for every
+    # window, also with padding or across the border.
     value = source.meta["val"]
     ones = torch.ones(1, 1, *map_size(source), dtype=value.dtype, device=value.device)
     sizes = (window.kernel, window.stride, window.padding, ceil)
@@ -115,7 +115,7 @@ def average_pool(low: Lowered, node: fx.Node, source: fx.Node) -> Match | None:
 
 
 def adaptive_average_pool(low: Lowered, node: fx.Node, source: fx.Node) -> Match | None:
-    """Take global average pooling, or to a few cells."""
+    """Match global or adaptive average pooling."""
     sizes: Any = node.args[1]
     if list(sizes) in ([1], [1, 1, 1]):
         return Match(GlobalAverage(node, source, node.meta["val"].shape[1:]))
@@ -123,7 +123,7 @@ def adaptive_average_pool(low: Lowered, node: fx.Node, source: fx.Node) -> Match
 
 
 def mean(low: Lowered, node: fx.Node, source: fx.Node) -> Match | None:
-    """Take global average pooling, written as a mean, or a mean over channels."""
+    """Match global average pooling that is written as a mean, or a mean over channels."""
     axes: Any = node.args[1]
     if pointwise.is_pointwise(node):
         return pointwise.match(low, node, aten.mean.dim, [source], [True])

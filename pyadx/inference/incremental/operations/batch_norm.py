@@ -12,14 +12,14 @@ from pyadx.inference.incremental.operations.relu import RELUS, Relu
 from pyadx.inference.incremental.steps import Batch, Maps, Patch, Step, VectorStep
 from pyadx.inference.incremental.trace import aten, functional
 
-BATCH_NORMS = {  # where weight, bias, mean, variance and epsilon stand among the arguments
+BATCH_NORMS = {  # indices of weight, bias, mean, variance and epsilon among the arguments
     aten._native_batch_norm_legit_no_training.default: (1, 2, 3, 4, 6),
     aten.batch_norm.default: (1, 2, 3, 4, 7),
 }
 
 
 class Scale(Step):
-    """A batch norm on its own: a factor per channel."""
+    """A batch norm of a map that no ReLU follows: a factor per channel."""
 
     linear = True
 
@@ -28,14 +28,14 @@ class Scale(Step):
         self.scale = scale
 
     def run(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> Patch:
-        """One pass."""
+        """Multiply the changes by the factors."""
         out = batch.new(self.output, self.channels)
         torch.mul(inputs[0].data, self.scale, out=out)
         return Patch(out, inputs[0].boxes)
 
 
 class VectorScale(VectorStep):
-    """A batch norm: a factor per channel."""
+    """A batch norm after the last map: a factor per channel."""
 
     linear = True
 
@@ -44,12 +44,15 @@ class VectorScale(VectorStep):
         self.scale = scale.reshape(-1, *[1] * (output.meta["val"].dim() - 2))
 
     def run(self, batch: Batch, inputs: Sequence[Tensor], maps: Maps) -> Tensor:  # type: ignore[override]
-        """One product."""
+        """Multiply the changes by the factors."""
         return inputs[0] * self.scale
 
 
 def normalised(low: Lowered, node: fx.Node) -> tuple[fx.Node, Tensor] | None:
-    """Return a batch norm's result and its factor per channel."""
+    """Return a batch norm's result and its factors per channel.
+
+    None if parameters or statistics are not constant, or if more than its map is read.
+    """
     places = BATCH_NORMS[functional(node.target)]
     weight, bias, mean, variance = (low.constant(node.args[i]) for i in places[:4])
     eps: Any = node.args[places[4]]
@@ -57,7 +60,7 @@ def normalised(low: Lowered, node: fx.Node) -> tuple[fx.Node, Tensor] | None:
     if mean is None or variance is None or [weight is None, bias is None] != [a is None for a in affine]:
         return None  # something is computed from the scan
     if functional(node.target) is aten.batch_norm.default and node.args[5]:
-        return None  # in training mode: depends on the batch
+        return None  # training mode, in which statistics depend on the batch
     scale = (variance.double() + float(eps)).rsqrt()
     if weight is not None:
         scale = scale * weight.double()
@@ -71,7 +74,7 @@ def normalised(low: Lowered, node: fx.Node) -> tuple[fx.Node, Tensor] | None:
 
 
 def on_maps(low: Lowered, node: fx.Node, source: fx.Node) -> Match | None:
-    """Take a batch norm, together with the ReLU that follows it if nothing else reads it."""
+    """Match a batch norm, together with a ReLU if that is its only reader."""
     found = normalised(low, node)
     if found is None:
         return None
@@ -83,7 +86,7 @@ def on_maps(low: Lowered, node: fx.Node, source: fx.Node) -> Match | None:
 
 
 def on_vectors(low: Lowered, node: fx.Node, source: fx.Node) -> Match | None:
-    """Take a batch norm after the last map."""
+    """Match a batch norm after the last map."""
     found = normalised(low, node)
     return None if found is None else Match(VectorScale(found[0], source, found[1]))
 

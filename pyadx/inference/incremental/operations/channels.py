@@ -1,4 +1,4 @@
-"""Channels that are picked or reordered, and blocks of cells that become channels."""
+"""Channels that are selected or reordered, and space to depth: blocks of cells that become channels."""
 
 from collections.abc import Mapping, Sequence
 from math import prod
@@ -16,17 +16,17 @@ from pyadx.ops import patches
 
 
 class Channels(Step):
-    """Channels of a map: some of them, or all in another order."""
+    """A selection of a map's channels, or all of them in another order."""
 
     linear = True
 
     def __init__(self, output: fx.Node, source: fx.Node, picked: Tensor) -> None:
-        """Take for every channel the one of the source that it is, int64 ``[K]``."""
+        """Take the source channel of every output channel, int64 ``[K]``, as ``picked``."""
         super().__init__(output, [source])
         self.picked = picked.to(source.meta["val"].device)
 
     def run(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> Patch:
-        """One pass."""
+        """Select the channels of the changes."""
         out = batch.new(self.output, self.channels)
         torch.index_select(inputs[0].data, 4, self.picked, out=out)
         return Patch(out, inputs[0].boxes)
@@ -38,29 +38,30 @@ class SpaceToDepth(Step):
     linear = True
 
     def __init__(self, output: fx.Node, source: fx.Node, block: bx.Triple, picked: Tensor) -> None:
-        """Take for every channel its place in ``block x source channels``, int64 ``[K]``."""
+        """Take the index of every output channel in ``block x source channels``, int64 ``[K]``."""
         super().__init__(output, [source])
         self.picked = picked.to(source.meta["val"].device)
         self.window = bx.Window(block, block, (0, 0, 0), (1, 1, 1))
 
     def grow(self, boxes: Sequence[np.ndarray]) -> np.ndarray:
-        """Every block with a changed cell."""
+        """Return the boxes of outputs whose block has a changed cell."""
         return bx.through_window(boxes[0], self.window, self.size)
 
     def tables(self, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> list[np.ndarray]:
-        """Whole blocks."""
+        """Return the frames of inputs, which are made of whole blocks."""
         return [bx.input_frames(out_boxes, self.window)]
 
     def scratch(self, slots: Mapping[fx.Node, bx.Triple]) -> int:
-        """Return the size of the blocks, twice."""
+        """Return the elements of the frames, and of their copy with blocks as channels."""
         return 2 * prod(slots[self.output]) * prod(self.window.kernel) * self._given
 
     @property
     def _given(self) -> int:
+        """Number of channels of the source."""
         return int(self.inputs[0].meta["val"].shape[1])
 
     def run(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> Patch:
-        """Cut blocks, and lay their cells side by side."""
+        """Cut out frames, turn the cells of a block into channels, and select the channels."""
         (z, y, x), (a, b, c) = batch.slots[self.output], self.window.kernel
         frames = batch.workspace.take(batch.size, z * a, y * b, x * c, self._given)
         patches.gather(batch.tables[self.output][0], frames, patches=inputs[0].data, boxes=inputs[0].boxes)
@@ -73,9 +74,23 @@ class SpaceToDepth(Step):
 
 
 def from_views(low: Lowered, source: fx.Node, last: fx.Node, chain: Sequence[fx.Node]) -> Step | None:
-    """Return the step of views that leave every cell where it is, or lay blocks of cells into channels.
+    """Return the step of a chain of views that only moves channels, or turns blocks of cells into channels.
 
-    Found by looking where numbered cells go.
+    The views are run on a map of numbered cells, which shows where each cell goes.
+
+    Parameters
+    ----------
+    low : Lowered
+        The network while it is lowered.
+    source, last : fx.Node
+        The map that the chain starts from, and the map that it ends with.
+    chain : sequence of fx.Node
+        The views, in order.
+
+    Returns
+    -------
+    Step or None
+        None if the views do anything else.
     """
     before, after = source.meta["val"], last.meta["val"]
     if after.dim() != 5:
@@ -96,7 +111,7 @@ def from_views(low: Lowered, source: fx.Node, last: fx.Node, chain: Sequence[fx.
 
 
 def _blocks(source: fx.Node, last: fx.Node, moved: Tensor) -> Step | None:
-    """Take views that lay blocks of cells into channels."""
+    """Return the step of views that turn blocks of cells into channels, or None."""
     given, made = ([int(n) for n in node.meta["val"].shape[1:]] for node in (source, last))
     if any(a % b for a, b in zip(given[1:], made[1:], strict=True)):
         return None
@@ -109,7 +124,7 @@ def _blocks(source: fx.Node, last: fx.Node, moved: Tensor) -> Step | None:
     inner = [place - grid * n for place, grid, n in zip(places, grids, (z, y, x), strict=True)]
     columns = torch.stack([channel, *inner]).reshape(4, made[0], -1)
     if not torch.equal(columns, columns[..., :1].expand_as(columns)):
-        return None  # a cell's place in its block differs from block to block
+        return None  # a channel takes different cells from different blocks
     own, a, b, c = columns[..., 0]
     if not all(bool(((v >= 0) & (v < n)).all()) for v, n in zip((a, b, c), (z, y, x), strict=True)):
         return None
@@ -118,7 +133,7 @@ def _blocks(source: fx.Node, last: fx.Node, moved: Tensor) -> Step | None:
 
 
 def _followed(value: Tensor, source: fx.Node, chain: Sequence[fx.Node], low: Lowered) -> Tensor | None:
-    """Run a chain of views on one numbered scan; None where they ask for what is not known."""
+    """Run a chain of views on one map of numbered cells; None if an operand is not known."""
     found: Any = value
     reading = {source}
 

@@ -13,12 +13,12 @@ from pyadx.ops import patches
 
 
 class Concatenate(Step):
-    """Maps of one size, channels after channels."""
+    """A concatenation of maps of the same size along their channels."""
 
     linear = True
 
     def __init__(self, output: fx.Node, parts: Sequence[fx.Node], channels: Sequence[int]) -> None:
-        """``parts`` that never change are left out; ``channels`` says where the others begin."""
+        """Take the parts that depend on the scan, and the first channel of each in the output."""
         super().__init__(output, parts)
         self.first = list(channels)
 
@@ -27,7 +27,7 @@ class Concatenate(Step):
         return bx.union(boxes)
 
     def run(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> Patch:
-        """Place every part."""
+        """Write every part into its channels."""
         out, out_boxes = batch.new(self.output, self.channels), batch.boxes[self.output]
         if sum(part.data.shape[-1] for part in inputs) < self.channels:
             out.zero_()
@@ -37,7 +37,7 @@ class Concatenate(Step):
 
 
 def concatenate(low: Lowered, node: fx.Node, source: fx.Node) -> Match | None:
-    """Take a concatenation of channels."""
+    """Match a concatenation of channels; constant parts do not change."""
     arguments = with_defaults(node.args, [None, 0])
     if arguments[1] % 5 != 1:
         return None

@@ -1,4 +1,4 @@
-"""Convolution: our own kernels, or the vendor's library where that is faster."""
+"""Convolution, by our own kernels or by the vendor's library."""
 
 from collections.abc import Mapping, Sequence
 from math import prod
@@ -28,23 +28,23 @@ from pyadx.ops import patches
 
 
 class Convolution(Step):
-    """A convolution with what follows it: batch norm (in the weights) and ReLU.
+    """A convolution, with a batch norm that follows (in its weights) and a ReLU after that.
 
-    Changes are linear up to the ReLU, so biases and the batch norm's shift play no part, and cells
+    Changes pass linearly up to the ReLU. So biases and the shift of the batch norm drop out, and cells
     around the box count as zero, whatever they hold and whatever the network pads with.
 
     Parameters
     ----------
     output, source : fx.Node
-        Result and input.
+        Result (of the last operation that is included), and input of the convolution.
     weight : Tensor
-        ``[K, C / groups, kd, kh, kw]``, scaled by the batch norm.
+        ``[K, C / groups, kd, kh, kw]``, multiplied by the factors of the batch norm.
     window : Window
-        Kernel, stride, dilation and the padding of the low side.
+        Kernel, stride, dilation, and the padding of the low sides.
     groups : int
         As in ``torch.nn.Conv3d``.
     rectified : fx.Node, optional
-        The ReLU's input, if there is a ReLU.
+        The input of the ReLU, if there is one.
     """
 
     def __init__(
@@ -68,18 +68,18 @@ class Convolution(Step):
         self._ready: dict[torch.dtype | str, Tensor] = {}
 
     def grow(self, boxes: Sequence[np.ndarray]) -> np.ndarray:
-        """Every output whose window meets a changed cell."""
+        """Return the boxes of outputs whose window meets a changed cell."""
         return bx.through_window(boxes[0], self.window, self.size)
 
     def tables(self, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> list[np.ndarray]:
-        """Frames of zeros and changes that the library convolves, and what tensor cores do."""
+        """Return the frames that the library convolves, and the work of tensor cores."""
         if self.convolver == "cpu":
             return []
         frames = bx.input_frames(out_boxes, self.window)
         return [frames, patches.conv_work(out_boxes)] if self.convolver == "tensor_cores" else [frames]
 
     def work(self, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> Work:
-        """Every changed cell meets every tap once, apart from strides, or tiles take fewer products."""
+        """Count a product per changed cell and tap, fewer with strides, or the cost by tiles."""
         met = np.minimum(bx.cells(boxes[0]) / float(np.prod(self.window.stride)), float(np.prod(self.size)))
         products = met * self.weight.numel()
         if self.algorithms is not None:
@@ -88,7 +88,7 @@ class Convolution(Step):
         return Work(2.0 * products, own.bytes)
 
     def scratch(self, slots: Mapping[fx.Node, bx.Triple]) -> int:
-        """Return the size of the frames that the library convolves, and of its results."""
+        """Return the elements of the frames that the library convolves, and of its results."""
         out, channels = slots[self.output], int(self.inputs[0].meta["val"].shape[1])
         library = prod(bx.frame_size(out, self.window)) * channels + prod(out) * self.channels
         return library if self.convolver == "library" else 0
@@ -99,7 +99,7 @@ class Convolution(Step):
         return self._convolved(batch, inputs[0], before)
 
     def changes(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> dict[fx.Node, Patch | Tensor]:
-        """Give what goes into the ReLU, too."""
+        """Compute the change of the ReLU's input, too."""
         if not self.before:
             return super().changes(batch, inputs, maps)
         rectified = self._convolved(batch, inputs[0], None)
@@ -108,13 +108,13 @@ class Convolution(Step):
         return {self.before[0]: rectified, self.output: Patch(out, rectified.boxes)}
 
     def _convolved(self, batch: Batch, source: Patch, before: Tensor | None) -> Patch:
-        """Convolve, with the ReLU if what it compares with is given."""
+        """Convolve, and apply the ReLU if its input in the unperturbed scan is given."""
         out_boxes = batch.boxes[self.output]
         if self.convolver != "library" and batch.precision == source.data.dtype:
             return Patch(self._own(batch, source, before), out_boxes)
         result = self._library(batch, source)
         out = batch.new(self.output, self.channels)
-        if before is None:  # the library also wrote what lies beyond the map
+        if before is None:  # clear what the library wrote beyond the map
             patches.gather(out_boxes, out, map_size=self.size, patches=result, boxes=out_boxes)
         else:
             patches.relu(result, out_boxes, before, None, out)
@@ -138,7 +138,7 @@ class Convolution(Step):
     def _tiles(
         self, algorithms: ConvAlgorithms, boxes: Tensor, out_boxes: Tensor
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Return the transformed weight, and which patches are convolved with it."""
+        """Return the transformed weight, and which patches are convolved with it; None if none are."""
         tiled = algorithms.by_tiles(boxes.numpy(), out_boxes.numpy())
         if not tiled.any():
             return None, None
@@ -150,6 +150,7 @@ class Convolution(Step):
         return self._ready["tiles"], torch.from_numpy(tiled.astype(np.uint8))
 
     def _library(self, batch: Batch, source: Patch) -> Tensor:
+        """Convolve frames of zeros and changes with the vendor's library."""
         size = bx.frame_size(batch.slots[self.output], self.window)
         frames = batch.workspace.take(batch.size, *size, source.data.shape[-1])
         if self.convolver == "cpu":  # in another precision
@@ -173,7 +174,7 @@ class Convolution(Step):
         return channels_innermost(result.to(source.data.dtype))
 
     def _packed(self) -> Tensor:
-        """Return the weight as our own kernel wants it."""
+        """Return the weight in the layout of our own kernel."""
         if "packed" not in self._ready:
             own = self.convolver == "tensor_cores"
             pack = patches.pack_cuda_weight if own else patches.pack_weight
@@ -181,7 +182,7 @@ class Convolution(Step):
         return self._ready["packed"]
 
     def _weight(self, precision: torch.dtype) -> Tensor:
-        """Return the weight channels-last in some precision."""
+        """Return the weight channels-last in this dtype."""
         if precision not in self._ready:
             layout = torch.channels_last_3d
             self._ready[precision] = self.weight.to(precision).contiguous(memory_format=layout)
@@ -189,7 +190,7 @@ class Convolution(Step):
 
 
 def convolution(low: Lowered, node: fx.Node, source: fx.Node) -> Match | None:
-    """Take a convolution, together with the batch norm and the ReLU that follow it."""
+    """Match a convolution with constant weights, with the batch norm and the ReLU that follow it."""
     weight = low.constant(node.args[1])
     arguments = dict(zip(("stride", "padding", "dilation", "groups"), node.args[3:7], strict=False))
     stride, dilation = per_axis(arguments.get("stride", 1)), per_axis(arguments.get("dilation", 1))

@@ -1,4 +1,4 @@
-"""Linear layers: on a flattened map, and on what follows the last map."""
+"""Linear layers: on a flattened map, and after the last map."""
 
 from collections.abc import Sequence
 
@@ -37,7 +37,7 @@ class FlattenedLinear(Step):
         self._laid_out: Tensor | None = None
 
     def work(self, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> Work:
-        """Every changed cell meets its weights."""
+        """Count a product per changed value and output."""
         met = bx.cells(boxes[0]) * len(self.weight) * self.weight.shape[1]
         return Work(2.0 * met, met * element_size(self.output))
 
@@ -51,7 +51,7 @@ class FlattenedLinear(Step):
 
 
 class Linear(VectorStep):
-    """A linear layer on changes ``[B, ..., F]``."""
+    """A linear layer after the last map, on changes ``[B, ..., F]``."""
 
     linear = True
 
@@ -60,7 +60,7 @@ class Linear(VectorStep):
         self.weight = weight.detach().contiguous()
 
     def run(self, batch: Batch, inputs: Sequence[Tensor], maps: Maps) -> Tensor:  # type: ignore[override]
-        """As a map of one cell, so that batches of any size sum in the same order."""
+        """Compute it as a map of one cell: the order of sums then does not depend on the batch size."""
         change = inputs[0]
         if change.dim() != 2:
             return F.linear(change, self.weight)
@@ -74,7 +74,7 @@ class Linear(VectorStep):
 
 
 def on_flattened_maps(low: Lowered, node: fx.Node, source: fx.Node) -> Match | None:
-    """Take a linear layer on a flattened map."""
+    """Match a linear layer on a flattened map."""
     weight = low.constant(node.args[1])
     if weight is None or source not in low.flat:
         return None
@@ -82,7 +82,7 @@ def on_flattened_maps(low: Lowered, node: fx.Node, source: fx.Node) -> Match | N
 
 
 def on_vectors(low: Lowered, node: fx.Node, source: fx.Node) -> Match | None:
-    """Take a linear layer after the last map."""
+    """Match a linear layer after the last map."""
     weight = low.constant(node.args[1])
     if weight is None or node.args[0] not in low.changing:
         return None

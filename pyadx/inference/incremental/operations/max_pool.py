@@ -28,11 +28,11 @@ class MaxPool(Step):
         self.rectify = rectify
 
     def grow(self, boxes: Sequence[np.ndarray]) -> np.ndarray:
-        """Every output whose window meets a changed cell."""
+        """Return the boxes of outputs whose window meets a changed cell."""
         return bx.through_window(boxes[0], self.window, self.size)
 
     def run(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> Patch:
-        """One pass."""
+        """Compute the change of the maxima."""
         out, out_boxes = batch.new(self.output, self.channels), batch.boxes[self.output]
         patches.max_pool(
             inputs[0].data, inputs[0].boxes, maps[self.before[0]],
@@ -49,7 +49,7 @@ def step(node: fx.Node, source: fx.Node, *, rectify: bool) -> MaxPool:
 
 
 def on_maps(low: Lowered, node: fx.Node, source: fx.Node) -> Match | None:
-    """Take a max pooling on its own."""
+    """Match a max pooling; with a ReLU before it, see `relu.on_maps`."""
     return Match(step(node, source, rectify=False))
 
 

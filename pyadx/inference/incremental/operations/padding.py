@@ -1,4 +1,4 @@
-"""Padding by a constant or by copies of cells, and crops: the same changes at other places."""
+"""Padding by a constant or by copies of cells, and crops."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +21,7 @@ _REPEATING = {
 
 
 class Shift(Step):
-    """A map padded with a constant, or cropped: the same changes at other places."""
+    """A map padded with a constant, or cropped: its changes are shifted."""
 
     linear = True
 
@@ -30,15 +30,15 @@ class Shift(Step):
         self.offset = offset
 
     def grow(self, boxes: Sequence[np.ndarray]) -> np.ndarray:
-        """Move and clip the boxes."""
+        """Shift and clip the boxes."""
         return bx.shifted(boxes[0], self.offset, self.size)
 
     def tables(self, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> list[np.ndarray]:
-        """Where the changes are cut out of the map before."""
+        """Return the output boxes in cells of the input map."""
         return [out_boxes - np.tile(np.asarray(self.offset, np.int32), 2)]
 
     def run(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> Patch:
-        """One pass."""
+        """Cut the changes out at the shifted boxes."""
         out = batch.new(self.output, self.channels)
         patches.gather(
             batch.tables[self.output][0], out,
@@ -48,7 +48,7 @@ class Shift(Step):
 
 
 def pad(low: Lowered, node: fx.Node, source: fx.Node) -> Match | None:
-    """Take padding, or cropping."""
+    """Match padding; negative amounts crop."""
     target = functional(node.target)
     amounts, mode = with_defaults(node.args[1:], [None, _REPEATING.get(target, "constant")])[:2]
     if target is not aten.constant_pad_nd.default and mode != "constant":
@@ -62,7 +62,7 @@ def pad(low: Lowered, node: fx.Node, source: fx.Node) -> Match | None:
 
 
 def _repeating(low: Lowered, node: fx.Node, source: fx.Node, mode: str) -> Match:
-    """Take padding by copies of cells; an axis at a time gives the same as all at once."""
+    """Match padding by copies of cells. Padding one axis after another gives the same result."""
     amounts: Any = node.args[1]
     pairs = [amounts[i : i + 2] for i in (4, 2, 0) if i + 1 < len(amounts)]
     pairs = [[0, 0]] * (3 - len(pairs)) + pairs
@@ -75,7 +75,7 @@ def _repeating(low: Lowered, node: fx.Node, source: fx.Node, mode: str) -> Match
 
 
 def crop(low: Lowered, node: fx.Node, source: fx.Node) -> Match | None:
-    """Take a slice of a spatial axis."""
+    """Match a slice of a spatial axis."""
     axis, start, _, step = with_defaults(node.args[1:], [0, 0, None, 1])
     values = [source.meta["val"], node.meta["val"]]
     if not isinstance(axis, int) or axis % 5 < 2 or values[1].dim() != 5:

@@ -1,4 +1,4 @@
-"""Operations that look at one cell of each map, or one value: recognised by torch's tag and by shape."""
+"""Operations on single cells of maps, or on single values, recognised by torch's tag and by shape."""
 
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
@@ -23,7 +23,7 @@ from pyadx.inference.incremental.steps import (
 from pyadx.inference.incremental.trace import aten, functional
 from pyadx.ops import patches
 
-# Composite operations, which carry no tag.
+# Pointwise operations without torch's tag.
 _UNTAGGED = {
     aten.selu.default, aten.relu6.default, aten.square.default, aten.prelu.default,
     aten.log_sigmoid.default, aten.hardswish.default, aten.hardsigmoid.default, aten.rrelu.default,
@@ -32,22 +32,32 @@ _UNTAGGED = {
     aten.ones_like.default, aten.full_like.default,
 }  # fmt: skip
 
-# Operations over the channels of a cell, by the place of the axis among their arguments.
+# Operations over the channels of a cell, with the index of the axis among their arguments.
 _OVER_CHANNELS = {
     aten.glu.default: 1, aten.softmax.int: 1, aten.log_softmax.int: 1, aten.mean.dim: 1,
     aten.sum.dim_IntList: 1, aten.amax.default: 1, aten.amin.default: 1, aten.cumsum.default: 1,
 }  # fmt: skip
 
-_PER_CHANNEL = {aten.prelu.default}  # their weight counts along the channels, whatever its shape
+_PER_CHANNEL = {aten.prelu.default}  # their weight belongs to the channels, whatever its shape
 
 Values = Sequence[Tensor]
 
 
 class Pointwise(Step):
-    """Any operation that looks at one cell of each of its maps: ``f(before + change) - f(before)``.
+    """Any operation on single cells of its maps. Its change is ``f(before + change) - f(before)``.
 
-    With ``singular`` the operation tells zero from next to zero, as a logarithm or a quotient does.
-    ``still`` are maps that do not change, ``[D, H, W, C]``: the function takes them after the others.
+    Parameters
+    ----------
+    output : fx.Node
+        Result.
+    maps : sequence of fx.Node
+        The maps that change.
+    function : callable
+        Computes the operation from its maps ``[B, C, D, H, W]``: first ``maps``, then ``still``.
+    singular : bool
+        Whether zero and almost zero give very different results, as for a logarithm or a quotient.
+    still : sequence of Tensor
+        Constant maps, ``[D, H, W, C]``.
     """
 
     def __init__(
@@ -68,13 +78,13 @@ class Pointwise(Step):
         return bx.union(boxes)
 
     def scratch(self, slots: Mapping[fx.Node, bx.Triple]) -> int:
-        """Return the size of all operands and results, before and after."""
+        """Return the elements of all operands and results, before and after."""
         channels = sum(int(node.meta["val"].shape[1]) for node in self.inputs)
         channels += sum(own.shape[-1] for own in self.still)
         return 2 * prod(slots[self.output]) * (channels + self.channels)
 
     def run(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> Patch:
-        """Evaluate the operation twice; beyond the box on ones, which nothing divides by zero."""
+        """Evaluate the operation twice. Entries beyond the box are ones, which are safe to divide by."""
         out_boxes = batch.boxes[self.output]
         values: list[list[Tensor]] = [[], []]
         for patch, node in zip(inputs, self.before, strict=True):
@@ -96,14 +106,15 @@ class Pointwise(Step):
         return Patch(change, out_boxes)
 
     def _cut(self, batch: Batch, still: Tensor) -> Tensor:
+        """Cut the output boxes out of a constant map."""
         taken = batch.workspace.take(batch.size, *batch.slots[self.output], still.shape[-1])
         return patches.gather(batch.boxes[self.output], taken, source=still, pad=1.0)
 
 
 class VectorPointwise(VectorStep):
-    """Any operation on single values: ``f(before + change) - f(before)``.
+    """Any operation on single values after the last map. Its change is ``f(before + change) - f(before)``.
 
-    With ``singular`` the operation tells zero from next to zero, as a logarithm or a quotient does.
+    ``singular`` says whether zero and almost zero give very different results, as for a logarithm.
     """
 
     def __init__(
@@ -118,7 +129,7 @@ class VectorPointwise(VectorStep):
         self.singular = singular
 
     def run(self, batch: Batch, inputs: Sequence[Tensor], maps: Maps) -> Tensor:  # type: ignore[override]
-        """Evaluate the operation twice."""
+        """Evaluate the operation before and after the change."""
         before = [maps[node] for node in self.before]
         after = [b + change for b, change in zip(before, inputs, strict=True)]
         if self.singular:
@@ -131,7 +142,7 @@ class VectorPointwise(VectorStep):
 def match(
     low: Lowered, node: fx.Node, target: Any, sources: Sequence[fx.Node], local: Sequence[bool]
 ) -> Match | None:
-    """Take an operation on single cells of maps, or on single values after the last map."""
+    """Match an operation on single cells of maps, or on single values after the last map."""
     value = node.meta["val"]
     if not is_pointwise(node) or not _readable(low, node):
         return None
@@ -148,7 +159,7 @@ def match(
 
 
 def is_inner(low: Lowered, node: fx.Node, sources: Sequence[fx.Node]) -> bool:
-    """Whether a node of another type, such as a comparison, can be worked out again by whoever reads it."""
+    """Whether the readers of a node with another dtype, such as a comparison, can evaluate it again."""
     value = node.meta["val"]
     if not isinstance(value, Tensor) or not is_pointwise(node) or not _readable(low, node):
         return False
@@ -157,7 +168,7 @@ def is_inner(low: Lowered, node: fx.Node, sources: Sequence[fx.Node]) -> bool:
 
 
 def outer(low: Lowered, sources: Sequence[fx.Node]) -> list[fx.Node]:
-    """Return the maps that nodes come from, seen through inner ones."""
+    """Return the maps that nodes are computed from, skipping inner nodes (see `Lowered`)."""
     found: list[fx.Node] = []
     for source in sources:
         own = [source]
@@ -168,7 +179,7 @@ def outer(low: Lowered, sources: Sequence[fx.Node]) -> list[fx.Node]:
 
 
 def is_pointwise(node: fx.Node) -> bool:
-    """Whether every cell of the result depends on that cell of the operands alone."""
+    """Whether every cell of the result depends only on the same cell of the operands."""
     target: Any = functional(node.target)
     if target in _OVER_CHANNELS:
         place = _OVER_CHANNELS[target]
@@ -183,12 +194,12 @@ def is_pointwise(node: fx.Node) -> bool:
 
 
 def _readable(low: Lowered, node: fx.Node) -> bool:
-    """Whether all operands are the scan's or constant; not so a covariate that is repeated for a batch."""
+    """Whether all operands depend on the scan or are constant; a covariate repeated per scan is neither."""
     return all(n in low.changing or n in low.trace.constants for n in node.all_input_nodes)
 
 
 def _still(low: Lowered, node: fx.Node, shape: Sequence[Any]) -> dict[fx.Node, Tensor] | None:
-    """Return the constant operands that differ from cell to cell, ``[D, H, W, C]`` each."""
+    """Return constant operands that vary over cells, ``[D, H, W, C]`` each; None if one does not fit."""
     found = {}
     inside = [n for n in node.all_input_nodes if n in low.inner]
     for operand in node.all_input_nodes:
@@ -216,7 +227,7 @@ def _still(low: Lowered, node: fx.Node, shape: Sequence[Any]) -> dict[fx.Node, T
 def _function(
     low: Lowered, node: fx.Node, sources: Sequence[fx.Node], still: Sequence[fx.Node] = ()
 ) -> Callable[[Values], Tensor]:
-    """Return an operation as a function of its changing operands, and of the constants among cells."""
+    """Return an operation as a function of the maps in ``sources`` and the constant maps in ``still``."""
     place = {source: index for index, source in enumerate([*sources, *still])}
     constants, resolve, inner = low.trace.constants, low.resolve, frozenset(low.inner)
 

@@ -24,14 +24,14 @@ class Relu(Step):
         self.scale = scale
 
     def run(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> Patch:
-        """One pass."""
+        """Compute the change after batch norm and ReLU."""
         source = inputs[0]
         out = batch.new(self.output, self.channels)
         patches.relu(source.data, source.boxes, maps[self.before[0]], self.scale, out)
         return Patch(out, source.boxes)
 
     def changes(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> dict[fx.Node, Patch | Tensor]:
-        """Give what leaves the batch norm, too."""
+        """Compute the change of the batch norm's result, too."""
         found = super().changes(batch, inputs, maps)
         if self.scale is not None:
             found[self.before[0]] = Patch(inputs[0].data * self.scale, inputs[0].boxes)
@@ -39,26 +39,26 @@ class Relu(Step):
 
 
 class VectorRelu(VectorStep):
-    """A ReLU, free of cancellation wherever it stays open."""
+    """A ReLU after the last map; without cancellation where it stays open."""
 
     def __init__(self, output: fx.Node, source: fx.Node) -> None:
         super().__init__(output, [source], [source])
 
     def run(self, batch: Batch, inputs: Sequence[Tensor], maps: Maps) -> Tensor:  # type: ignore[override]
-        """As `csrc/patches/patches.h` does it for maps."""
+        """Compute the change as `csrc/patches/patches.h` does for maps."""
         before, change = maps[self.before[0]], inputs[0]
         closed = (before + change).clamp(min=0)
         return torch.where(before > 0, torch.maximum(change, -before), closed)
 
 
 def pools(low: Lowered, relu: fx.Node) -> bool:
-    """Whether a ReLU goes into a max pooling and nowhere else, which then takes it over."""
+    """Whether only a max pooling reads a ReLU; the step of the pooling then includes the ReLU."""
     user = low.only_user(relu)
     return user is not None and functional(user.target) is aten.max_pool3d.default
 
 
 def on_maps(low: Lowered, node: fx.Node, source: fx.Node) -> Match | None:
-    """Take a ReLU, or a max pooling with the ReLU before it."""
+    """Match a ReLU, or a ReLU with the max pooling after it."""
     if not pools(low, node):
         return Match(Relu(node, source, source))
     pooling = low.only_user(node)
@@ -67,7 +67,7 @@ def on_maps(low: Lowered, node: fx.Node, source: fx.Node) -> Match | None:
 
 
 def on_vectors(low: Lowered, node: fx.Node, source: fx.Node) -> Match | None:
-    """Take a ReLU after the last map."""
+    """Match a ReLU after the last map."""
     return Match(VectorRelu(node, source))
 
 

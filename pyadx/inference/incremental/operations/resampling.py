@@ -1,4 +1,4 @@
-"""What is linear along one axis after another: interpolation, adaptive averages, every n-th cell."""
+"""Operations that are linear along each axis: interpolation, adaptive averages, strided slices."""
 
 from collections.abc import Mapping, Sequence
 from math import prod
@@ -22,9 +22,9 @@ _RESIZES = {
 
 
 class AlongAxes(Step):
-    """A map each of whose axes is multiplied by a matrix ``[out, in]``, such as an interpolation.
+    """An operation that multiplies each axis of a map by a matrix ``[out, in]``, such as an interpolation.
 
-    Changes go through the same matrices: only the rows and columns of the boxes are multiplied.
+    Changes are multiplied by the same matrices, of which only the rows and columns of the boxes are used.
     """
 
     linear = True
@@ -32,14 +32,14 @@ class AlongAxes(Step):
     def __init__(self, output: fx.Node, source: fx.Node, matrices: Sequence[Tensor]) -> None:
         super().__init__(output, [source])
         self.matrices = [matrix.contiguous() for matrix in matrices]
-        # Per axis and output, how many of the inputs before each are used.
+        # Per axis: entry [o, i] counts the inputs below i that output o uses.
         self._used = [
             np.pad((matrix != 0).cpu().numpy().cumsum(1, dtype=np.int32), ((0, 0), (1, 0)))
             for matrix in self.matrices
         ]
 
     def grow(self, boxes: Sequence[np.ndarray]) -> np.ndarray:
-        """Every output that uses a changed cell."""
+        """Return the boxes of outputs that use a changed cell."""
         found = np.zeros_like(boxes[0])
         for axis, used in enumerate(self._used):
             pairs, place = np.unique(boxes[0][:, [axis, axis + 3]], axis=0, return_inverse=True)
@@ -51,7 +51,7 @@ class AlongAxes(Step):
         return found.astype(np.int32)
 
     def work(self, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> Work:
-        """Three products, one axis after the other."""
+        """Count three matrix products, one per axis."""
         given, made = (bx.extents(b).astype(np.float64) for b in (boxes[0], out_boxes))
         z = made[:, 0] * given[:, 1] * given[:, 2] * given[:, 0]
         y = made[:, 0] * made[:, 1] * given[:, 2] * given[:, 1]
@@ -60,14 +60,14 @@ class AlongAxes(Step):
         return Work(flops, cells * self.channels * element_size(self.output))
 
     def scratch(self, slots: Mapping[fx.Node, bx.Triple]) -> int:
-        """Return the size of what is between the products."""
+        """Return the elements of the input, the results along each axis, and the cut matrices."""
         (a, b, c), (z, y, x) = slots[self.inputs[0]], slots[self.output]
         return (a * b * c + z * b * c + z * y * c + z * y * x) * self.channels + z * a + y * b + x * c
 
     def run(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> Patch:
-        """Multiply, with zeros for what is outside the boxes."""
+        """Multiply along each axis, with zeros outside the boxes."""
         source, out_boxes = inputs[0], batch.boxes[self.output]
-        value = batch.workspace.take(*source.data.shape)  # beyond the boxes there may be anything
+        value = batch.workspace.take(*source.data.shape)  # a copy that is zero beyond the boxes
         patches.gather(source.boxes, value, patches=source.data, boxes=source.boxes)
         found: Tensor = value
         slot = batch.slots[self.output]
@@ -84,7 +84,7 @@ class AlongAxes(Step):
 
     @staticmethod
     def _cut(matrix: Tensor, boxes: Tensor, out_boxes: Tensor, axis: int, given: int, made: int) -> Tensor:
-        """Cut the rows and columns of the boxes out of a matrix, ``[B, made, given]``."""
+        """Cut the rows of output boxes and columns of input boxes out of a matrix: ``[B, made, given]``."""
         rows = out_boxes[:, axis, None].long() + torch.arange(made, device=boxes.device)
         columns = boxes[:, axis, None].long() + torch.arange(given, device=boxes.device)
         inside = (rows < out_boxes[:, axis + 3, None])[:, :, None]
@@ -94,7 +94,7 @@ class AlongAxes(Step):
 
 
 def resize(low: Lowered, node: fx.Node, source: fx.Node) -> Match | None:
-    """Take an interpolation: torch's own weights are read off unit vectors along every axis."""
+    """Match an interpolation. Its weights along each axis are what torch makes of unit vectors."""
     target: Any = functional(node.target)
     matrices = []
     for axis, (given, made) in enumerate(zip(map_size(source), map_size(node), strict=True)):
@@ -104,7 +104,7 @@ def resize(low: Lowered, node: fx.Node, source: fx.Node) -> Match | None:
         arguments = list(node.args[1:])
         kwargs = dict(node.kwargs)
         if target._overloadname == "vec":
-            # Either an output size or scales are given; the other axes have one cell and keep it.
+            # Either the size or the scales are given; the other axes have and keep one cell.
             if arguments[0] is not None:
                 arguments[0] = sizes
             scales = (
@@ -123,7 +123,7 @@ def resize(low: Lowered, node: fx.Node, source: fx.Node) -> Match | None:
 
 
 def adaptive_average(low: Lowered, node: fx.Node, source: fx.Node) -> Match | None:
-    """Take adaptive average pooling to more than one cell."""
+    """Match adaptive average pooling to more than one cell."""
     sizes: Any = node.args[1]
     wanted = [own if n is None else int(n) for n, own in zip(sizes, map_size(source), strict=True)]
     matrices = []
@@ -136,7 +136,7 @@ def adaptive_average(low: Lowered, node: fx.Node, source: fx.Node) -> Match | No
 
 
 def strided_slice(low: Lowered, node: fx.Node, source: fx.Node) -> Match | None:
-    """Take a slice of a spatial axis that leaves cells out."""
+    """Match a slice of a spatial axis with a step, such as ``x[..., ::2]``."""
     axis, start, stop, step = with_defaults(node.args[1:], [0, None, None, 1])
     if not all(isinstance(value, int | None) for value in (start, stop)) or not isinstance(step, int):
         return None
@@ -148,14 +148,14 @@ def strided_slice(low: Lowered, node: fx.Node, source: fx.Node) -> Match | None:
 
 
 def _units(count: int, axis: int, source: fx.Node) -> Tensor:
-    """Return unit vectors along a spatial axis as channels, ``[1, count, ...]``, one cell elsewhere."""
+    """Return unit vectors along a spatial axis, one per channel; the other axes have one cell."""
     shape = [1, count, 1, 1, 1]
     shape[axis + 2] = count
     return _like(torch.eye(count), source).reshape(shape)
 
 
 def _matrix(made: Tensor, axis: int) -> Tensor:
-    """Return ``[out, in]`` from what an operation made of unit vectors."""
+    """Return the matrix ``[out, in]`` from the result of an operation on unit vectors."""
     lines = made[0].movedim(axis + 1, 1)
     return lines.reshape(*lines.shape[:2], -1)[..., 0].T
 

@@ -35,36 +35,37 @@ class TransposedConvolution(Step):
         self.weight, self.window, self.groups = weight, window, groups
 
     def grow(self, boxes: Sequence[np.ndarray]) -> np.ndarray:
-        """Every output that a changed cell reaches."""
+        """Return the boxes of outputs that a changed cell reaches."""
         return bx.clipped(self._spread(boxes[0]), self.size)
 
     def _spread(self, boxes: np.ndarray) -> np.ndarray:
+        """Return the boxes that changes spread to; they may reach beyond the map."""
         found = bx.input_frames(boxes, self.window)
         found[(boxes[:, 3:] <= boxes[:, :3]).any(1)] = 0
         return found
 
     def tables(self, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> list[np.ndarray]:
-        """Where the spread changes lie before they are cut at the map's border, and where the outputs do.
+        """Return the boxes that changes spread to before they are clipped to the map, and the output boxes.
 
-        Both are counted from the first cell that anything spreads to, which lies before the map.
+        Both start from the first cell that anything spreads to, which is ``padding`` cells before the map.
         """
         moved = np.tile(np.asarray(self.window.padding, np.int32), 2)
         return [self._spread(boxes[0]) + moved, out_boxes + moved]
 
     def work(self, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> Work:
-        """All taps of every changed cell."""
+        """Count a product per changed cell and tap."""
         flops = 2.0 * bx.cells(boxes[0]) * float(self.weight.numel())
         moved = bx.cells(boxes[0]) * self.weight.shape[0] + 3 * bx.cells(out_boxes) * self.channels
         return Work(flops, moved * element_size(self.output))
 
     def scratch(self, slots: Mapping[fx.Node, bx.Triple]) -> int:
-        """Return the size of the cleaned changes, and of what they spread to."""
+        """Return the elements of the changes without entries beyond boxes, and of what they spread to."""
         given = slots[self.inputs[0]]
         spread = prod(bx.frame_size(given, self.window)) * self.channels
         return prod(given) * self.weight.shape[0] + 2 * spread
 
     def run(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> Patch:
-        """Spread the changes, and cut out what lies on the map."""
+        """Spread the changes, and cut out what is inside the map."""
         source = inputs[0]
         value = batch.workspace.take(*source.data.shape)
         patches.gather(source.boxes, value, patches=source.data, boxes=source.boxes)
@@ -83,7 +84,7 @@ class TransposedConvolution(Step):
 
 
 def transposed_convolution(low: Lowered, node: fx.Node, source: fx.Node) -> Match | None:
-    """Take a transposed convolution with fixed weights."""
+    """Match a transposed convolution with constant weights."""
     weight = low.constant(node.args[1])
     if functional(node.target) is aten.convolution.default:
         values = with_defaults(node.args[3:], [])

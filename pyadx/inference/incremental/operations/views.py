@@ -1,4 +1,4 @@
-"""Views: mirrored and exchanged axes, and channels that are picked, reordered, split or laid into space."""
+"""Views: mirrored and exchanged axes; channels that are selected, reordered or split; space to depth."""
 
 import operator
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ class Flip(Step):
     linear = True
 
     def __init__(self, output: fx.Node, source: fx.Node, axes: Sequence[int]) -> None:
-        """Take the axes, counted from 0 for the first spatial one."""
+        """Take the axes to mirror; 0 is the first spatial axis."""
         super().__init__(output, [source])
         self.axes = tuple(axes)
 
@@ -56,7 +56,7 @@ class Flip(Step):
         return found
 
     def tables(self, boxes: Sequence[np.ndarray], out_boxes: np.ndarray) -> list[np.ndarray]:
-        """Where a mirrored slot holds its box, and the slot: its beginning moves to its end."""
+        """Return the boxes within mirrored slots, where a box is at the end of its slot, and the slots."""
         lengths = boxes[0][:, 3:] - boxes[0][:, :3]
         slot = lengths.max(0, initial=1)
         low = np.zeros_like(lengths)
@@ -74,22 +74,22 @@ class Flip(Step):
 
 
 class Transpose(Step):
-    """A map whose spatial axes change places."""
+    """A map with its spatial axes in another order."""
 
     linear = True
 
     def __init__(self, output: fx.Node, source: fx.Node, order: bx.Triple) -> None:
-        """Take for every spatial axis the one of the source that it is."""
+        """Take the source axis of every spatial axis as ``order``; 0 is the first spatial axis."""
         super().__init__(output, [source])
         self.order = order
 
     def grow(self, boxes: Sequence[np.ndarray]) -> np.ndarray:
-        """Turn the boxes."""
+        """Reorder the axes of the boxes."""
         axes = [*self.order, *(axis + 3 for axis in self.order)]
         return np.ascontiguousarray(boxes[0][:, axes])
 
     def run(self, batch: Batch, inputs: Sequence[Patch], maps: Maps) -> Patch:
-        """One pass."""
+        """Reorder the axes of the changes."""
         turned = inputs[0].data.permute(0, *(axis + 1 for axis in self.order), 4).contiguous()
         out, out_boxes = batch.new(self.output, self.channels), batch.boxes[self.output]
         patches.place(turned, out_boxes, out_boxes, out, add=False)
@@ -97,7 +97,7 @@ class Transpose(Step):
 
 
 class Reshape(VectorStep):
-    """The same values in another shape."""
+    """The same values in another shape, after the last map."""
 
     linear = True
 
@@ -111,7 +111,7 @@ class Reshape(VectorStep):
 
 
 def reshape(low: Lowered, node: fx.Node, source: fx.Node) -> Match | None:
-    """Take a flattened map, which a linear layer may take, or the first view of a channel shuffle."""
+    """Match a flattened map for a linear layer, or a chain of views such as a channel shuffle."""
     shape = source.meta["val"].shape
     if node.meta["val"].dim() == 2 and node.meta["val"].shape[1] == shape[1:].numel():
         return Match(flat=source)
@@ -127,7 +127,7 @@ def reshape(low: Lowered, node: fx.Node, source: fx.Node) -> Match | None:
 
 
 def view(low: Lowered, node: fx.Node, source: fx.Node) -> Match | None:
-    """Take a crop, a mirrored axis, or channels that are picked."""
+    """Match a mirrored axis, a crop, reordered axes, or selected channels."""
     target = functional(node.target)
     if target is aten.flip.default:
         axes: Any = node.args[1]
@@ -144,14 +144,14 @@ def view(low: Lowered, node: fx.Node, source: fx.Node) -> Match | None:
 
 
 def split(low: Lowered, node: fx.Node, source: fx.Node) -> Match | None:
-    """Take channels that go different ways."""
+    """Match a split of channels: one step for every part."""
     users = [user for user in node.users if user.target is operator.getitem]
     steps = [from_views(low, source, user, [node, user]) for user in users]
     return Match(*(step for step in steps if step is not None))
 
 
 def _transposed(node: fx.Node, source: fx.Node) -> Match | None:
-    """Take spatial axes that change places."""
+    """Match spatial axes in another order."""
     order = torch.arange(5)
     if functional(node.target) is aten.permute.default:
         axes: Any = node.args[1]
@@ -170,7 +170,7 @@ def _as_match(step: Step | None, chain: Sequence[fx.Node]) -> Match | None:
 
 
 def on_vectors(low: Lowered, node: fx.Node, source: fx.Node) -> Match | None:
-    """Take a view after the last map."""
+    """Match a view after the last map."""
     if node.meta["val"].shape[:1] != source.meta["val"].shape[:1]:
         return None
     return Match(Reshape(node, source))
