@@ -81,7 +81,7 @@ class RegionScorer(Scorer):
                 if engine == "incremental":
                     raise
                 warnings.warn(
-                    f"occlusion runs one full forward pass per region: {error}",
+                    f"occlusion runs one full forward per region: {error}",
                     RuntimeWarning,
                     stacklevel=3,
                 )
