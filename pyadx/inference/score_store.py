@@ -21,7 +21,7 @@ from torch import Tensor
 
 from pyadx.files import check_writable_folder, temporary_name
 
-_MOST_HEADER = 1 << 16
+_MOST_HEADER = 1 << 16  # bytes
 _HEAD = np.dtype([("count", "<i4"), ("crc", "<u4")])
 _SCORE = np.dtype("<f8")
 

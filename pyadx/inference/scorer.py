@@ -178,7 +178,7 @@ class Scorer(Baseline, ABC):
 
     @property
     def adapted_facts(self) -> dict[str, Any]:
-        """The chosen output, and a hash of ``forward_args``; each only if it was given."""
+        """The chosen output, and a hash of ``forward_args``; each only if there is one."""
         _, output, arguments = self._network.key
         facts = {"output": output, "forward_args": arguments or None}
         return {name: value for name, value in facts.items() if value is not None}

@@ -71,6 +71,7 @@ class BatchDependence:
         )
 
 
+# Layers that process each scan of a batch separately.
 _APART = (
     nn.modules.conv._ConvNd, nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd,
     nn.modules.pooling._AdaptiveAvgPoolNd, nn.modules.pooling._AdaptiveMaxPoolNd, nn.Linear, nn.Dropout,
