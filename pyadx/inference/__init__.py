@@ -1,4 +1,4 @@
-"""Scorers: how far a model's output moves when regions of a scan are filled."""
+"""Scorers measure how much a model's output changes when regions of a scan are filled."""
 
 from pyadx.inference.full import FullScorer
 from pyadx.inference.incremental.scorer import IncrementalScorer

@@ -1,4 +1,7 @@
-"""The scan that changes are measured from: unperturbed at first, moved when regions are filled for good."""
+"""The scan from which changes are measured.
+
+It is unperturbed at first, and changes when regions are committed, that is, filled permanently.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +21,7 @@ from pyadx.inference.watch import OutputWatch
 
 @dataclass(frozen=True, eq=False)
 class Mark:
-    """A scan that was remembered: it, what the model said of it, and what was cached."""
+    """A snapshot: the scan, the model's outputs for it, and what was cached."""
 
     volume: Tensor
     outputs: Tensor
@@ -27,14 +30,14 @@ class Mark:
 
 
 class Baseline:
-    """A scan, what regions are filled with, and the score that changes are measured from.
+    """A scan, the fill values of regions, and the score from which changes are measured.
 
     Attributes
     ----------
     volume : Tensor
         The scan ``[C, D, H, W]`` as it is now.
     reference : float
-        Its score.
+        The score of `volume`.
     """
 
     volume: Tensor
@@ -50,22 +53,23 @@ class Baseline:
     _owns_volume = False
 
     def commit(self, regions: Regions, values: Tensor | None = None) -> Tensor:
-        """Fill regions for good, one after another: what is scored next starts from the scan as it is then.
+        """Fill regions permanently, one after another. Later changes are measured from the filled scan.
 
-        The volume that the scorer was given stays as it is; `volume` is a copy from here on.
+        The scorer works on a copy from here on: the tensor that it was given is not changed.
 
         Parameters
         ----------
         regions : Regions
-            From `regions` or `pyadx.inference.segments.distinct_segments`, also from before other commits.
+            From `Scorer.regions` or `pyadx.inference.segments.distinct_segments`. They may have been made
+            before earlier commits.
         values : Tensor, optional
-            What their voxels become, broadcastable to ``[C, D, H, W]``: the scan brings them back. Without
-            it what the scorer fills with.
+            New values of the regions' voxels, broadcastable to ``[C, D, H, W]``. The original scan restores
+            them. By default, the scorer's fill.
 
         Returns
         -------
         Tensor
-            float64 ``[R]``: the score of the scan after each of them.
+            float64 ``[R]``: the score of the scan after each region was filled.
         """
         if values is not None:
             values = ops.fill_tensor(values, self.volume).expand_as(self.volume)
@@ -76,19 +80,20 @@ class Baseline:
         return torch.tensor(scores, dtype=torch.float64)
 
     def rebase(self, volume: Tensor | None = None) -> float:
-        """Run the model on the scan as it is now, or on another one, and make cached maps anew from there.
+        """Run the model on the current scan or a new one, and compute cached maps from scratch.
 
-        Every commit rounds once more in float32. This ends it.
+        Every commit adds a float32 rounding error. This removes the accumulated error.
 
         Parameters
         ----------
         volume : Tensor, optional
-            ``[C, D, H, W]``: what the scan is from here on.
+            The new scan, broadcastable to ``[C, D, H, W]``. By default, the current one.
 
         Returns
         -------
         float
-            How far the score is from the one before: what rounding had made of it, if it is the same scan.
+            Absolute difference between the new and the previous score. If the scan is the same, this is the
+            accumulated rounding error.
         """
         if volume is not None:
             self.volume, self._owns_volume = volume.to(self.volume).expand_as(self.volume).clone(), True
@@ -102,27 +107,28 @@ class Baseline:
         return abs(earlier - self.reference)
 
     def mark(self, regions: Regions) -> Mark:
-        """Remember the scan as it is, and what is cached of it for regions like these.
+        """Take a snapshot of the scan, and of what is cached for regions like these.
 
-        `back` comes to it without a forward pass, and to the last bit. What is cached is kept twice.
+        `back` returns to it bit for bit and without a forward pass. The snapshot holds a second copy of the
+        cache, where memory allows one.
         """
         return Mark(self.volume.clone(), self._outputs, self._logits, self._keep(regions))
 
     def back(self, mark: Mark) -> None:
-        """Return to a scan that was remembered; what regions are filled with stays as it is."""
+        """Return to the scan of a snapshot. The fill values stay as they are now."""
         self.volume, self._owns_volume = mark.volume.clone(), True
         self._outputs = mark.outputs
         self._set_base(mark.logits)
         self._bring_back(mark.kept)
 
     def refill(self, fill: Tensor) -> None:
-        """Fill regions with something else from here on, broadcastable to ``[C, D, H, W]``."""
+        """Change the fill values from here on; ``fill`` is broadcastable to ``[C, D, H, W]``."""
         self.fill = ops.fill_tensor(fill, self.volume)
         self._set_base(self._logits)
         self._forget()
 
     def filled(self, regions: Regions) -> Tensor:
-        """Return the scan with all of these regions filled, ``[C, D, H, W]``."""
+        """Return a copy of the scan with all of these regions filled, ``[C, D, H, W]``."""
         out = self.volume.clone()
         for place in range(len(regions.boxes)):
             box, new = self._values(regions.part(np.array([place])), None)
@@ -131,14 +137,14 @@ class Baseline:
         return out
 
     def _keep(self, regions: Regions) -> Any:
-        """Return a copy of what is cached of the scan; None where nothing is, or twice is too much."""
+        """Return a copy of what is cached for the scan; None if nothing is, or if a copy would not fit."""
 
     def _bring_back(self, kept: Any) -> None:
-        """Return to what was cached."""
+        """Restore what `_keep` returned."""
         self._forget()
 
     def _forget(self) -> None:
-        """Let go of what was cached of the scan, and of what it is filled with."""
+        """Drop what is cached for the scan and its fill values."""
 
     def _commit_one(self, region: Regions, values: Tensor | None) -> float:
         if not self._owns_volume:
@@ -153,7 +159,7 @@ class Baseline:
         return self.reference
 
     def _values(self, region: Regions, values: Tensor | None) -> tuple[np.ndarray, Tensor]:
-        """Return the box of one region, and what stands in it when the region is filled."""
+        """Return the box of one region, and the box's values once the region is filled."""
         box = region.boxes[0]
         old = self.volume[(slice(None), *window(box))]
         segments = region.segments
@@ -168,12 +174,12 @@ class Baseline:
         return box, new
 
     def _move(self, box: np.ndarray, values: Tensor) -> Tensor:
-        """Change a box of the scan; return what the model says of the scan then, ``[1, classes]``."""
+        """Change a box of the scan; return the model's outputs for the new scan, ``[1, classes]``."""
         self.volume[(slice(None), *window(box))] = values
         return self._forward(self.volume[None].clone())
 
     def _set_base(self, logits: Tensor) -> None:
-        """Note the class scores that changes are measured from."""
+        """Set the class scores from which changes are measured."""
         self._logits = logits
         self._before = class_score(logits, self._target, "logit")
         self._score_before = self._reading.value(logits, self._target)

@@ -1,4 +1,4 @@
-"""Walking over many items in batches that fit into memory."""
+"""Process many items in batches that fit into memory."""
 
 import warnings
 from collections.abc import Callable
@@ -10,12 +10,13 @@ from pyadx.ops.numbers import whole_number
 
 BatchSize = int | Literal["auto"]
 
-# Where "auto" starts; it halves when memory runs out. On the CPU larger batches only leave the cache.
+# Batch size that "auto" starts with; it is halved when memory runs out. On the CPU, larger batches are no
+# faster: they no longer fit into the cache.
 _AUTO = {"cpu": 2, "cuda": 64}
 
 
 def check_batch_size(batch_size: BatchSize) -> BatchSize:
-    """Return ``"auto"`` or a positive ``int``; raise ``ValueError`` where it is neither."""
+    """Return ``batch_size`` as ``"auto"`` or a positive ``int``; raise ``ValueError`` if it is neither."""
     if isinstance(batch_size, str) and batch_size == "auto":
         return batch_size
     number = whole_number(batch_size)
@@ -25,12 +26,12 @@ def check_batch_size(batch_size: BatchSize) -> BatchSize:
 
 
 def first_batch(batch_size: BatchSize, device: torch.device) -> int:
-    """Return the batch size to begin with on a device."""
+    """Return the batch size to start with on a device."""
     return _AUTO.get(device.type, 8) if batch_size == "auto" else batch_size
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that device or main memory ran out."""
+    """Whether an error means that device or main memory ran out."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
@@ -43,26 +44,26 @@ def in_batches(
     run: Callable[[int, int], None],
     advance: Callable[[int], None] = lambda count: None,
 ) -> int:
-    """Call ``run(start, stop)`` over ``range(items)``, with smaller batches where memory runs out.
+    """Call ``run(start, stop)`` over ``range(items)``, with smaller batches if memory runs out.
 
     Parameters
     ----------
     items : int
-        How many items there are.
+        Number of items.
     batch_size : int or "auto"
-        Largest batch. When a batch does not fit, the size is halved for the rest of the walk.
+        Largest batch. If a batch does not fit, the size is halved for the remaining items, with a warning.
     device : torch.device
-        Where the work happens.
+        The device that does the work.
     run : callable
-        Does one batch. It is called again for the same items after it ran out of memory.
+        Processes one batch. It is called again for the same items after it ran out of memory.
     advance : callable
-        Told how many items are done, for progress bars.
+        Called with the number of items just done, for progress bars.
 
     Returns
     -------
     int
-        The largest batch that is worth trying next: smaller than at first where memory ran out. Whoever
-        walks again begins with it, so that nothing fails twice.
+        Batch size for the next call: the last size used, smaller than the first if memory ran out. A caller
+        that starts with it does not fail at the same size again.
 
     Raises
     ------
@@ -83,8 +84,10 @@ def in_batches(
             advance(stop - start)
             start = stop
             continue
-        # Outside the except block, so that the failed batch's tensors are free by now.
+        # Done outside the except block, where the failed batch's tensors are no longer referenced.
         if device.type == "cuda":
             torch.cuda.empty_cache()
-        warnings.warn(f"out of memory: going on with batches of {size}", stacklevel=2)
+        warnings.warn(
+            f"out of memory with a batch of {stop - start}: continuing with batches of {size}", stacklevel=2
+        )
     return size

@@ -1,4 +1,4 @@
-"""Walking over a list of regions chunk by chunk; each is stored, so that a run can go on where it ended."""
+"""Score a list of regions in chunks. Finished chunks can be stored, so a stopped run can be resumed."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,7 +11,7 @@ from pyadx.inference.score_store import ScoreStore
 
 Wait = Callable[[], Tensor]
 Launch = Callable[[Regions, Callable[[int], None]], Wait]
-"""Starts scoring regions, tells how many are under way, and returns what waits for their scores."""
+"""Starts scoring regions, reports their number for progress, and returns a function that waits for them."""
 
 
 def in_chunks(
@@ -25,27 +25,27 @@ def in_chunks(
     stop: Callable[[], bool] = lambda: False,
     tell: Callable[[int], None] = lambda count: None,
 ) -> Tensor:
-    """Score regions, chunk by chunk.
+    """Score regions, one chunk after another.
 
     Parameters
     ----------
     regions : Regions
-        What is scored.
+        The regions to score.
     scores : Tensor
-        ``[R]``, written; chunks that are not reached are left as they are.
+        ``[R]``, filled in place. The scores of chunks that are not reached are left unchanged.
     launch : callable
-        Scores one chunk.
+        Starts scoring one chunk; see `Launch`.
     size : int
-        Regions of a chunk.
+        Number of regions in a chunk.
     ahead : int
-        Chunks that are launched before the scores of an earlier one are waited for: a GPU computes while
-        the host prepares what comes next.
+        How many chunks are launched before waiting for the scores of an earlier one. A GPU can then compute
+        while the host prepares the next chunk.
     store : ScoreStore, optional
-        Holds finished chunks; those it has already are not scored again.
+        File of finished chunks. Chunks that it already holds are not scored again.
     stop : callable
-        Asked before every chunk; the chunks after it says yes are not scored.
+        Called before each chunk is scored. Once it returns True, no further chunk is scored.
     tell : callable
-        Told how many regions are done.
+        Called with the number of regions just done.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def in_chunks(
                 scores[own] = wait()
                 if store is not None:
                     store.append(scores[own])
-            except BaseException:  # chunks are stored in order, and this one is missing
+            except BaseException:  # chunks are stored in order, so none can follow this one
                 under_way.clear()
                 raise
 
@@ -83,7 +83,7 @@ def in_chunks(
 
 
 def gathered(scores: Tensor, launched: Sequence[tuple[np.ndarray, Wait]]) -> Tensor:
-    """Wait for parts of a chunk, given with the places that they have in it; fill and return ``scores``."""
+    """Wait for the parts of a chunk, each given with its indices there; fill and return ``scores``."""
     for places, wait in launched:
         scores[torch.from_numpy(places).to(scores.device)] = wait()
     return scores

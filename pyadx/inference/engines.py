@@ -1,4 +1,4 @@
-"""Which engine scores a region: the incremental one where it can and pays, full forwards otherwise."""
+"""Choose an engine for each region: incremental where it is possible and faster, else full forwards."""
 
 import warnings
 from collections.abc import Callable
@@ -19,7 +19,8 @@ from pyadx.inference.scorer import Scorer
 
 Engine = Literal["auto", "incremental", "full"]
 
-_MUCH = 0.3  # of a forward, recomputed as whole maps: enough to say why
+# Share of a forward pass that is recomputed on whole maps, above which a warning names the cause.
+_LARGE_SHARE = 0.3
 
 
 def check_engine(engine: str) -> None:
@@ -29,24 +30,25 @@ def check_engine(engine: str) -> None:
 
 
 class RegionScorer(Scorer):
-    """Scores regions of one scan, each with the engine that is predicted to be cheaper for it.
+    """Scores regions of one scan, each with the engine that is predicted to be faster for it.
 
-    The choice depends on a region's own size alone, so that its score depends on no other region.
+    The choice depends only on the region itself. Its score therefore depends on no other region.
 
     Parameters
     ----------
     engine : {"auto", "incremental", "full"}
-        ``auto`` decides region by region; the others do not. Where ``auto`` meets a model that cannot be
-        traced, or an operation that makes whole maps necessary, it warns, naming operation and line.
+        ``auto`` chooses for each region; the other values set the engine for all. With ``auto``, a warning
+        names the operation and line if the model cannot be traced, or if an operation forces much of it
+        to be recomputed on whole maps.
     model, volume, target, precision, max_memory, tracer, options
-        As `pyadx.inference.IncrementalScorer` takes them.
+        As in `pyadx.inference.IncrementalScorer`.
 
     Raises
     ------
     UntraceableError
         If ``engine`` is ``incremental`` and the model cannot be traced.
     TypeError, ValueError
-        As `pyadx.inference.IncrementalScorer`.
+        As in `pyadx.inference.IncrementalScorer`, or if the engine is unknown.
     """
 
     def __init__(
@@ -79,11 +81,13 @@ class RegionScorer(Scorer):
                 if engine == "incremental":
                     raise
                 warnings.warn(
-                    f"occlusion runs one full forward per region: {error}", RuntimeWarning, stacklevel=3
+                    f"occlusion runs one full forward per region: {error}",
+                    RuntimeWarning,
+                    stacklevel=3,
                 )
         if engine == "auto" and self._fast is not None:
             end = self._fast.ending()
-            if end is not None and end.share > _MUCH:
+            if end is not None and end.share > _LARGE_SHARE:
                 warnings.warn(end.words, RuntimeWarning, stacklevel=3)
         if self._fast is None:
             self._slow = FullScorer(model, volume, target, **options)
@@ -93,7 +97,7 @@ class RegionScorer(Scorer):
             self.share(self._fast)
 
     def incremental(self, boxes: np.ndarray) -> np.ndarray:
-        """Return for every region, ``[R, 6]``, whether the incremental engine scores it, bool ``[R]``."""
+        """Return which regions ``[R, 6]`` the incremental engine scores, bool ``[R]``."""
         if self._fast is None:
             return np.zeros(len(boxes), bool)
         if self.engine == "incremental":
@@ -101,41 +105,41 @@ class RegionScorer(Scorer):
         return self._fast.pays(boxes)
 
     def gains(self, boxes: np.ndarray) -> np.ndarray:
-        """Predict for every region, ``[R, 6]``, how many times faster a commit is than a whole forward."""
+        """Predict how many times faster each region ``[R, 6]`` is than with a full forward, ``[R]``."""
         if self._fast is None or not len(boxes):
             return np.ones(len(boxes))
         return self._fast.gains(boxes)
 
     def engine_name(self, boxes: np.ndarray) -> str:
-        """Return ``incremental``, ``full`` or ``both``: what scores these regions."""
+        """Return which engine scores these regions: ``incremental``, ``full`` or ``both``."""
         fast = self.incremental(boxes)
         if fast.all() and self._fast is not None:
             return "incremental"
         return "both" if fast.any() else "full"
 
     def commit(self, regions: Regions, values: Tensor | None = None) -> Tensor:
-        """Fill regions for good, by the engine that has the maps; see `Baseline.commit`."""
+        """Fill regions permanently, with the incremental engine if there is one; see `Baseline.commit`."""
         scores = self._first.commit(regions, values)
         self._share_base()
         return scores
 
     def refill(self, fill: Tensor) -> None:
-        """Fill regions with something else; see `Baseline.refill`."""
+        """Change the fill values; see `Baseline.refill`."""
         self._first.refill(fill)
         self._share_base()
 
     def rebase(self, volume: Tensor | None = None) -> float:
-        """Start anew from a scan; see `Baseline.rebase`."""
+        """Start afresh from a scan; see `Baseline.rebase`."""
         drift = self._first.rebase(volume)
         self._share_base()
         return drift
 
     def mark(self, regions: Regions) -> Mark:
-        """Remember the scan as it is; see `Baseline.mark`."""
+        """Take a snapshot of the scan; see `Baseline.mark`."""
         return self._first.mark(regions)
 
     def back(self, mark: Mark) -> None:
-        """Return to a scan that was remembered; see `Baseline.back`."""
+        """Return to the scan of a snapshot; see `Baseline.back`."""
         self._first.back(mark)
         self._share_base()
 

@@ -1,5 +1,8 @@
-"""Errors that callers tell apart."""
+"""Exceptions that callers handle separately from other errors."""
 
 
 class UntraceableError(ValueError):
-    """A model, or the way to a layer, cannot be followed operation by operation; the message says why."""
+    """A model, or the path from its input to a layer, cannot be traced operation by operation.
+
+    The message names the operation or gives the reason.
+    """

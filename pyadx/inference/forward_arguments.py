@@ -1,4 +1,4 @@
-"""What a model takes besides the scan, such as age and sex: held fixed while the scan is changed."""
+"""Further model inputs, such as age and sex. They stay fixed while the scan is changed."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -8,33 +8,35 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Values that are handed on as they are.
+# Types that are passed to the model unchanged.
 _PLAIN = (str, bytes, bool, int, float, complex, type(None))
 
 
 class ForwardArguments:
-    """What a model is given behind the scans, for the scans of a batch.
+    """The arguments that a model takes after the scans, for every scan of a batch.
 
     Parameters
     ----------
     given : mapping, sequence, Tensor, array or None
-        A mapping goes in by name, a sequence in its order; a single tensor is a sequence of one. Tensors
-        and arrays are ``[B, ...]``, a row for each scan, or ``[1, ...]``, one row for all; a tensor without
-        axes and anything else, such as a number, goes in as it is. Floating-point numbers take the
-        scans' dtype, all tensors their device.
+        A mapping is passed by name, a sequence by position. A single tensor, array or plain value counts
+        as a sequence of one. Tensors and arrays are ``[B, ...]``, one row per scan, or ``[1, ...]``, one
+        row for all scans. Tensors without axes, numbers, strings and None are the same for all scans.
+        Tensors and arrays are moved to the scans' device; floating-point ones also take the scans' dtype.
     scans : Tensor
-        The scans ``[B, C, D, H, W]``; only number, dtype and device matter.
+        The scans ``[B, C, D, H, W]``. Only their number, dtype and device are used.
 
     Raises
     ------
-    ValueError, TypeError
+    TypeError
+        If a value is neither a tensor, nor an array, nor a plain value.
+    ValueError
         If a tensor has another number of rows, or holds NaN or infinity.
     """
 
     def __init__(self, given: Any, scans: Tensor) -> None:
         self._named: bool
         self._values: dict[Any, Any]
-        if isinstance(given, ForwardArguments):  # prepared already
+        if isinstance(given, ForwardArguments):
             self._named, self._values = given._named, given._values
             return
         named = isinstance(given, Mapping)
@@ -50,7 +52,7 @@ class ForwardArguments:
         return bool(self._values)
 
     def of(self, start: int, stop: int) -> "ForwardArguments":
-        """Return those of scans ``start`` to ``stop``."""
+        """Return the arguments of scans ``start`` to ``stop`` (exclusive)."""
         part = ForwardArguments.__new__(ForwardArguments)
         part._named = self._named
         part._values = {
@@ -60,31 +62,37 @@ class ForwardArguments:
         return part
 
     def beside(self, scans: Tensor) -> tuple[tuple[Any, ...], dict[Any, Any]]:
-        """Return positional and named arguments for copies of one scan, or for the scans themselves.
+        """Return the positional and named arguments of a forward pass.
 
         Parameters
         ----------
         scans : Tensor
-            ``[N, C, D, H, W]``. Rows are repeated for copies of one scan; one of several has the first.
+            ``[N, C, D, H, W]``: all the scans, or ``N`` copies of a single one. Where the number of rows
+            is not ``N``, the first row is repeated ``N`` times.
+
+        Returns
+        -------
+        positional : tuple
+        named : dict
         """
         made = {key: _rows(value, scans) for key, value in self._values.items()}
         return ((), made) if self._named else (tuple(made.values()), {})
 
     def digest(self) -> str:
-        """Return a hash of names and values; empty if there are none."""
+        """Return a hash of names and values, or an empty string if there are no arguments."""
         if not self._values:
             return ""
-        told = hashlib.sha256()
+        hashed = hashlib.sha256()
         for key, value in self._values.items():
-            told.update(f"{key!r}:{type(value).__name__}".encode())
+            hashed.update(f"{key!r}:{type(value).__name__}".encode())
             if isinstance(value, Tensor):
-                told.update(f"{value.dtype}{tuple(value.shape)}".encode())
-                told.update(
+                hashed.update(f"{value.dtype}{tuple(value.shape)}".encode())
+                hashed.update(
                     value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
                 )
             else:
-                told.update(repr(value).encode())
-        return told.hexdigest()[:16]
+                hashed.update(repr(value).encode())
+        return hashed.hexdigest()[:16]
 
 
 def _prepared(key: Any, value: Any, scans: Tensor) -> Any:
@@ -101,12 +109,13 @@ def _prepared(key: Any, value: Any, scans: Tensor) -> Any:
     if tensor.is_floating_point():
         tensor = tensor.to(dtype=scans.dtype)
         if not torch.isfinite(tensor).all():
-            raise ValueError(f"{name} holds NaN or infinity")
+            raise ValueError(f"{name} holds NaN or infinity; give finite values")
     tensor = tensor.to(device=scans.device).clone()
     if tensor.dim() and len(tensor) not in (1, len(scans)):
         rows = f"[{len(scans)}, ...] or [1, ...]" if len(scans) > 1 else "[1, ...]"
         raise ValueError(
-            f"{name} has shape {tuple(tensor.shape)} for {len(scans)} scans, expected {rows}: a row each"
+            f"{name} has shape {tuple(tensor.shape)} for {len(scans)} scans; "
+            f"expected {rows}, one row per scan"
         )
     return tensor
 

@@ -1,4 +1,4 @@
-"""The reference scorer: one full forward per region."""
+"""The reference scorer: one full forward pass per region."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ from pyadx.inference.scorer import Scorer
 
 
 class FullScorer(Scorer):
-    """Scores regions of one scan by running the whole model on every occluded copy.
+    """Scores regions of one scan by running the whole model on each occluded copy.
 
     Parameters, attributes and errors are those of `pyadx.inference.scorer.Scorer`.
     """
@@ -41,12 +41,16 @@ class FullScorer(Scorer):
                 changes[first : first + size] = own(first, first + size)
 
         left = in_batches(len(changes), self.batch_size, self.volume.device, run, advance)
-        if self.batch_size != 1:  # what did not fit once is not tried again, in this chunk or the next
+        if self.batch_size != 1:  # later chunks do not retry a size that ran out of memory
             self.batch_size = left
         return lambda: changes
 
     def _first(self, run: Callable[[], Tensor]) -> Tensor | None:
-        """Score the first batch, and see whether regions may share one; None if they may not."""
+        """Check, on the first batch, whether regions may share a batch.
+
+        Returns the scores of that batch. Returns None if the caller has to score it: because a model of
+        torch's own layers needs no check, or because regions may not share a batch.
+        """
         if runs_apart(self.model):
             self._settled = True
             return None
@@ -55,7 +59,7 @@ class FullScorer(Scorer):
         return made if dependence is None else None
 
     def _batch(self, size: int) -> Tensor:
-        """Return a buffer for ``size`` occluded copies, kept from batch to batch."""
+        """Return a buffer for ``size`` occluded copies; it is reused from batch to batch."""
         if self._buffer is None or self._buffer.shape[0] < size:
             self._buffer = None
             self._buffer = self.volume.new_empty((size, *self.volume.shape))
@@ -65,25 +69,25 @@ class FullScorer(Scorer):
 def filled(
     volume: Tensor, regions: Regions, fill: Filling, start: int, out: Tensor | None = None
 ) -> Tensor:
-    """Return copies of a scan with one region filled in each.
+    """Return copies of a scan, each with one region filled.
 
     Parameters
     ----------
     volume : Tensor
         The scan ``[C, D, H, W]``.
     fill : Tensor or RegionFill
-        What regions are filled with.
+        Fill values: broadcastable to ``volume``, or computed for each region.
     regions : Regions
-        What is filled.
+        The regions; the first copy shows region ``start``, the next one the region after it.
     start : int
-        Which region comes first.
+        Index of the first region.
     out : Tensor, optional
-        ``[B, C, D, H, W]``, written: a region after another; without it a single copy is made.
+        ``[B, C, D, H, W]``: overwritten with ``B`` copies. Without it, a single copy is allocated.
 
     Returns
     -------
     Tensor
-        ``[B, C, D, H, W]``.
+        ``[B, C, D, H, W]``: ``out``, if it was given.
     """
     batch = volume.new_empty((1, *volume.shape)) if out is None else out
     chosen = slice(start, start + len(batch))

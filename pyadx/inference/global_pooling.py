@@ -1,4 +1,4 @@
-"""Finding global average pooling followed by the output layer, in any model."""
+"""Find global average pooling followed by a linear output layer, in any model."""
 
 from dataclasses import dataclass
 from typing import get_args
@@ -14,39 +14,54 @@ from pyadx.inference.score import Outputs, as_logits, probabilities
 
 @dataclass(frozen=True)
 class GapHead:
-    """The layer whose maps are averaged, and the linear layer that turns the means into outputs."""
+    """Global average pooling and the output layer of a model.
+
+    Attributes
+    ----------
+    layer : str
+        Dotted name of the layer whose feature maps are averaged.
+    output_layer : torch.nn.Linear
+        The layer that turns the means into outputs.
+    """
 
     layer: str
     output_layer: nn.Linear
 
     def rows(self) -> Tensor:
-        """Weights of the output layer, ``[classes, K]``."""
+        """Return the weights of the output layer, ``[classes, K]``."""
         return self.output_layer.weight.detach()
 
 
 def find_gap_head(model: nn.Module, forward: Forward, scan: Tensor, kind: Outputs = "logits") -> GapHead:
-    """Find the pooled layer by watching one forward pass.
+    """Find the pooled layer and the output layer by watching one forward pass.
 
-    The output layer is the last linear layer whose result is the model's result; the pooled layer is the
-    last one whose spatial mean is what the output layer was given. Both are compared by value, so no
-    naming or structure is assumed. Where the model returns probabilities, the output layer is the one
-    whose result gives them.
+    The output layer is the last linear layer whose result equals the model's outputs. If the model returns
+    probabilities, it is the last one whose result gives these probabilities. The pooled layer is the last
+    layer whose spatial mean equals the input of the output layer. Both are found by their values, so names
+    and structure of the model do not matter.
 
     Parameters
     ----------
     model : torch.nn.Module
         Model in evaluation mode.
     forward : Forward
-        How to run it.
+        Runs the model.
     scan : Tensor
         ``[1, C, D, H, W]``.
     kind : {"logits", "probabilities", "log_probabilities"}
         What the model returns.
 
+    Returns
+    -------
+    GapHead
+        The two layers.
+
     Raises
     ------
-    TypeError, ValueError
-        If there is no such output layer or no such layer of feature maps, or the class scores are unusable.
+    TypeError
+        If the model does not return a tensor.
+    ValueError
+        If there is no such output layer or pooled layer, or the class scores are unusable.
     """
     why = why_unwatched(model)
     if why is not None:
@@ -56,7 +71,7 @@ def find_gap_head(model: nn.Module, forward: Forward, scan: Tensor, kind: Output
     means: list[tuple[str, Tensor]] = []
 
     def begin(module: nn.Module, args: object) -> None:
-        # A forward pass that failed on channels-last maps is done again.
+        # Forward repeats a pass that failed on channels-last maps.
         linear.clear()
         means.clear()
 
@@ -68,7 +83,7 @@ def find_gap_head(model: nn.Module, forward: Forward, scan: Tensor, kind: Output
         def hook(module: nn.Module, args: object, output: object) -> None:
             if not isinstance(output, Tensor) or output.dim() != 5 or output[0, 0].numel() == 1:
                 return
-            if output.shape[1] in widths:  # averaging maps that no linear layer takes would be waste
+            if output.shape[1] in widths:  # no need to average maps that fit no linear layer
                 means.append((name, output.detach().mean((2, 3, 4), dtype=torch.float64)))
 
         return hook
@@ -105,14 +120,14 @@ def find_gap_head(model: nn.Module, forward: Forward, scan: Tensor, kind: Output
         if mean.shape == given.shape and torch.allclose(mean, given.double(), rtol=rounding, atol=1e-6):
             return GapHead(name, output_layer)
     raise ValueError(
-        "CAM needs an output layer that is given the spatial means of a layer's feature maps; in this "
-        "model it is not: use GradCAM, or a variant with global average pooling"
+        "CAM needs an output layer whose inputs are the spatial means of a layer's feature maps, and this "
+        "model has none; use GradCAM, or a variant with global average pooling"
         + (" (layers in TorchScript code cannot be watched)" if scripted else "")
     )
 
 
 def _gives(scores: Tensor, outputs: Tensor, kind: Outputs) -> bool:
-    """Whether a linear layer's result is the model's outputs, or what they are made of."""
+    """Whether a linear layer's result equals the model's outputs, or gives the same probabilities."""
     if kind == "logits" or scores.shape != outputs.shape:
         return torch.equal(scores, outputs)
     shares = probabilities(as_logits(outputs.double(), kind, outputs.dtype))

@@ -1,4 +1,4 @@
-"""Which sigmoid or softmax a model ends in, if it ends in one."""
+"""Find the sigmoid or softmax that a model ends in, if there is one."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,35 +15,35 @@ _SQUASHING = {
     aten.log_sigmoid_forward.default: "log-sigmoid", aten.hardsigmoid.default: "hard sigmoid",
     aten.hardsigmoid_.default: "hard sigmoid",
 }  # fmt: skip
-_MOST_VALUES = 4096  # class scores are few; gates over whole maps are not looked at
+_MOST_VALUES = 4096  # larger results are gates inside the network, not class scores
 
 
 def last_squashing(model: nn.Module, run: Callable[[Tensor], Any], scan: Tensor) -> str | None:
-    """Run a scan once more and say where its outputs come out of a sigmoid or softmax.
+    """Run a scan once more, and name the sigmoid or softmax that its outputs come from.
 
-    Outputs are compared by value with what every such operation gave, so that a gate inside the network
-    does not count, and no naming or structure is assumed.
+    Outputs are compared by value with the results of each such operation. A gate inside the network
+    therefore does not count, and names and structure of the model do not matter.
 
     Parameters
     ----------
     model : torch.nn.Module
-        In evaluation mode; it is run by ``run``.
+        The model that ``run`` runs, in evaluation mode.
     run : callable
-        How to run it.
+        Runs the model on a scan and returns its outputs.
     scan : Tensor
         ``[1, C, D, H, W]``.
 
     Returns
     -------
     str or None
-        Such as ``"layer 'act' (Sigmoid)"``; None where the outputs are those of another operation, or the
-        model does not run under observation.
+        For example ``"layer 'act' (Sigmoid)"``. None if the outputs come from another operation, or if the
+        model does not run while it is observed.
     """
     observer = _Observer()
     try:
         with torch.no_grad(), _module_names(model, observer.inside), observer:
             outputs = run(scan.clone())
-    except Exception:  # the model has run before: what fails is the watching, which nothing hangs on
+    except Exception:  # the model ran before, so it is the observing that failed; the result is optional
         return None
     values = outputs.detach().flatten().double()
     for place, found in reversed(observer.found):
@@ -53,7 +53,7 @@ def last_squashing(model: nn.Module, run: Callable[[Tensor], Any], scan: Tensor)
 
 
 class _Observer(TorchDispatchMode):
-    """Keeps what sigmoids and softmaxes gave, and in which layer they ran."""
+    """Records the results of sigmoids and softmaxes, and the layer in which each ran."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class _Observer(TorchDispatchMode):
 
     def _place(self, operation: str) -> str:
         name, kind = self.inside[-1] if self.inside else ("", "")
-        own = isinstance(getattr(nn, kind, None), type)  # one of torch's own layers is the operation
+        own = isinstance(getattr(nn, kind, None), type)  # a layer of torch.nn is the operation itself
         if name and own:
             return f"layer {name!r} ({kind})"
         return f"a {operation} in layer {name!r} ({kind})" if name else f"a {operation} at its end"
@@ -80,12 +80,12 @@ class _Observer(TorchDispatchMode):
 
 @contextmanager
 def _module_names(model: nn.Module, inside: list[tuple[str, str]]) -> Iterator[None]:
-    """Keep the names and types of the layers that are running in ``inside``."""
+    """Keep ``inside`` filled with the names and types of the layers that are running, innermost last."""
     handles = []
     try:
         for name, module in model.named_modules():
             if isinstance(module, torch.jit.ScriptModule):
-                continue  # takes hooks on some platforms only, and inside of it none run
+                continue  # accepts hooks on some platforms only, and runs none inside
             entry = (name, type(module).__name__)
 
             def enter(module: nn.Module, args: Any, entry: tuple[str, str] = entry) -> None:

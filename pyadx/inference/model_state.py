@@ -1,4 +1,4 @@
-"""Running somebody's model without leaving a trace on it."""
+"""Run a user's model without leaving changes in it."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -13,17 +13,18 @@ from pyadx.inference.adapted import Adapted
 from pyadx.inference.batching import is_out_of_memory
 from pyadx.inference.wrappers import unwrapped
 
-# A module's own parameters or buffers, a name, and what stands under it for a while.
+# A module's dictionary of parameters or buffers, a name in it, and the tensor that replaces the entry.
 StandIn = tuple[dict[str, Any], str, Tensor]
 
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put every submodule into evaluation mode, and everything back as it was, also after an error.
+    """Put every submodule into evaluation mode, and restore the model afterwards, also after an error.
 
-    The mode is restored submodule by submodule: a model may have been mixed on purpose. Parameters,
-    buffers and other tensors of a module are the same objects afterwards, whatever the forward pass or a
-    tracer put in their place. Meanwhile nothing runs compiled: hooks do not run in compiled code.
+    The mode is restored for each submodule, because some may be in training mode on purpose and others not.
+    Parameters, buffers and other tensors of a module are the same objects afterwards, even if the forward
+    pass or a tracer replaced them. Inside the context nothing runs compiled, because hooks do not run in
+    compiled code.
     """
     # A frozen TorchScript module has no mode.
     modes = [(module, module.training) for module in model.modules() if hasattr(module, "training")]
@@ -69,7 +70,7 @@ def _put_back(module: nn.Module, tensors: tuple[dict[str, Any], dict[str, Any], 
 
 
 def _no_compiled_code() -> Any:
-    # Whoever compiled something has loaded this; loading it takes a second.
+    # Loading this takes a second. If it is not loaded, nothing has been compiled.
     if "torch._dynamo" not in sys.modules:
         return nullcontext()
     return torch.compiler.set_stance("force_eager")
@@ -77,9 +78,9 @@ def _no_compiled_code() -> Any:
 
 @contextmanager
 def tensor_float(allowed: bool) -> Iterator[None]:
-    """Allow TF32 in convolutions and products on CUDA, or not, and leave the setting as it was.
+    """Allow or forbid TF32 in convolutions and matrix products on CUDA, and restore the setting afterwards.
 
-    torch allows it in convolutions unless told otherwise; it keeps ten bits of each factor.
+    TF32 keeps ten mantissa bits of each factor. By default torch allows it in convolutions.
     """
     convolutions = torch.backends.cudnn.allow_tf32
     products = torch.backends.cuda.matmul.allow_tf32
@@ -92,22 +93,22 @@ def tensor_float(allowed: bool) -> Iterator[None]:
 
 
 class Forward:
-    """Calls a model with detached weights, laid out for the device, and with copies of its buffers.
+    """Runs a model on detached weights, in a layout that suits the device, and on copies of its buffers.
 
-    No graph ever leads into the weights, frozen or not, so nothing of the user's model takes
-    gradients, and a forward pass that writes into buffers writes into copies. On the CPU convolution
-    weights are given in channels-last order, which keeps batches of one on oneDNN's fast path; the
-    model's own tensors stay as they are. A model that cannot be run on maps of that order (``view`` in
-    front of a linear layer) is run on its weights as they lie.
+    Weights are detached, so no parameter of the user's model receives a gradient, whether it is frozen or
+    not. Buffers are copied before each run, so a forward pass may write into them. On the CPU, convolution
+    weights are in channels-last order, which keeps batches of one on oneDNN's fast path. A model that fails
+    on channels-last maps, for example at a ``view`` before a linear layer, is run on its weights in their
+    original layout.
 
-    `torch.func.functional_call` does not do: of a module that is registered under two names it puts
-    back its own tensors.
+    `torch.func.functional_call` cannot be used: in a model that registers one module under two names, it
+    leaves the replacement tensors behind.
 
     Parameters
     ----------
     model : torch.nn.Module
-        Any module that takes one tensor; of a wrapped one the inside is run (see `unwrapped`). Call it
-        inside `evaluation_mode`.
+        Any module that takes one tensor. Wrappers are removed (`unwrapped`). Run it inside
+        `evaluation_mode`.
 
     Raises
     ------
@@ -117,17 +118,17 @@ class Forward:
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model = unwrapped(model)
-        # What an adapted model takes besides the scans.
         self._arguments = model.arguments if isinstance(model, Adapted) else None
         self._modules = [m for m in model.modules() if not isinstance(m, torch.jit.ScriptModule)]
-        own = model.inside if isinstance(model, Adapted) else model  # the names that the user knows
+        # Errors show the names that the user knows.
+        own = model.inside if isinstance(model, Adapted) else model
         for name, parameter in own.named_parameters():
             if is_lazy(parameter):
                 raise ValueError(
                     f"the model's parameter {name!r} is not initialised yet; run the model once on a scan"
                 )
         self._weights = _stand_ins([m._parameters for m in self._modules], _laid_out)
-        self._as_it_lies = False
+        self._original_layout = False
         self._tried: set[object] = set()
 
     def __call__(self, x: Tensor, channels_last: bool = False) -> Tensor:
@@ -138,13 +139,18 @@ class Forward:
         x : Tensor
             A contiguous batch of scans.
         channels_last : bool
-            Whether a batch of one channel is given in channels-last order: the same memory under other
-            strides, which makes convolutions faster.
+            Whether to pass a one-channel batch on with channels-last strides. They describe the same memory
+            and make convolutions faster.
+
+        Returns
+        -------
+        Tensor
+            What the model returns.
         """
-        case = (x.shape, channels_last)  # the layout of maps may change with the size of the batch
-        if self._as_it_lies or case in self._tried:
+        case = (x.shape, channels_last)  # the layout of maps may depend on the batch size
+        if self._original_layout or case in self._tried:
             return self._run(x, channels_last)
-        # The first of its kind runs on a copy: a model may have worked in place before it fails.
+        # The first run of each shape uses a copy: a model may change its input in place before it fails.
         try:
             outputs = self._run(x.clone(), channels_last)
         except RuntimeError as error:
@@ -154,12 +160,12 @@ class Forward:
             self._tried.add(case)
             return outputs
         self._weights = _stand_ins([m._parameters for m in self._modules], Tensor.detach)
-        self._as_it_lies = True
+        self._original_layout = True
         return self._run(x, channels_last)
 
     @contextmanager
     def rows(self, start: int, stop: int) -> Iterator[None]:
-        """Run scans ``start`` to ``stop`` of those that the model's further arguments were given for."""
+        """Within the context, use the further arguments of scans ``start`` to ``stop`` (exclusive)."""
         if not self._arguments or not isinstance(self.model, Adapted):
             yield
             return
@@ -171,7 +177,7 @@ class Forward:
             self.model.arguments = before
 
     def _run(self, x: Tensor, channels_last: bool) -> Tensor:
-        if channels_last and not self._as_it_lies:
+        if channels_last and not self._original_layout:
             x = _channels_last(x)
         buffers = _stand_ins([m._buffers for m in self._modules], lambda buffer: buffer.detach().clone())
         before = []
@@ -186,7 +192,7 @@ class Forward:
 
 
 def _stand_ins(places: list[dict[str, Any]], make: Callable[[Tensor], Tensor]) -> list[StandIn]:
-    """Make one stand-in for each tensor, wherever it is registered: tied tensors stay tied."""
+    """Make one stand-in per tensor, even if it is registered several times: tied tensors stay tied."""
     made: dict[int, Tensor] = {}
     found = []
     for own in places:
@@ -206,7 +212,7 @@ def _laid_out(parameter: Tensor) -> Tensor:
 
 
 def _channels_last(batch: Tensor) -> Tensor:
-    """View a contiguous one-channel batch as channels-last: same memory, faster convolutions."""
+    """View a contiguous one-channel batch as channels-last; leave other batches as they are."""
     if batch.shape[1] != 1:
         return batch
     strides = list(batch.stride())

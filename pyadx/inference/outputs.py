@@ -1,4 +1,4 @@
-"""What a model returns: which tensor holds the class scores, and whether they can be used."""
+"""A model's return value: which tensor holds the class scores, and whether they are usable."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -12,18 +12,18 @@ from pyadx.inference.wrappers import described
 from pyadx.ops.numbers import whole_number
 
 Output = str | int | None
-_DEEPEST = 4  # dictionaries in dictionaries
-# How far the probabilities of a scan may be from a sum of one.
+_DEEPEST = 4  # levels of nested containers that are searched for tensors
+# How far the sum of a scan's probabilities may be from 1.
 _TOLERANCE = {torch.float16: 2e-2, torch.bfloat16: 1e-1}
 _FINE_TOLERANCE = 1e-3
 
 
 class OutputError(TypeError):
-    """A model returned several tensors, or none, and nobody said which one counts."""
+    """A model returned no tensor, or a container of tensors without ``output`` naming the class scores."""
 
 
 def check_output(output: Any) -> Output:
-    """Return the name or index of an output, or None; raise ``TypeError`` where it is neither."""
+    """Return ``output`` if it is a name, an index or None; raise ``TypeError`` otherwise."""
     if output is None or isinstance(output, str):
         return output
     index = None if isinstance(output, bool) else whole_number(output)
@@ -33,12 +33,12 @@ def check_output(output: Any) -> Output:
 
 
 def output_of(model: nn.Module, output: Any) -> Output:
-    """Return which output is meant: what was given, or else what the model's ``card`` says.
+    """Return which output holds the class scores: ``output``, or what the model's ``card`` says.
 
     Raises
     ------
     TypeError
-        If it is neither a name nor an index.
+        If it is neither a name nor an index nor None.
     """
     if output is None:
         output = getattr(getattr(described(model, "card"), "card", None), "output", None)
@@ -46,28 +46,33 @@ def output_of(model: nn.Module, output: Any) -> Output:
 
 
 def chosen_output(returned: object, output: Output) -> Tensor:
-    """Return one tensor of what a model returned.
+    """Pick the tensor of class scores from what a model returned.
 
     Parameters
     ----------
     returned : object
-        A tensor; or a dictionary, tuple, list, dataclass or named tuple of them, also in one another.
+        A tensor; or a dictionary, tuple, list, dataclass or named tuple of tensors, which may be nested.
     output : str, int or None
-        Name or index of the tensor that is meant; names of inner ones are joined by dots
-        (``"heads.0"``). None takes what is a single tensor, and nothing else: a tuple of one may
-        hold two tomorrow.
+        Name or index of the tensor. Names of nested tensors are joined by dots (``"heads.0"``). None
+        accepts only a bare tensor: a tuple of one may hold two in the model's next version.
+
+    Returns
+    -------
+    Tensor
+        The tensor as it was returned; its shape is not checked.
 
     Raises
     ------
     OutputError
-        A ``TypeError``: if the model returned several and ``output`` does not say which, or no tensors.
+        A ``TypeError``: the model returned no tensors, or a container while ``output`` is None.
     ValueError
-        If there is no such output. Both messages list what there is, with shapes.
+        If there is no such output. Unless there are no tensors at all, the message lists what there is,
+        with shapes.
     """
     if isinstance(returned, Tensor):
         if output is not None:
             raise ValueError(
-                f"the model returns one tensor {_shape(returned)} and no output {output!r}; "
+                f"output={output!r} was given, but the model returns a single tensor {_shape(returned)}; "
                 "leave output= out"
             )
         return returned
@@ -99,7 +104,7 @@ def chosen_output(returned: object, output: Output) -> Tensor:
 
 
 def _named(value: Any, name: str = "", depth: int = 0) -> list[tuple[str, Tensor]]:
-    """Return all tensors in a nest of containers, with their names."""
+    """Return all tensors in nested containers, with their dotted names."""
     if isinstance(value, Tensor):
         return [(name, value)]
     entries: list[tuple[Any, Any]] = []
@@ -124,13 +129,28 @@ def _shape(tensor: Tensor) -> str:
 
 
 def check_outputs(outputs: object, batch: int, kind: Outputs = "logits") -> Tensor:
-    """Check that a model gave finite class scores ``[B, classes]``.
+    """Check that a model returned finite class scores ``[B, classes]``.
+
+    Parameters
+    ----------
+    outputs : object
+        What the model returned.
+    batch : int
+        Number of scans ``B``.
+    kind : {"logits", "probabilities", "log_probabilities"}
+        What the outputs are. Log probabilities may be minus infinity.
+
+    Returns
+    -------
+    Tensor
+        The outputs as a plain tensor.
 
     Raises
     ------
-    TypeError, ValueError
-        If it gave something else, or NaN or infinity. The logarithm of a probability may be minus
-        infinity.
+    TypeError
+        If the model did not return a tensor.
+    ValueError
+        If the shape is another one, or there are NaN or infinite values.
     """
     outputs = chosen_output(outputs, None)
     if outputs.dim() != 2 or outputs.shape[0] != batch or outputs.shape[1] < 1:
@@ -148,19 +168,19 @@ def check_outputs(outputs: object, batch: int, kind: Outputs = "logits") -> Tens
 
 
 def check_are_probabilities(outputs: Tensor, kind: Outputs) -> None:
-    """Check that outputs are what the user says they are.
+    """Check that outputs are probabilities, or their logarithms, if the user says so.
 
     Parameters
     ----------
     outputs : Tensor
         From `check_outputs`, ``[B, classes]``.
     kind : {"logits", "probabilities", "log_probabilities"}
-        What they are said to be; logits may be anything.
+        What the user says they are. Logits may have any value.
 
     Raises
     ------
     ValueError
-        If probabilities are not between 0 and 1, or those of a scan do not sum to one.
+        If probabilities are not between 0 and 1, or those of a scan do not sum to 1.
     """
     if kind == "logits":
         return
@@ -169,12 +189,14 @@ def check_are_probabilities(outputs: Tensor, kind: Outputs) -> None:
     advice = f"outputs={kind!r} does not fit this model; class scores before softmax are outputs='logits'"
     low, high = float(shares.min()), float(shares.max())
     if low < -tolerance or high > 1 + tolerance:
-        raise ValueError(f"the model's probabilities go from {low:.3g} to {high:.3g}; {advice}")
+        raise ValueError(
+            f"the model's probabilities go from {low:.3g} to {high:.3g}, expected 0 to 1; {advice}"
+        )
     if outputs.shape[1] > 1:
         sums = shares.sum(1)
         worst = float(sums[(sums - 1).abs().argmax()])
         if abs(worst - 1) > tolerance:
             raise ValueError(
-                f"the model's probabilities of a scan sum to {worst:.3g}, expected 1 (classes that exclude "
-                f"each other; explain one of several independent classes by itself); {advice}"
+                f"the model's probabilities of a scan sum to {worst:.3g}, expected 1 for mutually "
+                f"exclusive classes (of independent classes, let the model return a single one); {advice}"
             )

@@ -6,20 +6,33 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
-# Seconds after which a call that was not asked to show progress shows it to whoever is watching.
+# Seconds that a call has to take before it shows a bar that was not explicitly requested.
 _PATIENCE = 2.0
 
 
 def somebody_watches() -> bool:
-    """Whether standard error is a terminal, or the cell of a notebook."""
+    """Whether output goes to a person: standard error is a terminal, or the code runs in a notebook."""
     return _in_notebook() or bool(sys.stderr is not None and sys.stderr.isatty())
 
 
 @contextmanager
 def progress_bar(title: str, total: int, shown: bool | None) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar with an estimate of the time left; yields the function to advance it.
+    """Show a progress bar with an estimate of the time left.
 
-    ``shown=None`` shows it in a terminal or notebook only, and only once the work has taken two seconds.
+    Parameters
+    ----------
+    title : str
+        Text in front of the bar.
+    total : int
+        Number of steps.
+    shown : bool, optional
+        Whether to show the bar. With None it appears only in a terminal or notebook, and only if the work
+        takes longer than two seconds.
+
+    Yields
+    ------
+    callable
+        Call it with the number of steps just done.
     """
     if shown is None and not somebody_watches():
         shown = False
@@ -30,14 +43,14 @@ def progress_bar(title: str, total: int, shown: bool | None) -> Iterator[Callabl
     try:
         yield bar.advance
     except BaseException:
-        bar.hide()  # the error's own line is what should be left to see
+        bar.hide()  # leaves only the error message on the screen
         raise
     finally:
         bar.stop()
 
 
 class _Bar:
-    """A bar that appears when the work has taken longer than ``patience`` seconds."""
+    """A bar that appears once the work has taken ``patience`` seconds."""
 
     def __init__(self, title: str, total: int, patience: float) -> None:
         self._title, self._total, self._patience = title, total, patience
@@ -82,13 +95,14 @@ class _Bar:
 
 
 def _console() -> Any:
-    """Return what the bar is drawn on: standard error, also where that is the cell of a notebook."""
+    """Return the console that draws the bar: standard error, including that of a notebook cell."""
     from importlib.util import find_spec
 
     from rich.console import Console
 
     if _in_notebook() and find_spec("ipywidgets") is None:
-        # Rich draws with ipywidgets there, and warns without them; a cell knows carriage returns, too.
+        # In a notebook Rich uses ipywidgets, and warns if they are missing. Cells understand carriage
+        # returns, so it can draw as in a terminal instead.
         return Console(stderr=True, force_jupyter=False, force_terminal=True, width=80)
     return Console(stderr=True)
 

@@ -1,4 +1,4 @@
-"""From what a model returns to the class that is followed: the one way all methods go."""
+"""Read a model's outputs and find the followed class, in the same way for all methods."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -21,16 +21,16 @@ from pyadx.inference.wrappers import described
 
 
 class Seen(NamedTuple):
-    """What a model says of unchanged scans.
+    """A model's outputs for unchanged scans.
 
     Attributes
     ----------
     given : Tensor
-        Its outputs, checked, ``[B, classes]``.
+        The checked outputs, ``[B, classes]``.
     logits : Tensor
-        Class scores before softmax, ``[B, classes]``; with ``score="output"`` the outputs.
+        Class scores before softmax, ``[B, classes]``; with ``score="output"`` the outputs themselves.
     target : Tensor
-        int64 ``[B]``: the class, or output, that is followed.
+        int64 ``[B]``: index of the followed class, or output, of each scan.
     """
 
     given: Tensor
@@ -45,9 +45,9 @@ class Reading:
     Attributes
     ----------
     score : {"probability", "logit", "log_odds", "output"}
-        What is followed.
+        The score that is followed (see `pyadx.inference.score.class_score`).
     kind : {"logits", "probabilities", "log_probabilities"}
-        What the outputs are.
+        What the model returns.
     """
 
     score: Score
@@ -60,25 +60,25 @@ class Reading:
     def look(
         self, returned: object, scans: int, target: Target, model: nn.Module, *, exact: bool = False
     ) -> Seen:
-        """Read the outputs of unchanged scans, and find the class that is followed in each.
+        """Read the outputs for unchanged scans, and find the class to follow in each.
 
         Parameters
         ----------
         returned : Tensor
-            What the model gave, ``[B, classes]``.
+            What the model returned, ``[B, classes]``.
         scans : int
-            B.
+            Number of scans ``B``.
         target : int, str, sequence, Tensor or None
-            As `pyadx.inference.score.resolve_target` takes it.
+            As in `pyadx.inference.score.resolve_target`.
         model : torch.nn.Module
-            Where class names are looked up.
+            The model, whose ``class_names`` may be used by ``target``.
         exact : bool
-            Read them in float64, so that small changes keep their digits.
+            Compute logits in float64, to keep the digits of small changes.
 
         Raises
         ------
         TypeError, ValueError
-            If the outputs are not what they are said to be, or there is no such class.
+            If the outputs are unusable or do not fit `kind`, or if there is no such class.
         """
         given = check_outputs(returned, scans, self.kind)
         if self.score != "output":
@@ -87,20 +87,20 @@ class Reading:
         return Seen(given, logits, resolve_target(target, logits.detach(), model, self.score))
 
     def again(self, returned: object, scans: int, *, exact: bool = False) -> Tensor:
-        """Read the outputs of changed scans; class scores before softmax ``[B, classes]``."""
+        """Return class scores before softmax, ``[B, classes]``, from the outputs for changed scans."""
         given = check_outputs(returned, scans, self.kind)
         return self.logits(given.double() if exact else given, given.dtype)
 
     def logits(self, outputs: Tensor, computed_in: torch.dtype | None = None) -> Tensor:
-        """Return class scores before softmax of checked outputs, as `pyadx.inference.score.as_logits`."""
+        """Return class scores before softmax from checked outputs (`pyadx.inference.score.as_logits`)."""
         return outputs if self.score == "output" else as_logits(outputs, self.kind, computed_in)
 
     def value(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Return the score ``[B]`` of each scan's class."""
+        """Return the score of each scan's target class, ``[B]``."""
         return class_score(logits, target, self.score)
 
 
 def followed_score(model: nn.Module, score: Score) -> Score:
-    """Return what is followed in a model: its output itself if its ``card`` says regression."""
+    """Return ``score``, or ``"output"`` if the model's ``card`` says that it is a regression model."""
     card = getattr(described(model, "card"), "card", None)
     return "output" if getattr(card, "task", None) == "regression" else score

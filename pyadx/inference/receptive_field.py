@@ -1,9 +1,9 @@
-"""Where the cells of a layer lie on the scan.
+"""Where the cells of a layer are on the scan.
 
-Cell ``i`` of a feature map along one axis sees a range of voxels whose centre is
-``offset + stride * i``. The two numbers follow from the kernels, strides, paddings and dilations on the
-way to the layer (Dumoulin and Visin, 2016, section on receptive field arithmetic); the way is that of the
-traced model.
+Along one axis, the receptive field of cell ``i`` of a feature map is centred on voxel
+``offset + stride * i``. The two numbers follow from the kernels, strides, paddings and dilations between
+the input and the layer (Dumoulin and Visin, 2016, section on receptive field arithmetic). The operations
+are read from the traced model.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,13 +23,13 @@ Axes = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Geometry:
-    """Centre of a layer's cells on the scan: ``offset + stride * i`` voxels, one value per axis."""
+    """Centres of a layer's cells on the scan: voxel ``offset + stride * i`` along each axis."""
 
     stride: Axes = (1.0, 1.0, 1.0)
     offset: Axes = (0.0, 0.0, 0.0)
 
     def after(self, stride: Sequence[float], shift: Sequence[float]) -> "Geometry":
-        """Return the geometry of a map whose cell ``i`` lies at cell ``shift + stride * i`` of this one."""
+        """Return the geometry of a map whose cell ``i`` is at cell ``shift + stride * i`` of this one."""
         offset = tuple(o + s * t for o, s, t in zip(self.offset, self.stride, shift, strict=True))
         steps = tuple(s * t for s, t in zip(self.stride, stride, strict=True))
         return Geometry(_axes(steps), _axes(offset))
@@ -41,18 +41,18 @@ def layer_geometry(
     volume: Tensor,
     tracer: Callable[[nn.Module, Tensor], Trace] = trace,
 ) -> Geometry:
-    """Work out where the cells of a layer lie.
+    """Work out where the cells of a layer are on the scan.
 
     Parameters
     ----------
     model : torch.nn.Module
-        In evaluation mode; any model that ``torch.export`` can trace.
+        Any model that ``torch.export`` can trace, in evaluation mode.
     layer : str
-        Dotted name of a submodule; of its last run, if it runs more than once.
+        Dotted name of a submodule. If it runs more than once, its last run counts.
     volume : Tensor
         ``[C, D, H, W]``; only its shape, dtype and device matter.
     tracer : callable
-        Traces the model, as `pyadx.inference.incremental.trace.trace` does.
+        Function that traces the model, like `pyadx.inference.incremental.trace.trace`.
 
     Returns
     -------
@@ -62,8 +62,10 @@ def layer_geometry(
     Raises
     ------
     UntraceableError
-        A ``ValueError``: the model cannot be traced, the layer is not on the traced way, or an
-        operation on the way has no fixed geometry; the message names it.
+        A ``ValueError``: the model cannot be traced, the layer is not part of the traced graph, or an
+        operation between input and layer has no fixed stride and offset. The message names it.
+    ValueError
+        If the model has no layer of this name.
     """
     handle = find_layer(inside_of(model), layer).register_forward_hook(_mark)
     try:
@@ -86,17 +88,17 @@ def layer_geometry(
 
 
 def _mark(module: nn.Module, arguments: object, output: object) -> object:
-    """Copy what a layer gives, so that the graph shows layers that compute nothing, such as an identity."""
+    """Copy a layer's output: layers that compute nothing, such as an identity, then appear in the graph."""
     return output.clone() if isinstance(output, Tensor) else output
 
 
 def _module_paths(node: fx.Node) -> set[str]:
-    """Return the dotted names of the modules that an operation runs in."""
+    """Return the dotted names of the modules that an operation is part of."""
     return {own_name(str(path)) for path, _ in (node.meta.get("nn_module_stack") or {}).values()}
 
 
 def _geometry_after(node: fx.Node, before: Sequence[Geometry | str]) -> Geometry | str:
-    """Return the geometry of an operation's result; a string says why it has none."""
+    """Return the geometry of an operation's result, or a string that says why it has none."""
     target: Any = functional(node.target)
     name = getattr(node.target, "__name__", str(node.target))
     if not before:
@@ -105,14 +107,14 @@ def _geometry_after(node: fx.Node, before: Sequence[Geometry | str]) -> Geometry
     if len(known) < len(before):
         return next(geometry for geometry in before if isinstance(geometry, str))
     if any(geometry != known[0] for geometry in known):
-        return f"{name} combines maps whose cells lie at different places"
+        return f"{name} combines feature maps whose cells are at different places of the scan"
     if target in _MOVES:
         return _MOVES[target](known[0], node)
     if target in _CELLWISE or torch.Tag.pointwise in getattr(target, "tags", ()):
         value = node.meta.get("val")
         if isinstance(value, Tensor) and value.dim() == 5:
             return known[0]
-    return f"{name} has no fixed geometry"
+    return f"{name} has no fixed stride and offset"
 
 
 def _convolution(before: Geometry, node: fx.Node) -> Geometry:
@@ -120,7 +122,7 @@ def _convolution(before: Geometry, node: fx.Node) -> Geometry:
     arguments = with_defaults(node.args, (None, None, None, 1, 0, 1, 1))
     kernel = per_axis(arguments[1].meta["val"].shape[2:])
     padding, dilation = arguments[4], per_axis(arguments[5])
-    if padding == "same":  # an even remainder goes to the far side
+    if padding == "same":  # of an odd total, the extra voxel is added at the far side
         padding = [d * (k - 1) // 2 for k, d in zip(kernel, dilation, strict=True)]
     elif padding == "valid":
         padding = 0
@@ -154,11 +156,11 @@ def _window(
 
 
 def _resize(before: Geometry, node: fx.Node) -> Geometry | str:
-    """Nearest and trilinear resizing with cell centres: cell ``i`` lies at ``(i + 0.5) / scale - 0.5``."""
+    """Nearest and trilinear resizing: cell ``i`` is at ``(i + 0.5) / scale - 0.5`` of the source map."""
     source = node.all_input_nodes[0].meta["val"].shape[2:]
     result = node.meta["val"].shape[2:]
     if functional(node.target) is aten.upsample_trilinear3d.vec and node.args[2]:  # align_corners
-        return f"{node.target} with align_corners has no fixed geometry"
+        return f"{node.target} with align_corners=True is not supported"
     steps = [int(n) / int(m) for n, m in zip(source, result, strict=True)]
     return before.after(steps, [(step - 1) / 2 for step in steps])
 
@@ -166,8 +168,8 @@ def _resize(before: Geometry, node: fx.Node) -> Geometry | str:
 def _pad(before: Geometry, node: fx.Node) -> Geometry | str:
     amounts: Any = node.args[1]
     if len(amounts) > 6 and any(amounts[6:]):
-        return f"{node.target} pads channels"
-    low = [*amounts[0:6:2], 0, 0, 0][:3][::-1]  # the last axis comes first
+        return f"{node.target} pads channels or scans"
+    low = [*amounts[0:6:2], 0, 0, 0][:3][::-1]  # torch lists the last axis first
     return before.after((1, 1, 1), [-n for n in low])
 
 
@@ -194,7 +196,8 @@ _MOVES: dict[Any, Callable[[Geometry, fx.Node], Geometry | str]] = {
     aten.pad.default: _pad,
     aten.slice.Tensor: _slice,
 }
-# Normalisation moves no cell, whatever it looks at; the others are composite and carry no tag.
+# Operations that move no cell. Normalisation may use all cells, but leaves each in its place. The others
+# are composite operations, which lack the pointwise tag.
 _CELLWISE = {
     aten.batch_norm.default, aten.instance_norm.default, aten.group_norm.default, aten.cat.default,
     aten.dropout.default, aten.feature_dropout.default, aten.alpha_dropout.default,

@@ -1,4 +1,4 @@
-"""What regions are filled with where that depends on the region itself."""
+"""Fill values that are computed for each region, and helpers that apply them."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class RegionFill(ABC):
-    """Gives every region values of its own; only voxels of the brain are filled.
+    """Base class of fills that compute values for each region. Only brain voxels are filled.
 
     Parameters
     ----------
@@ -30,23 +30,23 @@ class RegionFill(ABC):
 
     @abstractmethod
     def values(self, box: np.ndarray, inside: Tensor) -> Tensor:
-        """Return what a region is filled with.
+        """Return the fill values of one region.
 
         Parameters
         ----------
         box : ndarray
             Integers ``[6]``: half-open ``z0, y0, x0, z1, y1, x1`` within the volume.
         inside : Tensor
-            bool ``[d, h, w]``: the region's voxels of the box, brain only; at least one.
+            bool ``[d, h, w]``: the region's brain voxels in the box. At least one is set.
 
         Returns
         -------
         Tensor
-            Broadcastable to ``[C, d, h, w]``; what stands outside the region does not count.
+            Broadcastable to ``[C, d, h, w]``. Values outside the region are ignored.
         """
 
     def digest(self) -> bytes:
-        """Return a hash of all that decides the values besides the scan."""
+        """Return a hash of everything besides the scan that determines the fill values."""
         return hashlib.sha256(type(self).__name__.encode()).digest()
 
 
@@ -61,20 +61,20 @@ def changed_voxels(volume: Tensor, fill: Filling) -> np.ndarray:
     volume : Tensor
         ``[C, D, H, W]``.
     fill : Tensor or RegionFill
-        Values that broadcast to the volume, or that depend on the region.
+        Fill values: broadcastable to ``volume``, or computed for each region.
     """
     changes = fill.brain if isinstance(fill, RegionFill) else (volume != fill).any(0)
     return changes.cpu().numpy()
 
 
 def window(box: np.ndarray) -> tuple[slice, slice, slice]:
-    """Return the slices of a box."""
+    """Return the slices of a box ``z0, y0, x0, z1, y1, x1`` along the three spatial axes."""
     z0, y0, x0, z1, y1, x1 = (int(n) for n in box)
     return slice(z0, z1), slice(y0, y1), slice(x0, x1)
 
 
 def in_interval(labels: Tensor, interval: np.ndarray, box: np.ndarray) -> Tensor:
-    """Return which voxels of a box have a label ``lo <= label < hi``, bool ``[d, h, w]``."""
+    """Return a mask of the box's voxels with ``lo <= label < hi``, bool ``[d, h, w]``."""
     own = labels[window(box)]
     return (own >= int(interval[0])) & (own < int(interval[1]))
 
@@ -82,7 +82,10 @@ def in_interval(labels: Tensor, interval: np.ndarray, box: np.ndarray) -> Tensor
 def members(
     fill: RegionFill, box: np.ndarray, labels: Tensor | None = None, interval: np.ndarray | None = None
 ) -> Tensor:
-    """Return which voxels of a box belong to its region and may change, bool ``[d, h, w]``."""
+    """Return a mask of the box's voxels that are in the brain and in the region, bool ``[d, h, w]``.
+
+    Without ``labels`` and ``interval`` the region is the whole box.
+    """
     inside = fill.brain[window(box)]
     if labels is None or interval is None:
         return inside
@@ -96,7 +99,10 @@ def fill_region(
     labels: Tensor | None = None,
     interval: np.ndarray | None = None,
 ) -> None:
-    """Fill one region of a copy of the scan, ``[C, D, H, W]``, in place."""
+    """Fill one region of ``out``, a copy of the scan ``[C, D, H, W]``, in place.
+
+    The region is as in `members`.
+    """
     inside = members(fill, box, labels, interval)
     target = out[(slice(None), *window(box))]
     values = fill.values(box, inside).expand_as(target)

@@ -1,4 +1,4 @@
-"""Which voxels a list of boxes really changes, and which boxes come to the same."""
+"""Distinct regions: which voxels each box really changes, and which boxes change the same ones."""
 
 from dataclasses import dataclass
 
@@ -9,19 +9,19 @@ from torch import Tensor
 from pyadx.inference.region_fill import Filling, changed_voxels
 from pyadx.ops.arrays import plain_tensor
 
-_KEY_BITS = 10  # six coordinates of at most this many bits make one sortable 64-bit key
+_KEY_BITS = 10  # six coordinates of this many bits fit into one sortable 64-bit key
 
 
 @dataclass(frozen=True, eq=False)
 class Segments:
-    """Regions that are intervals of labels.
+    """Regions given as intervals of labels, such as the supervoxels of a merge tree.
 
     Attributes
     ----------
     labels : Tensor
         int32 ``[D, H, W]`` on the scan's device.
     intervals : ndarray
-        int32 ``[R, 2]``: ``lo <= label < hi``.
+        int32 ``[R, 2]``: region ``r`` is all voxels with ``lo <= label < hi``.
     """
 
     labels: Tensor
@@ -30,16 +30,17 @@ class Segments:
 
 @dataclass(frozen=True)
 class Regions:
-    """Distinct regions of a scan, and which of them every box of a list comes to.
+    """The distinct regions of a scan, and the region that each of the ``N`` requested boxes becomes.
 
     Attributes
     ----------
     boxes : ndarray
-        int32 ``[R, 6]``: bounding boxes of the voxels that really change, sorted, none twice.
+        int32 ``[R, 6]``: bounding boxes ``z0, y0, x0, z1, y1, x1`` (half-open) of the voxels that really
+        change. Without ``segments`` they are sorted and unique.
     inverse : ndarray
-        int64 ``[N]``: the region of every box, or -1 where nothing changes.
+        int64 ``[N]``: the index of each requested box's region, or -1 if filling it changes nothing.
     segments : Segments, optional
-        Which voxels of the boxes are filled; all of them without it.
+        Which voxels of each bounding box are filled. Without it, all of them are.
     """
 
     boxes: np.ndarray
@@ -47,14 +48,14 @@ class Regions:
     segments: Segments | None = None
 
     def part(self, index: slice | np.ndarray) -> "Regions":
-        """Return some of the regions, each standing for itself."""
+        """Return some of the regions, without the requested boxes: ``inverse`` then counts from 0."""
         boxes, segments = self.boxes[index], self.segments
         if segments is not None:
             segments = Segments(segments.labels, segments.intervals[index])
         return Regions(boxes, np.arange(len(boxes)), segments)
 
     def spread(self, values: Tensor) -> Tensor:
-        """Give every box the value of its region; zero where nothing changes."""
+        """Return the value of each requested box, from ``[R]`` to ``[N]``; zero where nothing changes."""
         index = torch.from_numpy(self.inverse).to(values.device)
         spread = values.new_zeros(len(index))
         changing = index >= 0
@@ -63,12 +64,14 @@ class Regions:
 
 
 def check_boxes(boxes: Tensor) -> np.ndarray:
-    """Return boxes as int64 ``[N, 6]``.
+    """Return boxes as an int64 array ``[N, 6]`` on the CPU.
 
     Raises
     ------
-    TypeError, ValueError
-        If they are not integers of that shape.
+    TypeError
+        If they are not integers.
+    ValueError
+        If they have another shape.
     """
     tensor = plain_tensor("boxes", boxes if isinstance(boxes, Tensor) else np.asarray(boxes))
     if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
@@ -79,24 +82,32 @@ def check_boxes(boxes: Tensor) -> np.ndarray:
 
 
 def distinct_regions(volume: Tensor, boxes: Tensor, fill: Filling) -> Regions:
-    """Shrink boxes to the voxels that filling them changes, and list every result once.
+    """Shrink boxes to the voxels that filling them changes, and list each distinct box once.
 
-    Filling background with background changes nothing: the score of such a box is exactly zero, and
-    that of a box half in the background is the score of its other half. Both hold for any model.
+    Filling background with background changes nothing. A box that lies in the background therefore scores
+    exactly zero, and a box that is half in the background scores the same as its other half. Both hold
+    for any model.
 
     Parameters
     ----------
     volume : Tensor
         ``[C, D, H, W]``.
     boxes : Tensor
-        Integers ``[N, 6]``: half-open ``z0, y0, x0, z1, y1, x1``; clipped at the border here.
+        Integers ``[N, 6]``: half-open ``z0, y0, x0, z1, y1, x1``. They are clipped at the volume's border.
     fill : Tensor or RegionFill
-        Broadcastable to ``volume``, or values that depend on the region.
+        Fill values: broadcastable to ``volume``, or computed for each region.
 
     Returns
     -------
     Regions
-        The distinct bounding boxes.
+        The distinct bounding boxes, without segments.
+
+    Raises
+    ------
+    TypeError
+        If the boxes are not integers.
+    ValueError
+        If the boxes have another shape.
     """
     rows = check_boxes(boxes)
     differs = changed_voxels(volume, fill)
@@ -115,7 +126,7 @@ def distinct_regions(volume: Tensor, boxes: Tensor, fill: Filling) -> Regions:
 
 
 def _count(sums: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Count the changed voxels in every box, with an integral image."""
+    """Count the changed voxels in each box from an integral image (summed-area table)."""
     _, sy, sx = (int(n) for n in sums.shape)
     flat = sums.ravel()
     z0, y0, x0, z1, y1, x1 = rows.T
@@ -129,7 +140,7 @@ def _count(sums: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def _tightened(sums: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Cut unchanged planes off the six sides of boxes that hold a changed voxel."""
+    """Cut unchanged planes off the six sides of boxes that contain a changed voxel."""
     tight = rows.copy()
     for axis in range(3):
         for side in (axis, axis + 3):

@@ -1,4 +1,4 @@
-"""From a model's outputs to one number per scan: the class score that explainers explain."""
+"""Turn a model's outputs into one number per scan: the class score that is explained."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
@@ -14,6 +14,8 @@ Score = Literal["probability", "logit", "log_odds", "output"]
 Outputs = Literal["logits", "probabilities", "log_probabilities"]
 Target = int | str | None | Sequence[int | str | None] | np.ndarray | Tensor
 
+_SINGULAR = {"classes": "class", "outputs": "output"}
+
 
 def check_score(score: str) -> None:
     """Raise ``ValueError`` unless ``score`` is a known kind."""
@@ -28,29 +30,31 @@ def check_output_kind(outputs: str) -> None:
 
 
 def as_logits(outputs: Tensor, kind: Outputs, computed_in: torch.dtype | None = None) -> Tensor:
-    """Return class scores before softmax: what the sigmoid or softmax of `probabilities` inverts.
+    """Return logits (class scores before softmax) that give the same probabilities as the outputs.
 
-    Everything that follows a class, by gradients or by occlusion, goes through here. Softmax removes a
-    constant from the scores of each scan, which cannot be had back: the scores of several classes are the
-    logarithms of their probabilities.
+    All methods, gradients and occlusion alike, read a model's outputs through this function.
 
-    So that logits stay finite, a probability of exactly 0 counts as the smallest normal number of its
-    dtype, a single one of exactly 1 as the largest number below 1, and a single logarithm of exactly 0 as
-    minus the smallest normal number.
+    Softmax does not change when a constant is added to all logits of a scan, and that constant cannot be
+    recovered. The logits of two or more classes are therefore their log probabilities.
+
+    Logits are kept finite. A probability below the smallest normal number of its dtype counts as that
+    number, and a log probability below the logarithm of that number counts as that logarithm. A single
+    probability is at most the largest number below 1, a single log probability at most minus the smallest
+    normal number.
 
     Parameters
     ----------
     outputs : Tensor
-        The model's outputs, ``[B, classes]``; a single one speaks for class 1.
+        The model's outputs, ``[B, classes]``. A single output belongs to class 1.
     kind : {"logits", "probabilities", "log_probabilities"}
-        What they are.
+        What the outputs are.
     computed_in : torch.dtype, optional
-        What the model computed them in, if they were converted since.
+        The dtype in which the model computed them, if they have been converted since.
 
     Returns
     -------
     Tensor
-        ``[B, classes]``; the outputs themselves if they are logits, otherwise at least float32.
+        ``[B, classes]``. Logits are returned unchanged; for other kinds the dtype is at least float32.
     """
     if kind == "logits":
         return outputs
@@ -70,23 +74,30 @@ def as_logits(outputs: Tensor, kind: Outputs, computed_in: torch.dtype | None = 
 
 
 def class_index(name: Any, classes: int, names: Sequence[str] | None, what: str = "classes") -> int:
-    """Return the index of a class given by index or by name.
+    """Return the index of a class that is given by index or by name.
 
     Parameters
     ----------
     name : str or whole number
-        Of Python, NumPy or torch.
+        Name of the class, or its index as a number of Python, NumPy or torch.
     classes : int
-        How many there are.
+        Number of classes.
     names : sequence of str, optional
-        What they are called.
-    what : str
-        What to call them in errors: classes, or outputs.
+        Names of the classes.
+    what : {"classes", "outputs"}
+        Word for them in error messages.
+
+    Returns
+    -------
+    int
+        From 0 to ``classes - 1``.
 
     Raises
     ------
-    TypeError, ValueError
-        If there is no such class, or names are not known.
+    TypeError
+        If ``name`` is neither a string nor a whole number.
+    ValueError
+        If there is no such class, or a name is given and ``names`` is not.
     """
     if isinstance(name, str):
         if names is None:
@@ -98,7 +109,7 @@ def class_index(name: Any, classes: int, names: Sequence[str] | None, what: str 
         return list(names).index(name)
     index = _whole(name)
     if not 0 <= index < classes:
-        there = f"{what} 0 to {classes - 1}" if classes > 1 else f"one of the {what}, 0"
+        there = f"{what} 0 to {classes - 1}" if classes > 1 else f"only {_SINGULAR[what]} 0"
         raise ValueError(f"target {index} is out of range: the model has {there}")
     return index
 
@@ -109,7 +120,7 @@ def targets_per_scan(target: Target, scans: int) -> list[int | str | None]:
     Raises
     ------
     TypeError, ValueError
-        If the target is neither one class nor a sequence of one class, or of one per scan.
+        If the target is neither a class nor a sequence that holds one class, or one class per scan.
     """
     given: Any = target
     if isinstance(given, np.ndarray | Tensor):
@@ -123,7 +134,7 @@ def targets_per_scan(target: Target, scans: int) -> list[int | str | None]:
 
 
 def _whole(target: Any) -> int:
-    """Return a class index as an ``int``; 2.0 is one, as tables of labels have it, and 0.7 is not."""
+    """Return a class index as an ``int``. 2.0 is accepted, as some tables hold labels so; 0.7 is not."""
     index = int(target) if isinstance(target, bool) else whole_number(target)
     if index is None:
         number = real_number(target)
@@ -134,20 +145,20 @@ def _whole(target: Any) -> int:
 
 
 def resolve_target(target: Target, outputs: Tensor, model: nn.Module, score: Score = "logit") -> Tensor:
-    """Return one class index per scan, or one index of an output where outputs are followed.
+    """Return the index of the class that is followed in each scan, or of the output.
 
     Parameters
     ----------
     target : int, str, sequence, Tensor or None
-        One class for all scans, or one per scan; names are looked up in the model's ``class_names``;
+        One class for all scans, or one per scan. Names are looked up in the model's ``class_names``.
         ``None`` takes the class that the model predicts for each scan.
     outputs : Tensor
         Class scores before softmax, ``[B, classes]`` (`as_logits`). A single one is the logit of class 1
-        against 0.
+        against class 0.
     model : torch.nn.Module
-        Where ``class_names`` are looked up, and in what it wraps.
+        The model, or a wrapper around it, that has the ``class_names``.
     score : {"probability", "logit", "log_odds", "output"}
-        With ``output`` targets are indices of outputs: a single one is 0, and ``None`` takes it.
+        With ``output`` a target is the index or name of an output, and ``None`` takes the only output.
 
     Returns
     -------
@@ -156,8 +167,11 @@ def resolve_target(target: Target, outputs: Tensor, model: nn.Module, score: Sco
 
     Raises
     ------
+    TypeError
+        If a target is neither a name, nor a whole number, nor None.
     ValueError
-        If a class does not exist or the number of targets is not the number of scans.
+        If a class does not exist, if the number of targets is neither 1 nor the number of scans, or if
+        ``score`` is ``output``, there are several outputs and the target is None.
     """
     targets = targets_per_scan(target, outputs.shape[0])
     if score == "output":
@@ -187,7 +201,7 @@ def _output_indices(targets: list[int | str | None], outputs: Tensor, model: nn.
 
 
 def _class_logits(outputs: Tensor) -> Tensor:
-    """Class scores with two columns for a single output: its negative speaks for class 0."""
+    """Return one logit per class. The negative of a single output is the logit of class 0."""
     return outputs if outputs.shape[1] > 1 else torch.cat([-outputs, outputs], 1)
 
 
@@ -198,7 +212,7 @@ def probabilities(outputs: Tensor) -> Tensor:
     ----------
     outputs : Tensor
         Class scores before softmax, ``[B, classes]``. A single output is the logit of class 1 against
-        class 0 (sigmoid); two or more are softmaxed together, whatever the number of input channels.
+        class 0 (sigmoid). Softmax is taken over two or more.
 
     Returns
     -------
@@ -220,14 +234,15 @@ def class_score(outputs: Tensor, target: Tensor, score: Score) -> Tensor:
     target : Tensor
         int64 ``[B]``.
     score : {"probability", "logit", "log_odds", "output"}
-        Softmax probability; the class score before softmax; ``log p - log(1 - p)``, which stays as it
-        is when all logits shift, and does not flatten where ``p`` comes near to 0 or 1; or the output
-        itself, whatever it means, for networks that predict a number (regression).
+        ``probability`` is the probability ``p`` of the class, ``logit`` the class score before softmax.
+        ``log_odds`` is ``log p - log(1 - p)``: it does not change when a constant is added to all logits,
+        and does not flatten as ``p`` approaches 0 or 1. ``output`` is the output itself, for networks
+        that predict a number (regression).
 
     Returns
     -------
     Tensor
-        ``[B]``. Log-odds of a single output are the output or its negative.
+        ``[B]``. The log odds of a single output are the output (class 1) or its negative (class 0).
     """
     if score == "output":
         scores = outputs

@@ -1,9 +1,10 @@
-"""A file that finished chunks of scores go into, so that a killed run can go on.
+"""A file for finished chunks of scores, from which an interrupted run can be resumed.
 
-Layout: one line of JSON that says what is being scored, then records of one chunk each: the count of
-scores (int32), their CRC-32 (uint32), and the scores (float64), little-endian. Every record is flushed
-to the disk before the next chunk is scored; a record that was cut off is dropped when the file is opened.
-A new file has a temporary name until its first chunk is on the disk; only then does it replace an old one.
+Layout: one line of JSON that describes the run, then one record per chunk. A record is the number of
+scores (int32), their CRC-32 (uint32) and the scores (float64), all little-endian. Each record is flushed to
+the disk before another is written. A truncated or damaged record is dropped when the file is opened, with
+all records after it. A new file has a temporary name until its first chunk is on the disk; only then does
+it replace an old one.
 """
 
 import fcntl
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from pyadx.files import check_writable_folder, temporary_name
 
-_MOST_HEADER = 1 << 16
+_MOST_HEADER = 1 << 16  # bytes
 _HEAD = np.dtype([("count", "<i4"), ("crc", "<u4")])
 _SCORE = np.dtype("<f8")
 
@@ -31,26 +32,27 @@ class ScoreStore:
     Parameters
     ----------
     path : Path
-        The file; made if it does not exist.
+        The file; created if it does not exist.
     facts : dict
-        What decides the scores, as JSON: model, scan, regions, versions. A file that was written for
-        other facts is refused.
+        Everything that determines the scores (model, scan, regions, versions), as values that JSON can
+        hold. A file with other facts is refused.
     resume : bool
-        Whether to go on with an existing file.
+        Whether to continue an existing file.
     overwrite : bool
-        Without ``resume``: whether to start again although there is a file, which stays until the first
-        new chunk is on the disk. With neither it must not exist.
+        Whether to replace an existing file, if ``resume`` is false. The old file stays until the first new
+        chunk is on the disk. If both are false, the file must not exist.
 
     Attributes
     ----------
     chunks : int
-        Number of chunks the file holds.
+        Number of chunks in the file.
 
     Raises
     ------
     ValueError
-        If the file exists and both ``resume`` and ``overwrite`` are false, was written for other facts, is
-        no such file, or another process is writing it.
+        If the file exists although both ``resume`` and ``overwrite`` are false, has other facts, is not a
+        file of scores, or is being written by another process; or if its folder does not exist or is not
+        writable.
     """
 
     def __init__(self, path: Path, facts: dict[str, Any], *, resume: bool, overwrite: bool = False) -> None:
@@ -59,7 +61,9 @@ class ScoreStore:
         self._found: list[Tensor] = []
         header = (json.dumps({"pyadx scores": 1, **facts}, sort_keys=True) + "\n").encode()
         if len(header) > _MOST_HEADER:
-            raise ValueError("the facts of a score store are too long")
+            raise ValueError(
+                f"the facts of a score store take {len(header)} bytes, at most {_MOST_HEADER} are possible"
+            )
         if path.exists() and not (resume or overwrite):
             raise ValueError(
                 f"{path}: holds the scores of an interrupted run; use --resume to continue it, or "
@@ -84,15 +88,15 @@ class ScoreStore:
 
     @property
     def chunks(self) -> int:
-        """Number of chunks the file holds."""
+        """Number of chunks in the file."""
         return len(self._found)
 
     def read(self, index: int) -> Tensor:
-        """Return one chunk, float64."""
+        """Return the scores of one chunk, float64 ``[n]``."""
         return self._found[index]
 
     def append(self, scores: Tensor) -> None:
-        """Write one more chunk, and wait until it is on the disk."""
+        """Append the scores of a chunk ``[n]``, and wait until they are on the disk."""
         values = scores.detach().double().cpu().numpy().astype(_SCORE)
         data = values.tobytes()
         self._write(np.array((len(values), zlib.crc32(data)), _HEAD).tobytes() + data)
@@ -111,10 +115,10 @@ class ScoreStore:
         if self._temporary is not None:
             self._temporary.unlink(missing_ok=True)
         elif not self.chunks:
-            self.path.unlink(missing_ok=True)  # nothing worth going on with
+            self.path.unlink(missing_ok=True)  # it holds nothing to resume
 
     def _lock(self) -> None:
-        """Refuse a file that a living process, on any host that locks reach, has open."""
+        """Lock the file; ``ValueError`` if a process, here or on a host that shares locks, has it open."""
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -123,7 +127,7 @@ class ScoreStore:
                 f"{self.path}: another process is writing it; wait for it or stop it"
             ) from None
         except OSError:
-            pass  # a file system without locks
+            pass  # the file system has no locks
 
     def _write(self, data: bytes) -> None:
         self._file.write(data)
@@ -131,7 +135,7 @@ class ScoreStore:
         os.fsync(self._file.fileno())
 
     def _read(self, header: bytes) -> int:
-        """Read all whole records; return where they end."""
+        """Read all intact records; return the position of their end."""
         data = self.path.read_bytes()
         end = data.find(b"\n", 0, _MOST_HEADER) + 1
         if end == 0 or not data.startswith(b'{"'):
@@ -160,5 +164,5 @@ def _first_difference(one: bytes, other: bytes) -> str:
         return "its first line cannot be read"
     for name in sorted({*there, *here}):
         if there.get(name) != here.get(name):
-            return f"{name}: {there.get(name)} there, {here.get(name)} here"
-    return "its first line is written differently"
+            return f"{name}: {there.get(name)} in the file, {here.get(name)} in this run"
+    return "its first line has another format"

@@ -1,4 +1,4 @@
-"""What all scorers share: the scan, what is filled in, the class that is followed."""
+"""What all scorers share: the scan, the fill values and the class that is followed."""
 
 from __future__ import annotations
 
@@ -38,50 +38,51 @@ CHUNK = 1024  # regions that are scored, stored and resumed together
 
 
 class Scorer(Baseline, ABC):
-    """Scores regions of one scan; subclasses say how.
+    """Base class: scores regions of one scan by how much filling them changes the class score.
 
     Parameters
     ----------
     model : torch.nn.Module
-        Maps ``[B, C, D, H, W]`` to class scores ``[B, classes]``; run in evaluation mode and left as
-        it was found.
+        Maps ``[B, C, D, H, W]`` to class scores ``[B, classes]``. It is run in evaluation mode, and its
+        state is restored afterwards.
     volume : Tensor
         One scan ``[C, D, H, W]`` or ``[1, C, D, H, W]`` on the model's device.
     target : int, str or None
-        Class whose score is followed; ``None`` takes the predicted class.
+        Class to follow; ``None`` takes the predicted class.
     fill : float, sequence of float, Tensor or RegionFill
         What regions are filled with (see `pyadx.ops.fill_tensor`).
     score : {"probability", "logit", "log_odds", "output"}
         As in `pyadx.inference.score.class_score`.
     outputs : {"logits", "probabilities", "log_probabilities"}
-        What the model returns: class scores before softmax, or what a sigmoid, softmax or log-softmax at
-        its end made of them (see `pyadx.inference.score.as_logits`).
+        What the model returns: class scores before softmax, or the result of a final sigmoid or softmax
+        (or its logarithm). See `pyadx.inference.score.as_logits`.
     batch_size : int or "auto"
         Regions per batch; halved when memory runs out.
     progress : bool, optional
-        Show a progress bar with the time left. By default a terminal or a notebook shows one for calls
-        that take longer than two seconds.
+        Whether to show a progress bar with the time left. By default a terminal or notebook shows one for
+        calls that take longer than two seconds.
     signed : bool
-        Give ``score(scan) - score(filled scan)``, positive where a region speaks for the class, and not
-        its absolute value.
+        Return ``score(scan) - score(filled scan)``, which is positive where a region supports the class,
+        instead of its absolute value.
     watch : OutputWatch, optional
-        Sees suspicious outputs for whoever makes several scorers; a scorer of its own warns by itself.
+        Collects suspicious outputs of several scorers; its owner issues the warnings. Without it, `score`
+        issues them.
     output : str or int, optional
         Which of several outputs holds the class scores; by default the one that ``model.card`` names.
     forward_args : mapping, sequence or Tensor, optional
-        What the model takes besides the scan (`pyadx.inference.forward_arguments`); held fixed.
+        Further model inputs besides the scan (`pyadx.inference.forward_arguments`). They stay fixed.
 
     Attributes
     ----------
     target : int
         Index of the class that is followed.
     reference : float
-        Score of the unperturbed scan.
+        Score of the scan as it is now: unperturbed, unless regions were committed.
 
     Raises
     ------
     TypeError, ValueError
-        If the volume, target or an option does not fit.
+        If the volume, target or an option is invalid.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class Scorer(Baseline, ABC):
         self.volume = volume.contiguous()
         self.fill: Filling = fill if isinstance(fill, RegionFill) else ops.fill_tensor(fill, self.volume)
         if isinstance(self.fill, Tensor) and not torch.isfinite(self.fill).all():
-            raise ValueError("fill holds NaN or infinity")
+            raise ValueError("fill holds NaN or infinity; give finite values")
         self.score_kind: Score = self._reading.score
         self.output_kind: Outputs = outputs
         self.batch_size = batch_size
@@ -124,9 +125,9 @@ class Scorer(Baseline, ABC):
         self._watch = OutputWatch(self._reading) if watch is None else watch
         self._warns = watch is None
         with evaluation_mode(self.model), torch.no_grad(), tensor_float(False):
-            # A copy, since a model may work in place.
+            # A copy, because a model may change its input in place.
             returned = self._forward(self.volume[None].clone())
-            # In float64, so that small changes keep their digits.
+            # In float64, to keep the digits of small changes.
             seen = self._reading.look(returned, 1, target, model, exact=True)
             self._outputs, self._logits, self._target = seen
             self._watch.begin(seen, self.model, self._forward, self.volume[None])
@@ -137,25 +138,25 @@ class Scorer(Baseline, ABC):
 
     @classmethod
     def beside(cls, other: Scorer) -> Self:
-        """Return a scorer of another one's scan, without a forward pass of its own."""
+        """Return a scorer for another scorer's scan, without running the model again."""
         made = cls.__new__(cls)
         made.share(other)
         return made
 
     def share(self, other: Scorer) -> None:
-        """Take over another scorer's scan, class, options, and what the model said of the scan."""
+        """Take over another scorer's scan, class and options, and the model's outputs for the scan."""
         vars(self).update(other._shared)
         self._shared = other._shared
-        # Whether regions may share a batch was found out after that.
+        # These are determined later than the rest: by `settle`, or when memory runs out.
         self._settled, self.batch_size = other._settled, other.batch_size
 
     def settle_batches(self, known: State = None, place: Callable[[Any], str] = str) -> None:
-        """Score one region at a time, and say so, if the model's class scores depend on the batch.
+        """Check whether class scores depend on the batch; if so, warn and score one region at a time.
 
         Parameters
         ----------
         known, place
-            As `pyadx.inference.batch.dependence.find_dependence` takes them.
+            As in `pyadx.inference.batch.dependence.find_dependence`.
         """
         dependence = None
         if self.batch_size != 1:
@@ -164,7 +165,7 @@ class Scorer(Baseline, ABC):
         self.settle(dependence)
 
     def settle(self, dependence: BatchDependence | None) -> None:
-        """Score one region at a time, and say why, if there is a reason."""
+        """Take the result of that check. If there is a dependence, warn and score one region at a time."""
         self._settled = True
         if dependence is not None:
             self.batch_size = 1
@@ -172,36 +173,38 @@ class Scorer(Baseline, ABC):
 
     @property
     def outputs(self) -> Tensor:
-        """The model's class scores before softmax of the unperturbed scan, ``[1, classes]``."""
+        """The model's class scores before softmax for the scan as it is now, ``[1, classes]``."""
         return self._reading.logits(self._outputs)
 
     @property
     def adapted_facts(self) -> dict[str, Any]:
-        """Which output is followed, and a hash of the model's further arguments, where there are."""
+        """The chosen output, and a hash of ``forward_args``; each only if there is one."""
         _, output, arguments = self._network.key
         facts = {"output": output, "forward_args": arguments or None}
         return {name: value for name, value in facts.items() if value is not None}
 
     def score(self, boxes: Tensor) -> Tensor:
-        """Return ``|score(scan) - score(scan with the box filled)|`` of every box.
+        """Return the change ``|score(scan) - score(scan with the box filled)|`` for every box.
 
-        Boxes that change no voxel score exactly zero without any work, and boxes that change the same
-        voxels are scored once.
+        With ``signed=True`` the change keeps its sign. Boxes that change no voxel score exactly zero,
+        without running the model. Boxes that change the same voxels are scored once.
 
         Parameters
         ----------
         boxes : Tensor
-            Integers ``[B, 6]``: half-open ``z0, y0, x0, z1, y1, x1``, clipped at the border.
+            Integers ``[B, 6]``: half-open ``z0, y0, x0, z1, y1, x1``. Clipped at the volume's border.
 
         Returns
         -------
         Tensor
-            ``[B]``, on the volume's device, of the dtype of the model's outputs.
+            ``[B]``, on the volume's device, in the dtype of the model's outputs.
 
         Raises
         ------
-        TypeError, ValueError
-            If the boxes are not integers ``[B, 6]``.
+        TypeError
+            If the boxes are not integers.
+        ValueError
+            If their shape is not ``[B, 6]``.
         """
         regions = self.regions(boxes)
         scores = regions.spread(self.score_regions(regions))
@@ -210,7 +213,7 @@ class Scorer(Baseline, ABC):
         return scores
 
     def regions(self, boxes: Tensor) -> Regions:
-        """Return the distinct regions that boxes come to for this scan and fill."""
+        """Return the distinct regions that boxes ``[B, 6]`` change, given this scan and fill."""
         return distinct_regions(self.volume, boxes, self.fill)
 
     def score_regions(
@@ -220,23 +223,28 @@ class Scorer(Baseline, ABC):
         stop: Callable[[], bool] = lambda: False,
         advance: Callable[[int], None] | None = None,
     ) -> Tensor:
-        """Score distinct regions, chunk by chunk.
+        """Score distinct regions, one chunk after another.
 
         Parameters
         ----------
         regions : Regions
             From `regions`.
         store : ScoreStore, optional
-            Holds finished chunks; those it has already are not scored again.
+            File of finished chunks. Chunks that it already holds are not scored again.
         stop : callable
-            Asked before every chunk; the chunks after it says yes keep NaN.
+            Called before each chunk is scored. Once it returns True, the remaining scores stay NaN.
         advance : callable, optional
-            Told how many regions are done, instead of a progress bar.
+            Called with the number of regions just scored, in place of a progress bar.
 
         Returns
         -------
         Tensor
-            ``[R]``.
+            ``[R]``, on the volume's device, in the dtype of the model's outputs.
+
+        Raises
+        ------
+        ValueError
+            If there is a store and regions are shared among processes.
         """
         total = len(regions.boxes)
         self._prepare(regions.boxes)
@@ -250,7 +258,10 @@ class Scorer(Baseline, ABC):
             tell = advance or bar
             if is_shared():
                 if store is not None:
-                    raise ValueError("a store keeps the scores of one process; share without it")
+                    raise ValueError(
+                        "a score store holds the scores of one process only; leave it out inside "
+                        "shared_among_processes()"
+                    )
                 return score_shared(regions, lambda part: self._in_chunks(part, None, stop, tell), tell)
             return self._in_chunks(regions, store, stop, tell)
 
@@ -274,14 +285,14 @@ class Scorer(Baseline, ABC):
 
     @property
     def _ahead(self) -> int:
-        """Chunks that are launched before the scores of an earlier one are waited for."""
+        """How many chunks are launched before waiting for the scores of an earlier one."""
         return 0
 
     def _prepare(self, boxes: np.ndarray) -> None:
         """Get ready for regions like these."""
 
     def _change(self, outputs: Tensor) -> Tensor:
-        """Return how far class scores move, from the model's checked outputs of filled scans."""
+        """Return the change of the score, given the model's checked outputs for filled scans."""
         logits = self._reading.logits(outputs.double(), self._outputs.dtype)
         target = self._target.expand(len(logits))
         moved = self._before - class_score(logits, target, "logit")
@@ -293,7 +304,7 @@ class Scorer(Baseline, ABC):
 
     @abstractmethod
     def _launch_chunk(self, regions: Regions, advance: Callable[[int], None]) -> Wait:
-        """Start scoring at most `CHUNK` regions; tell ``advance`` how many are done.
+        """Start scoring at most `CHUNK` regions; call ``advance`` with the number just done.
 
         Returns
         -------

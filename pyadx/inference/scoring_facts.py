@@ -1,4 +1,4 @@
-"""What decides the scores of a run, so that a resumed run can tell that it is the same run."""
+"""Everything that determines the scores of a run, to check that a resumed run is the same run."""
 
 import hashlib
 from typing import Any
@@ -18,16 +18,21 @@ def scoring_facts(scorer: Scorer, regions: Regions) -> dict[str, Any]:
     Parameters
     ----------
     scorer : Scorer
-        With its model and scan.
+        Gives the model, the scan and the options.
     regions : Regions
-        What is scored.
+        The regions to score.
+
+    Returns
+    -------
+    dict
+        Values that JSON can hold.
     """
     weights = hashlib.sha256()
     for name, value in scorer.model.state_dict().items():
         weights.update(name.encode())
         if isinstance(value, Tensor):
             weights.update(_digest(value))
-    # Told only where it is not the rule, so that scores of earlier versions can be gone on with.
+    # Left out for logits, the default: stores of earlier versions lack this entry and can still be resumed.
     outputs: dict[str, Any] = {} if scorer.output_kind == "logits" else {"outputs": scorer.output_kind}
     outputs |= scorer.adapted_facts
     return {

@@ -1,4 +1,4 @@
-"""Regions that are intervals of a label volume: which voxels they change, and which come to the same."""
+"""Distinct regions from intervals of labels: which voxels each changes, and which change the same ones."""
 
 from typing import Any
 
@@ -12,26 +12,28 @@ from pyadx.ops.arrays import plain_array
 
 
 def distinct_segments(volume: Tensor, labels: Any, intervals: Any, fill: Filling) -> Regions:
-    """Bound every interval of labels by the voxels that filling it changes, and list each once.
+    """Find the voxels that filling each interval of labels changes, and list each distinct region once.
 
     Parameters
     ----------
     volume : Tensor
         ``[C, D, H, W]``.
     labels : array or Tensor
-        Integers ``[D, H, W]`` from 0.
+        Integers ``[D, H, W]``, not negative.
     intervals : array or Tensor
-        Integers ``[N, 2]``: voxels with ``lo <= label < hi`` are filled.
+        Integers ``[N, 2]``: filling interval ``lo, hi`` fills the voxels with ``lo <= label < hi``.
     fill : Tensor or RegionFill
-        Broadcastable to ``volume``, or values that depend on the region.
+        Fill values: broadcastable to ``volume``, or computed for each region.
 
     Returns
     -------
     Regions
-        With segments.
+        The distinct regions, with segments. Their labels are renumbered.
 
     Raises
     ------
+    TypeError
+        If labels or intervals hold no real numbers.
     ValueError
         If shapes do not fit, or labels are negative.
     """
@@ -44,10 +46,10 @@ def distinct_segments(volume: Tensor, labels: Any, intervals: Any, fill: Filling
     if rows.ndim != 2 or rows.shape[1] != 2:
         raise ValueError(f"intervals must have shape [N, 2], got {rows.shape}")
     if array.min(initial=0) < 0:
-        raise ValueError("labels must not be negative")
+        raise ValueError(f"labels must not be negative, got {array.min()}")
     rows = rows.clip(0, array.max(initial=0) + 1)
-    # Only the ends of intervals matter: number the labels between two of them alike. Unlike voxels that
-    # filling does not change, which belong to no region, numbers start at 1.
+    # Only the ends of intervals matter, so all labels between two consecutive ends get the same number,
+    # from 1. Number 0 is left for voxels that filling does not change: they belong to no region.
     ends = np.unique(rows)
     of_label = np.searchsorted(ends, np.arange(array.max(initial=0) + 1), "right")
     differs = changed_voxels(volume, fill)
@@ -62,7 +64,7 @@ def distinct_segments(volume: Tensor, labels: Any, intervals: Any, fill: Filling
             low[number] = [side.start for side in box]
             high[number] = [side.stop for side in box]
     present = high.any(1)
-    # Among the numbers that change a voxel, intervals with the same members are the same region.
+    # Intervals are the same region if they contain the same numbers, of those that change a voxel.
     rank = np.concatenate([[0], np.cumsum(present)])
     members = np.stack([rank[rows[:, 0]], rank[rows[:, 1]]], 1)
     changing = np.flatnonzero(members[:, 1] > members[:, 0])

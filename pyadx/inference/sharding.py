@@ -1,4 +1,4 @@
-"""One scan explained by several processes, each on a device of its own: they share its regions."""
+"""Share the regions of one scan among several processes, each on its own device."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,14 +17,15 @@ _GROUP: ContextVar[Any] = ContextVar("pyadx_process_group", default=None)
 def shared_among_processes(group: Any = None) -> Iterator[None]:
     """Let occlusion explainers share every scan's regions among the processes of a group.
 
-    Every process calls the same explainer with the same model, scan and target, on a device of its own,
-    and gets the whole map. Each scores every ``n``-th region; the scores are those of one process: on
-    the CPU, and wherever else a region's score does not depend on its batch, to the last bit.
+    All ``n`` processes call the same explainer with the same model, scan and target, each on its own
+    device. Each scores every ``n``-th region, and each gets the whole map. On the CPU, and on any device
+    where a region's score does not depend on its batch, the scores equal those of a single process bit
+    for bit.
 
     Parameters
     ----------
     group : torch.distributed.ProcessGroup, optional
-        Default: all processes. ``nccl`` for GPUs, ``gloo`` for the CPU.
+        Default: all processes. Use the ``nccl`` backend for GPUs and ``gloo`` for the CPU.
 
     Raises
     ------
@@ -34,7 +35,8 @@ def shared_among_processes(group: Any = None) -> Iterator[None]:
     dist = torch.distributed
     if not dist.is_available() or not dist.is_initialized():
         raise ValueError(
-            "sharing needs torch.distributed.init_process_group() first, in every process (torchrun)"
+            "torch.distributed is not initialised: start every process with torchrun and call "
+            "torch.distributed.init_process_group() before shared_among_processes()"
         )
     token = _GROUP.set(dist.group.WORLD if group is None else group)
     try:
@@ -44,23 +46,23 @@ def shared_among_processes(group: Any = None) -> Iterator[None]:
 
 
 def is_shared() -> bool:
-    """Whether regions are shared among processes here."""
+    """Whether this code runs inside `shared_among_processes`."""
     return _GROUP.get() is not None
 
 
 def score_shared(
     regions: Regions, score_part: Callable[[Regions], Tensor], advance: Callable[[int], None]
 ) -> Tensor:
-    """Score this process's share of the regions, and return the scores of all.
+    """Score this process's share of the regions, and return the scores of all regions.
 
     Parameters
     ----------
     regions : Regions
         The same in every process.
     score_part : callable
-        Scores some of them.
+        Scores some of the regions.
     advance : callable
-        Told how many regions the other processes have done, once they have.
+        Called with the number of regions that the other processes scored, after they have finished.
 
     Returns
     -------
@@ -73,7 +75,8 @@ def score_shared(
     part = score_part(regions.part(own))
     scores = part.new_zeros(len(regions.boxes))
     scores[own] = part
-    # Bytes of disjoint places: their sum is exact for every type, the sign of zero included.
+    # Each score is non-zero in one process only. The sum of bytes is then exact for every dtype, and keeps
+    # the sign of zero.
     dist.all_reduce(scores.view(torch.uint8), group=group)
     advance(len(scores) - len(part))
     return scores

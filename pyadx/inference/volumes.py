@@ -1,4 +1,4 @@
-"""From what users hand over as a scan to the tensor that a model takes."""
+"""Convert a scan as the user passes it into a tensor that the model accepts."""
 
 from typing import Any
 
@@ -9,22 +9,28 @@ from pyadx.ops.arrays import plain_tensor
 
 
 def volume_tensor(volume: Any, model: nn.Module) -> Tensor:
-    """Return a scan as a plain floating-point tensor; its shape is not looked at.
+    """Return a scan as a plain floating-point tensor. Its shape is not checked.
 
     Parameters
     ----------
     volume : Tensor or numpy.ndarray
-        Floating-point tensors stay as they are, whatever their subclass. Whole numbers take the dtype of
-        the model's weights, and arrays their device, too.
+        A floating-point tensor of any subclass keeps its values, dtype and device. An integer tensor is
+        converted to the dtype of the model's weights, an array to their dtype and device.
     model : torch.nn.Module
         The model that the volume is for.
+
+    Returns
+    -------
+    Tensor
+        The scan, without a graph.
 
     Raises
     ------
     TypeError
-        If it is neither an array nor a tensor, or holds no real numbers.
+        If the volume is neither an array nor a tensor, is sparse, or holds no real numbers; or if
+        ``model`` is not a module.
     ValueError
-        If finite values do not fit into the model's dtype.
+        If a finite value is too large for the model's dtype.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
@@ -33,7 +39,7 @@ def volume_tensor(volume: Any, model: nn.Module) -> Tensor:
         raise TypeError("volume must be a scan of real numbers, got a mask of booleans")
     if isinstance(volume, Tensor) and tensor.is_floating_point():
         return tensor
-    dtype, device = _home(model)
+    dtype, device = _weights_dtype_and_device(model)
     fitted = tensor.to(device=tensor.device if isinstance(volume, Tensor) else device, dtype=dtype)
     if not torch.isfinite(fitted).all():
         given = tensor.double()
@@ -43,8 +49,8 @@ def volume_tensor(volume: Any, model: nn.Module) -> Tensor:
     return fitted
 
 
-def _home(model: nn.Module) -> tuple[torch.dtype, torch.device]:
-    """Return the dtype and device of a model's weights."""
+def _weights_dtype_and_device(model: nn.Module) -> tuple[torch.dtype, torch.device]:
+    """Return the dtype and device of a model's first floating-point weight."""
     tensors = [*model.parameters(), *model.buffers()]
     for tensor in tensors:
         if tensor.is_floating_point():

@@ -1,4 +1,4 @@
-"""Looking through what is wrapped around a model for training and compiling."""
+"""Look through wrappers around a model, such as those for parallel training and compiling."""
 
 import sys
 import warnings
@@ -6,14 +6,14 @@ import warnings
 from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
-# What the wrappers put in front of the names of the model's layers.
+# Prefixes that the wrappers add to the names of the model's layers.
 _PREFIXES = ("module.", "_orig_mod.")
 
 
 def _inside(model: nn.Module) -> nn.Module | None:
     if isinstance(model, DataParallel | DistributedDataParallel):
         return model.module
-    # Whoever compiled a model has loaded this; loading it takes a second.
+    # Loading this takes a second. If it is not loaded, no model has been compiled.
     dynamo = sys.modules.get("torch._dynamo.eval_frame")
     if dynamo is not None and isinstance(model, dynamo.OptimizedModule):
         return model._modules["_orig_mod"]
@@ -23,14 +23,15 @@ def _inside(model: nn.Module) -> nn.Module | None:
 def unwrapped(model: nn.Module) -> nn.Module:
     """Return the network inside ``DataParallel``, ``DistributedDataParallel`` and ``torch.compile``.
 
-    It holds the same parameters and gives the same class scores. One scan at a time has nothing to gain
-    from the former two; hooks do not run in compiled code.
+    It holds the same parameters and gives the same class scores. Data parallelism does not speed up single
+    scans, and hooks do not run in compiled code. A wrapper's own hooks are not run; a warning says so.
     """
     inside = _inside(model)
     while inside is not None:
         if model._forward_hooks or model._forward_pre_hooks:
             warnings.warn(
-                f"hooks on the {type(model).__name__} around the model are not run",
+                f"hooks on the {type(model).__name__} around the model are not run; "
+                "register them on the model inside",
                 UserWarning,
                 stacklevel=3,
             )
@@ -39,7 +40,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def described(model: nn.Module, attribute: str) -> nn.Module:
-    """Return the outermost of a model and what it wraps that has an attribute, else the innermost."""
+    """Return the outermost module with an attribute, of a model and what it wraps; else the innermost."""
     inside = _inside(model)
     while inside is not None and attribute not in vars(model) and not hasattr(type(model), attribute):
         model, inside = inside, _inside(inside)
@@ -47,7 +48,7 @@ def described(model: nn.Module, attribute: str) -> nn.Module:
 
 
 def inner_name(layer: str) -> str:
-    """Return a layer's name without what wrappers put in front of it."""
+    """Return a layer's name without the prefixes of wrappers."""
     for prefix in _PREFIXES:
         if layer.startswith(prefix):
             return inner_name(layer.removeprefix(prefix))

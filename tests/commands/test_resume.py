@@ -78,7 +78,7 @@ def test_resuming_with_other_options_is_refused_and_overwrite_starts_again(small
     start_and_kill(small, signal.SIGKILL)
     code, _, err = run(*arguments("heat.nii.gz", "--resume", more=["stride=2", "score=logit"]))
     assert code == 2
-    assert "score: log_odds there, logit here" in err
+    assert "score: log_odds in the file, logit in this run" in err
     assert run(*arguments("heat.nii.gz", "--overwrite", more=["stride=9", "score=logit"]))[0] == 0
     assert not (small / SCORES).exists()
 

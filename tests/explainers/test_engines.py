@@ -100,7 +100,7 @@ def test_a_stored_run_goes_on_where_it_was(generator, tmp_path, monkeypatch):
         Occlusion(model, 3)(scan, target=1, store=path)
     with pytest.raises(ValueError, match="use --resume"):
         Occlusion(model, 3)(scan, target=1, store=path)
-    with pytest.raises(ValueError, match="target: 1 there, 0 here"):
+    with pytest.raises(ValueError, match="target: 1 in the file, 0 in this run"):
         Occlusion(model, 3)(scan, target=0, store=path, resume=True)
     monkeypatch.setattr(IncrementalScorer, "_launch_chunk", original)
     assert torch.equal(Occlusion(model, 3)(scan, target=1, store=path, resume=True), expected)

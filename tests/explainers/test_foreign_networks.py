@@ -109,9 +109,9 @@ def test_a_layer_is_given_by_name_as_a_module_or_as_a_list_of_one(scan):
 @pytest.mark.parametrize(
     ("layer", "error", "words"),
     [
-        (nn.Conv3d(1, 1, 1), ValueError, "Conv3d that was given is not part of the model"),
+        (nn.Conv3d(1, 1, 1), ValueError, r"\(Conv3d\) is not a submodule of the model"),
         (["conv1", "conv1"], ValueError, "a layer is named twice: conv1, conv1"),
-        ([], ValueError, "layer names no layer"),
+        ([], ValueError, "layer is empty; name at least one"),
         (3, TypeError, "name of a layer or a module, got int"),
         ("act9", ValueError, "did you mean act"),
     ],

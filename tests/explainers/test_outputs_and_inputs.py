@@ -127,7 +127,7 @@ def test_outputs_that_are_not_there_are_told(scans):
     for form, (output, error, words) in cases.items():
         with pytest.raises(error, match=words):
             FullScorer(Returning(FORMS[form][0]), scans[0], 1, output=output)
-    with pytest.raises(ValueError, match=r"one tensor \[1, 3\] and no output 'logits'"):
+    with pytest.raises(ValueError, match=r"output='logits' was given.* a single tensor \[1, 3\]"):
         FullScorer(gap(), scans[0], 1, output="logits")
     with pytest.raises(TypeError, match="got str"):
         FullScorer(Returning(lambda own, other: "scores"), scans[0], 1)
@@ -163,7 +163,7 @@ def test_one_number_per_scan_is_a_logit_or_is_followed_as_it_is(spelling, form, 
     assert torch.allclose(found.heatmap, logit, rtol=1e-6, atol=1e-12)
     assert found.targets.tolist() == [0, 0]
     assert torch.allclose(found.prediction, plain(scans)[:, 0])
-    with pytest.raises(ValueError, match="target 1 is out of range: the model has one of the outputs, 0"):
+    with pytest.raises(ValueError, match="target 1 is out of range: the model has only output 0"):
         explain(scans, target=1)
 
 

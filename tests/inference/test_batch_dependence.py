@@ -191,7 +191,7 @@ def test_scores_equal_forwards_of_one_scan_and_one_warning_says_so(kind, size, s
         options = {"fill": 0.2, "score": "logit", "batch_size": size}
         return [scorer(model, scans[0], 1, **options).score(BOXES) for scorer in scorers]
 
-    with pytest.warns(BatchDependenceWarning, match="run by itself") as caught:
+    with pytest.warns(BatchDependenceWarning, match="run one at a time") as caught:
         found = scores()
     assert all((actual - expected).abs().max() < 1e-10 * expected.max() for actual in found)
     assert len([w for w in caught if w.category is BatchDependenceWarning]) == 1
@@ -327,7 +327,7 @@ def test_a_network_for_one_scan_only_is_run_on_one_and_the_reason_told(scans):
     model = build(One)
     expected = plain_scores(model, scans[0], BOXES)
     with pytest.warns(
-        BatchDependenceWarning, match=r"one scan at a time: of several it says.*reshape\(1, 4\)"
+        BatchDependenceWarning, match=r"one scan at a time: on several it fails with.*reshape\(1, 4\)"
     ):
         actual = FullScorer(model, scans[0], 1, fill=0.2, score="logit", batch_size=4).score(BOXES)
     assert (actual - expected).abs().max() < 1e-10 * expected.max()

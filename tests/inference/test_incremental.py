@@ -251,7 +251,7 @@ def test_a_batch_that_runs_out_of_memory_is_halved_and_leaves_nothing_lent(gener
         return original(self, batch, inputs, maps)
 
     monkeypatch.setattr(Convolution, "run", tight)
-    with pytest.warns(UserWarning, match="going on with batches of"):
+    with pytest.warns(UserWarning, match="continuing with batches of"):
         assert torch.equal(scorer.score(boxes), expected)
     assert not scorer.program.workspace.lent
 

@@ -52,7 +52,7 @@ def test_an_existing_file_is_not_overwritten(tmp_path):
 
 def test_scores_of_another_run_are_refused_and_what_differs_is_named(tmp_path):
     written(tmp_path / "s")
-    with pytest.raises(ValueError, match="target: 1 there, 2 here"):
+    with pytest.raises(ValueError, match="target: 1 in the file, 2 in this run"):
         ScoreStore(tmp_path / "s", {**FACTS, "target": 2}, resume=True)
 
 

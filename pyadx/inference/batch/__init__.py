@@ -1,1 +1,1 @@
-"""Whether the scans of a batch keep to themselves in somebody's model."""
+"""Find out whether a model's outputs for a scan depend on the other scans in its batch."""

@@ -1,7 +1,7 @@
-"""Which axis of a tensor the scans of a batch lie along, followed operation by operation.
+"""Track the axis along which a tensor holds the scans of a batch, operation by operation.
 
 An operation that reduces over that axis, indexes it or normalises along it makes the class scores of a
-scan depend on the scans beside it. What is not known here is said to be unknown, never guessed.
+scan depend on the other scans. The effect of an unlisted operation is reported as unknown, never guessed.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Rows:
-    """Where the scans lie: index ``(o * scans + scan) * inner + i`` of an axis, ``o < outer``."""
+    """Scans stay apart along ``axis``. A scan's values are at index ``(o * scans + scan) * inner + i``.
+
+    Here ``0 <= o < outer`` and ``0 <= i < inner``.
+    """
 
     axis: int
     outer: int = 1
@@ -20,14 +23,14 @@ class Rows:
 
 @dataclass(frozen=True)
 class Entangled:
-    """Values that may depend on several scans: for certain, or because an operation is not known."""
+    """Each value may depend on several scans: it certainly does, or an operation is not known."""
 
     certain: bool
-    where: Any  # the operation that did it, in the terms of whoever follows
+    where: Any  # the operation that caused it: a node of a graph, or a description
 
 
-ALL_APART = Rows(0)  # every scan's class scores in its own row, and of nothing else
-State = Rows | Entangled | None  # None: holds nothing of any scan
+ALL_APART = Rows(0)  # row ``b`` depends on scan ``b`` only
+State = Rows | Entangled | None  # None: does not depend on any scan
 
 
 @dataclass(frozen=True)
@@ -38,19 +41,19 @@ class Operand:
     state: State
 
 
-SIZE = object()  # a number that is worked out from the number of scans
+SIZE = object()  # stands for a number that is computed from the number of scans
 
 
-class Mixes(Exception):  # noqa: N818 (an answer, no error)
-    """An operation makes scans depend on each other."""
+class Mixes(Exception):  # noqa: N818 (a result, not an error)
+    """An operation makes the values of a scan depend on other scans."""
 
 
-class Unknown(Exception):  # noqa: N818 (an answer, no error)
-    """Nobody can say whether it does."""
+class Unknown(Exception):  # noqa: N818 (a result, not an error)
+    """It is not known whether an operation does that."""
 
 
 class Call:
-    """One operation with its arguments by name."""
+    """One operation, with access to its arguments by name."""
 
     def __init__(
         self,
@@ -67,7 +70,7 @@ class Call:
         self.carrying = [own for own in operands if isinstance(own.state, Rows)]
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return an argument by name, or what the operation takes instead."""
+        """Return an argument by name, else the operation's own default, else ``default``."""
         if name in self.given:
             return self.given[name]
         declared = next((a for a in self._declared if a.name == name), None)
@@ -78,13 +81,13 @@ class Call:
         return any(a.name == name for a in self._declared)
 
     def source(self) -> tuple[Operand, Rows]:
-        """Return the one operand that holds scans."""
+        """Return the only operand that holds scans, and its state; ``ValueError`` if there are several."""
         (own,) = self.carrying
         assert isinstance(own.state, Rows)
         return own, own.state
 
     def dims(self, names: Sequence[str] = ("dim", "dims")) -> list[int] | None:
-        """Return the axes that the operation works along, from 0; None for all of them."""
+        """Return the axes that the operation works along, not negative; None for all axes."""
         given = next((self.get(n) for n in names if self.has(n)), None)
         if given is None:
             return None
@@ -92,5 +95,5 @@ class Call:
         return [int(d) % rank for d in (given if isinstance(given, list | tuple) else [given])]
 
     def everywhere(self, state: State) -> list[State]:
-        """Give every result the same state."""
+        """Return this state for every result."""
         return [state] * len(self.shapes)

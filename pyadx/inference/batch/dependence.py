@@ -1,4 +1,4 @@
-"""Whether a model's class scores of a scan depend on the scans beside it, and where that comes from."""
+"""Find out whether a model's class scores of a scan depend on the other scans in its batch, and why."""
 
 import traceback
 import warnings
@@ -16,32 +16,33 @@ from pyadx.inference.batch.watch import FOREIGN, Watch, code_line
 from pyadx.inference.batching import is_out_of_memory
 from pyadx.inference.model_state import Forward
 
-# Largest difference, relative to the class scores, that rounding makes of another batch size.
+# Largest relative difference of class scores that counts as rounding when the batch size changes.
 _ROUNDING = {torch.float64: 1e-9, torch.float32: 1e-4}
-_told: "weakref.WeakSet[nn.Module]" = weakref.WeakSet()
+_warned_models: "weakref.WeakSet[nn.Module]" = weakref.WeakSet()
 
 
 T = TypeVar("T")
 
 
 class BatchDependenceWarning(UserWarning):
-    """A model's class scores of a scan depend on the scans beside it."""
+    """A model's class scores of a scan depend on the other scans in its batch."""
 
 
 @dataclass(frozen=True)
 class BatchDependence:
-    """Why scans have to be run one at a time.
+    """The reason why scans have to be run one at a time.
 
     Attributes
     ----------
     where : str
-        The layer and the line of code, as far as they are known.
+        The responsible layer and line of code, as far as they are known.
     difference : float or None
-        How far a scan's class scores moved when another scan lay beside it; None if it takes one only.
+        Largest change of a scan's class scores when it is in a batch with other scans. None if the model
+        accepts only one scan.
     largest : float
-        Largest class score of the scan alone, in absolute value.
+        Largest absolute class score of the scan alone.
     error : str
-        What the model said to several scans, if it takes one only.
+        How the model failed on several scans, if it accepts only one.
     """
 
     where: str
@@ -50,22 +51,27 @@ class BatchDependence:
     error: str = ""
 
     def tell(self, model: nn.Module) -> None:
-        """Warn, once for each model."""
+        """Warn, but only once for each model."""
         model = inside_of(model)
-        if model in _told:
+        if model in _warned_models:
             return
-        _told.add(model)
+        _warned_models.add(model)
         where = f" ({self.where})" if self.where else ""
         if self.difference is None:
-            text = f"the model takes one scan at a time: of several it says {self.error!r}{where}"
+            text = (
+                f"the model accepts only one scan at a time: on several it fails with {self.error!r}{where}"
+            )
         else:
             text = (
-                f"the model's class scores of a scan depend on the scans beside it{where}: by "
-                f"{self.difference:.3g} where the largest is {self.largest:.3g}"
+                f"the model's class scores of a scan depend on the other scans in its batch{where}: they "
+                f"change by {self.difference:.3g} where the largest is {self.largest:.3g}"
             )
-        warnings.warn(f"{text}; every scan is run by itself", BatchDependenceWarning, stacklevel=4)
+        warnings.warn(
+            f"{text}; scans are therefore run one at a time", BatchDependenceWarning, stacklevel=4
+        )
 
 
+# Layers that process each scan of a batch separately.
 _APART = (
     nn.modules.conv._ConvNd, nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd,
     nn.modules.pooling._AdaptiveAvgPoolNd, nn.modules.pooling._AdaptiveMaxPoolNd, nn.Linear, nn.Dropout,
@@ -75,7 +81,7 @@ _APART = (
 
 
 def runs_apart(model: nn.Module) -> bool:
-    """Whether a model is put together from torch's own layers only, none of which looks across a batch."""
+    """Whether a model consists only of torch's own layers, none of which mixes the scans of a batch."""
     for module in model.modules():
         if type(module) in (nn.Sequential, Adapted):
             continue
@@ -91,19 +97,26 @@ def runs_apart(model: nn.Module) -> bool:
 def find_dependence(
     forward: Forward, scan: Tensor, known: State = None, place: Callable[[Any], str] = str
 ) -> BatchDependence | None:
-    """Say why a model has to be run on one scan at a time, or None.
+    """Return the reason why a model has to be run on one scan at a time, or None.
 
     Parameters
     ----------
     forward : Forward
-        Runs the model, in evaluation mode.
+        Runs the model, which is in evaluation mode.
     scan : Tensor
         ``[C, D, H, W]``.
     known : State
-        Where the scans of a batch lie in the class scores, if that was followed. Where it was not, or an
-        operation was not known, the scan is run alone and between two others.
+        Where the scans of a batch are in the class scores, as found by following the operations. If the
+        scans are known to stay apart, the model is not run. Otherwise the scan is run alone and in a batch
+        between two others, and the class scores are compared.
     place : callable
-        Names the place that ``known`` points to.
+        Describes the operation in ``known.where``.
+
+    Returns
+    -------
+    BatchDependence or None
+        None if scans may share a batch, if class scores also differ between two runs of the same scan, or
+        if memory does not suffice for the test.
     """
     if known == ALL_APART:
         return None
@@ -116,23 +129,23 @@ def find_dependence(
     try:
         beside = forward(batch.clone())
         if beside.shape != (len(batch), *alone.shape[1:]):
-            raise ValueError(f"it gives class scores of shape {tuple(beside.shape)}")
+            raise ValueError(f"{len(batch)} scans give class scores of shape {tuple(beside.shape)}")
     except Exception as error:  # the user's code, which may raise anything
         if is_out_of_memory(error):
-            return None  # what is halved later ends at one
+            return None  # scoring will halve its batches, to one scan if need be
         return BatchDependence(where or _line_of(error), None, largest, _first_line(error))
     difference = float((beside[1] - alone[0]).abs().max())
     certain = entangled is not None and entangled.certain
     if not certain and difference <= _ROUNDING.get(alone.dtype, 1e-2) * largest:
         return None
     if not certain and float((forward(scan[None].clone()) - alone).abs().max()) > 0.1 * difference:
-        return None  # it gives something else each time
-    # A trace knows lines of `forward` methods only.
+        return None  # the model is random: two runs of the same scan differ as well
+    # A run finds any line of the user's code; a trace knows only lines of `forward` methods.
     return BatchDependence(_place(forward, batch) or where, difference, largest)
 
 
 def _place(forward: Forward, batch: Tensor) -> str:
-    """Run the scans again to see where they meet."""
+    """Run the scans again to find the operation that mixes them."""
     with Watch(forward.model) as watch:
         forward(batch)
     return str(watch.state.where or "") if isinstance(watch.state, Entangled) else ""
@@ -141,7 +154,7 @@ def _place(forward: Forward, batch: Tensor) -> str:
 def run_watched(
     run: Callable[[], T], model: nn.Module, forward: Forward, scan: Tensor
 ) -> tuple[T | None, BatchDependence | None]:
-    """Run a model on several scans, and see whether that may be done.
+    """Run a model on several scans, and check whether they may share a batch.
 
     Parameters
     ----------
@@ -150,16 +163,17 @@ def run_watched(
     model : torch.nn.Module
         The model that it runs.
     forward : Forward
-        Runs the model, in evaluation mode.
+        Runs the model, which is in evaluation mode.
     scan : Tensor
         One of the scans, ``[C, D, H, W]``.
 
     Returns
     -------
-    made
-        What ``run`` returned, which holds if there is no dependence; None if the model takes one scan only.
+    made : object or None
+        What ``run`` returned; to be discarded if there is a dependence. None if the model failed on several
+        scans.
     dependence : BatchDependence or None
-        Why scans have to be run one at a time.
+        The reason why scans have to be run one at a time; None if they may share a batch.
     """
     watch = Watch(model)
     try:
@@ -171,14 +185,14 @@ def run_watched(
         with torch.no_grad():
             dependence = find_dependence(forward, scan)
         if dependence is None:
-            raise  # it has nothing to do with the batch
+            raise  # the error does not come from the batch
         return None, dependence
     with torch.no_grad():
         return made, find_dependence(forward, scan, watch.state)
 
 
 def _others(scan: Tensor) -> tuple[Tensor, Tensor]:
-    """Make two scans of other shapes and contrast, whose range is wider than the scan's."""
+    """Make two scans of the same shape with other content, and a wider range of values than the scan."""
     low, high = scan.min(), scan.max()
     width = torch.where(high > low, high - low, torch.ones_like(high))
     turned = scan.flip((1, 2, 3)) - low

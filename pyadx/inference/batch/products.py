@@ -1,10 +1,10 @@
-"""What products and attention do to the axis that the scans of a batch lie along."""
+"""How matrix products and attention move the axis of the scans."""
 
 from pyadx.inference.batch.axis import Call, Entangled, Mixes, Operand, Rows, State, Unknown
 
 
 def matmul(call: Call) -> list[State]:
-    """Products: the axis lies in front of the two that are multiplied, or is a free one of them."""
+    """Matrix products: scans stay apart along a batch axis, or along an axis that is not summed over."""
     factors = [own for own in call.operands if len(own.shape) > 1][-2:]
     if call.name in ("linear", "addmm", "baddbmm"):
         bias = call.get("bias") if call.name == "linear" else call.get("self")
@@ -29,7 +29,7 @@ def matmul(call: Call) -> list[State]:
 
 
 def attention(call: Call) -> list[State]:
-    """Attention: the axis lies in front of the tokens and their features."""
+    """Attention: scans stay apart along any axis before those of the tokens and their features."""
     places = {own.state for own in call.carrying}
     if len(places) != 1:
         raise Unknown

@@ -1,4 +1,4 @@
-"""What every operation does to the axis that the scans of a batch lie along."""
+"""How each operation moves the axis of the scans in a batch."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -13,18 +13,23 @@ from pyadx.inference.batch.products import attention, matmul
 def after(
     target: Any, args: Sequence[Any], kwargs: dict[str, Any], shapes: Sequence[tuple[int, ...]], where: Any
 ) -> list[State]:
-    """Return the state of every tensor that an operation gives.
+    """Return the state of every result of an operation.
 
     Parameters
     ----------
     target : torch._ops.OpOverload
         The operation.
     args, kwargs
-        Its arguments, with an `Operand` for each tensor.
+        Its arguments, with an `Operand` in place of each tensor.
     shapes : sequence of tuple
         Shapes of its results.
     where : object
-        What an `Entangled` result points to.
+        Recorded as ``where`` of an `Entangled` result.
+
+    Returns
+    -------
+    list of State
+        One per result.
     """
     operands = list(_operands((args, list(kwargs.values()))))
     entangled = [own.state for own in operands if isinstance(own.state, Entangled)]
@@ -78,7 +83,7 @@ def _pointwise(call: Call) -> list[State]:
 
 
 def _keeps_first(call: Call) -> list[State]:
-    """Convolutions: every item of axis 0 by itself."""
+    """Convolutions: each item of axis 0 is processed separately."""
     own, rows = call.source()
     weight = call.get("weight")
     if own is not (call.get("input") or call.get("self")) or len(own.shape) != len(weight.shape):
@@ -94,14 +99,14 @@ def _batch_norm(call: Call) -> list[State]:
     training = flag is not None and bool(call.get(flag))
     if own is not call.get("input"):
         raise Mixes
-    # Along the channels every item is normalised by itself, as in an instance norm.
+    # If the scans are on the channel axis, each is normalised separately, as by an instance norm.
     if training and rows.axis != 1:
         raise Mixes
     return [rows, *[Entangled(True, None) if training else None] * (len(call.shapes) - 1)]
 
 
 def _spatial(call: Call) -> list[State]:
-    """Poolings and resampling: along the last axes only, as many as the name says."""
+    """Pooling and resampling work along the last axes only; the name says how many."""
     own, rows = call.source()
     digits = [int(c) for c in call.name if c in "123"]
     if rows.axis >= len(own.shape) - digits[-1]:
@@ -135,7 +140,7 @@ def _last_axes(call: Call) -> list[State]:
 
 
 def _along(call: Call) -> list[State]:
-    """Work along one axis or some, which stay."""
+    """Operations along given axes that keep all axes, such as softmax and cumsum."""
     _, rows = call.source()
     dims = call.dims()
     if dims is None or rows.axis in dims:
@@ -154,7 +159,7 @@ def _reduce(call: Call) -> list[State]:
 
 
 def _reshape(call: Call) -> list[State]:
-    """Find the axis that the scans lie along when the same values are cut differently."""
+    """Find the axis of the scans after the same values have been given another shape."""
     own, rows = call.source()
     (shape,) = call.shapes
     scans = own.shape[rows.axis] // (rows.outer * rows.inner)
@@ -168,7 +173,7 @@ def _reshape(call: Call) -> list[State]:
 
 
 def _as_strided(call: Call) -> list[State]:
-    """Global average pooling states the strides of one cell per channel; others are not followed."""
+    """Only the form that global average pooling uses is known: strides for one cell per channel."""
     own, rows = call.source()
     stride = call.get("stride")
     same = call.shapes[0] == own.shape and math.prod(own.shape[2:]) == 1
@@ -192,7 +197,7 @@ def _permute(call: Call) -> list[State]:
 
 
 def _pick(call: Call) -> list[State]:
-    """Take one item, or all items one by one, of an axis."""
+    """Operations that take one item of an axis (select), or split it into single items (unbind)."""
     own, rows = call.source()
     dim = call.get("dim") % len(own.shape)
     if dim == rows.axis:
@@ -245,13 +250,13 @@ def _nothing(call: Call) -> list[State]:
     return call.everywhere(None)
 
 
-# Composite operations, which carry no tag, and copies.
+# Copies, and composite operations, which lack the pointwise tag.
 _POINTWISE = {
     "selu", "relu6", "square", "to", "_to_copy", "clone", "contiguous", "alias", "detach", "dropout",
     "feature_dropout", "lift_fresh", "lift_fresh_copy", "copy", "silu", "prelu", "_prelu_kernel", "rrelu",
     "type_as", "float", "double", "hardsigmoid", "hardswish", "native_dropout", "positive", "where",
 }  # fmt: skip
-# Differ along the batch although they know nothing of the scans.
+# Their results differ along the batch although they do not depend on the scans.
 _DIFFER_BY_INDEX = {
     "arange", "range", "linspace", "logspace", "eye", "tril_indices", "triu_indices", "randperm", "rand",
     "randn", "randint", "rand_like", "randn_like", "normal", "uniform", "bernoulli", "multinomial",

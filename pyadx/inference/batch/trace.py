@@ -1,4 +1,4 @@
-"""Following the scans of a batch through a traced graph whose batch size is a symbol."""
+"""Follow the scans of a batch through a traced graph with a symbolic batch size."""
 
 import operator
 from itertools import pairwise
@@ -12,18 +12,23 @@ from pyadx.inference.batch.axis import ALL_APART, SIZE, Entangled, Operand, Stat
 from pyadx.inference.batch.rules import after
 from pyadx.inference.batch.watch import FOREIGN, code_line
 
-_SCANS = 1_000_003  # stands for the number of scans in a trace: a prime that no axis has as a factor
+_SCANS = 1_000_003  # value for the symbolic number of scans: a prime that is no factor of another axis
 
 
 def state_of_trace(nodes: list[fx.Node], scans: fx.Node, output: fx.Node) -> State:
-    """Follow the scans through a traced graph whose batch size is a symbol.
+    """Follow the scans through a traced graph with a symbolic batch size.
 
     Parameters
     ----------
     nodes : list of fx.Node
-        Operations, in order.
+        The operations, in order of execution.
     scans, output : fx.Node
-        The batch of scans, and the class scores.
+        The nodes of the batch of scans and of the class scores.
+
+    Returns
+    -------
+    State
+        Where the scans are in the class scores.
     """
     states: dict[fx.Node, Any] = {scans: ALL_APART}
 
@@ -42,7 +47,7 @@ def state_of_trace(nodes: list[fx.Node], scans: fx.Node, output: fx.Node) -> Sta
         value = node.meta.get("val")
         results = [value] if isinstance(value, Tensor) else value
         if not isinstance(results, list | tuple):
-            # A size; or a number that was read from the scans, which nobody can follow.
+            # Either a size, or a number that was read from the scans and cannot be followed.
             if node.target is not torch.ops.aten.sym_size.int and any(
                 map(states.get, node.all_input_nodes)
             ):
@@ -65,7 +70,7 @@ def _evaluated(size: torch.SymInt) -> int:
 
 
 def place_in_trace(node: fx.Node) -> str:
-    """Name the layer and the line of code that a node comes from."""
+    """Return the layer and the line of code that a node comes from, as text."""
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     path, kind = stack[-1] if stack else ("", "")
     path = own_name(path)
@@ -75,7 +80,7 @@ def place_in_trace(node: fx.Node) -> str:
 
 
 def user_line(trace: str) -> str:
-    """Return the innermost line of the user's code in a stack trace that torch wrote down."""
+    """Return the innermost line of the user's code in a stack trace that torch recorded, or ``""``."""
     lines = trace.splitlines()
     frames = [
         (line.split('"')[1], int(line.split("line ")[1].split(",")[0]), code)

@@ -1,4 +1,4 @@
-"""Following the scans of a batch through a forward pass that runs anyway."""
+"""Follow the scans of a batch through a forward pass while it runs."""
 
 import sys
 import traceback
@@ -16,7 +16,7 @@ from pyadx.inference.batch.axis import ALL_APART, SIZE, Entangled, Operand, Stat
 from pyadx.inference.batch.rules import after
 from pyadx.inference.model_state import Forward
 
-# No code of the user's: torch's, ours, and what is made up at run time.
+# Path prefixes of code that is not the user's: torch, pyadx, and code that is generated at run time.
 FOREIGN = str(Path(torch.__file__).parent), str(Path(__file__).parents[2]), "<"
 
 
@@ -28,14 +28,14 @@ _ARITHMETIC = {
 
 
 class Watch(TorchDispatchMode):
-    """Follows the scans of a batch through a forward pass that runs anyway.
+    """Follows the scans of a batch through a forward pass while it runs, without another pass.
 
-    Enter it around code that runs the model on one batch of two scans or more.
+    Enter it around code that runs the model on a batch of two scans or more.
 
     Attributes
     ----------
     state : State
-        Where the scans lie in the class scores; None if the model has not given any.
+        Where the scans are in the class scores; None if the model has not returned any.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -50,7 +50,7 @@ class Watch(TorchDispatchMode):
         self.state: State = None
 
     def __enter__(self) -> "Watch":
-        """Begin to follow."""
+        """Start to follow."""
         if not isinstance(self._model, torch.jit.ScriptModule):
             self._handles = [
                 self._model.register_forward_pre_hook(self._begin),
@@ -60,7 +60,7 @@ class Watch(TorchDispatchMode):
         return super().__enter__()
 
     def __exit__(self, *error: Any) -> None:
-        """Let go of the model."""
+        """Remove the hooks from the model."""
         super().__exit__(*error)
         self._escapes.__exit__(*error)
         for handle in self._handles:
@@ -68,7 +68,7 @@ class Watch(TorchDispatchMode):
 
     def _begin(self, module: nn.Module, args: Any) -> None:
         self._within = bool(args) and isinstance(args[0], Tensor) and len(args[0]) > 1
-        if self._within:  # a scan by itself shows nothing
+        if self._within:  # a single scan cannot show a dependence
             self._lost, self.state = None, None
             self._states = WeakIdKeyDictionary()
             self._states[args[0]] = ALL_APART
@@ -83,18 +83,18 @@ class Watch(TorchDispatchMode):
         self.state = own if certain or self._lost is None else self._lost
 
     def lose(self) -> None:
-        """Note that values of scans go where they cannot be followed."""
+        """Record that values of scans are used where they cannot be followed."""
         if self._within and self._lost is None:
             self._lost = Entangled(False, _place_in_run(inside_of(self._model)))
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        """Run an operation, and follow the scans through it."""
+        """Run an operation, and derive where the scans are in its results."""
         kwargs = kwargs or {}
         if not self._within:
             return function(*args, **kwargs)
-        known = _see((args, kwargs), self._states)  # before it works in place
+        known = _as_operands((args, kwargs), self._states)  # before the operation can change them in place
         if function in _ARITHMETIC:
-            # Perhaps the number of scans, perhaps another number: who knows?
+            # A number equal to the number of scans may have been computed from it, or may be a coincidence.
             known[0] = [SIZE if _is_number(value, self._scans) else value for value in known[0]]
         results = function(*args, **kwargs)
         tensors = list(results) if isinstance(results, list | tuple) else [results]
@@ -105,14 +105,14 @@ class Watch(TorchDispatchMode):
             if isinstance(tensor, Tensor):
                 self._states[tensor] = state
             elif state is not None:
-                self.lose()  # a number was read
+                self.lose()  # the code read a plain number from the scans
         if function._schema.is_mutable and isinstance(args[0], Tensor) and _is_part(args[0]):
-            self.lose()  # what it is a part of has changed as well
+            self.lose()  # writing to a view also changes the tensor that it belongs to
         return results
 
 
 class _Escapes(TorchFunctionMode):
-    """Tells a `Watch` when values leave torch."""
+    """Tells a `Watch` when values leave torch, for example as a NumPy array."""
 
     _ways = frozenset(
         {Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.data_ptr, Tensor.untyped_storage,
@@ -137,18 +137,18 @@ def _is_part(tensor: Tensor) -> bool:
     return tensor._is_view() or tensor.untyped_storage().nbytes() != tensor.numel() * tensor.element_size()
 
 
-def _see(value: Any, states: Any) -> Any:
+def _as_operands(value: Any, states: Any) -> Any:
     if isinstance(value, Tensor):
         return Operand(tuple(value.shape), states.get(value))
     if isinstance(value, list | tuple):
-        return [_see(one, states) for one in value]
+        return [_as_operands(one, states) for one in value]
     if isinstance(value, dict):
-        return {key: _see(one, states) for key, one in value.items()}
+        return {key: _as_operands(one, states) for key, one in value.items()}
     return value
 
 
 def _place_in_run(model: nn.Module) -> str:
-    """Name the layer that runs now, and the line of the user's code that runs it."""
+    """Return the layer that is running, and the line of the user's code that runs it, as text."""
     names = {id(module): name for name, module in model.named_modules()}
     layer = code = ""
     frame = sys._getframe(1)
@@ -168,5 +168,5 @@ def _place_in_run(model: nn.Module) -> str:
 
 
 def code_line(file: str, number: int | None, text: str | None) -> str:
-    """Write a line of code and where it stands."""
+    """Return a line of code with its file name and line number: ``model.py:12: x = x.mean(0)``."""
     return f"{Path(file).name}:{number}: {(text or '').strip()[:120]}"
