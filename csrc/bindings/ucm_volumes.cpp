@@ -116,7 +116,8 @@ py::tuple region_graph(const Array<uint16_t>& relief, const Array<int32_t>& labe
       throw py::value_error("unit must be the unit of the cosines, from 1 to 2^20");
     for (size_t axis = 0; axis < 3; ++axis) {
       faces.cosine[axis] = cosine[axis];
-      if (cosine[axis].size() < 256) throw py::value_error("cosine must have 256 values per axis");
+      if (cosine[axis].size() < 256)
+        throw py::value_error("cosine must have at least 256 values per axis");
     }
   }
   const uint16_t* values = relief.data();

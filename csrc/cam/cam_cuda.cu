@@ -3,9 +3,9 @@
 // Two or three launches on the caller's stream. The channel sum reads every feature once (a pack of
 // 16 bytes per thread and channel where alignment allows; one warp per voxel for channels-last
 // features). A small map would fill few multiprocessors. Its channels are therefore divided among
-// rows of blocks; their partial sums are kept in `out`, which is still free, and a launch of its
-// own adds them in a fixed order. The upsampling reads B*d*h*w sums back from the L2 cache. Memory
-// offsets have 64 bits, indices within a plane 32, and all divisions use FastDivide.
+// rows of blocks; their partial sums are kept in `out`, which is still free, and an additional
+// launch adds them in a fixed order. The upsampling reads B*d*h*w sums back from the L2 cache.
+// Memory offsets have 64 bits, indices within a plane 32, and all divisions use FastDivide.
 //
 // PYADX_CAM_SPLIT=0 in the environment keeps all channels together, for measurements.
 #include <cstdlib>
