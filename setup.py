@@ -84,8 +84,8 @@ class CMakeBuild(build_ext):
             # Write a new file, then rename it: a process that has loaded the old library keeps it.
             new = output / f"{library.name}.new"
             shutil.copy(library, new)
-            # `import pyadx` warns of sources that are newer than this time. It is the start of the build, also if
-            # CMake had nothing to rebuild.
+            # `import pyadx` warns of sources newer than this time: the start of the build, even if CMake
+            # had nothing to rebuild.
             os.utime(new, (started, started))
             os.replace(new, output / library.name)
 
