@@ -31,7 +31,7 @@ def test_sa3ducm(network, device, timed, benchmark):
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
 @pytest.mark.parametrize("network", NETWORKS)
 def test_precision(network, precision, device, timed, benchmark):
-    """The error is the largest difference of a window's score from float64, over the largest score there."""
+    """The error is the largest difference of a window's score from float64, over the largest score."""
     if precision == "tf32" and device.type != "cuda":
         pytest.skip("TF32 is for CUDA")
     model, volume = case(network, device)

@@ -25,8 +25,8 @@ def captum_occlusion(model, volume, target, window, stride, inside=None, fill=0.
 def monai_occlusion(model, volume, target, window, stride, inside=None, mode="gaussian"):
     """``monai.visualize.OcclusionSensitivity(model, window, mode=mode, overlap=1 - stride / window)``.
 
-    MONAI's map is the score of the filled scan. Here it is the decrease of that score, so that a large value
-    means an important place. For scans of one channel, MONAI's score is the sigmoid of the class's logit.
+    MONAI's map is the score of the filled scan. Here it is the decrease of that score, so a large value means
+    an important place. For scans of one channel, MONAI's score is the sigmoid of the class's logit.
     """
     from monai.data.utils import compute_importance_map
     from monai.visualize import OcclusionSensitivity
@@ -55,7 +55,7 @@ def monai_occlusion(model, volume, target, window, stride, inside=None, mode="ga
 def dropped(model, volume, target, starts, window, inside, fill, sigmoid=False):
     """Return by how much the logit, or its sigmoid, falls with each window filled, float64 ``[Z, Y, X]``.
 
-    Windows that reach no voxel of ``inside`` are left at 0. A fill that depends on the content of the window
+    Windows that reach no voxel of ``inside`` are left at 0. A fill that depends on the content of a window
     is written into a volume. That needs windows without overlap, so windows are scored in such groups.
     """
     boxes, places = [], []
