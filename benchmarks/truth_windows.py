@@ -25,7 +25,7 @@ def captum_occlusion(model, volume, target, window, stride, inside=None, fill=0.
 def monai_occlusion(model, volume, target, window, stride, inside=None, mode="gaussian"):
     """``monai.visualize.OcclusionSensitivity(model, window, mode=mode, overlap=1 - stride / window)``.
 
-    MONAI's map is the score of the filled scan. Here it is the decrease of that score, so a large value means
+    MONAI's map is the score of the filled scan. Here it is the decrease of that score: a large value means
     an important place. For scans of one channel, MONAI's score is the sigmoid of the class's logit.
     """
     from monai.data.utils import compute_importance_map
