@@ -3,12 +3,12 @@
 # For GPUs: --build-arg CUDA=13-0 --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130
 ARG PYTHON=3.12
 
-# The wheel: compilers stay in this stage.
+# This stage builds the wheel; its compilers do not get into the final image.
 FROM python:${PYTHON}-slim-bookworm AS wheel
 ARG TORCH=2.13.0
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ARG CUDA=
-# Sources come without git, which knows the version.
+# The sources are copied without .git, so git cannot tell the version.
 ARG VERSION=0.2.0
 ENV SETUPTOOLS_SCM_PRETEND_VERSION=${VERSION}
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
@@ -45,7 +45,7 @@ LABEL org.opencontainers.image.title="pyadx" \
 RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels \
     pip install --no-cache-dir --index-url "$TORCH_INDEX" "torch==$TORCH" \
     && pip install --no-cache-dir "$(echo /wheels/pyadx-*.whl)[report,gradients]" "bids-validator-deno>=2"
-# Clusters and `docker run --user` bring a user of their own, who needs a home, too.
+# Clusters and `docker run --user` run as another user, who needs a writable home too.
 RUN useradd --uid 1000 --create-home pyadx && chmod 1777 /home/pyadx
 ENV HOME=/home/pyadx
 USER 1000

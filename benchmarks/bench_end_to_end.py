@@ -1,4 +1,4 @@
-"""What does a user wait for, per scan: SA-3DUCM, Grad-CAM beside one forward, and each precision's error.
+"""How long does SA-3DUCM take per scan, and what time and error has a window at each precision?
 
 Whole occlusion maps are in bench_whole_map.py. Networks have random weights; the scan is the MNI152 brain.
 """
@@ -31,7 +31,7 @@ def test_sa3ducm(network, device, timed, benchmark):
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
 @pytest.mark.parametrize("network", NETWORKS)
 def test_precision(network, precision, device, timed, benchmark):
-    """The error is that of the score of a window, relative to the largest of the sample."""
+    """The error is the largest difference of a window's score from float64, over the largest score."""
     if precision == "tf32" and device.type != "cuda":
         pytest.skip("TF32 is for CUDA")
     model, volume = case(network, device)

@@ -1,8 +1,8 @@
 """Is Grad-CAM faster end to end than MONAI's and Captum's, giving the same map?
 
-All three get one 110^3 scan and a network in evaluation mode with random weights, and return a map on
-the scan's grid. MONAI rectifies with ReLU and rescales the map to 0..1 (its ``postprocessing``), which
-is undone here by switching it off, so that values can be compared.
+All three get one 110^3 scan and a network in evaluation mode with random weights, and return a map on the
+scan's grid. MONAI rectifies with ReLU and rescales the map to 0..1 (its ``postprocessing``), which is
+switched off here so that values can be compared.
 """
 
 import pytest

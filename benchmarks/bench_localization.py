@@ -1,9 +1,9 @@
-"""What do four precision-recall curves of one 110^3 heatmap cost?
+"""How long do four precision-recall curves of one 110^3 heatmap take?
 
 The whole volume (1.3 million voxels) against cortex-like, ventricle-like and hippocampus-like masks and
-their union: `pyadx.evaluation.precision_recall` sorts once, scikit-learn's `precision_recall_curve` and
+their union: `pyadx.evaluation.precision_recall` sorts once; scikit-learn's `precision_recall_curve` and
 `average_precision_score` sort for every region and figure. A smooth map has nearly as many thresholds as
-voxels, an occlusion map few. The numbers are compared before anything is timed.
+voxels, an occlusion map has few. Results are compared before anything is timed.
 """
 
 import numpy as np

@@ -18,12 +18,12 @@ WINDOW = 7
 
 
 def per_round(out):
-    """How many calls make one round: calls of microseconds are too short for a clock."""
+    """Return how many calls make one round: a single call of microseconds is too short to time."""
     return {"calls": max(1, 2**24 // out.nbytes), "bytes_written": out.nbytes}
 
 
 def bound(spellings, *arguments):
-    """The spellings of one question, bound to the same arguments."""
+    """Bind all ways to compute one result to the same arguments."""
     return {name: partial(spelling, *arguments) for name, spelling in spellings.items()}
 
 

@@ -1,13 +1,13 @@
-"""How much faster is a window of exact occlusion than a full forward, in MONAI, in Captum, and at best?
+"""How much faster per window is exact occlusion than the full forwards of MONAI, of Captum and our fastest?
 
-Every call scores windows of 7^3 voxels (or as the group says) at random places inside the brain of
-nilearn's MNI152 T1 on the paper's 110^3 grid, and the time is that of one window. Windows at random
-places of the whole grid would be cut by its border and be cheaper: for VGGNet by a third.
+Every call scores windows of 7^3 voxels (or of the size that the group gives) at random places inside the
+brain of nilearn's MNI152 T1 on the paper's 110^3 grid. Times are per window. Windows at random places of
+the whole grid would be cut by its border and be cheaper: for VGGNet by a third.
 
-"Full forward" is our own reference engine, the fastest full forward that we can make here: channels-last,
-a reused batch, no autograd, the best of three batch sizes. MONAI and Captum score as many windows as they
-take along one edge of the scan or one corner (bounding box, largest strides), so that their lists of
-windows stay short.
+"Full forward" is our own reference engine, the fastest full forward that we can make here: channels-last, a
+reused batch, no autograd, the best of three batch sizes. MONAI scores a row of windows along an edge of the
+scan (by its bounding box), and Captum the first windows from a corner, without overlap: their whole maps
+would take too long.
 """
 
 import pytest
@@ -44,8 +44,8 @@ def group_of(network, window=7):
 @pytest.mark.parametrize("slots", ["auto", "exact"])
 @pytest.mark.parametrize("network", LOAD)
 def test_incremental(network, slots, device, timed, monkeypatch):
-    """On CUDA slots have few sizes; what exact ones cost is measured beside them."""
-    if slots == "exact" and device != "cuda":
+    """On CUDA, slots have few sizes; exact slots are measured for comparison."""
+    if slots == "exact" and device.type != "cuda":
         pytest.skip("a CPU has exact slots anyway")
     monkeypatch.setenv("PYADX_SLOTS", slots)
     model, scan = setting(network, device)
@@ -53,7 +53,7 @@ def test_incremental(network, slots, device, timed, monkeypatch):
     scorer, boxes = IncrementalScorer(model, scan, 1), windows(count, 7)
     name = "pyadx" if slots == "auto" else "pyadx, exact slots"
     scores = timed(group_of(network), name, lambda: scorer.score(boxes), rounds=rounds, items=count)
-    # Random weights: the largest change is of the size of a hundred roundings of a full forward.
+    # With random weights, the largest change is only about a hundred times the rounding of a full forward.
     expected = FullScorer(model, scan, 1).score(boxes[:4])
     assert torch.allclose(scores[:4], expected, rtol=0, atol=0.02 * scores.max().item())
 
@@ -94,13 +94,13 @@ def test_monai(network, batch, device, timed):
 
 
 class EnoughError(Exception):
-    """Ends Captum's walk over all windows after a few."""
+    """Stops Captum's loop over all windows after a few."""
 
 
 @pytest.mark.parametrize("batch", [1, 4])
 @pytest.mark.parametrize("network", LOAD)
 def test_captum(network, batch, device, timed):
-    """Captum walks over the whole scan; it is stopped after a few windows, its first forward included."""
+    """Captum loops over the whole scan; it is stopped after one forward of the scan and a few windows."""
     attr = pytest.importorskip("captum.attr")
     model, scan = setting(network, device)
     count = max(LOAD[network]["peer"], batch)

@@ -1,8 +1,8 @@
-"""Is our convolution of many small patches faster than the library's, and how near to the machine's peak?
+"""Is our convolution of small patches faster than the library's, and how near to the machine's peak?
 
-Shapes are those of the networks' layers for a 7^3 window in the middle of the scan. The peer is the best
-PyTorch spelling: a batch of patches with a zero halo, channels-last, through oneDNN. GFLOP/s count
-the products of changed cells and taps only, for both.
+Shapes are those of the networks' layers for a 7^3 window in the middle of the scan. The peer is the fastest
+way in PyTorch: a batch of patches with a halo of zeros, channels-last, with oneDNN. For both, GFLOP/s count
+only the products of changed cells and taps.
 """
 
 import pytest

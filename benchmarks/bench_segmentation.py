@@ -1,8 +1,8 @@
-"""How fast is the 3D ultrametric contour map beside higra, scikit-image and SimpleITK?
+"""How fast is the 3D ultrametric contour map, compared with higra, scikit-image and SimpleITK?
 
-The scan is the MNI152 T1 template at 2 mm in 110^3. All peers get the same boundary cue, or the same
-region graph. higra and scikit-image run on one thread, SimpleITK chooses itself; pyadx runs on one, and
-where a second figure says so on all. SA-3DUCM is compared with Captum over the same label volumes: a
+The scan is the MNI152 T1 template at 2 mm in 110^3. All peers get the same boundary cue, or the same region
+graph. higra and scikit-image run on one thread, and SimpleITK chooses the number itself. pyadx runs on one
+thread, and on all where the name says so. SA-3DUCM is compared with Captum on the same label volumes. A
 full pass of Captum takes minutes, so it is timed on the coarsest levels, per segment.
 """
 

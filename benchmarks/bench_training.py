@@ -1,9 +1,9 @@
-"""Does the training loop cost anything beside the network itself?
+"""How much time does the training loop add to that of the network?
 
 One epoch with the paper's protocol, scans in memory: ``pyadx.training.train`` (Lightning Fabric, balanced
-batches, state and log of the epoch on disk) against the loop that one writes by hand, on the same batches.
-Both get the network in channels-last order, which is faster on the CPU; the hand-written one also as it
-comes. Evaluation is left out of both.
+batches, state and log of the epoch on disk) against a hand-written loop, on the same batches. Both have the
+network in channels-last order, which is faster on the CPU; the hand-written loop is also timed in
+contiguous order. Neither evaluates the network.
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""Is one pass faster than a channel sum followed by ``torch.nn.functional.interpolate``?
+"""Is a single pass faster than a channel sum followed by ``torch.nn.functional.interpolate``?
 
-Floor: every feature read once, every voxel of the map written once. On a GPU the channels of small maps
-are shared among blocks; the same without that stands beside it.
+Floor: every feature read once, every voxel of the map written once. On a GPU the channels of small maps are
+divided among blocks; "channels together" does without this.
 """
 
 import os
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from pyadx import ops
 
 SIZE = (110, 110, 110)
-# The layers that the paper explains, and two between: batch, channels, cells along each axis.
+# The layers that the paper explains, and two between them: batch, channels, cells along each axis.
 CASES = {
     "resnet bn4, 64x55^3, batch 1": (1, 64, 55),
     "resnet bn4, 64x55^3, batch 4": (4, 64, 55),
@@ -54,7 +54,7 @@ SPELLINGS = {
 @pytest.mark.parametrize("case", CASES)
 def test_weighted_cam(case, layout, name, device, timed):
     if name == "pyadx, channels together" and (device.type == "cpu" or layout == "channels-last"):
-        pytest.skip("channels are together there anyway")
+        pytest.skip("channels are always together there")
     batch, channels, cells = CASES[case]
     torch.manual_seed(0)
     features = torch.randn(batch, channels, cells, cells, cells, device=device)

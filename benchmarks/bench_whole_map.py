@@ -1,4 +1,4 @@
-"""How long do the whole exact map of a real brain and SA-3DUCM take, and how many regions must be scored?
+"""How long do the whole exact map of a real brain and SA-3DUCM take, and how many regions do they score?
 
 The scan is nilearn's MNI152 T1 at 2 mm on the 110^3 grid of the paper, background zero, so that
 windows outside the brain change nothing. Where a map would take longer than a minute, an evenly spaced
@@ -16,7 +16,7 @@ from pyadx.explainers.windows import WindowGrid
 from pyadx.inference import IncrementalScorer
 from pyadx.inference.regions import Regions
 
-# network, stride -> one region of how many is scored, on the CPU and on a GPU
+# network, stride -> n, on the CPU and on a GPU: one region in n is scored
 SHARES = {
     ("vggnet", 2): (1, 1),
     ("vggnet", 1): (10, 1),
@@ -27,7 +27,7 @@ SHARES = {
 
 @pytest.fixture(scope="module")
 def scan():
-    """The brain as the networks take it, ``[1, 110, 110, 110]``."""
+    """The brain as input of the networks, ``[1, 110, 110, 110]``."""
     return torch.from_numpy(brain_or_skip())[None]
 
 
@@ -41,7 +41,7 @@ def test_whole_map(network, stride, scan, device, benchmark):
     share = SHARES[network, stride][device.type != "cpu"]
     part = regions.boxes[::share]
     sample = Regions(part, np.arange(len(part)))
-    scorer.score_regions(Regions(part[:256], np.arange(len(part[:256]))))  # the cache, and the pages
+    scorer.score_regions(Regions(part[:256], np.arange(len(part[:256]))))  # warms up
     benchmark.group = f"whole map, {network}, MNI152, window 7, stride {stride}, per region"
     benchmark.pedantic(lambda: scorer.score_regions(sample), rounds=1, iterations=1)
     seconds = benchmark.stats.stats.median * len(regions.boxes) / len(part)
@@ -90,7 +90,7 @@ def test_map_within_a_budget(budget_s, exact, benchmark):
 
 @pytest.mark.parametrize("network", ["vggnet", "resnet", "resnet-gap", "resnet-shallow-gap"])
 def test_sa3ducm(network, scan, device, timed, benchmark):
-    """The scan's segmentation included; every segment is scored once, whatever the number of its levels."""
+    """Includes the segmentation. Every segment is scored once, even if it belongs to several levels."""
     explain = SupervoxelOcclusion(models.build(network, seed=0).eval().to(device))
     volume = scan[None].to(device)
     group = f"SA-3DUCM, {network}, MNI152 at 110^3, whole map"

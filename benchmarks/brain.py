@@ -1,7 +1,6 @@
 """The brain that the benchmarks explain: nilearn's MNI152 T1 at 2 mm, on the 110^3 grid of the paper.
 
-``python benchmarks/brain.py`` writes it to ``build/mni152-110.npz``, where a machine without nilearn
-finds it.
+``python benchmarks/brain.py`` writes it to ``build/mni152-110.npz``, for machines without nilearn.
 """
 
 from functools import cache
@@ -20,7 +19,9 @@ def brain():
     try:
         from nilearn.datasets import load_mni152_template
     except ImportError:
-        raise ImportError(f"needs nilearn, or {PREPARED} from `python benchmarks/brain.py`") from None
+        raise ImportError(
+            f"needs nilearn, or {PREPARED}, which `python benchmarks/brain.py` makes"
+        ) from None
     template = load_mni152_template(resolution=2).get_fdata(dtype=np.float32)
     # Resampling leaves values around 1e-17 outside the brain; a masked scan has zeros there.
     template = np.where(template < 1e-6, 0, template)
@@ -31,7 +32,7 @@ def brain():
 
 @cache
 def brain_or_skip():
-    """Return the brain, read once; skips a benchmark where there is none."""
+    """Return the brain, which is read once; skip the benchmark if it is missing."""
     import pytest
 
     try:
@@ -41,7 +42,7 @@ def brain_or_skip():
 
 
 if __name__ == "__main__":
-    # A byte per voxel: the same brain to half a grey level, 0.4 MB.
+    # One byte per voxel, 0.4 MB in all: the same brain to half a grey level.
     volume = brain()
     whole = np.rint(volume * 255)
     PREPARED.parent.mkdir(exist_ok=True)

@@ -1,7 +1,7 @@
-"""What handing out the scans of a large cohort costs: ``python benchmarks/cohort_bookkeeping.py``.
+"""How long does the bookkeeping of a large cohort take? ``python benchmarks/cohort_bookkeeping.py``.
 
-Seconds to read a table of so many scans and to check their ids, to write the manifest line by line, to
-read it again, and the rate of verifying heatmaps by their hash; on the disk of ``--folder``.
+Measures the time to read a table of ``--scans`` scans, to check their ids, to write the manifest line by
+line, to read it again, and to verify heatmaps by their hash. Files are on the disk of ``--folder``.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def main():
             (root / "scans" / f"{name}.nii").touch()
         rows = [f"scans/{name}.nii,{name},{('NC', 'AD')[number % 2]}" for number, name in enumerate(names)]
         (root / "cohort.csv").write_text("\n".join(["path,subject,label", *rows]) + "\n")
-        print("| what | scans | s | us each |\n| --- | ---: | ---: | ---: |")
+        print("| what | number | s | us each |\n| --- | ---: | ---: | ---: |")
         with timed("read the table", asked.scans):
             scans = read_cohort(root / "cohort.csv", ("NC", "AD")).scans
         assert len(scans) == asked.scans

@@ -1,9 +1,9 @@
-"""How many scans an hour, and how much memory: ``python benchmarks/cohort_throughput.py COHORT ...``.
+"""How many scans an hour, and how much memory? ``python benchmarks/cohort_throughput.py COHORT ...``.
 
 Runs ``pyadx explain-cohort`` with the demonstration VGGNet on the scans of one or more cohorts: one worker
 of one thread, one worker of all threads, and as many workers of one thread as there are cores. A rate
-counts from the second scan of each worker, so that starting and tracing stay out. Then all scans once
-more, watching the memory of the processes (proportional set size).
+counts from the second scan of each worker, without starting and tracing. Then it runs all scans once more
+and measures the memory of the processes (proportional set size).
 """
 
 import argparse
@@ -20,7 +20,7 @@ from pyadx.data.cohort import read_cohort
 from pyadx.models.demonstration import demonstration_checkpoint
 from pyadx.segmentation.threads import thread_count
 
-METHODS = {"gradcam:layer=conv2b": 40, "sa3ducm": 8}  # and scans per run
+METHODS = {"gradcam:layer=conv2b": 40, "sa3ducm": 8}  # scans per run
 
 
 def write_table(path, records):
@@ -54,7 +54,7 @@ def proportional_set_size(pid):
 
 
 def watched(table, method, workers, threads, watch_memory=False):
-    """Run to the end; return the time at which each scan was done, and the memory then."""
+    """Run to the end. Return when each scan was done, the memory at these times, and bytes per scan."""
     with tempfile.TemporaryDirectory() as folder:
         out, times, memory = Path(folder) / "maps", [], []
         process = subprocess.Popen(command(table, method, out, workers, threads))
@@ -86,7 +86,7 @@ def print_throughput(records, table, rounds, cores):
     for method, count in METHODS.items():
         write_table(table, records[:count])
         rates = {name: [] for name in setups}
-        for _ in range(rounds):  # in turn, so that a slow minute strikes all
+        for _ in range(rounds):  # in turns, so that a slow minute affects all
             for name, (workers, threads) in setups.items():
                 times, _, size = watched(table, method, workers, threads)
                 rates[name].append(rate(times, workers))
@@ -108,7 +108,7 @@ def print_memory(records, table, cores):
         late = [size for done, size in memory if done / len(times) >= 0.9]
         first, last = statistics.median(early), statistics.median(late)
         print(
-            f"memory over {len(times)} scans, {workers} workers: {first / 1e6:,.0f} MB at a tenth, "
+            f"memory over {len(times)} scans, {workers} workers: {first / 1e6:,.0f}  MB after a tenth, "
             f"{last / 1e6:,.0f} MB at the end, {last / first - 1:+.1%}",
             flush=True,
         )

@@ -1,7 +1,7 @@
-"""What every benchmark shares: the device, how a call is timed, and the group its peers are in.
+"""Fixtures of all benchmarks: the device, and the timing of a call within a group of peers.
 
-``PYADX_BENCH_DEVICE=cuda`` moves all of them to a GPU. Ratios are formed by ``run.py`` inside a group:
-same process, same input, same number of threads, medians over rounds.
+``PYADX_BENCH_DEVICE=cuda`` runs all of them on a GPU. ``run.py`` computes ratios within a group: same
+process, same input, same number of threads, medians over rounds.
 """
 
 import os
@@ -20,12 +20,12 @@ def device():
 
 @pytest.fixture
 def timed(benchmark, device):
-    """``timed(group, name, call)``: the median time of ``call``, among the others of its group.
+    """``timed(group, name, call)``: times ``call`` as one of a group.
 
-    ``peers`` are all calls of the group: each runs once, untimed, before every timed round, so that
-    caches and the memory allocator are in the same state for every member of the group, whatever ran
-    before. ``calls`` calls make one round where one is too short for a clock; a call that does several
-    ``items`` is reported per item.
+    ``peers`` are all calls of the group. Each runs once, untimed, before every timed round, so that caches
+    and the memory allocator are in the same state for every member of the group. A round consists of
+    ``calls`` calls, for calls that are too short to time. A call that handles several ``items`` is reported
+    per item.
     """
 
     def measure(group, name, call, *, peers=(), rounds=25, calls=1, items=1, bytes_written=None):

@@ -1,9 +1,9 @@
-"""What does each algorithm of the patch convolution take, per window inside a brain and per layer?
+"""How long does each algorithm of the patch convolution take, per window inside a brain and per layer?
 
 ``python benchmarks/conv_algorithms.py vggnet resnet`` prints Markdown. All algorithms score the same
-windows of 7^3 voxels, drawn from the distinct ones of the stride-1 map of the MNI152 brain, one after
-another in every round; layers get the changes of one batch. Times are medians, on one thread of the
-processor time that the process got, so that a busy machine disturbs them less, and of the clock else.
+windows of 7^3 voxels, drawn from the distinct ones of the stride-1 map of the MNI152 brain. They take turns
+in every round. Layers are timed with the changes of one batch. Times are medians: of CPU time on one
+thread, which a busy machine disturbs less, and of wall-clock time on several.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def clock():
 
 
 def interleaved(calls, rounds):
-    """Median seconds of every call, one after another in every round; the first round warms up."""
+    """Median seconds of every call. Calls take turns in every round; the first round warms up."""
     now = clock()
     spent = [[] for _ in calls]
     for _ in range(rounds + 1):
@@ -66,7 +66,7 @@ def per_window(name, count, rounds):
 
 
 def layers_of(scorer, regions):
-    """What goes into every convolution, for the last and largest batch of these regions."""
+    """The input of every convolution, for the last and largest batch of these regions."""
     seen = {}
     original = Convolution._convolved
 
@@ -97,7 +97,7 @@ def layer_seconds(step, data, boxes, out_boxes, before, rounds):
 
 
 def per_layer(name, scorer, regions, rounds):
-    print(f"\n| {name}: cells, channels | direct, ms | m = 2 | m = 4 | chosen |")
+    print(f"\n| {name}: cells, channels | direct, ms | m = 2 | m = 4 | patches by tiles |")
     print("| --- | ---: | ---: | ---: | --- |")
     for step, (data, boxes, out_boxes, before) in layers_of(scorer, regions).items():
         if tuple(step.window.kernel) != (3, 3, 3) or max(step.window.stride) > 1:
@@ -107,7 +107,7 @@ def per_layer(name, scorer, regions, rounds):
         share = step.algorithms.by_tiles(boxes.numpy(), out_boxes.numpy()).mean()
         cells = " | ".join(f"{1e3 * s / len(data):.4f}" for s in seconds)
         size = "x".join(map(str, data.shape[1:4]))
-        print(f"| {size}, {channels} to {outputs} | {cells} | {share:.0%} by tiles |", flush=True)
+        print(f"| {size}, {channels} to {outputs} | {cells} | {share:.0%} |", flush=True)
     print()
 
 
@@ -119,7 +119,7 @@ def main():
     parser.add_argument("--layers", action="store_true")
     options = parser.parse_args()
     print(f"{processor()}, {patches.instruction_set()}, torch {torch.__version__}\n")
-    print("| network | threads | direct, ms | toom2 | toom4 | chosen | chosen is faster by |")
+    print("| network | threads | direct, ms | toom2 | toom4 | auto | speed-up of auto |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for name in options.networks:
         scorer, regions = per_window(name, options.windows, options.rounds)

@@ -1,12 +1,12 @@
-"""Our tensor-core convolution of patches against the vendor's library on a GPU, and who is faster.
+"""Is our tensor-core convolution of patches faster than the vendor's library on a GPU?
 
-Both run as the engine runs them, from a batch of changes to the changes behind the ReLU: ours in two
-launches, the library between `patch_gather` and `patch_relu`. Layers are those of bench_patch_conv.py. The
-verdict goes to FOLDER/cuda-convolutions.md. Until a GPU has written one, the library is the default.
+Both run as in the engine, from a batch of changes to the changes after the ReLU: ours in two launches, the
+library between `patch_gather` and `patch_relu`. Layers are those of bench_patch_conv.py. The result goes to
+FOLDER/cuda-convolutions.md. Until a GPU has written one, the library is the default.
 
     python benchmarks/cuda_convolutions.py [--out FOLDER] [--cpu]
 
-``--cpu`` runs every line on the CPU, where "own" is the CPU's kernel: it shows that the script works.
+``--cpu`` runs everything on the CPU, where "own" is the CPU's kernel, to test the script.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def layer(cells, channels, outputs, batch, device):
 
 
 def medians(calls, rounds, device):
-    """Return seconds per call, taken in turns so that clocks and neighbours trouble both alike."""
+    """Return median seconds; calls take turns, so that clock rates and other load affect both alike."""
     seconds = [[] for _ in calls]
     for turn in range(rounds + 3):
         for call, taken in zip(calls, seconds, strict=True):
@@ -68,8 +68,8 @@ def medians(calls, rounds, device):
 
 
 def table(device, batch, rounds):
-    """Return the lines of a Markdown table, and how often faster ours was, layer by layer."""
-    lines = ["| layer: cells, channels | own, ms | vendor, ms | own is faster by | difference |"]
+    """Return the lines of a Markdown table, and the speed-up of ours for every layer."""
+    lines = ["| layer: cells, channels | own, ms | vendor, ms | speed-up of own | difference |"]
     lines.append("| --- | ---: | ---: | ---: | ---: |")
     ratios = []
     for name, (cells, channels, outputs) in LAYERS.items():

@@ -1,7 +1,7 @@
-"""Train the networks that come with the package, for the demo and for trying things out.
+"""Train the networks that come with the package, for the demo and for first trials.
 
-``python benchmarks/demonstration_networks.py train COHORT --arch vggnet --out RUN --cache CACHE``
-trains on a synthetic cohort, from the checkpoint in the package on, and calibrates on subjects held out.
+``python benchmarks/demonstration_networks.py train COHORT --arch vggnet --out RUN --cache CACHE`` continues
+training from the checkpoint in the package, on a synthetic cohort, and calibrates on held-out subjects.
 ``python benchmarks/demonstration_networks.py store COHORT RUN... --cache C`` stores networks in the package
 in float16, with their training record and the mean image of each class.
 """
@@ -33,8 +33,10 @@ def main():
     one.add_argument("cohort")
     one.add_argument("--arch", required=True)
     one.add_argument("--out", type=Path, required=True)
-    one.add_argument("--stages", default="5e-5x6,1e-5x2", help="learning rate x epochs, one after another")
-    one.add_argument("--held-out", type=int, default=60, help="subjects to calibrate on, of both classes")
+    one.add_argument("--stages", default="5e-5x6,1e-5x2", help="learning rate x epochs of every stage")
+    one.add_argument(
+        "--held-out", type=int, default=60, help="number of subjects to calibrate on, of both classes"
+    )
     one.add_argument("--cache", type=Path, required=True, help="folder for prepared scans")
     one.set_defaults(run=train_network)
     two = commands.add_parser("store")
@@ -53,7 +55,7 @@ def scans_of(options, card):
 
 
 def split(labels, held_out):
-    """Return who is trained on and who is held out; the last subjects of each class are."""
+    """Return whom to train on and whom to hold out, which are the last subjects of each class."""
     shares = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     held = np.concatenate([own[len(own) - held_out * len(own) // len(labels) :] for own in shares])
     return np.setdiff1d(np.arange(len(labels)), held), np.sort(held)

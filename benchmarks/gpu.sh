@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Everything a GPU has to show, in one go and without a network: build, CUDA tests, compute-sanitizer,
-# the machine's ceilings, all GPU benchmarks, and one table of them in benchmarks/results/. Beside each other
-# stand canonical and exact slots (PYADX_SLOTS, bench_occlusion_engines.py), and class activation maps with
-# channels shared among blocks or together (PYADX_CAM_SPLIT, bench_weighted_cam.py).
+# All checks and benchmarks of a machine with a GPU, in one run and without a network: build, CUDA tests,
+# compute-sanitizer, the machine's ceilings, all GPU benchmarks, and one table of them in benchmarks/results/.
+# It compares canonical with exact slots (PYADX_SLOTS, bench_occlusion_engines.py), and class activation maps
+# with and without channels divided among blocks (PYADX_CAM_SPLIT, bench_weighted_cam.py).
 #
 #   benchmarks/gpu.sh [--dry-run] [--cpu] [--only PART[,PART...]] [--out FOLDER]
 #
-# Parts: build test sanitize bench. Each has a time limit; together they stay under nine minutes. A part
-# that fails is told, the others still run, and the exit code says so.
-#   --cpu      the same steps without a GPU and with small sizes, to see that they work
+# Parts: build test sanitize bench. Each has a time limit; together they stay under nine minutes. If a part
+# fails, a message says so, the others still run, and the exit code is 1.
+#   --cpu      similar steps without a GPU and with small sizes, to test this script
 #   --dry-run  print the commands only
 #
-# The brain of the benchmarks comes from nilearn; where that is missing, make it elsewhere with
-# `python benchmarks/brain.py` and bring build/mni152-110.npz along.
+# The brain of the benchmarks comes from nilearn. If that is missing here, run `python benchmarks/brain.py`
+# elsewhere and copy build/mni152-110.npz.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -32,7 +32,7 @@ failed=
 for part in ${only//,/ }; do
   case $part in
     build | test | sanitize | bench) ;;
-    *) echo "gpu.sh: unknown part $part; there are build, test, sanitize, bench" >&2; exit 2 ;;
+    *) echo "gpu.sh: unknown part $part; parts are build, test, sanitize, bench" >&2; exit 2 ;;
   esac
 done
 
@@ -51,7 +51,7 @@ step() {
 }
 
 if [ -z "$cpu" ] && [ -z "$dry" ] && ! "$python" -c 'import torch, sys; sys.exit(not torch.cuda.is_available())'; then
-  echo "gpu.sh: torch sees no CUDA GPU here; --cpu runs the same steps without one" >&2
+  echo "gpu.sh: torch sees no CUDA GPU here; --cpu runs similar steps without one" >&2
   exit 2
 fi
 
@@ -65,7 +65,7 @@ if [ -z "$cpu" ]; then
         tests/ops/test_patch_conv.py::test_conv_sums_each_patch_alike_in_any_batch_and_with_any_threads
     done
   else
-    echo "gpu.sh: no compute-sanitizer here; left out"
+    echo "gpu.sh: compute-sanitizer is not installed, so sanitize is left out"
   fi
   step bench 175 "$python" benchmarks/run.py --device cuda --out "$out" --name gpu --only bench_ceilings.py \
     bench_masking.py bench_weighted_cam.py bench_end_to_end.py bench_occlusion_engines.py bench_gradcam_vs_peers.py \

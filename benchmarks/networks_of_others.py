@@ -1,4 +1,4 @@
-"""Networks that people bring: of MONAI, and blocks as papers on brain MRI write them."""
+"""Networks of others: from MONAI, and with blocks as in papers on brain MRI."""
 
 from collections.abc import Callable
 
@@ -141,7 +141,7 @@ class ConvNeXt(nn.Module):
 
 
 class Attention(nn.Module):
-    """A gate of its own for every cell, from channel mean and maximum (the spatial half of CBAM)."""
+    """A gate for every cell, from channel mean and maximum (the spatial half of CBAM)."""
 
     def __init__(self):
         super().__init__()
@@ -166,7 +166,7 @@ class Blur(nn.Module):
 
 
 class Masked(nn.Module):
-    """Looks at the brain alone, in single precision, whatever it is given."""
+    """Casts its input to single precision and back, and sets voxels outside a mask to zero."""
 
     def __init__(self, net, side):
         super().__init__()
@@ -178,7 +178,7 @@ class Masked(nn.Module):
 
 
 class Deep(nn.Module):
-    """Two resolutions that come together again, as in a network with a decoder."""
+    """Two resolutions that are joined again, as in a network with a decoder."""
 
     def __init__(self):
         super().__init__()

@@ -1,11 +1,11 @@
-"""Which networks are occluded exactly on boxes, and what that gains.
+"""For which networks is occlusion exact on boxes, and how much faster is it?
 
-``python benchmarks/networks_table.py OUT.jsonl`` measures; called again it goes on where it was; with
-``--table`` it prints Markdown.
+``python benchmarks/networks_table.py OUT.jsonl`` measures. A second call goes on where the first one
+stopped. ``--table`` prints Markdown.
 
-Every network is made with random weights, traced, compared in float64 with whole forwards (largest relative
-difference of the score's change over 6 boxes), and timed in float32: windows of 7 voxels by the engine that
-``auto`` takes, against whole forwards at their best batch of 1, 2 and 4.
+Every network has random weights. It is traced, and compared with whole forwards in float64 (largest
+relative difference of the score's change over 6 boxes). Windows of 7 voxels are timed in float32, with the
+engine that ``auto`` chooses, against whole forwards at the best batch size of 1, 2 and 4.
 """
 
 import argparse

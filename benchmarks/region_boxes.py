@@ -1,10 +1,11 @@
-"""How much of the boxes of segments can change at all, layer by layer? Nothing is timed.
+"""What share of the boxes of segments can change at all, layer by layer? Nothing is timed.
 
 ``python benchmarks/region_boxes.py --network vggnet --side 110 --regions 100`` follows segments of the
-MNI152 brain's hierarchy through a network. It prints, step by step, the cells of the one box that holds all
-changes, and the share of them in rows from the first to the last cell that can change (which the patch
-operators visit), in two, three and eight disjoint boxes, in blocks of 4^3 cells, in runs of 4, and the
-share of cells that can change. With ``--every`` it takes all segments of the hierarchy, not a cut.
+MNI152 brain's hierarchy through a network. For every step it prints the number of cells of the single box
+around all changes, and which share of them other ways would visit: rows from the first to the last cell
+that can change (as the patch operators do), two, three or eight disjoint boxes, blocks of 4^3 cells, runs
+of 4 cells, and only the cells that can change. ``--every`` takes all segments of the hierarchy instead of a
+cut.
 """
 
 import argparse
@@ -81,7 +82,7 @@ def describe(step):
 
 
 def follow(network, inside):
-    """Return the cells of every step's input that the ways visit, ``[steps, ways]``."""
+    """Return how many cells of every step's input each of `WAYS` visits, ``[steps, ways]``."""
     changes = {network.trace.input: inside}
     steps = network.furthest.steps
     out = np.zeros((len(steps), len(WAYS)))
@@ -146,7 +147,7 @@ def tight(own, offset=(0, 0, 0)):
 
 
 def cover(own, count):
-    """Return disjoint boxes: the cut that saves most, again and again."""
+    """Return disjoint boxes, by repeating the cut that saves most."""
     boxes = [tight(own)]
     while len(boxes) < count:
         best = (0.0, 0, [])
@@ -195,7 +196,7 @@ def growing(own):
 
 
 def table(names, weights, cells):
-    """Return Markdown: cells of the one box, shares of it, and products of all convolutions."""
+    """Return Markdown: cells of the single box, shares of it, and operations of all convolutions."""
     out = ["| step | cells of the box | MFLOP | " + " | ".join(WAYS[1:]) + " |"]
     out.append("| --- | ---: | ---: |" + " ---: |" * (len(WAYS) - 1))
     for name, weight, row in zip(names, weights, cells, strict=True):

@@ -2,8 +2,8 @@
 
 Options: ``--device cpu|cuda``, ``--only bench_masking.py ...``, ``--select`` (as pytest's ``-k``),
 ``--out FOLDER``. Writes ``<date>-<device>.json`` and ``.md`` into ``benchmarks/results/``; with ``--only``,
-the names of the files (or ``--name``) stand between the two. Where bench_ceilings.py is among the files,
-rates are also given as shares of what the machine can do.
+the names of the files (or ``--name``) come between date and device. If bench_ceilings.py is one of the
+files, rates of writing are also given as shares of the rate of a plain copy.
 """
 
 import argparse
@@ -86,7 +86,7 @@ def measure(files, device, select):
         done = subprocess.run([*command, *files], cwd=HERE, env=environment)
         if not report.is_file():
             sys.exit(done.returncode or 1)
-        # What was measured counts, even where another benchmark failed.
+        # Keep what was measured, even if another benchmark failed.
         return json.loads(report.read_text())["benchmarks"], done.returncode
 
 
@@ -124,7 +124,7 @@ def markdown(facts, groups, command):
         f"# Benchmarks, {facts['date']}, {facts['device']}",
         "",
         f"{where}; Python {facts['python']}; {versions}.",
-        f"Command: `{command}`. Medians over the rounds; the ratio is a peer's time over pyadx's time",
+        f"Command: `{command}`. Medians over the rounds; the ratio is a peer's time divided by pyadx's,",
         "in the same process, on the same input, at the same number of threads.",
         "",
         "| what | how | median ms | IQR ms | GB/s written | ratio |",
@@ -148,7 +148,7 @@ def main():
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--only", nargs="+", metavar="FILE")
     parser.add_argument("--select", metavar="EXPRESSION")
-    parser.add_argument("--name", help="of the results, instead of the names of the files")
+    parser.add_argument("--name", help="name of the results, instead of the names of the files")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
     facts = machine(options.device)

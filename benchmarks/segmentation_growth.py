@@ -1,6 +1,6 @@
-"""How time and memory of the segmentation grow with the volume; writes a table and a log-log plot.
+"""How do time and memory of the segmentation grow with the volume? Writes a table and a log-log plot.
 
-Sizes from 64^3 to the MNI152 template at 1 mm, each in a process of its own. Run:
+Sizes from 64^3 to the MNI152 template at 1 mm, each in its own process. Run:
 ``python benchmarks/segmentation_growth.py``.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 RESULTS = Path(__file__).parent / "results"
-EDGES = (64, 80, 96, 110, 128, 160, None)  # None: as it is, 197x233x189
+EDGES = (64, 80, 96, 110, 128, 160, None)  # None: the template as it is, 197x233x189
 ROUNDS = 5
 
 

@@ -1,6 +1,6 @@
-"""How well segmentations follow known regions, at equal numbers of regions; writes a table.
+"""How well do segmentations follow known regions, at equal numbers of regions? Writes a table.
 
-Inputs: the MNI152 tissue templates (as they are; warped, noisy and with a bias field) and asymmetric
+Inputs: the MNI152 tissue templates (unchanged, and warped with noise and a bias field) and asymmetric
 phantoms with known labels. Run: ``python benchmarks/segmentation_quality.py``.
 """
 
@@ -16,7 +16,7 @@ from scipy import ndimage
 from pyadx.segmentation import ucm
 
 COUNTS = (500, 200, 75, 20)
-COMPACTNESS = (0.01, 0.05, 0.2)  # of SLIC, on intensities from 0 to 1; the best one counts
+COMPACTNESS = (0.01, 0.05, 0.2)  # of SLIC, for intensities from 0 to 1; the best one is reported
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -73,7 +73,7 @@ def warped(scan, labels, seed, amount=5.0):
 def noisy(scan, labels, seed, noise=0.0, bias=0.0):
     random = np.random.default_rng(seed)
     spoiled = scan * (1 + bias * smooth_noise(scan.shape, 20, random))
-    real = spoiled + noise * random.standard_normal(scan.shape)  # Rician, as magnitude images have it
+    real = spoiled + noise * random.standard_normal(scan.shape)  # Rician noise, as in magnitude images
     imaginary = noise * random.standard_normal(scan.shape)
     return np.maximum(np.hypot(real, imaginary), 1e-6) * (labels > 0), labels
 
@@ -135,7 +135,7 @@ def pyadx_method(**options):
 
 
 def higra_boundary(scan, labels):
-    """Watershed and average linkage of higra on the same gradient, outside held apart."""
+    """Watershed and average linkage of higra on the same gradient, inside the mask."""
     import higra
 
     inside = labels > 0
@@ -163,7 +163,7 @@ def higra_boundary(scan, labels):
     for count in COUNTS:
         cut = higra.labelisation_horizontal_cut_from_num_regions(tree, altitude, count)
         regions = np.zeros(shape, int)
-        regions[inside] = cut + 1  # higra projects cuts back onto the vertices
+        regions[inside] = cut + 1  # higra gives a cut as labels of the vertices
         found[count] = regions
     return found
 
@@ -196,7 +196,7 @@ def methods():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", help="methods whose name holds this")
+    parser.add_argument("--only", help="only methods with this text in their name")
     parser.add_argument("--out", type=Path, default=RESULTS / f"{date.today()}-segmentation-quality.json")
     arguments = parser.parse_args()
     rows = []
@@ -221,9 +221,9 @@ def table(rows):
     """Means over the inputs per method and K, then every input's ASA."""
     columns = list(rows[0])[4:-1]
     lines = ["# Segmentation quality", "", "Means over the inputs; ASA also per input below. Command:"]
-    lines += ["`python benchmarks/segmentation_quality.py`. SLIC counts with the best of compactness"]
+    lines += ["`python benchmarks/segmentation_quality.py`. For SLIC, the compactness with the best ASA"]
     lines += [
-        f"{COMPACTNESS} by ASA. Phantoms are synthetic; tissue labels are template probabilities.",
+        f"of {COMPACTNESS} counts. Phantoms are synthetic; tissue labels are the templates' most probable.",
         "",
     ]
     lines += ["| method | K | " + " | ".join(columns) + " |", "| --- | ---: |" + " ---: |" * len(columns)]

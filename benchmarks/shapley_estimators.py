@@ -1,4 +1,4 @@
-"""Peers of shapley_peers.py: each takes a `Task`, and gives the values of all players, float64 ``[K]``."""
+"""Peers of shapley_peers.py: each takes a `Task` and returns the values of all players, float64 ``[K]``."""
 
 import warnings
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from shapley_game import Game, linkage, partition_tree
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A game, its tree, how many evaluations may be spent, and a seed."""
+    """A game, its tree, the number of evaluations allowed, and a seed."""
 
     game: Game
     splits: tuple
@@ -105,7 +105,7 @@ def _captum(task, method, **options):
 
 @dataclass(frozen=True)
 class Peer:
-    """What is called, in which package, for which orders; ``spends`` in evaluations per player and run."""
+    """A function, its package and its kind of orders; ``spends``: evaluations per player and call."""
 
     call: object
     package: str
@@ -126,5 +126,5 @@ PEERS = {
 
 
 def installed_peers():
-    """Return name to peer of those whose package is here."""
+    """Return the peers whose package is installed, by name."""
     return {name: peer for name, peer in PEERS.items() if find_spec(peer.package)}

@@ -1,4 +1,4 @@
-"""What peers of shapley_peers.py are handed: values of coalitions by whole forwards, and a tree."""
+"""The input of peers in shapley_peers.py: values of coalitions by whole forwards, and a tree."""
 
 import copy
 import time
@@ -13,8 +13,8 @@ _LAYOUTS = (torch.contiguous_format, torch.channels_last_3d)
 class Game:
     """Values of coalitions of regions, as the user of a peer would write it; counts its evaluations.
 
-    A region that is absent is filled; voxels of no region stay as they are. Batch and memory layout are
-    those that are fastest here.
+    Absent regions are filled; voxels of no region stay as they are. Batch size and memory layout are the
+    fastest on this machine.
     """
 
     def __init__(self, model, volume, target, labels, filled):
@@ -26,7 +26,7 @@ class Game:
         self.evaluations = 0
 
     def __call__(self, present):
-        """Take ``[n, K]`` of 0 and 1; give the log-odds of the class, float64 ``[n]``."""
+        """Take ``[n, K]`` of 0 and 1; return the log-odds of the class, float64 ``[n]``."""
         rows = torch.as_tensor(np.asarray(present).reshape(-1, self.players)).bool()
         rows = torch.cat([torch.ones(len(rows), 1, dtype=torch.bool), rows], 1)
         self.evaluations += len(rows)
@@ -42,7 +42,7 @@ class Game:
 
 @torch.inference_mode()
 def fastest(model, volume):
-    """Return memory layout and batch that give the cheapest forward, of three runs each."""
+    """Return the memory layout and batch size with the fastest forward per scan, of three runs each."""
     found = {}
     for layout in _LAYOUTS:
         network = copy.deepcopy(model).to(memory_format=layout)
@@ -58,26 +58,27 @@ def fastest(model, volume):
 
 
 def blocks(players, splits):
-    """Return the tree's nodes from the leaves on: ``[K - 1]`` rows of left, right, first and last player.
+    """Return the tree's nodes from the leaves up, ``[K - 1, 4]``: left, right, first and end.
 
-    Players are numbered from 0, and nodes from K on.
+    ``first`` and ``end`` are the first player of a node and one past its last. Players are numbered from 0,
+    and nodes from K on.
     """
     number = {(player, player + 1): player for player in range(players)}
     rows = []
-    for low, middle, high in splits[::-1]:  # parts come behind their block
+    for low, middle, high in splits[::-1]:  # blocks come before their parts
         rows.append((number[low, middle], number[middle, high], low, high))
         number[low, high] = players + len(rows) - 1
     return np.array(rows)
 
 
 def linkage(players, splits):
-    """Return the tree as SciPy writes it."""
+    """Return the tree as a SciPy linkage matrix."""
     left, right, low, high = blocks(players, splits).T
     return np.stack([left, right, np.arange(1, players), high - low], 1).astype(float)
 
 
 def partition_tree(players, splits):
-    """Return the tree as shap-bpt has it, of an image of one row in which every region is a pixel."""
+    """Return the tree in the form of shap-bpt, for an image of one row with a pixel per region."""
     from shap_bpt import BPT
 
     left, right, low, high = blocks(players, splits).T
@@ -89,7 +90,7 @@ def partition_tree(players, splits):
 
 
 def evaluations_of_all(players, splits):
-    """Count what the exact recursion over the tree evaluates: two coalitions per node and context."""
+    """Return how many coalitions the exact recursion over the tree evaluates: two per node and context."""
     contexts, total = {(0, players): 1}, 2
     for low, middle, high in splits:
         own = contexts[low, high]

@@ -1,8 +1,8 @@
-"""How fast are orders of regions on the moving baseline, compared with whole forwards?
+"""How fast are walks through orders of regions on the moving baseline, compared with whole forwards?
 
 ``python benchmarks/shapley_orders.py --out orders.jsonl`` walks through orders of the MNI152 brain's
-segments (fills them one after another, and brings them back), and runs whole forwards at their best batch
-and layout, in turns. An order of K regions takes K evaluations either way.
+segments: it fills them one after another, and then restores them. Whole forwards, at their best batch size
+and layout, take turns with the walks. Either way an order of K regions takes K evaluations.
 ``python benchmarks/shapley_orders.py --table orders.jsonl`` turns the lines into Markdown.
 """
 
@@ -54,7 +54,7 @@ def main():
 
 
 def measure(architecture, side, count):
-    """Return the line of one network and number of regions."""
+    """Measure one network with one number of regions; return a line of results."""
     known = architecture in NETWORKS
     model = (
         models.load(demonstration_checkpoint(architecture))
@@ -69,7 +69,7 @@ def measure(architecture, side, count):
     scorer = RegionScorer("auto", model, scan, 1, fill=fill, score="log_odds", signed=True)
     players = players_of_tree(tree, Choice(count), None)
     game = Game(scorer, players)
-    # What walks and whole forwards share of the machine is the same: they take turns.
+    # Walks and whole forwards take turns, so that other load affects both alike.
     layouts = (torch.contiguous_format, torch.channels_last_3d)
     ways = [(batch, layout) for batch in (1, 2, 4) for layout in layouts]
     whole = {way: [] for way in ways}
@@ -99,7 +99,7 @@ def measure(architecture, side, count):
 
 
 def forward(model, scan, batch, layout):
-    """Return the seconds of one scan."""
+    """Return seconds per scan."""
     model.to(memory_format=layout)
     volume = scan[None].repeat(batch, 1, 1, 1, 1).to(memory_format=layout)
     with torch.no_grad():
@@ -111,7 +111,7 @@ def forward(model, scan, batch, layout):
 
 
 def table(path):
-    """Return the Markdown of one file."""
+    """Return the results of one file as Markdown."""
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     out = []
     for line in lines:

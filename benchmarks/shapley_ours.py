@@ -17,7 +17,7 @@ _OF_SHAPIQ = 4  # evaluations per region of its approximators
 
 
 def ours(case, players, order, pairs):
-    """Measure all of it: tracing, both ends, and the walks."""
+    """Measure `RegionShapley` as a whole: tracing, both ends and the walks."""
     explain = pyadx.RegionShapley(
         case.model, "local", max_regions=players, pairs=pairs, order=order, spacing=case.spacing
     )
@@ -32,7 +32,7 @@ def ours(case, players, order, pairs):
 
 
 def of_shapiq(case, players, method, repeats):
-    """Measure an approximator of shapiq on the incremental engine, with the game's making."""
+    """Measure an approximator of shapiq on the incremental engine; includes making the game."""
     import shapiq
 
     found = []
@@ -57,7 +57,7 @@ def our_game(case, players):
 
 
 class _Present:
-    """Our game as SHAP calls it."""
+    """Our game with the call that SHAP expects."""
 
     def __init__(self, game):
         self.game, self.players = game, game.n_players
@@ -67,7 +67,7 @@ class _Present:
 
 
 def partition_on_ours(case, players, splits, spends):
-    """Measure SHAP's recursion over the tree on the incremental engine, with the game's making."""
+    """Measure SHAP's recursion over the tree on the incremental engine; includes making the game."""
     exact = evaluations_of_all(players, splits)
     watch = Watch()
     game = our_game(case, players)
@@ -80,14 +80,14 @@ def partition_on_ours(case, players, splits, spends):
 
 
 def boxes(case, players):
-    """Return what the cost of a commit comes from: regions fill little of the boxes that are recomputed."""
+    """Return what a commit costs, and why: regions fill a small part of the boxes that are recomputed."""
     made = players_of_tree(case.tree, Choice(players), None)
     fill = fill_of("local", case.volume[0], case.model, spacing=case.spacing)
     scorer = RegionScorer("auto", case.model, case.volume[0], TARGET, fill=fill, score="log_odds")
     regions = distinct_segments(scorer.volume, made.numbers, made.intervals, scorer.fill)
     sizes = (regions.boxes[:, 3:] - regions.boxes[:, :3]).prod(1)
     brain = int((made.numbers > 0).sum())
-    scorer.commit(regions.part(np.array([0])))  # makes the maps
+    scorer.commit(regions.part(np.array([0])))  # computes the maps that later commits update
     watch = Watch()
     scorer.commit(regions.part(np.arange(1, len(sizes))))
     commits = watch.line(len(sizes) - 1)
@@ -96,15 +96,15 @@ def boxes(case, players):
     return {
         "regions": players,
         "box, % of the brain": f"{100 * sizes.mean() / brain:.0f}",
-        "of it the region's, %": f"{100 * brain / sizes.sum():.1f}",
+        "filled by the region, % of the box": f"{100 * brain / sizes.sum():.1f}",
         "predicted gain": f"{1 / np.mean(1 / scorer.gains(regions.boxes)):.1f}",
         "ms per commit": f"{1000 * commits['seconds'] / commits['evaluations']:.0f}",
-        "ms per forward of ours": f"{1000 * watch.line(1)['seconds']:.0f}",
+        "ms per forward by pyadx": f"{1000 * watch.line(1)['seconds']:.0f}",
     }
 
 
 class Watch:
-    """Seconds of this process on the CPU, and of the clock."""
+    """CPU seconds of this process, and wall-clock seconds."""
 
     def __init__(self):
         self.started = time.process_time(), time.monotonic()

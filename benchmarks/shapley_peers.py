@@ -1,13 +1,14 @@
 """Shapley values of regions: ours beside SHAP's, Captum's and shap-bpt's estimators.
 
 ``python benchmarks/shapley_peers.py vggnet --players 20 50 --out results.jsonl`` explains the synthetic
-patient of ``pyadx demo`` and adds a line for every number of regions and estimator; called again it goes on
-where it was. ``slice`` is a 2D network on an axial slice. ``--table results.jsonl`` prints Markdown.
+patient of ``pyadx demo`` and adds a line for every number of regions and estimator. A second call goes on
+where the first one stopped. The network ``slice`` is a 2D network for an axial slice.
+``--table results.jsonl`` prints Markdown.
 
-Everybody has the same network, regions (a cut of the scan's hierarchy), fill and score (log-odds of AD). A
-peer is handed a function from coalitions to scores, so that it spends whole forwards and little else. It is
-called several times with other seeds: the spread gives its standard error. Seconds are those of the
-process on the CPU, in one thread, since they depend little on what else runs.
+All estimators have the same network, regions (a cut of the scan's hierarchy), fill and score (log-odds of
+AD). A peer gets a function from coalitions to scores, so nearly all of its time goes to whole forwards. It
+is called several times with different seeds; their spread gives its standard error. Times are CPU seconds
+of the process, on one thread, since they depend little on other load.
 """
 
 import argparse
@@ -38,8 +39,8 @@ from pyadx.markdown import markdown_table
 from pyadx.segmentation import ucm
 
 _PACKAGES = ("pyadx", "torch", "numpy", "shap", "captum", "shap-bpt", "shapiq", "scikit-learn")
-_REPEATS = {8: 20, 12: 20, 20: 5}  # calls of a peer, by regions
-_FEWER_REPEATS = 3  # elsewhere
+_REPEATS = {8: 20, 12: 20, 20: 5}  # calls of a peer, by number of regions
+_FEWER_REPEATS = 3  # for other numbers of regions
 _EXACT = 30  # evaluations per region that the exact recursion over a tree may take
 _SLICE = "slice"
 
@@ -84,22 +85,22 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("network", nargs="?", choices=["vggnet", "resnet-shallow-gap", _SLICE])
     parser.add_argument("--players", type=int, nargs="+", default=[20, 50, 100])
-    parser.add_argument("--pairs", type=int, default=16, help="pairs of orders of ours")
-    parser.add_argument("--only", nargs="+", help="estimators, by the names of the table")
+    parser.add_argument("--pairs", type=int, default=16, help="pairs of orders for pyadx")
+    parser.add_argument("--only", nargs="+", help="only these estimators, by their names in the table")
     parser.add_argument("--boxes", action="store_true", help="print what a commit costs, and why")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("shapley-peers.jsonl"))
     parser.add_argument(
-        "--table", nargs="+", type=Path, help="files of results: print Markdown, run nothing"
+        "--table", nargs="+", type=Path, help="files of results: print them as Markdown, run nothing"
     )
     options = parser.parse_args()
     if not options.table and not options.network:
-        parser.error("a network is needed, or --table")
+        parser.error("give a network, or --table FILE")
     return options
 
 
 def warm_up():
-    """Load what tracing needs, as peers load what they need before their time counts."""
+    """Load what tracing needs before time counts; peers have the same chance."""
     model, volume = models.build("resnet-shallow-gap", (20, 20, 20), seed=0), torch.rand(1, 1, 20, 20, 20)
     halves = np.repeat([1, 2], 10)[:, None, None] * np.ones((20, 20, 20), int)
     pyadx.RegionShapley(model, pairs=1).run(volume, TARGET, halves)
@@ -143,7 +144,7 @@ def patient(card):
 
 
 def estimators(case, players, options):
-    """Return name to what measures it: ours first, then the peers that are installed."""
+    """Return the measurements by name: ours first, then those of the peers that are installed."""
     found = {
         f"pyadx, {order}": lambda order=order: ours(case, players, order, options.pairs)
         for order in ("flat", "tree")
@@ -153,7 +154,7 @@ def estimators(case, players, options):
     kept = []
 
     def game():
-        if not kept:  # the best batch is looked for once
+        if not kept:  # searches the best batch size, once
             kept.append(Game(case.model, case.volume, TARGET, made.numbers, filled))
         return kept[0]
 
@@ -177,7 +178,7 @@ def repeats_of(players):
 
 
 def budget(peer, players, splits):
-    """Return evaluations per call; where a recursion over the tree is short, what makes it exact."""
+    """Return evaluations per call: enough for exact values where the recursion over the tree is short."""
     exact = evaluations_of_all(players, splits)
     if not peer.random and exact <= _EXACT * players:
         return exact
@@ -190,7 +191,7 @@ def of_peer(peer, game, splits):
     tiny = Task(_Sum(game), splits, spends, 0)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        peer.call(tiny)  # loads and compiles what the peer is made of
+        peer.call(tiny)  # loads and compiles the peer's code
         game.evaluations = 0
         watch = Watch()
         found = [peer.call(Task(game, splits, spends, seed)) for seed in range(1, repeats + 1)]
@@ -227,7 +228,7 @@ def read(path):
 
 
 def runs(lines):
-    """Divide the lines of a file that holds several networks."""
+    """Split the lines of a file with several networks."""
     found = []
     for line in lines:
         if "settings" in line:
@@ -237,7 +238,7 @@ def runs(lines):
 
 
 def begin(out, settings):
-    """Keep machine and settings; return the pairs of players and estimator that are done."""
+    """Write machine and settings; return the pairs of players and estimator that are done."""
     lines = read(out) if out.exists() else []
     if lines and lines[0]["settings"] != settings:
         raise SystemExit(f"{out}: holds results with other settings; choose another file")

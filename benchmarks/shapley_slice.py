@@ -1,7 +1,7 @@
-"""A 2D network on an axial slice of the brain, the only case that shap-bpt takes as it comes.
+"""A 2D network on an axial slice of the brain, the only case that shap-bpt handles without our help.
 
-Our engine takes 3D networks: `Lifted` is the same network with kernels one plane deep. Hierarchies want two
-planes, so that the slice lies under an empty one that the network crops away.
+Our engine takes 3D networks: `Lifted` is the same network with kernels one plane deep. Hierarchies need two
+planes, so an empty plane follows the slice, and the network crops it.
 """
 
 import numpy as np
@@ -29,7 +29,7 @@ def network():
 
 
 class Lifted(nn.Module):
-    """A 2D network as one of volumes whose first plane is the slice."""
+    """A 2D network in a form for volumes; it looks at their first plane, the slice."""
 
     def __init__(self, flat):
         super().__init__()
@@ -54,7 +54,7 @@ def _lifted(layer):
 
 
 def slice_case(players):
-    """Return the slice ``[1, 1, 2, H, W]``, shap-bpt's own tree of it, and its coarsest cuts as ours."""
+    """Return the slice ``[1, 1, 2, H, W]``, shap-bpt's tree of it, and our hierarchy of the tree's cuts."""
     from shap_bpt import build_bpt_from_image
 
     plane = brain()[:, :, _PLANE]
@@ -66,7 +66,7 @@ def slice_case(players):
 
 
 def _cuts(tree, players):
-    """Undo one merge after another, the last one first."""
+    """Undo one merge after another, from the last one on, and yield the nodes that are left."""
     nodes = [tree.N - 1]
     for _ in range(players - 1):
         last = max(nodes)
@@ -87,7 +87,7 @@ def _labels(tree, nodes, shape):
 
 
 class Pixels:
-    """What shap-bpt explains as it comes: the log-odds of masked slices by the 2D network."""
+    """What shap-bpt explains without our help: the log-odds of masked slices by the 2D network."""
 
     def __init__(self, flat, volume, filled, target):
         self.flat, self.target = flat, target

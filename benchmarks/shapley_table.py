@@ -1,4 +1,4 @@
-"""Markdown of shapley_peers.py: agreement with ours within standard errors, and time to the same error."""
+"""Markdown of shapley_peers.py: agreement with pyadx within standard errors, and time to equal error."""
 
 import numpy as np
 from scipy import stats
@@ -10,7 +10,7 @@ _ROUNDING = 1e-5  # of the whole change: what float32 may move
 _OURS = "pyadx"
 _COLUMNS = (
     "regions", "orders", "estimator", "evaluations", "CPU s", "ms per evaluation", "error, % of the change",
-    "within 95%", "ours faster per evaluation", "at equal error, median", "the same, mean variance",
+    "within 95%", "pyadx faster per evaluation", "at equal error, median", "at equal error, mean variance",
 )  # fmt: skip
 
 
@@ -42,7 +42,7 @@ def per_evaluation(row):
 
 
 def compared(row, ours):
-    """Return the cells that say how large the error is, and how row and ours compare."""
+    """Return the cells with the error, and with the comparison of a row and ours."""
     change, values = abs(ours["change"]), np.array(ours["values"])
     counted = np.abs(values) >= _LEAST * change
     error = np.array(ours["errors"])
@@ -57,18 +57,18 @@ def compared(row, ours):
     theirs = np.array(row["errors"])
     allowed = interval(theirs, row["repeats"], error, ours["repeats"])
     inside = np.abs(away) <= allowed + _ROUNDING * change
-    if not error.any():  # ours are exact: no number of orders comes to the same error
+    if not error.any():  # ours are exact: no number of orders reaches the same error
         shown = f"{100 * np.median(theirs[counted]) / change:.3f}"
         return [shown, f"{inside.sum()} of {len(inside)}", cheaper, "ours are exact", ""]
     median = ratio * np.median((theirs[counted] / error[counted]) ** 2)
-    # The median of a variance of few calls is too small: 0.69 of it for three, 0.84 for five.
+    # The median of variances from few calls is too small: 0.69 of the variance for three, 0.84 for five.
     mean = ratio * np.mean(theirs[counted] ** 2) / np.mean(error[counted] ** 2)
     shown = f"{100 * np.median(theirs[counted]) / change:.3f}"
     return [shown, f"{inside.sum()} of {len(inside)}", cheaper, f"{median:.1f}", f"{mean:.1f}"]
 
 
 def without_errors(row, ours, away, counted):
-    """Say how far values are from ours where an estimator draws nothing, and so has no standard error."""
+    """Compare values with ours for an estimator without random draws, and so without a standard error."""
     off = f"{100 * np.median(np.abs(away[counted])) / abs(ours['change']):.3f} from ours"
     if row["evaluations"] < row.get("exact_at", np.inf):
         off += f" (exact at {row['exact_at']:,})" if "exact_at" in row else ""

@@ -1,12 +1,13 @@
-"""Do regions get the share that the disease gives them? Shapley values against a patient's healthy twin.
+"""Do Shapley values match the effect of the disease on regions? A comparison with the healthy twin.
 
 ``python benchmarks/share_truth.py COHORT CHECKPOINT --patients 20 --out shares.jsonl`` takes cortex,
-ventricles, hippocampus (each dilated by two voxels) and everything else as players, and works out exact
-Shapley values with every reference, and with the patient's own healthy twin: what the disease does to this
-network. Called again it goes on where it was. ``--table shares.jsonl...`` turns the lines into Markdown.
+ventricles, hippocampus (each dilated by two voxels) and everything else as players. It computes exact
+Shapley values with every reference, and with the patient's own healthy twin, which show what the disease
+does to this network. A second call goes on where the first one stopped. ``--table shares.jsonl...`` turns
+the lines into Markdown.
 
-Error of a patient: mean over the three planted players of |value - the twin's|, as a share of the twin's
-whole change.
+The error of a patient is the mean of |value - value with the twin| over the three planted players, as a
+share of the whole change with the twin.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from pyadx.inference.score import class_index
 from pyadx.models.training_scans import seen_in_training
 
 FILLS = "local local:4 local:12 local:16 local:24 mean region-mean harmonic controls zero"
-PLANTED = ("ventricle", "hippocampus", "cortex")  # where dilated regions overlap, the first one
+PLANTED = ("ventricle", "hippocampus", "cortex")  # where dilated regions overlap, the first one counts
 DILATION = 2  # voxels
 
 
@@ -48,7 +49,7 @@ def main():
         print("\n".join(table(path) for path in options.table))
         return
     if options.checkpoint is None:
-        parser.error("a cohort and a checkpoint are needed, or --table")
+        parser.error("give a cohort and a checkpoint, or --table FILE")
     options.healthy = 0
     model = models.load(Path(options.checkpoint)).eval()
     names = model.card.class_names
@@ -72,7 +73,7 @@ def main():
 
 
 def one(model, case, target, fill):
-    """Return the line of one patient and reference."""
+    """Explain one patient with one reference; return a line of results."""
     started = time.monotonic()
     explain = RegionShapley(
         model,
@@ -83,7 +84,7 @@ def one(model, case, target, fill):
     labels, names = players(case)
     report = explain.run(case.volume, target, labels, names=names).reports[0]
     if not report.exact:
-        raise SystemExit("values of four players are exact")
+        raise SystemExit("the values of four players should be exact, but are not")
     line = {"subject": case.record.subject, "fill": fill, "change": report.change}
     line |= {
         kind: dict(zip(report.names, getattr(report, kind).tolist(), strict=True))
@@ -104,7 +105,7 @@ def players(case):
 
 
 def table(path):
-    """Return the Markdown of one file."""
+    """Return the results of one file as Markdown."""
     lines = read_lines(path)
     settings = next(line["settings"] for line in lines if "settings" in line)
     own = {}

@@ -1,8 +1,8 @@
-"""How many shapes does a GPU's library meet in a whole map, with exact slots and with canonical ones?
+"""How many shapes does a GPU's library see in a whole map, with exact slots and with canonical ones?
 
-``python benchmarks/slot_shapes.py --network vggnet --side 110`` walks through a map of windows, or with
-``--regions 3000`` through boxes of all sizes at random places, as scoring on a GPU does. It counts the
-shapes of each convolution's batches, and the products of their slots. Nothing is computed on boxes.
+``python benchmarks/slot_shapes.py --network vggnet --side 110`` goes through a map of windows as scoring on
+a GPU does; with ``--regions 3000``, through boxes of all sizes at random places. It counts the shapes of
+each convolution's batches, and the operations for their slots. It does not compute them.
 """
 
 import argparse
@@ -26,7 +26,7 @@ def main():
     parser.add_argument("--side", type=int, default=110)
     parser.add_argument("--window", type=int, default=7)
     parser.add_argument("--stride", type=int, default=4)
-    parser.add_argument("--regions", type=int, default=0, help="so many boxes of all sizes instead")
+    parser.add_argument("--regions", type=int, default=0, help="instead, this many boxes of all sizes")
     options = parser.parse_args()
     model = models.build(options.network, (options.side,) * 3, seed=0).eval()
     scan = torch.rand(1, *(options.side,) * 3, generator=torch.Generator().manual_seed(0))
@@ -61,7 +61,7 @@ def regions_of(scorer, options):
 
 
 def walked(scorer, regions):
-    """Return how many batches a map has, every convolution's shapes, and the products of its slots."""
+    """Return the number of batches of a map, the shapes of every convolution, and all operations (FLOP)."""
     shapes, count, flops = {}, 0, 0.0
 
     def shown(program, plan, grown, start, stop, segments, room=None):

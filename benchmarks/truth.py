@@ -1,13 +1,14 @@
 """Which maps find what moves the network? Every method against causal ground truth.
 
 ``python benchmarks/truth.py COHORT CHECKPOINT --patients 20 --healthy 10 --out results.jsonl`` explains
-subjects of a synthetic cohort (a folder of ``pyadx phantom`` that the network has not seen) and adds a
-line to ``results.jsonl`` for every subject and method; called again it goes on where it was.
+subjects of a synthetic cohort (a folder of ``pyadx phantom`` that the network has not seen) and adds a line
+to ``results.jsonl`` for every subject and method. A second call goes on where the first one stopped.
 ``python benchmarks/truth.py --table results.jsonl...`` turns the lines into Markdown.
 
 Truth: T(v) = s(scan) - s(scan with the window at v from the patient's healthy twin), s: log-odds of the
 class. Maps are compared with T at the centres of its windows inside the brain, where T is exact; everything
-else is measured on all voxels of the brain. Occlusion has T's window and stride unless it is spelled out.
+else is measured on all voxels of the brain. Occlusion uses T's window and stride unless a method's spelling
+has its own.
 """
 
 import argparse
@@ -86,18 +87,20 @@ def arguments():
     parser.add_argument("--methods", default=_METHODS, help="spellings, separated by spaces")
     parser.add_argument("--peers", default="all", help="all, none, or names separated by commas")
     parser.add_argument("--target", default="AD")
-    parser.add_argument("--score", default="log_odds", help="what the truth and SRG follow")
-    parser.add_argument("--window", type=int, help="of the truth, voxels; default: about 14 mm")
-    parser.add_argument("--stride", type=int, help="of the truth, voxels; default: about 8 mm")
-    parser.add_argument("--srg", default="twin,zero", help="fills of the relevance gain; empty: none")
+    parser.add_argument("--score", default="log_odds", help="score of the truth and of SRG")
+    parser.add_argument("--window", type=int, help="window of the truth in voxels; default: about 14 mm")
+    parser.add_argument("--stride", type=int, help="stride of the truth in voxels; default: about 8 mm")
+    parser.add_argument(
+        "--srg", default="twin,zero", help="fills of the symmetric relevance gain (SRG); empty: none"
+    )
     parser.add_argument("--srg-steps", type=int, default=10)
     parser.add_argument("--out", type=Path, default=Path("truth.jsonl"))
     parser.add_argument(
-        "--table", nargs="+", type=Path, help="files of results: print Markdown, run nothing"
+        "--table", nargs="+", type=Path, help="files of results: print them as Markdown, run nothing"
     )
     options = parser.parse_args()
     if not options.table and not options.checkpoint:
-        parser.error("a cohort and a checkpoint are needed, or --table")
+        parser.error("give a cohort and a checkpoint, or --table FILE")
     options.srg = [name for name in options.srg.split(",") if name]
     return options
 
@@ -116,7 +119,7 @@ def chosen(scans, options):
 
 
 def named_methods(options, model, settings):
-    """Return row name to what gives its map, in the order of the table."""
+    """Return the functions that make maps, by name of their row, in the order of the table."""
     found = {_RANDOM: baseline(lambda case, seed: random_map(case.inside.shape, seed))}
     found[_EDGES] = baseline(lambda case, seed: edge_map(case.volume[0, 0]))
     for text in options.methods.split():
@@ -136,7 +139,7 @@ def baseline(make):
 
 
 def ours(text, model, settings):
-    """Return what explains with one of our methods; a spelling that is wrong is told at once."""
+    """Return a function that explains with one of our methods; it raises if the spelling is wrong."""
     spelling = text
     if text.split(":")[0] == "occlusion":
         for key in ("window", "stride"):
@@ -154,10 +157,10 @@ def ours(text, model, settings):
     kept = {}
 
     def run(model, case, target):
-        if not kept:  # what does not depend on the scan is worked out once
+        if not kept:  # what does not depend on the scan is done once
             spacing = model.card.preprocessing.spacing
             kept["explain"] = spec.build(model, spacing=spacing, keep_trace=True)
-        # Nothing is measured outside the brain: windows that lie there are left out, as peers' are.
+        # Nothing is measured outside the brain: windows there are left out, as they are for peers.
         more = {"sa3ducm": {"groups": case.regions}, "occlusion": {"mask": case.inside}}
         more = more.get(spec.method.name, {})
         result = kept["explain"].run(case.volume, target, **more)
@@ -198,7 +201,7 @@ def explain_subject(record, left, rows, model, target, settings, options):
                 heat, facts = rows[name](model, case, target)
             line |= {"seconds": round(time.monotonic() - started, 3), "facts": facts}
             if not np.isfinite(heat).all():
-                raise ValueError("the map holds NaN or infinity")
+                raise ValueError("the map has NaN or infinity")
             if truth is None:
                 line["figures"] = anatomy_figures(heat, case)
             else:
@@ -219,7 +222,7 @@ def short(figures):
 
 
 def truth_of(case, model, target, settings, options):
-    """Return T of a patient, kept beside the results; the regions' truth goes into a line of its own."""
+    """Return T of a patient, stored beside the results; write the truth of regions to the results."""
     kept = options.out.with_suffix(".truth") / f"{case.record.subject}.npy"
     if kept.is_file():
         return np.load(kept)
@@ -244,7 +247,7 @@ def truth_of(case, model, target, settings, options):
 
 
 def begin(out, settings):
-    """Print and keep machine and settings; return the pairs of subject and method that are done."""
+    """Print and write machine and settings; return the pairs of subject and method that are done."""
     facts = machine()
     print(json.dumps({**facts, **settings}, indent=1), flush=True)
     lines = read_lines(out) if out.exists() else []

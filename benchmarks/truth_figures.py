@@ -14,7 +14,7 @@ from pyadx.evaluation import (
 
 
 def patient_figures(heat, case, truth, centres, window, spacing):
-    """Everything that one map of a patient is measured by, but for what needs the network."""
+    """Return all figures of one map of a patient, except those that need the network."""
     inside = case.inside
     at = inside & centres
     found = truth_agreement(heat, truth, at)
@@ -40,7 +40,7 @@ def patient_figures(heat, case, truth, centres, window, spacing):
 
 
 def anatomy_figures(heat, case):
-    """What any subject's map has: average precision and share of every region, and strength."""
+    """Return the figures of any map: average precision and share of every region, and strength."""
     figures = {"strength": float(np.abs(heat[case.inside]).mean(dtype=np.float64))}
     for name, score in localization(heat, case.regions, case.inside).items():
         figures[f"{name}_ap"] = score.average_precision

@@ -1,4 +1,4 @@
-"""What users of Captum and MONAI would call, as rows of truth.py. Each takes a `Call` and gives a map."""
+"""What users of Captum and MONAI would call, as rows of truth.py. Each takes a `Call` and returns a map."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -16,7 +16,7 @@ _PERTURBED = 100  # samples of KernelShap
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """One network, one scan ``[1, 1, D, H, W]``, and how windows lie."""
+    """One network, one scan ``[1, 1, D, H, W]``, and the windows."""
 
     model: torch.nn.Module
     volume: torch.Tensor
@@ -94,7 +94,7 @@ def monai_cam(kind, layer):
     def run(call):
         from monai import visualize
 
-        # Its default turns the map around (strongest to 0); as it is, strong means important.
+        # MONAI's default inverts the map: the strongest value becomes 0. Without it, large means important.
         explain = getattr(visualize, kind)(call.model, target_layers=layer, postprocessing=lambda x: x)
         return _map(explain(call.volume.clone(), class_idx=call.target))
 
@@ -108,7 +108,7 @@ def monai_smoothgrad(call):
 
 
 def peers(architecture):
-    """Return name to call of all peers that are installed here."""
+    """Return the functions of all peers that are installed, by name."""
     found = {}
     if find_spec("captum"):
         found |= {

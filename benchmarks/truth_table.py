@@ -28,7 +28,7 @@ _SHARES = ("ventricle", "hippocampus", "cortex")
 
 
 def read_lines(path):
-    """Return the lines of a file of results; one that was cut off at the end is left out."""
+    """Return the lines of a file of results, without a last one that was cut off."""
     found = []
     for text in path.read_text(encoding="utf-8").splitlines():
         try:
@@ -129,7 +129,7 @@ def _planted(results, patients):
 
 
 def _controls(results, patients, healthy, processor):
-    """Show maps of controls, and seconds on one processor: those of another are no comparison."""
+    """Tabulate maps of controls, and seconds on one processor, since those of others are not comparable."""
     columns = [
         "method", *(f"{name}, share of the map" for name in _SHARES), "strength, controls / patients",
         f"seconds per scan, {processor}",
@@ -148,7 +148,7 @@ def _controls(results, patients, healthy, processor):
 
 
 def _differences(results, patients, key="planted_core"):
-    """Say by how much the best method beats each other one on the same patients."""
+    """Tabulate how much better the best method is than each other one, on the same patients."""
     means = {m: np.mean(v) for m in results if (v := _values(results[m], patients, key))}
     if len(means) < 2:
         return ""
@@ -172,12 +172,12 @@ def _region_truth(lines):
         return ""
     names = list(next(iter(found.values())))
     cells = [_cell([one[name] for one in found.values()], 2) for name in names]
-    table = markdown_table(["taken from the twin", *names], [["fall of the score", *cells]])
+    table = markdown_table(["taken from the twin", *names], [["decrease of the score", *cells]])
     return f"### What the disease does to this network\n\n{table}"
 
 
 def _effects(results, patients):
-    """Show effects of whole regions by each SA-3DUCM, which should be those of the truth."""
+    """Tabulate effects of whole regions by each SA-3DUCM, which should be those of the truth."""
     rows = []
     for method, found in results.items():
         groups = [found[s]["facts"].get("groups") for s in patients if s in found]

@@ -1,9 +1,9 @@
 """Occlusion as Captum and MONAI define it, by our exact engine.
 
 Both slide a window from the first voxel on, fill it, and give every voxel the mean of all windows that
-cover it (MONAI may weigh them). Their own loops take one full forward per window, hours for a 110^3 scan.
-What they compute is therefore computed here with their windows, their fills, their weights and our engine,
-whose scores are those of full forwards; tests/evaluation/test_truth_peers.py holds it against theirs.
+cover it (MONAI can weight them). Their own loops take one full forward per window: hours for a 110^3 scan.
+So their maps are computed here, with their windows, fills and weights, by our engine, whose scores equal
+those of full forwards. tests/evaluation/test_truth_peers.py compares the results with theirs.
 """
 
 from itertools import product
@@ -16,7 +16,7 @@ from pyadx.inference.incremental.trace import KeptTrace
 
 
 def captum_occlusion(model, volume, target, window, stride, inside=None, fill=0.0):
-    """What ``captum.attr.Occlusion`` gives for these window shapes, strides and baseline."""
+    """Return the map of ``captum.attr.Occlusion`` for these window shapes, strides and baseline."""
     starts = [[k * stride for k in range(-(-(n - window) // stride) + 1)] for n in volume.shape[2:]]
     drop = dropped(model, volume, target, starts, window, inside, fill)
     return painted(volume.shape[2:], starts, drop, torch.ones(window, window, window))
@@ -25,8 +25,8 @@ def captum_occlusion(model, volume, target, window, stride, inside=None, fill=0.
 def monai_occlusion(model, volume, target, window, stride, inside=None, mode="gaussian"):
     """``monai.visualize.OcclusionSensitivity(model, window, mode=mode, overlap=1 - stride / window)``.
 
-    Its map is the score of the filled scan; here it is the fall of that score, so that a large value means
-    an important place. For scans of one channel its score is the sigmoid of the class's logit.
+    MONAI's map is the score of the filled scan. Here it is the decrease of that score: a large value means
+    an important place. For scans of one channel, MONAI's score is the sigmoid of the class's logit.
     """
     from monai.data.utils import compute_importance_map
     from monai.visualize import OcclusionSensitivity
@@ -43,7 +43,7 @@ def monai_occlusion(model, volume, target, window, stride, inside=None, mode="ga
         fill = kept[0].__mul__
     elif mode == "mean_patch":
 
-        def fill(patch):  # MONAI 1.6.1 multiplies by the mean where it says that it fills with it
+        def fill(patch):  # MONAI 1.6.1 multiplies by the mean, though it says that it fills with it
             return patch * float(patch.mean())
 
     else:
@@ -55,8 +55,8 @@ def monai_occlusion(model, volume, target, window, stride, inside=None, mode="ga
 def dropped(model, volume, target, starts, window, inside, fill, sigmoid=False):
     """Return by how much the logit, or its sigmoid, falls with each window filled, float64 ``[Z, Y, X]``.
 
-    Windows that reach no voxel of ``inside`` are left at 0. A fill that depends on what is in the window
-    is a volume, as long as windows do not overlap: they are scored in groups that do not.
+    Windows that reach no voxel of ``inside`` are left at 0. A fill that depends on the content of a window
+    is written into a volume. That needs windows without overlap, so windows are scored in such groups.
     """
     boxes, places = [], []
     for place in product(*(range(len(s)) for s in starts)):

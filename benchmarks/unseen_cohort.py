@@ -1,4 +1,4 @@
-"""How well do trained networks tell the groups of a cohort that they have never seen?
+"""How well do trained networks distinguish the groups of a cohort that they have never seen?
 
 ``python benchmarks/unseen_cohort.py COHORT CHECKPOINT...`` prints a table.
 """
@@ -24,7 +24,9 @@ def main():
         card = model.card
         scans = prepare_scans(read_cohort(cohort, card.class_names), card)
         seen = [seen_in_training(card, own).image for own in scans.hashes]
-        assert seen == [False] * len(seen), "the cohort was trained on, or nobody can tell"
+        assert seen == [False] * len(seen), (
+            "the network was trained on this cohort, or its card does not say"
+        )
         volumes = (torch.from_numpy(volume)[None, None] for volume in scans.volumes)
         with torch.inference_mode():
             found = [probabilities(model(volume)).numpy() for volume in volumes]

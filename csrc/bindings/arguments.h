@@ -1,7 +1,7 @@
-// From tensors to the kernels' plain arguments, for both devices.
+// Converts tensors to the kernels' plain arguments, for both devices.
 //
-// Python validates what users pass and words the errors; the checks here are the safety net that
-// keeps a wrong direct call of torch.ops.pyadx.* from reading out of bounds.
+// Python checks what users pass and explains what is wrong. The checks here are a safety net: a
+// wrong direct call of torch.ops.pyadx.* must not read out of bounds.
 #pragma once
 
 #include <torch/csrc/stable/ops.h>
@@ -19,7 +19,8 @@ namespace pyadx {
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-// The tensor itself where it is contiguous: asking the dispatcher for a copy costs microseconds.
+// Returns a contiguous tensor as it is: the dispatcher takes microseconds even if it copies
+// nothing.
 inline Tensor as_contiguous(const Tensor& tensor) {
   return tensor.is_contiguous() ? tensor : torch::stable::contiguous(tensor);
 }
@@ -55,14 +56,15 @@ inline Occlusion occlusion_of(const Tensor& volume, const Tensor& regions, int64
   const std::vector<int64_t> shape = occluded_shape(volume, regions);
   const int64_t element_size = static_cast<int64_t>(volume.element_size());
   STD_TORCH_CHECK(element_size == 2 || element_size == 4 || element_size == 8,
-                  "elements of the volume must have 2, 4 or 8 bytes");
+                  "volume must have elements of 2, 4 or 8 bytes");
   STD_TORCH_CHECK(regions.scalar_type() == ScalarType::Long && regions.size(1) == region_size,
-                  "regions must be int64 with ", region_size, " columns");
+                  "regions must be an int64 tensor with ", region_size, " columns");
   STD_TORCH_CHECK(fill.scalar_type() == volume.scalar_type(), "fill must have the volume's dtype");
-  STD_TORCH_CHECK(fill.dim() == 4, "fill must have four dimensions, each 1 or the volume's");
+  STD_TORCH_CHECK(fill.dim() == 4,
+                  "fill must have four dimensions, each of size 1 or of the volume's size");
   STD_TORCH_CHECK(
       out.scalar_type() == volume.scalar_type() && out.is_contiguous() && out.dim() == 5,
-      "out must be contiguous, five-dimensional and of the volume's dtype");
+      "out must be contiguous, with five dimensions and the volume's dtype");
   for (int64_t axis = 0; axis < 5; ++axis) {
     STD_TORCH_CHECK(out.size(axis) == shape[static_cast<size_t>(axis)],
                     "out must have shape [B, C, D, H, W]");
@@ -81,7 +83,7 @@ inline Occlusion occlusion_of(const Tensor& volume, const Tensor& regions, int64
   for (int64_t axis = 0; axis < 4; ++axis) {
     const int64_t size = fill.size(axis);
     STD_TORCH_CHECK(size == 1 || size == volume.size(axis),
-                    "fill must have four dimensions, each 1 or the volume's");
+                    "fill must have four dimensions, each of size 1 or of the volume's size");
     args.fill_strides[axis] = size == 1 ? 0 : fill.stride(axis);
   }
   args.batch = shape[0];
@@ -122,7 +124,7 @@ inline Rectify rectify_of(const std::string& name) {
   return Rectify::kRelu;
 }
 
-// Whether d, h, w can be walked with the stride of w alone.
+// Whether the stride of w alone steps through all voxels (d, h, w).
 inline bool spatially_flat(const Tensor& features) {
   const int64_t step = features.stride(4);
   return features.stride(3) == step * features.size(4) &&
@@ -172,7 +174,7 @@ inline Cam cam_of(const Tensor& features, const Tensor& weights, const std::vect
     args.offset[axis] = offset[axis];
   }
   STD_TORCH_CHECK(args.in_voxels() > 0 || args.batch * args.out_voxels() == 0,
-                  "features without voxels cannot be upsampled");
+                  "features must have at least one voxel to be upsampled");
   args.low = cam.low.mutable_data_ptr();
   args.out = cam.out.mutable_data_ptr();
   return cam;

@@ -1,4 +1,4 @@
-// CPU implementations of the operators: tensors in, torch's thread pool to the kernels.
+// CPU implementations of the operators: they unpack tensors and run kernels on torch's thread pool.
 #include <torch/csrc/stable/library.h>
 
 #include "bindings/arguments.h"
@@ -11,9 +11,10 @@
 namespace pyadx {
 namespace {
 
-// A fresh batch of volumes is hundreds of megabytes that are written once: taking them in pages of
-// 4 kB costs more than the copy itself. Large pages are a hint; where there are none it is ignored.
-// Below 32 MiB glibc hands out memory that the process has used before, whose pages are there.
+// A new batch of volumes has hundreds of megabytes, which are written once. Page faults for pages
+// of 4 kB would take longer than the copy itself. Asking for large pages is a hint, which is
+// ignored where there are none. Below 32 MiB, glibc reuses memory of this process, which is already
+// mapped.
 void prefer_large_pages(const Tensor& tensor) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
   constexpr uintptr_t kLargePage = 1 << 21, kAlwaysFresh = 1 << 25;

@@ -1,4 +1,5 @@
-// CUDA implementations of the operators: tensors in, kernels on the device's current stream.
+// CUDA implementations of the operators: they unpack tensors and launch kernels on the device's
+// current stream.
 #include "bindings/arguments.h"
 #include "bindings/cuda_stream.h"
 #include "bindings/library.h"

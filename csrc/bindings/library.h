@@ -1,5 +1,5 @@
-// Under which name the operators are registered, and for which device CUDA's are. Tests replace
-// this header to register kernels that run on the host.
+// The name under which operators are registered, and the device of the CUDA implementations. Tests
+// replace this header to register CUDA kernels that run on the host.
 #pragma once
 
 #include <torch/csrc/stable/library.h>

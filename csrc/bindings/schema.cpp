@@ -1,4 +1,5 @@
-// The operators, one line each; shapes in the comments are what bindings/arguments.h checks.
+// The schemas of the operators. Comments give the shapes that bindings/arguments.h and
+// patches/bindings check.
 #include "bindings/library.h"
 
 PYADX_OPERATORS(m) {
@@ -17,9 +18,10 @@ PYADX_OPERATORS(m) {
       "weighted_cam(Tensor features, Tensor weights, SymInt[] size, str rectify, float[] scale, "
       "float[] offset) -> Tensor");
 
-  // Patches [B,D,H,W,C] hold changes within boxes int32 [B,6] of a map [D,H,W,C], zero beyond them.
-  // map [D,H,W,C], patches, frames int32 [B,6] -> out [B,d,h,w,C] = map + patches, `pad` off the
-  // map
+  // Patches [B,D,H,W,C] hold changes within boxes int32 [B,6] of a map [D,H,W,C], and zeros beyond.
+
+  // map [D,H,W,C], patches, frames int32 [B,6] -> out [B,d,h,w,C] = map + patches, and `pad`
+  // outside the map
   m.def(
       "patch_gather(Tensor? map, Tensor? patches, Tensor? boxes, Tensor frames, int[] map_size, "
       "float pad, Tensor(a!) out) -> ()");
@@ -42,8 +44,8 @@ PYADX_OPERATORS(m) {
   // weight [K,D,H,W,C] -> out [B,K]
   m.def("patch_dot(Tensor patches, Tensor boxes, Tensor weight, Tensor(a!) out) -> ()");
   // weight packed as conv.h says, before [D,H,W,K] -> out [B,d,h,w,K]
-  // CPU: transformed [points,blocks,C,lanes] and tiled uint8 [B]: which patches go by tiles;
-  // of bfloat16 [blocks,9,chunks,3,16,16,2]: which by products of bfloat16
+  // CPU: transformed holds the weights for tiles, [points,blocks,C,lanes], or those for products
+  // of bfloat16, bfloat16 [blocks,9,chunks,3,16,16,2]; tiled uint8 [B] marks patches that use them
   // CUDA: work int32 [N,2], pairs (patch, tile)
   m.def(
       "patch_conv(Tensor patches, Tensor boxes, Tensor weight, int[] stride, int[] padding, int[] "
@@ -56,6 +58,6 @@ PYADX_OPERATORS(m) {
       "Tensor(a!) strength, Tensor(b!) direction) -> ()");
   // "avx512", "avx2" or "portable": the inner loops that patch_conv runs on this machine
   m.def("patch_instruction_set() -> str");
-  // "amx" or "emulated": how patch_conv works out products of bfloat16
+  // "amx" or "emulated": how patch_conv computes products of bfloat16
   m.def("patch_split_arithmetic() -> str");
 }

@@ -1,5 +1,5 @@
-// CUDA implementation of the segmentation's operator: tensors in, kernel on the device's current
-// stream.
+// CUDA implementation of the segmentation's operator: it unpacks tensors and launches the kernel on
+// the device's current stream.
 #include "bindings/arguments.h"
 #include "bindings/cuda_stream.h"
 #include "bindings/library.h"
@@ -10,8 +10,9 @@ namespace {
 
 const void* dense_as(const Tensor& tensor, ScalarType type, int64_t dims, const Tensor& like,
                      const char* name) {
-  STD_TORCH_CHECK(tensor.scalar_type() == type && tensor.dim() == dims && tensor.is_contiguous(),
-                  name, " has the wrong type or shape");
+  STD_TORCH_CHECK(
+      tensor.scalar_type() == type && tensor.dim() == dims && tensor.is_contiguous(), name,
+      " must be contiguous, with the dtype and number of dimensions of csrc/bindings/schema.cpp");
   check_device(tensor, like, name);
   return tensor.const_data_ptr();
 }
@@ -32,19 +33,20 @@ void chi_square(const Tensor bins, const Tensor offsets, const Tensor halves,
     sizes[axis] = bins.size(a) - 2 * reach[axis];
     STD_TORCH_CHECK(
         reach[axis] >= 0 && sizes[axis] == strength.size(a) && sizes[axis] == direction.size(a),
-        "bins must be padded by reach");
+        "bins must have the shape of strength and direction, padded by reach on either side");
     args.reach[axis] = reach[axis];
   }
   args.depth = sizes[0], args.height = sizes[1], args.width = sizes[2];
-  STD_TORCH_CHECK(!ends.empty() && ends.size() <= ucm::kMostRadii, "one to ten radii");
+  STD_TORCH_CHECK(!ends.empty() && ends.size() <= ucm::kMostRadii,
+                  "ends must have one to ten values");
   int64_t before = 0;
   for (size_t i = 0; i < ends.size(); ++i) {
-    STD_TORCH_CHECK(ends[i] >= before, "balls must grow");
+    STD_TORCH_CHECK(ends[i] >= before, "ends must not fall: every ball contains the one before");
     before = args.ends[i] = ends[i];
   }
   STD_TORCH_CHECK(
       before == offsets.size(0) && before == halves.size(0) && before <= ucm::kMostBallVoxels,
-      "offsets and halves must list the largest ball");
+      "offsets and halves must have one value per voxel of the largest ball, at most 4095");
   args.radii = static_cast<int>(ends.size());
   args.strength = static_cast<float*>(strength.mutable_data_ptr());
   args.direction = static_cast<uint8_t*>(direction.mutable_data_ptr());

@@ -1,4 +1,4 @@
-// torch's thread pool, in the form that kernels ask for threads.
+// torch's thread pool as a ParallelFor, the form in which kernels take it.
 #pragma once
 
 #include <torch/csrc/stable/ops.h>

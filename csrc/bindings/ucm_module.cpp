@@ -1,5 +1,5 @@
-// Python module pyadx._ucm (pybind11): the segmentation core, as NumPy sees it. Carries what this
-// build was made of, for `pyadx info`.
+// Python module pyadx._ucm (pybind11): the segmentation core for NumPy arrays, and facts about this
+// build for `pyadx info`.
 #include <pybind11/pybind11.h>
 
 #include "bindings/ucm_trees.h"
@@ -25,5 +25,5 @@ PYBIND11_MODULE(_ucm, m) {
         return info;
       },
       "What the native libraries were built with: compilers, torch headers, CUDA architectures "
-      "(empty strings where CUDA is off, with the reason).");
+      "(empty strings where CUDA is off; cuda_off_reason says why).");
 }

@@ -9,10 +9,10 @@
 
 namespace pyadx::bindings {
 
-// Listens for the length of one call: takes the GIL at most twenty times a second, hands the share
-// that is done to a Python callable (None: nobody), and turns what it raises, or a pending signal
-// such as Ctrl-C, into a cancellation. `run` does the work without the GIL and raises the Python
-// error afterwards.
+// Reports the progress of one call to a Python callable, or to nobody if it is None. At most twenty
+// times a second it takes the GIL and calls it with the share of the work that is done. An
+// exception in the callable, or a pending signal such as Ctrl-C, cancels the work. `run` does the
+// work without the GIL and raises the Python error afterwards.
 class Listener {
  public:
   explicit Listener(pybind11::object callback) : callback_(std::move(callback)) {}

@@ -21,7 +21,7 @@ bool any_pair_twice(const std::vector<ucm::Edge>& edges) {
     return std::tie(a.lo, a.hi) < std::tie(b.lo, b.hi);
   };
   const auto not_before = [&](const ucm::Edge& a, const ucm::Edge& b) { return !before(a, b); };
-  // A region graph of ours comes sorted.
+  // Edges from region_graph are sorted: no copy is needed to check them.
   if (std::adjacent_find(edges.begin(), edges.end(), not_before) == edges.end()) return false;
   std::vector<ucm::Edge> sorted = edges;
   std::sort(sorted.begin(), sorted.end(), before);
@@ -31,7 +31,7 @@ bool any_pair_twice(const std::vector<ucm::Edge>& edges) {
 std::vector<ucm::Edge> edges_from(const Array<int32_t>& pairs, const Array<int64_t>& sums,
                                   const Array<int64_t>& weights, int64_t regions) {
   if (pairs.ndim() != 2 || pairs.shape(1) != 2)
-    throw py::value_error("edges must have shape [E, 2]");
+    throw py::value_error("pairs must have shape [E, 2]");
   const int64_t count = pairs.shape(0);
   check_length(sums, count, "sums");
   check_length(weights, count, "weights");
@@ -40,11 +40,12 @@ std::vector<ucm::Edge> edges_from(const Array<int32_t>& pairs, const Array<int64
   for (int64_t i = 0; i < count; ++i) {
     const int32_t lo = pairs.data()[2 * i], hi = pairs.data()[2 * i + 1];
     if (lo < 0 || lo >= hi || hi >= regions || weights.data()[i] <= 0) {
-      throw py::value_error("edges must join regions lo < hi with a positive weight");
+      throw py::value_error(
+          "pairs must be (lo, hi) with 0 <= lo < hi < number of regions, and weights positive");
     }
     edges.push_back({lo, hi, sums.data()[i], weights.data()[i]});
   }
-  if (any_pair_twice(edges)) throw py::value_error("edges must join every pair of regions once");
+  if (any_pair_twice(edges)) throw py::value_error("pairs must list every pair of regions once");
   return edges;
 }
 
@@ -52,12 +53,13 @@ ucm::Regions regions_from(const Array<int64_t>& sizes, const Array<int64_t>& int
   const int64_t count = sizes.size();
   check_length(sizes, count, "sizes");
   check_length(intensities, count, "intensities");
-  if (count > std::numeric_limits<int32_t>::max() / 2) throw py::value_error("too many regions");
+  if (count > std::numeric_limits<int32_t>::max() / 2)
+    throw py::value_error("more than 2^30 - 1 regions are not supported");
   ucm::Regions regions;
   regions.size.assign(sizes.data(), sizes.data() + count);
   regions.intensity.assign(intensities.data(), intensities.data() + count);
   for (const int64_t size : regions.size) {
-    if (size <= 0) throw py::value_error("regions must have voxels");
+    if (size <= 0) throw py::value_error("sizes must be positive: every region has a voxel");
   }
   return regions;
 }
@@ -91,7 +93,7 @@ py::tuple merge_regions(const Array<int32_t>& pairs, const Array<int64_t>& sums,
   } else if (linkage == "hybrid") {
     options.linkage = ucm::Linkage::kHybrid;
   } else {
-    throw py::value_error("unknown linkage " + linkage);
+    throw py::value_error("linkage must be boundary, ward or hybrid, got " + linkage);
   }
   const ucm::Regions regions = regions_from(sizes, intensities);
   const std::vector<ucm::Edge> edges = edges_from(pairs, sums, weights, regions.count());
@@ -112,7 +114,7 @@ py::tuple merge_graph_based(const Array<int32_t>& pairs, const Array<int64_t>& s
   if (histograms.ndim() != 2 || histograms.shape(0) != regions.count()) {
     throw py::value_error("histograms must have shape [regions, bins]");
   }
-  if (!(constant > 0.0)) throw py::value_error("the constant must be positive");
+  if (!(constant > 0.0)) throw py::value_error("constant must be positive");
   ucm::GraphBasedOptions options;
   options.constant = constant;
   options.min_size = min_size;
@@ -130,7 +132,7 @@ py::dict depth_first(const Array<int32_t>& pairs, const Array<double>& altitudes
   const int64_t regions = sizes.size(), count = altitudes.size();
   check_length(altitudes, count, "altitudes");
   if (pairs.ndim() != 2 || pairs.shape(0) != count || pairs.shape(1) != 2 || count != regions - 1) {
-    throw py::value_error("R regions need R - 1 merges [R - 1, 2], each with an altitude");
+    throw py::value_error("R regions need R - 1 merges: pairs [R - 1, 2] and altitudes [R - 1]");
   }
   std::vector<ucm::Merge> merges;
   std::vector<bool> used(static_cast<size_t>(regions + count), false);
@@ -138,7 +140,7 @@ py::dict depth_first(const Array<int32_t>& pairs, const Array<double>& altitudes
     const int32_t ends[2] = {pairs.data()[2 * i], pairs.data()[2 * i + 1]};
     for (const int32_t node : ends) {
       if (node < 0 || node >= regions + i || used[static_cast<size_t>(node)]) {
-        throw py::value_error("merges must join nodes that exist and were not merged before");
+        throw py::value_error("pairs must join nodes that exist and were not merged before");
       }
       used[static_cast<size_t>(node)] = true;
     }

@@ -36,23 +36,26 @@ Array<float> gradient(const Array<float>& volume, const Array<uint8_t>& mask, co
 py::tuple chi_square(const Array<uint8_t>& bins, const Triple& spacing,
                      const std::vector<double>& radii, int threads, py::object progress) {
   const ucm::Shape shape = shape_of(bins);
-  if (radii.empty() || radii.size() > 10) throw py::value_error("expected one to ten radii");
+  if (radii.empty() || radii.size() > 10)
+    throw py::value_error("radii must have one to ten values");
   for (size_t i = 0; i < radii.size(); ++i) {
     if (!(radii[i] > (i > 0 ? radii[i - 1] : 0.0)))
-      throw py::value_error("radii must rise from above 0");
+      throw py::value_error("radii must be positive and ascending");
   }
   double voxels = 4.2 * radii.back() * radii.back() * radii.back();
   for (const double step : spacing) {
     if (!(step > 0.0)) throw py::value_error("spacing must be positive");
     voxels /= step;
   }
-  // Counters have sixteen bits.
-  if (!(voxels < 50000.0)) throw py::value_error("the largest ball has too many voxels");
+  // Counters have 16 bits.
+  if (!(voxels < 50000.0))
+    throw py::value_error("the largest ball has 50,000 voxels or more: choose smaller radii");
   Array<float> strength = like<float>(bins);
   Array<uint8_t> direction = like<uint8_t>(bins);
   const uint8_t* values = bins.data();
   for (int64_t i = 0; i < shape.size(); ++i) {
-    if (values[i] > ucm::kOutsideBin) throw py::value_error("bins must be from 0 to 10");
+    if (values[i] > ucm::kOutsideBin)
+      throw py::value_error("bins must be from 0 to 9, or 10 outside the mask");
   }
   float* s = strength.mutable_data();
   uint8_t* d = direction.mutable_data();
@@ -83,7 +86,7 @@ py::tuple watershed(const Array<uint16_t>& relief, const Array<uint8_t>& mask, i
   check_same_shape(relief, mask);
   const ucm::Shape shape = shape_of(relief);
   if (shape.size() > std::numeric_limits<int32_t>::max()) {
-    throw py::value_error("volumes of 2^31 voxels and more are not supported");
+    throw py::value_error("the volume must have fewer than 2^31 voxels");
   }
   Array<int32_t> labels = like<int32_t>(relief);
   const uint16_t* values = relief.data();
@@ -107,11 +110,14 @@ py::tuple region_graph(const Array<uint16_t>& relief, const Array<int32_t>& labe
     directions = py::cast<Array<uint8_t>>(direction);
     check_same_shape(relief, directions);
     faces.direction = directions.data();
-    if (cosine.size() != 3) throw py::value_error("expected the cosines of three axes");
-    if (unit < 1 || unit > 1 << 20) throw py::value_error("expected the unit of the cosines");
+    if (cosine.size() != 3)
+      throw py::value_error("cosine must have one list for each of three axes");
+    if (unit < 1 || unit > 1 << 20)
+      throw py::value_error("unit must be the unit of the cosines, from 1 to 2^20");
     for (size_t axis = 0; axis < 3; ++axis) {
       faces.cosine[axis] = cosine[axis];
-      if (cosine[axis].size() < 256) throw py::value_error("expected 256 cosines per axis");
+      if (cosine[axis].size() < 256)
+        throw py::value_error("cosine must have at least 256 values per axis");
     }
   }
   const uint16_t* values = relief.data();
@@ -142,11 +148,12 @@ py::tuple affinities(const Array<float>& strength, const Array<uint8_t>& directi
   check_same_shape(strength, direction);
   check_same_shape(strength, number);
   if (reach < 1 || reach > 5 || !(scale > 0.0))
-    throw py::value_error("reach or scale out of range");
+    throw py::value_error("reach must be from 1 to 5, and scale positive");
   const ucm::Shape shape = shape_of(strength);
   const ucm::AffinityInput input{strength.data(), direction.data(), number.data(), reach, scale};
   for (int64_t i = 0; i < shape.size(); ++i) {
-    if (input.direction[i] >= ucm::kDirections) throw py::value_error("unknown direction");
+    if (input.direction[i] >= ucm::kDirections)
+      throw py::value_error("direction must be from 0 to 12, an index into directions()");
   }
   ucm::Affinities found;
   Listener(std::move(progress)).run([&](const ucm::Progress& report) {

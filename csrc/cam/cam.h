@@ -3,8 +3,8 @@
 //   low[b, x]  = r(sum_k weights[b, k] * features[b, k, x]),   r = identity, |.|, max(., 0)
 //   out[b, v]  = low[b] read by trilinear interpolation at scale * v + offset, clamped to the grid
 //
-// Each feature is read once. Temporary memory: one value per feature voxel (no channel axis).
-// Cost: B*K*d*h*w multiply-adds + O(B*D*H*W). Sums and results are float, double for double.
+// Each feature is read once. Temporary memory: one value per feature voxel (no channel axis). Cost:
+// B*K*d*h*w multiply-adds + O(B*D*H*W). Sums and results are float, or double for float64 features.
 #pragma once
 
 #include <cstdint>

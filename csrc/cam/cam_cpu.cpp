@@ -1,9 +1,9 @@
 // CPU side of weighted_cam (see cam.h).
 //
-// Channel sum: blocks of voxels small enough for the L1 cache accumulate all channels before the
-// next block starts, so features stream through once in either memory format. Upsampling is
-// separable: per output plane blend two feature planes, per row two blended rows, then interpolate
-// along x.
+// Channel sum: voxels are handled in blocks that fit into the L1 cache. A block adds up all
+// channels before the next one starts, so features are read once in either memory format.
+// Upsampling is separable: every output plane blends two feature planes, every row two rows of the
+// result, and then it interpolates along x.
 #include <algorithm>
 #include <vector>
 

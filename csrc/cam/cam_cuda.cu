@@ -2,10 +2,10 @@
 //
 // Two or three launches on the caller's stream. The channel sum reads every feature once (a pack of
 // 16 bytes per thread and channel where alignment allows; one warp per voxel for channels-last
-// features). A small map would fill few multiprocessors: there its channels are shared among rows
-// of blocks, whose sums wait in `out`, which is still free, until the second launch adds them in
-// order. The upsampling reads B*d*h*w sums back from the L2 cache. Offsets into memory have 64
-// bits, numbers within a plane 32, and nothing is divided but by FastDivide.
+// features). A small map would fill few multiprocessors. Its channels are therefore divided among
+// rows of blocks; their partial sums are kept in `out`, which is still free, and an additional
+// launch adds them in a fixed order. The upsampling reads B*d*h*w sums back from the L2 cache.
+// Memory offsets have 64 bits, indices within a plane 32, and all divisions use FastDivide.
 //
 // PYADX_CAM_SPLIT=0 in the environment keeps all channels together, for measurements.
 #include <cstdlib>
@@ -23,10 +23,11 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kWarp = 32;
 constexpr int64_t kEnoughBlocks = 256;    // two for each multiprocessor of a large GPU
-constexpr int64_t kLeastChannels = 4;     // of a part: so many loads of a thread are in flight
-constexpr int64_t kLargest = 2147483647;  // of the voxels of one plane
+constexpr int64_t kLeastChannels = 4;     // of a part, so that a thread has several loads in flight
+constexpr int64_t kLargest = 2147483647;  // number of voxels of a plane
 
-// Channels shared among rows of blocks; the last row may have fewer.
+// Number of parts that the channels are divided into, and channels per part; the last may have
+// fewer.
 struct Parts {
   int64_t count, channels;
 };
@@ -60,7 +61,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// Thread = one voxel of the batch, whose parts lie in `out`; always added in one order.
+// Thread = one voxel of the batch. Adds its partial sums, which are in `out`, in a fixed order.
 template <typename Acc>
 __global__ void __launch_bounds__(kThreads) add_parts_kernel(const CamArgs args, int64_t parts) {
   const int64_t v = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
@@ -73,7 +74,7 @@ __global__ void __launch_bounds__(kThreads) add_parts_kernel(const CamArgs args,
   static_cast<Acc*>(args.low)[v] = rectified(sum, args.rectify);
 }
 
-// Warp = one voxel whose channels lie side by side in memory. Grid (voxels, items).
+// Warp = one voxel. Its channels are neighbours in memory. Grid (voxels, items).
 template <typename T>
 __global__ void __launch_bounds__(kThreads) sum_channels_last_kernel(const CamArgs args) {
   using Acc = AccumulateT<T>;
@@ -135,7 +136,8 @@ bool may_split() {
   return asked == nullptr || std::strcmp(asked, "0") != 0;
 }
 
-// Enough blocks for the whole GPU, as far as there are channels, and room in `out`.
+// Chooses enough parts to fill the GPU with blocks, as far as the number of channels and the size
+// of `out` allow it.
 Parts parts_of(const CamArgs& args, int64_t blocks) {
   int64_t count = may_split() ? blocks_covering(kEnoughBlocks, blocks) : 1;
   const int64_t most = args.channels / kLeastChannels, room = args.out_voxels() / args.in_voxels();

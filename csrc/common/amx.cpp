@@ -1,4 +1,4 @@
-// Asks the processor and Linux for the matrix unit.
+// Asks the processor for the matrix unit, and Linux for permission to use it.
 #include "common/amx.h"
 
 #if defined(__x86_64__) && defined(__linux__)

@@ -1,15 +1,17 @@
-// Products of tiles of bfloat16, as the matrix unit of Intel's processors (AMX) works them out.
+// Products of tiles of bfloat16, as the matrix unit of Intel's processors (AMX) computes them.
 //
-// Two implementations of one interface. `HardwareTiles` are the instructions, in files compiled
-// with -mamx-tile -mamx-bf16. `EmulatedTiles` do the same on every machine, after Intel's
-// description of TDPBF16PS: denormal inputs count as zero and denormal results become zero; the
-// first and the second numbers of the pairs are summed apart, each step a fused multiply-add
-// rounded to nearest even; both sums are added to each other, and then to the tile of sums. Left
-// open there is whether a result counts as denormal before or after rounding; here it is after.
+// Two implementations of one interface. `HardwareTiles` uses the instructions, in files compiled
+// with -mamx-tile -mamx-bf16. `EmulatedTiles` does the same on every machine, following Intel's
+// description of TDPBF16PS. Denormal inputs count as zero and denormal results become zero. The
+// first and the second numbers of the pairs are summed separately, each step a fused multiply-add
+// rounded to nearest even. The two sums are added, and the result is added to the tile of sums.
+// Intel does not say whether a result is tested for being denormal before or after rounding; here
+// it is after.
 //
-// Up to two tiles of up to 16 rows of 32 numbers on the left, two tiles of 16 pairs of rows of 16
-// numbers on the right, and the four tiles of sums of their products. Eight tiles are all there
-// are. Everything has internal linkage, so that code for one instruction set never serves another.
+// There are two tiles for left factors, each of up to 16 rows of 32 numbers, two for right factors,
+// each of 16 pairs of rows of 16 numbers, and four for the sums of their products. The hardware has
+// these eight tiles and no more. Everything has internal linkage, so that the linker never uses
+// code compiled for another instruction set.
 #pragma once
 
 #include <cmath>
@@ -25,11 +27,11 @@
 namespace pyadx {
 
 constexpr int64_t kTileRows = 16;               // sums of one tile: 16 x 16
-constexpr int64_t kTileDepth = 32;              // products that are added up in one step
+constexpr int64_t kTileDepth = 32;              // products that one step adds up
 constexpr int64_t kTileSize = 16 * kTileDepth;  // numbers of a tile on the right
 
-// Whether the processor has these instructions and the system lets this process use them, for which
-// it is asked once.
+// Whether the processor has these instructions and the operating system lets this process use them.
+// The system is asked once.
 bool amx_usable();
 
 namespace {
@@ -39,7 +41,7 @@ class EmulatedTiles {
   static void begin(int64_t) {}
   static void end() {}
 
-  // `rows`: of the tiles on the left and of the sums.
+  // `rows`: number of rows of the left factors and of the sums.
   explicit EmulatedTiles(int64_t rows) : rows_(rows) {}
 
   template <int kM, int kN>
@@ -47,7 +49,7 @@ class EmulatedTiles {
     std::memset(sums_[kM][kN], 0, sizeof(sums_[kM][kN]));
   }
 
-  // Row r begins r * step bytes on.
+  // Row r begins r * step bytes after `from`.
   template <int kM>
   void load_left(const BFloat16* from, int64_t step) {
     for (int64_t r = 0; r < rows_; ++r) {
@@ -76,7 +78,7 @@ class EmulatedTiles {
 
  private:
   static constexpr int64_t kPairs = kTileDepth / 2;
-  static constexpr int64_t kTogether = 4;  // rows, so that their sums need not wait for each other
+  static constexpr int64_t kTogether = 4;  // rows whose sums are independent of each other
   using Tile = float[kTileRows][kTileRows];
 
   static void multiply_rows(const Tile (&left)[2], const Tile (&right)[2], Tile& total, int64_t r) {
@@ -107,8 +109,8 @@ class EmulatedTiles {
     return float_from_bits((bits & 0x7f800000u) == 0 ? bits & 0x80000000u : bits);
   }
 
-  // Without an instruction for it std::fma is a slow call. A product of bfloat16 has 16 digits, so
-  // that as float32 it is exact unless it leaves the range.
+  // Without an FMA instruction, std::fma is a slow function call. The product of two bfloat16
+  // numbers has 16 significant bits, so in float32 it is exact unless it leaves the range.
   static float fused(float a, float b, float c) {
 #ifndef __FMA__
     const float product = a * b;
@@ -128,17 +130,17 @@ class EmulatedTiles {
   }
 
   int64_t rows_;
-  // Rows beyond those asked for stay zero.
+  // Rows from rows_ on stay zero.
   Tile left_[2][2] = {}, right_[2][2], sums_[2][2];
 };
 
 #ifdef __AMX_BF16__
-// Tiles 0 to 3 are sums, 4 and 5 lie on the left, 6 and 7 on the right. The intrinsics of GCC name
-// tiles in assembler text, so that their numbers must be written out; and they do not tell the
-// compiler which memory they read.
+// Tiles 0 to 3 hold sums, 4 and 5 left factors, 6 and 7 right factors. GCC's intrinsics put the
+// number of a tile into assembler text, so it must be a literal. They also do not tell the compiler
+// which memory they read; the empty asm statements do.
 class HardwareTiles {
  public:
-  // Sets the shape of the tiles of this thread.
+  // Sets the shape of this thread's tiles.
   static void begin(int64_t rows) {
     struct {
       uint8_t palette, start_row, reserved[14];

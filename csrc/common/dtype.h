@@ -1,8 +1,8 @@
 // Element types of the kernels, without any framework's header.
 //
-// Half and BFloat16 are 16-bit storage types with a widening conversion to float: the kernels only
-// ever read them and compute in float. Bit layouts: IEEE 754-2008 binary16, and the upper half of
-// binary32. Branch-free, so that compilers vectorise the loops around them.
+// Half and BFloat16 are 16-bit storage types that are widened to float: kernels compute in float.
+// Bit layouts: IEEE 754-2008 binary16, and the upper half of binary32. The conversions are
+// branch-free, so that compilers vectorise the loops around them.
 #pragma once
 
 #include <cstdint>
@@ -55,7 +55,7 @@ PYADX_HOST_DEVICE inline float widen(Half value) {
 PYADX_HOST_DEVICE inline float widen(float value) { return value; }
 PYADX_HOST_DEVICE inline double widen(double value) { return value; }
 
-// The type sums are kept in, and results are written in: float for everything up to 32 bits.
+// The type of sums and results: float for elements of up to 32 bits, double for float64.
 template <typename T>
 struct Accumulate {
   using type = float;

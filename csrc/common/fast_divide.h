@@ -1,5 +1,5 @@
-// Division by a number that the host knows: a multiplication and a shift, where a GPU would take
-// tens of instructions for a division.
+// Division by a number that the host knows: one multiplication and one shift. A GPU needs tens of
+// instructions for an integer division.
 //
 // Granlund T, Montgomery PL (1994). Division by invariant integers using multiplication. PLDI,
 // 61-72.
@@ -15,7 +15,7 @@ struct FastDivide {
   uint32_t divisor = 1, multiplier = 1, shift = 0;
 
   FastDivide() = default;
-  // Of numbers below 2^31 by 1 to 2^31 - 1.
+  // For dividing numbers below 2^31; `by` is from 1 to 2^31 - 1.
   explicit FastDivide(uint32_t by) : divisor(by) {
     while ((uint64_t(1) << shift) < by) ++shift;
     multiplier =

@@ -1,7 +1,6 @@
 // How many blocks a kernel needs, within the limits of the hardware.
 //
-// Kernels that walk their elements in strides take any number of blocks; those that do not must get
-// all of them.
+// Kernels with a grid-stride loop take any number of blocks; others need a block for every element.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +15,7 @@ constexpr int64_t blocks_covering(int64_t elements, int64_t per_block) {
   return (elements + per_block - 1) / per_block;
 }
 
-// The same, for a kernel that walks in strides: at least one block, and at most `most`.
+// The same for a kernel with a grid-stride loop: at least one block, and at most `most`.
 constexpr unsigned blocks_in_strides(int64_t elements, int64_t per_block,
                                      int64_t most = kMostBlocksX) {
   const int64_t blocks = blocks_covering(elements, per_block);

@@ -1,5 +1,5 @@
-// Starting a kernel: the one place with CUDA's launch syntax, which tests replace to run kernels on
-// the host.
+// Launches a kernel. This is the only place with CUDA's launch syntax; tests replace it to run
+// kernels on the host.
 #pragma once
 
 #include <cuda_runtime_api.h>

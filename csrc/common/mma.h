@@ -1,6 +1,5 @@
-// What kernels for tensor cores say in PTX: products of tiles, and copies into shared memory that
-// run beside other work. Tests replace this header to run such kernels on the host, with a log of
-// every access.
+// PTX instructions for tensor-core kernels: products of tiles, and asynchronous copies into shared
+// memory. Tests replace this header to run such kernels on the host and log every access.
 //
 // Lane l of a warp holds, with g = l / 4 and t = l % 4: of a tile A of 16 x 8 the elements (g, t),
 // (g + 8, t), (g, t + 4), (g + 8, t + 4); of B of 8 x 8 (t, g), (t + 4, g); of the sums of 16 x 8
@@ -13,7 +12,7 @@
 
 namespace pyadx {
 
-// The nearest number with 11 significant bits, as tensor cores read it.
+// Rounds to TF32, the input type of tensor cores: the nearest number with 11 significant bits.
 __device__ inline uint32_t to_tf32(float value) {
   uint32_t bits;
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(value));
@@ -30,8 +29,9 @@ __device__ inline void add_products(float (&sums)[4], const uint32_t (&a)[4],
 }
 __device__ inline void finish_products() {}
 
-// Copies floats from global into shared memory, or zeros where they are not `wanted`. What arrives
-// is there for its own thread after `wait_for_copies`, and for others after a barrier behind that.
+// Copies floats from global to shared memory, or writes zeros if they are not `wanted`. A thread
+// can read its own copies after `wait_for_copies`, and those of other threads after a barrier that
+// follows it.
 template <int kFloats>
 __device__ inline void copy_to_shared(float* to, const float* from, bool wanted) {
   const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(to));

@@ -1,6 +1,6 @@
 // Several neighbouring elements that a CUDA thread loads or stores with one instruction.
 //
-// Packs of 16 bytes are the widest access of the hardware; memory must be aligned to the pack.
+// The widest access of the hardware has 16 bytes. Memory must be aligned to the size of the pack.
 #pragma once
 
 #include <cstdint>

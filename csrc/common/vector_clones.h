@@ -1,9 +1,9 @@
 // One loop compiled for several vector widths, chosen when the library is loaded.
 //
-// A wheel must run on every x86-64 machine, whose common denominator is 128-bit vectors. Functions
-// marked PYADX_VECTOR_CLONES are also compiled for AVX2 and AVX-512 where compiler and C library
-// can choose between them (GCC and Clang with glibc). Without contraction into FMA, which the build
-// switches off, all of them give the same bits.
+// A wheel must run on every x86-64 machine, and some have 128-bit vectors only. Functions marked
+// PYADX_VECTOR_CLONES are also compiled for AVX2 and AVX-512, where compiler and C library can
+// choose between the versions (GCC and Clang with glibc). The build switches off contraction into
+// FMA, so all versions give the same bits.
 #pragma once
 
 #if defined(__x86_64__) && defined(__gnu_linux__) && !defined(__SANITIZE_ADDRESS__) && \

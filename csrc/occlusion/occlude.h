@@ -2,8 +2,8 @@
 //
 // Regions are boxes (six integers) or intervals of a label volume (two integers). The fill is any
 // array that broadcasts to the volume, given by its strides: a scalar, one value per channel, or a
-// whole volume. Pure data movement, so elements are opaque words of 2, 4 or 8 bytes.
-// Cost: B*C*D*H*W elements written; no temporary memory. Thread-safe: inputs are only read.
+// whole volume. Data is only moved, so elements are opaque words of 2, 4 or 8 bytes. Cost:
+// B*C*D*H*W elements written; no temporary memory. Thread-safe: inputs are only read.
 #pragma once
 
 #include <cstdint>
@@ -54,7 +54,8 @@ PYADX_HOST_DEVICE inline ClippedBox clip_box(const int64_t* box, int64_t depth, 
   return clipped;
 }
 
-// Interval lo <= label < hi as "label - first, read as unsigned, is at most last - first".
+// The interval lo <= label < hi, prepared for a test with one comparison: first = lo, span = hi - 1
+// - lo, and label - first, as an unsigned number, is at most span.
 struct LabelInterval {
   uint32_t first, span;
   bool empty;

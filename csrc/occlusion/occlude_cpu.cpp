@@ -1,8 +1,8 @@
 // CPU side of batched occlusion (see occlude.h).
 //
-// Work items are planes (batch, channel, z) of the output: a plane of a brain volume stays in the
-// L2 cache while it is copied and its region overwritten, so memory sees each output byte once.
-// Complexity O(B*C*D*H*W); no temporary memory; items are independent.
+// Work items are planes (batch, channel, z) of the output, and independent of each other. A plane
+// of a brain volume stays in the L2 cache while it is copied and its region overwritten, so each
+// output byte is written to memory once. Complexity O(B*C*D*H*W); no temporary memory.
 #include <algorithm>
 #include <cstring>
 
@@ -25,7 +25,7 @@ PlaneIndex plane_index(int64_t plane, const OccludeArgs& args) {
   return {rest / args.channels, rest % args.channels, z};
 }
 
-// Planes per thread below which threads cost more than they bring.
+// Fewest planes per thread: with fewer, a thread costs more time than it saves.
 int64_t plane_grain(const OccludeArgs& args) {
   constexpr int64_t kBytesPerTask = 1 << 18;
   return std::max<int64_t>(1,
@@ -38,8 +38,8 @@ const Word* fill_row(const OccludeArgs& args, int64_t channel, int64_t z, int64_
          z * args.fill_strides[1] + y * args.fill_strides[2];
 }
 
-// Copies past the cache: a batch larger than the caches would first be read from memory line by
-// line only to be overwritten.
+// Copies with stores that bypass the cache. Ordinary stores would first read every cache line of a
+// batch larger than the caches from memory, only to overwrite it.
 void copy_streaming(void* target, const void* source, int64_t bytes) {
 #ifdef __SSE2__
   constexpr int64_t kStore = sizeof(__m128i);

@@ -1,9 +1,9 @@
 // CUDA side of batched occlusion (see occlude.h).
 //
-// A thread owns one pack of consecutive voxels (16 bytes where sizes and alignment allow, else one
-// element): it loads the pack once and writes it to a run of batch items, replacing the elements
-// that lie in each item's region. Device memory sees the output written once; volume, labels and
-// regions come from the L2 cache. One launch, no temporary memory, no synchronisation, 64-bit
+// A thread owns one pack of consecutive voxels (16 bytes where sizes and alignment allow it, else
+// one element). It loads the pack once and writes it to a run of batch items, replacing the
+// elements in each item's region. The output is written to device memory once; volume, labels and
+// regions are read from the L2 cache. One launch, no temporary memory, no synchronisation, 64-bit
 // offsets.
 #include <type_traits>
 
@@ -15,7 +15,7 @@ namespace pyadx {
 namespace {
 
 constexpr int kThreads = 256;
-// Batch items written per thread: amortises the load of the pack and keeps stores in flight.
+// Batch items that a thread writes: several share one load of the pack and keep stores in flight.
 constexpr int kItemsPerThread = 8;
 
 // Position of the elements of one pack; they may cross rows, planes and channels.
@@ -48,19 +48,19 @@ __device__ Positions<kPack> positions_of(int64_t first, const OccludeArgs& args)
   return at;
 }
 
-// A region answers, for one batch item, which elements of the thread's pack it holds (bit i).
-// Boxes need no clipping: positions lie in the volume, whatever a box says beyond it.
+// `mask` of a region says, for one batch item, which elements of the thread's pack it contains: bit
+// i is set for element i. Boxes need no clipping, since all positions are in the volume.
 template <int kPack>
 struct BoxRegion {
   const int64_t* boxes;
   bool one_row;
 
   __device__ void load(const Positions<kPack>& at, const OccludeArgs&) {
-    one_row = at.x[kPack - 1] - at.x[0] == kPack - 1;  // the next row begins at 0
+    one_row = at.x[kPack - 1] - at.x[0] == kPack - 1;  // x starts again at 0 in the next row
   }
 
-  // Half-open range of a box along an axis, in 32 bits: as good as the box for positions in a
-  // volume.
+  // Half-open range of a box along an axis, clamped to 32 bits. For positions in a volume this
+  // makes no difference.
   struct Range {
     int low, high;
     __device__ Range(const int64_t* box, int axis)
@@ -74,7 +74,7 @@ struct BoxRegion {
   __device__ unsigned mask(int64_t item, const Positions<kPack>& at, const OccludeArgs&) const {
     const int64_t* box = boxes + item * 6;
     const Range z(box, 0), y(box, 1);
-    // Most boxes lie elsewhere, and most packs in one row: four comparisons tell so.
+    // Most packs are in one row, and most of them outside the box: four comparisons are enough.
     if (one_row && !(z.holds(at.z[0]) && y.holds(at.y[0]))) return 0;
     const Range x(box, 2);
     unsigned bits = 0;
@@ -122,7 +122,7 @@ __global__ void __launch_bounds__(kThreads)
   const Word* fill = static_cast<const Word*>(args.fill);
   auto* out = static_cast<Pack<Word, kPack>*>(args.out) + index;
 
-  // Grid rows stride over the batch: any batch size fits into the 65,535 rows of a grid.
+  // Blocks along y loop over the batch, so any batch size fits into the 65,535 blocks of a grid.
   const int64_t step = static_cast<int64_t>(gridDim.y) * kItemsPerThread;
   for (int64_t base = static_cast<int64_t>(blockIdx.y) * kItemsPerThread; base < args.batch;
        base += step) {

@@ -1,4 +1,4 @@
-// Which cells and channels of a patch change at all.
+// Finds the cells and channels of a patch that change at all.
 #pragma once
 
 #include <algorithm>
@@ -10,8 +10,8 @@
 
 namespace pyadx {
 
-// Bits of a number, zero for both zeros: what is left after a logical or of several says whether
-// one of them is a change.
+// The bits of a number without its sign: 0 for both +0 and -0. The bitwise or of several numbers
+// tells whether any of them is a change.
 inline uint32_t magnitude_bits(float value) {
   uint32_t bits;
   std::memcpy(&bits, &value, sizeof(bits));
@@ -23,7 +23,7 @@ inline uint64_t magnitude_bits(double value) {
   return bits << 1;
 }
 
-// Fewer channels are not worth looking for ones that do not change.
+// With fewer channels, looking for those that do not change costs more than it saves.
 constexpr int64_t kLeastChannels = 16;
 
 template <typename T>

@@ -1,18 +1,20 @@
 // Convolution of many small patches of changes: out = conv(patch), without bias.
 //
-// A patch holds how far the cells of a box differ from the unperturbed scan and is zero outside the
-// box, so that only taps inside the box are visited: n^3 k^3 multiplications for a box of n^3
-// cells, where a convolution with a halo of unchanged cells needs (n + k - 1)^3 k^3. With `before`,
-// the unperturbed input of the ReLU that follows, the change after that ReLU is written instead.
+// A patch holds the differences between the cells of a box and those of the unperturbed scan, and
+// is zero outside the box. So only taps inside the box are visited: n^3 k^3 multiplications for a
+// box of n^3 cells. A convolution with a halo of unchanged cells would need (n + k - 1)^3 k^3. With
+// `before`, the unperturbed input of the ReLU that follows, the change after that ReLU is written
+// instead.
 //
-// Layout: patches [B, D, H, W, C], channels innermost; the cell of index 0 lies at the low corner
-// of the patch's box. Boxes are int32 [B, 6] (z0 y0 x0 z1 y1 x1) in the cells of the map. Weights
-// are packed [groups, blocks, kd, kh, C / groups, kw, lanes]: blocks of 32 or 64 bytes of output
-// channels, zero beyond the last. Complexity: see above; memory: one row of sums per thread.
-// Thread-safe; every patch is summed in the same order whatever else is in the batch.
+// Layout: patches [B, D, H, W, C], channels innermost; the cell of index 0 is at the low corner of
+// the patch's box. Boxes are int32 [B, 6] (z0 y0 x0 z1 y1 x1) in the cells of the map. Weights are
+// packed [groups, blocks, kd, kh, C / groups, kw, lanes], in blocks of 32 or 64 bytes of output
+// channels; the last block is padded with zeros. Complexity: see above; memory: one row of sums per
+// thread. Thread-safe. The order in which a patch is summed does not depend on the rest of the
+// batch.
 //
-// On CUDA (conv_cuda.cu) the sum is a matrix product on tensor cores, of all cells of the box with
-// all taps. Weights are packed [groups, blocks, kd, kh, kw, C / groups, lanes] there.
+// On CUDA (conv_cuda.cu) the sum is a matrix product, on tensor cores, of all cells of the box with
+// all taps. There, weights are packed [groups, blocks, kd, kh, kw, C / groups, lanes].
 #pragma once
 
 #include <cstdint>
@@ -28,14 +30,16 @@ namespace pyadx {
 
 constexpr int kConvTile = 64;       // output cells that a block of threads owns on CUDA
 constexpr int64_t kMostCells = 10;  // longest row segment kept in registers
-constexpr int64_t kRun = 64;  // channels of one input row that are summed before they are added
+// Channels of an input row that are summed in registers before the sum is added to memory.
+constexpr int64_t kRun = 64;
 
 // One segment of one output row for one or two vectors of output channels. Steps are in elements.
 template <typename T>
 struct RowJob {
   const T* const* in;       // first cell of every input row that is visited
   const T* const* weights;  // the taps that belong to it
-  // Of every input row, a word per kRun channels: bit c says whether channel c changes anywhere.
+  // For every input row, one word per kRun channels: bit c says whether channel c changes in any
+  // cell.
   const uint64_t* const* changes;
   int64_t rows;
   int64_t channels;
@@ -57,7 +61,8 @@ struct RowTable {
   int64_t units;  // vectors summed together
 };
 
-// For blocks of 64 and of 32 bytes of output channels; several vectors together, and a single one.
+// Wide tables are for blocks of 64 bytes of output channels, narrow ones for 32 bytes. They sum
+// several vectors together, or a single one.
 template <typename T>
 struct RowTables {
   RowTable<T> wide, wide_single, narrow, narrow_single;
@@ -75,8 +80,8 @@ struct PatchConvArgs {
   int64_t map_size[3];
   void* out;
   int64_t out_size[3], out_channels;
-  // For kernels of 3x3x3 with stride one: patches to be convolved by tiles (tiles.h), or, if `tile`
-  // is zero, by products of bfloat16 (split.h; float32 only); or null.
+  // For 3x3x3 kernels with stride one: marks the patches to convolve by tiles (tiles.h) or, if
+  // `tile` is zero, by products of bfloat16 (split.h; float32 only). May be null.
   const uint8_t* tiled;  // [batch]
   const void* tiled_weights;
   int64_t tile, tiled_blocks, tiled_lanes;

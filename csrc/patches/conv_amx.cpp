@@ -1,4 +1,4 @@
-// The inner loop of split.h with the instructions of AMX.
+// The inner loop of split.h with AMX instructions.
 #define PYADX_ISA amx
 #include "patches/row_tables.h"
 #include "patches/split_products.h"

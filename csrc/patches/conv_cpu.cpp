@@ -1,4 +1,5 @@
-// The patch convolution on the CPU: which rows meet which taps. conv_rows.h holds the inner loops.
+// The patch convolution on the CPU: finds the input rows and taps of every output row. conv_rows.h
+// has the inner loops.
 #include <algorithm>
 #include <vector>
 
@@ -25,7 +26,7 @@ class PlaneConvolver {
         row_step_(group_in_ * channel_step_),
         block_step_(args.kernel[0] * args.kernel[1] * row_step_) {}
 
-  // Writes the zeros that lie beyond the box in plane `z` of patch `b`.
+  // Writes zeros to the part of plane `z` of patch `b` that is outside the box.
   void clear_beyond(int64_t b, int64_t z) const {
     const int32_t* out_box = a_.out_boxes + 6 * b;
     const int64_t plane = a_.out_size[1] * a_.out_size[2] * a_.out_channels;
@@ -84,8 +85,8 @@ class PlaneConvolver {
            b * a_.in_size[0] * a_.in_size[1] * a_.in_size[2] * a_.channels + group * group_in_;
   }
 
-  // Finds where the input rows of an output plane change. A segment fills its box in part, and its
-  // changes keep its shape from layer to layer; a box that changes as a whole costs two looks.
+  // Finds the changed part of every input row of an output plane. A segment fills only part of its
+  // box, and its changes keep its shape from layer to layer.
   void find_extents(int64_t b, int64_t group, const int32_t* in_box, int64_t oz,
                     Scratch<T>& scratch) const {
     const TapRange kz = taps_inside(oz, in_box[0], in_box[3], a_, 0);
@@ -107,7 +108,7 @@ class PlaneConvolver {
     }
   }
 
-  // Sums of one output row into scratch.sums; outputs of the box begin scratch.skip cells in.
+  // Sums one output row into scratch.sums. The outputs of the box begin at cell scratch.skip.
   void row(int64_t b, const int32_t* in_box, const int32_t* out_box, int64_t z, int64_t y,
            int64_t width, const Pass& pass, Scratch<T>& scratch) const {
     const int64_t oz = out_box[0] + z, oy = out_box[1] + y;
@@ -158,14 +159,14 @@ class PlaneConvolver {
   void three_taps(const int32_t* in_box, const int32_t* out_box, int64_t width,
                   const RowTable<T>& table, RowJob<T> job, Scratch<T>& scratch) const {
     const int64_t cells = in_box[5] - in_box[2], cell = table.lanes * table.units;
-    // The first output that the first changed cell reaches may lie before the map's border, and the
-    // first one that is asked for before that.
+    // The first output that the first cell of the input box reaches can be outside the map, and the
+    // box of outputs can begin before or after it.
     const int64_t reached = out_box[2] - (in_box[2] + a_.padding[2] - 2);
     const int64_t lead = std::max<int64_t>(0, -reached);
     scratch.skip = reached + lead;
     const int64_t length = std::max(lead + cells + 2, scratch.skip + width);
     scratch.sums.assign(static_cast<size_t>(length * cell), T(0));
-    // Neighbouring rows of one extent go together.
+    // Consecutive rows with the same extent are handled together.
     const std::vector<Extent>& extents = scratch.row_extents;
     const auto rows = static_cast<int64_t>(extents.size());
     Extent all = extents.front();
@@ -202,7 +203,7 @@ class PlaneConvolver {
     scratch.sums.assign(static_cast<size_t>(width * cell), T(0));
     job.cell_step = stride * a_.channels;
     for (int64_t k = 0; k < a_.kernel[2]; ++k) {
-      // Outputs x whose input lies in the box: low <= x * stride + start < high.
+      // Outputs x whose input is in the box: 0 <= x * stride + start < cells of the box.
       const int64_t start = out_box[2] * stride - a_.padding[2] + k * a_.dilation[2] - in_box[2];
       const int64_t first = std::max<int64_t>(0, ceil_div(-start, stride));
       const int64_t last = std::min(width, ceil_div(in_box[5] - in_box[2] - start, stride));
@@ -250,7 +251,7 @@ class PlaneConvolver {
       before = static_cast<const T*>(a_.before) + (row + out_box[2] + own.first) * step + channel;
     }
     const int64_t cells = own.last - own.first;
-    if (count == cell && count == step) {  // one run
+    if (count == cell && count == step) {  // contiguous
       write(out, sums, before, cells * count);
     } else {
       for (int64_t x = 0; x < cells; ++x, out += step, sums += cell) {
@@ -280,6 +281,7 @@ class PlaneConvolver {
   const int64_t group_in_, group_out_, channel_step_, row_step_, block_step_;
 };
 
+// Whether tiled_conv_cpu or split_conv_cpu convolves a patch.
 bool elsewhere(const PatchConvArgs& args, int64_t index) {
   return args.tile > 0 ? by_tiles(args, index) : by_split(args, index);
 }

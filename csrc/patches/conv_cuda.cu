@@ -1,17 +1,17 @@
 // CUDA side of patch_conv (see conv.h): an implicit matrix product on tensor cores.
 //
-// A block owns a tile of cells of one patch and a block of output channels, from a list of (patch,
-// tile), and sums through two stages in shared memory, filled by copies that run beside the
-// products (conv_product_cuda.h). What lies beyond the patch's box is zero and is not read, and
-// chunks of taps whose planes or rows miss the box are left out. A tile depends on its patch alone,
-// hence the same bytes in any batch. Sums that are not finite are summed again tap by tap, as
-// float64 is throughout.
+// A thread block computes one tile of cells of one patch, for one block of output channels; it
+// takes the pair (patch, tile) from a list. Two stages in shared memory take turns: asynchronous
+// copies fill one while the products of the other are computed (conv_product_cuda.h). Cells outside
+// the patch's box are zero and are not read, and chunks of taps whose planes or rows miss the box
+// are skipped. A tile depends on its patch alone, so it has the same bytes in any batch. Sums that
+// are not finite are computed again tap by tap; float64 is always computed tap by tap.
 #include "patches/conv_product_cuda.h"
 
 namespace pyadx {
 namespace {
 
-// Grid (pieces of work, blocks of output channels of all groups), as below.
+// Grid (pairs of the list, blocks of output channels of all groups); the same for mma_kernel.
 template <typename T>
 __global__ void __launch_bounds__(kBlock) plain_kernel(const Layer<T> layer) {
   const Tile<T> tile(layer);
@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(kBlock) mma_kernel(const Layer<float> layer) {
   product.write();
 }
 
-// Zeros beyond the boxes of the slots.
+// Writes zeros to the parts of slots that are outside their boxes.
 template <typename T, int kPack>
 struct Beyond {
   const int32_t* boxes;

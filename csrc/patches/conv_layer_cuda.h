@@ -1,8 +1,8 @@
-// What a block of the patch convolution on CUDA works on: a layer, and a tile of one of its
+// The work of a thread block of the patch convolution on CUDA: a layer, and a tile of one of its
 // patches.
 //
-// A tile is kTile output cells of one patch in the order of its box, and a block of output
-// channels.
+// A tile is kTile consecutive output cells of one patch, in the order of its box, for one block of
+// output channels.
 #pragma once
 
 #include "common/fast_divide.h"
@@ -93,7 +93,7 @@ struct Tile {
     const int32_t row = cell / width, z = row / height;
     return {z, row - z * height, cell - row * width};
   }
-  __device__ Place32 origin(const Place32& p) const {  // in the patch, of the first tap
+  __device__ Place32 origin(const Place32& p) const {  // of the first tap, in the patch
     return {p.z * layer.stride[0] + low[0], p.y * layer.stride[1] + low[1],
             p.x * layer.stride[2] + low[2]};
   }
@@ -106,7 +106,7 @@ struct Tile {
     *index = inside ? ((z * layer.in_size[1] + y) * layer.in_size[2] + x) * layer.channels : 0;
     return inside;
   }
-  // Tap by tap, in one order.
+  // Sums tap by tap, in a fixed order.
   __device__ T sum(const Place32& from, int32_t lane) const {
     T total = 0;
     for (int32_t t = 0; t < layer.kernel[0] * layer.kernel[1] * layer.kernel[2]; ++t) {

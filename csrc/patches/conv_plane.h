@@ -1,5 +1,4 @@
-// What the patch convolution on the CPU keeps while it works on one plane, and which taps meet a
-// box.
+// The buffers of the patch convolution on the CPU for one plane, and the taps that meet a box.
 #pragma once
 
 #include <algorithm>
@@ -27,7 +26,7 @@ inline TapRange taps_inside(int64_t o, int64_t low, int64_t high, const PatchCon
   return {first, std::max(first, last)};
 }
 
-// What one thread needs while it works on a plane.
+// The buffers of one thread for one plane.
 template <typename T>
 struct Scratch {
   std::vector<const T*> in, weights, shifted_in, shifted_weights;
@@ -36,7 +35,7 @@ struct Scratch {
   std::vector<uint64_t> channels;             // which of them change, as in RowJob
   std::vector<Extent> row_extents;            // of the rows in `in`
   std::vector<T> sums;
-  int64_t skip = 0;  // sums that lie before the first output of the box
+  int64_t skip = 0;  // sums before the first output of the box
   Extent reached;    // outputs of a row that a change reaches; the others are zero
 };
 

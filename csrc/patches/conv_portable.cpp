@@ -1,4 +1,4 @@
-// Inner loops of the patch convolution for What every machine has: vectors of 16 bytes.
+// Inner loops of the patch convolution for every machine: vectors of 16 bytes.
 #define PYADX_ISA portable
 #include "patches/conv_rows.h"
 #include "patches/row_tables.h"

@@ -1,9 +1,9 @@
 // The matrix product of one tile of the patch convolution, by tensor cores.
 //
-// The sum over (tap, channel) runs in chunks of kDepth through stages in shared memory. float32 is
-// split into two TF32 numbers of 11 bits, and of their four products the smallest is dropped
-// (3xTF32). Tensor cores cut digits off where they add, so that each chunk is summed apart and
-// added with rounding.
+// The sum over (tap, channel) is computed in chunks of kDepth, which pass through stages in shared
+// memory. Each float32 is split into two TF32 numbers of 11 bits. Of the four products of two such
+// pairs, the smallest is dropped (3xTF32). Tensor cores truncate when they add, so each chunk is
+// summed by itself and then added with rounding.
 #pragma once
 
 #include <cmath>
@@ -16,12 +16,12 @@ namespace {
 
 template <int kColumns, int kPack>
 struct alignas(16) Stage {
-  static constexpr int kRow = kDepth + (kPack == 4 ? 4 : 5);  // paddings keep lanes in other banks
+  static constexpr int kRow = kDepth + (kPack == 4 ? 4 : 5);  // padding against bank conflicts
   static constexpr int kColumn = kColumns == 8 ? 8 : kColumns + 8;
   float cells[kTile * kRow], weights[kDepth * kColumn];
 };
 
-// The part of a number that TF32 holds, and what is left of it.
+// The part of a number that TF32 can hold, and the rest.
 struct Split {
   uint32_t high, low;
   __device__ explicit Split(float value) : high(to_tf32(value)) {
@@ -33,7 +33,7 @@ struct Split {
 template <int kColumns, int kPack>
 struct Product {
   using Memory = Stage<kColumns, kPack>;
-  static constexpr int kAcross = kColumns >= 32 ? 2 : 1;  // warps beside each other
+  static constexpr int kAcross = kColumns >= 32 ? 2 : 1;  // warps side by side, along columns
   static constexpr int kRows = kTile / 16 * kAcross / 4, kWide = kColumns / 8 / kAcross;
   static constexpr int kParts = kDepth / kPack, kLoads = kTile * kParts / kBlock;
 
@@ -55,7 +55,7 @@ struct Product {
     }
   }
 
-  // Whether a tap of the chunk meets the box for a cell of the tile.
+  // Whether any tap of the chunk may read inside the box for any cell of the tile.
   __device__ bool live(int32_t chunk, const Place32& first, const Place32& last) const {
     const Layer<float>& l = tile.layer;
     const auto divided = [&](int32_t k) {

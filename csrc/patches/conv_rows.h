@@ -1,13 +1,14 @@
 // The inner loops of the patch convolution: sums over one row of a patch, kept in registers.
 //
-// Included once per instruction set (conv_avx512.cpp, conv_avx2.cpp, conv_portable.cpp), which sets
-// PYADX_ISA, the name of its namespace, and PYADX_VECTOR_BYTES; conv_cpu.cpp picks one at run time.
-// Everything here has internal linkage, so that code for one instruction set never serves another.
+// Included once per instruction set, by conv_avx512.cpp, conv_avx2.cpp and conv_portable.cpp. Each
+// defines PYADX_ISA, the name of its namespace; row_tables.cpp picks one at run time. Everything
+// here has internal linkage, so that the linker never uses code compiled for another instruction
+// set.
 //
-// Channels lie innermost. A vector holds neighbouring output channels; one input value is broadcast
+// Channels are innermost. A vector holds neighbouring output channels; one input value is broadcast
 // and multiplied into all outputs that it reaches. A changed row of n cells reaches n + 2 outputs
-// through three taps: walking over inputs, not outputs, spends nothing on the zeros around them.
-// After a ReLU many channels do not change along a whole row; they are left out.
+// through three taps. The loop runs over inputs, not outputs, so no time goes to the zeros around
+// them. After a ReLU, many channels do not change along a whole row; they are skipped.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +27,8 @@ struct VectorOf {
 template <typename T, int kBytes>
 using Vector = typename VectorOf<T, kBytes>::type;
 
-// Sets sums to zero one by one: `= {}` also writes the array, which lives in registers, to memory.
+// Sets sums to zero one by one. The array is kept in registers, and `= {}` would write it to memory
+// too.
 template <typename V, int kCells, int kUnits>
 inline void clear(V (&sums)[kCells][kUnits]) {
   for (int64_t x = 0; x < kCells; ++x) {
@@ -34,8 +36,8 @@ inline void clear(V (&sums)[kCells][kUnits]) {
   }
 }
 
-// Adds sums kept in registers to those in memory. Done after every run of at most kRun channels of
-// one input row: a sum of sums loses fewer digits than one long sum.
+// Adds sums in registers to those in memory, after every run of at most kRun channels of an input
+// row: a sum of short sums loses fewer digits than one long sum.
 template <typename V, int kCells, int kUnits, typename T>
 inline void flush(const V (&sums)[kCells][kUnits], T* to) {
   constexpr int64_t kLanes = sizeof(V) / sizeof(T);
@@ -46,8 +48,8 @@ inline void flush(const V (&sums)[kCells][kUnits], T* to) {
   }
 }
 
-// Calls `visit(c)` for the channels of one run that change; mostly all of them in narrow layers,
-// for which there is a loop without bits.
+// Calls `visit(c)` for the channels of one run that change. In narrow layers usually all of them
+// do; a plain loop, without looking at bits, is faster then.
 template <typename Visit>
 inline __attribute__((always_inline)) void for_changes(uint64_t changes, int64_t channels,
                                                        const Visit& visit) {
@@ -92,7 +94,7 @@ void three_taps(const RowJob<T>& job) {
   }
 }
 
-// One tap of any convolution: output x takes the input cell_step * x further on.
+// One tap of any convolution: output x reads the input cell_step * x elements further on.
 template <typename T, int kBytes, int kCells, int kUnits>
 void one_tap(const RowJob<T>& job) {
   using V = Vector<T, kBytes>;

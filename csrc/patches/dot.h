@@ -1,4 +1,4 @@
-// Inner products of patches with weights as large as the map: what a linear layer makes of changes.
+// Inner products of patches with weights as large as the map: a linear layer for changes.
 #pragma once
 
 #include "patches/patches.h"
@@ -14,7 +14,7 @@ struct PatchDotArgs {
   void* out;  // [B, K]
 };
 
-// The sum of every entry runs in one order, whatever else is in the batch.
+// The order in which an entry is summed does not depend on the rest of the batch.
 void patch_dot_cpu(const PatchDotArgs& args, const ParallelFor& parallel);
 
 #ifdef PYADX_WITH_CUDA

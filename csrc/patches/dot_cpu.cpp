@@ -1,4 +1,4 @@
-// CPU side of patch_dot: rows of cells and channels follow one another in patch and weight.
+// CPU side of patch_dot. Along a row, cells and channels are contiguous in both patch and weight.
 #include <vector>
 
 #include "common/vector_clones.h"
@@ -10,7 +10,7 @@ namespace {
 
 constexpr int64_t kLanes = 16;
 
-// Sums of every kLanes-th product.
+// Adds products to kLanes interleaved sums.
 template <typename T>
 PYADX_VECTOR_CLONES void add_products(const T* a, const T* b, int64_t count, T* sums) {
   int64_t i = 0;
@@ -41,7 +41,8 @@ T dot_patch(const PatchDotArgs& a, int64_t b, int64_t k) {
 
 }  // namespace
 
-// All patches meet one output's weights before the next: those stay in the cache.
+// All patches are multiplied with the weights of one output before those of the next, so the
+// weights stay in the cache.
 void patch_dot_cpu(const PatchDotArgs& a, const ParallelFor& parallel) {
   const int64_t elements = a.patches.size[0] * a.patches.size[1] * a.patches.size[2];
   const auto run = [&](auto dot, auto* out) {

@@ -1,4 +1,4 @@
-// CUDA side of patch_dot: a warp owns one output of one patch, and its lanes neighbouring elements.
+// CUDA side of patch_dot: one warp per output and patch; its lanes read neighbouring elements.
 #include "patches/dot.h"
 #include "patches/packs_cuda.h"
 
@@ -9,7 +9,7 @@ constexpr int kWarp = 32;
 constexpr int kWarps = kThreads / kWarp;
 constexpr unsigned kEveryLane = 0xffffffffu;
 
-// Grid (runs of outputs, patches). Lanes sum in float64, in one order.
+// Grid (runs of outputs, patches). Sums are float64 and in a fixed order.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
     dot_kernel(const Batch32<T> patches, const Map32<T> weight, int32_t outputs, int32_t batch,

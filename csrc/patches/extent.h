@@ -1,5 +1,5 @@
-// Which cells of a row change. A segment fills its bounding box in part, and its changes keep its
-// shape from layer to layer: what lies beside them stays zero, and need not be worked on.
+// The cells of a row that change. A segment fills only part of its bounding box, and its changes
+// keep its shape from layer to layer. Cells beside them stay zero and are skipped.
 #pragma once
 
 #include <algorithm>
@@ -8,7 +8,7 @@
 
 namespace pyadx {
 
-// Cells [first, last) of a row: none beside them changes.
+// Cells [first, last) of a row. No other cell of the row changes.
 struct Extent {
   int64_t first, last;
 
@@ -21,7 +21,7 @@ inline Extent joined(const Extent& one, const Extent& other) {
   return {std::min(one.first, other.first), std::max(one.last, other.last)};
 }
 
-// Whether any of 64 bytes is set: a number is a change unless all of its bits are zero.
+// Whether any bit of 64 bytes is set. If not, none of the numbers in them is a change.
 inline bool any_bit(const void* bytes) {
   uint64_t words[8];
   std::memcpy(words, bytes, sizeof(words));
@@ -30,7 +30,8 @@ inline bool any_bit(const void* bytes) {
   return any != 0;
 }
 
-// Finds where a row changes. NaN is a change; a box that changes as a whole costs two looks.
+// Finds the changed part of a row. NaN is a change. A row that changes from end to end takes two
+// tests.
 template <typename T>
 Extent changed_cells(const T* row, int64_t cells, int64_t channels) {
   constexpr int64_t kStep = 64 / static_cast<int64_t>(sizeof(T));

@@ -1,4 +1,5 @@
-// Max pooling of patches on the CPU (see patches.h). Outputs whose window sees no change stay zero.
+// Max pooling of patches on the CPU (see patches.h). Outputs without a change in their window are
+// zero.
 #include <algorithm>
 #include <limits>
 #include <vector>
@@ -10,8 +11,8 @@
 namespace pyadx {
 namespace {
 
-// One cell of the pooled map; `scratch` holds zeros, and behind them room for the maxima before the
-// change.
+// Computes one cell of the pooled map. `scratch` has a zero per channel, and then room for the
+// maxima before the change.
 template <typename T>
 void pool_cell(const PatchMaxPoolArgs& a, int64_t b, const Cell& o, T* scratch, T* out) {
   const int64_t channels = a.patches.channels;
@@ -50,15 +51,15 @@ void pool_cell(const PatchMaxPoolArgs& a, int64_t b, const Cell& o, T* scratch, 
   for (int64_t c = 0; c < channels; ++c) out[c] = relu_change(most[c], out[c]);
 }
 
-// What one thread needs.
+// The buffers of one thread.
 template <typename T>
 struct PoolScratch {
   std::vector<T> values;       // zeros, and room for maxima
-  std::vector<Extent> inputs;  // per input row that a plane sees: where it changes
+  std::vector<Extent> inputs;  // changed part of every input row of a plane
 };
 
-// Finds where the input rows of an output plane change, in cells of the patch; all planes that the
-// window reaches count together.
+// Finds the changed part of every input row of an output plane, in cells of the patch. It is joined
+// over all planes of the window.
 template <typename T>
 void find_inputs(const PatchMaxPoolArgs& a, int64_t b, int64_t oz, std::vector<Extent>& rows) {
   const PatchBatch& p = a.patches;
@@ -76,8 +77,8 @@ void find_inputs(const PatchMaxPoolArgs& a, int64_t b, int64_t oz, std::vector<E
   }
 }
 
-// Outputs [first, last) of row `oy` of the pooled map, seen from the output box: no window of the
-// others meets a change.
+// Outputs [first, last) of row `oy` of the pooled map, counted from the output box. No other output
+// of the row has a change in its window.
 Extent reached(const PatchMaxPoolArgs& a, int64_t b, int64_t oy, const std::vector<Extent>& rows) {
   const int32_t *in_box = a.patches.boxes + 6 * b, *out_box = a.out_boxes + 6 * b;
   Extent changed{0, 0};
@@ -88,8 +89,8 @@ Extent reached(const PatchMaxPoolArgs& a, int64_t b, int64_t oy, const std::vect
     }
   }
   if (changed.empty()) return {0, 0};
-  // Output o sees inputs o * stride - padding and up to (kernel - 1) * dilation further on. Cells
-  // of the first output are counted from, so that nothing below zero is divided.
+  // The window of output o begins at input o * stride - padding and ends (kernel - 1) * dilation
+  // cells later. Counting from the first output of the box avoids dividing negative numbers.
   const int64_t start = out_box[2] * a.stride[2] - a.padding[2] - in_box[2];
   const int64_t reach = (a.kernel[2] - 1) * a.dilation[2];
   const int64_t before = std::max<int64_t>(0, changed.first - reach - start);

@@ -1,9 +1,9 @@
-// How CUDA kernels walk over patches: threads own packs of channels, blocks own runs of planes.
+// How the work of CUDA kernels on patches is divided among threads and blocks.
 //
-// A thread owns a pack of neighbouring channels of one cell, 16 bytes where channels and addresses
-// allow it; blocks own a run of packs of one plane, and walk over planes and patches. Numbers are
-// of 32 bits but for offsets into memory, and nothing is divided but by FastDivide: a 64-bit
-// division takes some hundred instructions.
+// A thread owns a pack of neighbouring channels of one cell: 16 bytes where the number of channels
+// and the addresses allow it. A block owns a run of packs of one plane, and loops over planes and
+// patches. Only memory offsets have 64 bits, other numbers 32. All divisions use FastDivide: a
+// 64-bit division takes about a hundred instructions.
 #pragma once
 
 #include <initializer_list>
@@ -17,7 +17,7 @@ namespace pyadx {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int64_t kLargest = 2147483647;  // of sizes, and of the elements of one plane
+constexpr int64_t kLargest = 2147483647;  // the largest size, and most elements of a plane
 
 struct Place32 {
   int32_t z, y, x;
@@ -51,7 +51,7 @@ struct Map32 {
   explicit Map32(const PatchMap& map) : data(static_cast<const T*>(map.data)) {
     for (int a = 0; a < 3; ++a) size[a] = static_cast<int32_t>(map.size[a]);
   }
-  __device__ bool holds(const Place32& c) const {  // negative numbers are large without a sign
+  __device__ bool holds(const Place32& c) const {  // negative numbers are large as unsigned ones
     return static_cast<uint32_t>(c.z) < static_cast<uint32_t>(size[0]) &&
            static_cast<uint32_t>(c.y) < static_cast<uint32_t>(size[1]) &&
            static_cast<uint32_t>(c.x) < static_cast<uint32_t>(size[2]);
@@ -150,8 +150,8 @@ cudaError_t launch_packs(const Args& args, int64_t batch, const int64_t* size, i
                        slots);
 }
 
-// Runs an operation on `size` cells of `batch` slots; `pointers` and `offsets` decide whether packs
-// of several channels can be used.
+// Runs an operation on the cells of `batch` slots of `size`. Packs of several channels are used if
+// all `pointers` and `offsets` are aligned to them.
 template <template <typename, int> class Operation, typename Args>
 cudaError_t launch(const Args& args, int64_t batch, const int64_t* size, int64_t channels,
                    std::initializer_list<const void*> pointers,

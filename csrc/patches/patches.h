@@ -1,10 +1,10 @@
 // Patches: what changes in the maps of a network when a small box of its input changes.
 //
-// A patch holds, for every cell of a box of a map, how far the cell moved from its value in the
-// unperturbed scan. Batches of patches are [B, D, H, W, C], channels innermost, boxes int32 [B, 6]
-// (z0 y0 x0 z1 y1 x1) in cells of the map; the cell of index 0 lies at the box's low corner, and
-// everything beyond the box is zero. Maps are [D, H, W, C]. Every operator is one pass over its
-// output without temporary memory. Thread-safe: inputs are only read.
+// A patch holds, for every cell of a box of a map, the difference from its value in the unperturbed
+// scan. Batches of patches are [B, D, H, W, C], channels innermost, with boxes int32 [B, 6] (z0 y0
+// x0 z1 y1 x1) in cells of the map. The cell of index 0 is at the low corner of the box, and all
+// cells outside the box are zero. Maps are [D, H, W, C]. Every operator is one pass over its output
+// without temporary memory. Thread-safe: inputs are only read.
 #pragma once
 
 #include <cstdint>
@@ -18,12 +18,12 @@
 
 namespace pyadx {
 
-// What follows does as whole maps do with NaN and infinity, too: a comparison with NaN is false,
-// and all of them are written so that NaN is what is left. Selections instead of branches keep the
-// loops vectorised.
+// The functions below treat NaN and infinity as operations on whole maps do. A comparison with NaN
+// is false, and all comparisons are written so that the result is NaN then. They select instead of
+// branching, so that compilers vectorise the loops around them.
 
-// How far a ReLU's output moves when its input moves from `before` by `change`; free of
-// cancellation wherever the ReLU stays open.
+// The change of a ReLU's output when its input changes from `before` by `change`. There is no
+// cancellation where the input stays positive.
 template <typename T>
 PYADX_HOST_DEVICE inline T relu_change(T before, T change) {
   const T moved = change + (before > T(0) ? T(0) : before);
@@ -37,7 +37,7 @@ PYADX_HOST_DEVICE inline T larger(T most, T value) {
   return value != value ? value : (value > most ? value : most);
 }
 
-// How far a value lies below the largest of its window: zero for the largest, infinite or not.
+// A value minus the largest of its window: zero for the largest itself, even if it is infinite.
 template <typename T>
 PYADX_HOST_DEVICE inline T below(T value, T most) {
   return value == most ? T(0) : value - most;
@@ -91,7 +91,7 @@ struct PatchGatherArgs {
   void* out;
 };
 
-// out = relu(before + scale * patch) - relu(before); out may be the patches themselves.
+// out = relu(before + scale * patch) - relu(before). `out` may be the memory of the patches.
 struct PatchReluArgs {
   DType dtype;
   PatchBatch patches;
@@ -101,8 +101,8 @@ struct PatchReluArgs {
   void* out;
 };
 
-// out = max over the window of (before + patch) - max over the window of before; with `rectify`
-// both maxima are taken at zero or above. Cells beyond the map do not take part.
+// out = max over the window of (before + patch) - max over the window of before. With `rectify`, a
+// ReLU follows both maxima. Cells outside the map are left out.
 struct PatchMaxPoolArgs {
   DType dtype;
   PatchBatch patches;

@@ -1,4 +1,4 @@
-// CPU side of the patch operators (see patches.h) without pooling and convolution.
+// CPU side of the patch operators of patches.h, except for max pooling.
 #include <algorithm>
 #include <vector>
 
@@ -9,11 +9,12 @@
 namespace pyadx {
 namespace {
 
-// First and one-past-last index along the row of [low, high) seen from `origin`, within the slot.
+// Indices [first, last) along a row of a slot.
 struct Span {
   int64_t first, last;
 };
 
+// The cells [low, high) of a map, in a slot of `length` cells that begins at `origin`.
 Span span_of(int64_t low, int64_t high, int64_t origin, int64_t length) {
   const int64_t first = std::clamp<int64_t>(low - origin, 0, length);
   return {first, std::clamp(high - origin, first, length)};

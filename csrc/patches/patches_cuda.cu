@@ -1,7 +1,7 @@
-// CUDA side of the patch operators (see patches.h): what each does with a pack of channels.
+// CUDA side of the patch operators of patches.h: the work of each on one pack of channels.
 //
-// packs_cuda.h says which thread owns what. One launch each, no temporary memory, no
-// synchronisation. Sums run over one channel of a patch per thread, in double.
+// packs_cuda.h says which thread owns which pack. One launch each, no temporary memory, no
+// synchronisation. In patch_sum a thread sums one channel of one patch, in float64.
 #include <cmath>
 
 #include "patches/packs_cuda.h"
@@ -120,7 +120,7 @@ struct MaxPool {
       Values::of(T(0)).store(to);
       return;
     }
-    MaxPool shifted = *this;  // the channels of this pack come first
+    MaxPool shifted = *this;  // pointers begin at the channels of this pack
     shifted.before.data += e.channel;
     shifted.patches.data += e.channel;
     Values most = Values::of(-static_cast<T>(INFINITY)), change = most;

@@ -1,4 +1,4 @@
-// How the CPU side of the patch operators is divided: one item of work is one plane of one patch.
+// How the work of the patch operators on the CPU is divided: one item is one plane of one patch.
 #pragma once
 
 #include <algorithm>

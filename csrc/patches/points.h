@@ -1,7 +1,8 @@
 // Polynomials along one axis: values at the points of a Toom-Cook tile, and back.
 //
-// Included by tile_kernels.h, once per instruction set. The scales of the interpolation's columns
-// lie in the transformed weights (pyadx/ops/toom_cook.py), which must use the same points.
+// Included by tile_kernels.h, once per instruction set. The transformed weights
+// (pyadx/ops/toom_cook.py) must use the same points, and include the scales of the interpolation's
+// columns.
 #pragma once
 
 #include <type_traits>
@@ -31,7 +32,7 @@ struct Points<2> {
     at[2] = x[0] - x[1];
     at[3] = x[1];
   }
-  // Coefficients of the polynomial of degree 3; values at 1 and -1 come halved.
+  // Coefficients of the polynomial of degree 3. Expects the values at 1 and -1 halved.
   template <typename V>
   static void interpolate(const V (&at)[4], V (&y)[4]) {
     y[0] = at[0];
@@ -61,7 +62,7 @@ struct Points<4> {
     at[4] = far_even - T(kFar) * far_odd;
     at[5] = x[3];
   }
-  // Coefficients of the polynomial of degree 5; values come times 1, 4/3, 4/3, 1/6, 1/6, 1.
+  // Coefficients of the polynomial of degree 5. Expects the values times 1, 4/3, 4/3, 1/6, 1/6, 1.
   template <typename V>
   static void interpolate(const V (&at)[6], V (&y)[6]) {
     using T = std::decay_t<decltype(element(at[0]))>;

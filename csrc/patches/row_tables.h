@@ -1,8 +1,8 @@
 // The inner loops of the patch convolution, for the best instruction set of this machine.
 //
-// Chosen once, when first asked for. PYADX_ISA (avx512, avx2, portable) in the environment asks for
-// a lower one, for tests and for comparing machines; PYADX_AMX=emulated for the emulation of AMX
-// where the processor has it.
+// Chosen once, at first use. In the environment, PYADX_ISA (avx512, avx2, portable) selects a lower
+// one, for tests and for comparing machines; PYADX_AMX=emulated selects the emulation of AMX on a
+// processor that has AMX.
 #pragma once
 
 #include "patches/conv.h"

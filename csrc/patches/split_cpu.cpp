@@ -1,5 +1,5 @@
-// The convolution by products of bfloat16 on the CPU: what is split, and where outputs go.
-// split_products.h holds the inner loop.
+// The convolution by products of bfloat16 on the CPU: splits inputs and writes outputs.
+// split_products.h has the inner loop.
 #include <algorithm>
 
 #include "common/amx.h"
@@ -32,7 +32,7 @@ PYADX_VECTOR_CLONES void split(const float* from, int64_t count, BFloat16* to, i
   }
 }
 
-// The largest magnitude of a row, as magnitude_bits.
+// The largest magnitude in a row, in the form of magnitude_bits.
 PYADX_VECTOR_CLONES uint32_t largest_bits(const float* from, int64_t count) {
   uint32_t most = 0;
   for (int64_t i = 0; i < count; ++i) most = std::max(most, bits_from_float(from[i]) << 1);
@@ -53,7 +53,8 @@ bool in_range(const PatchConvArgs& args, int64_t index) {
   return most >= magnitude_bits(kSmallest) && most <= magnitude_bits(kLargest);
 }
 
-// Memory of a thread, kept from call to call: fresh pages cost more than much of the work.
+// The buffers of a thread. They are kept between calls: page faults in new memory would take longer
+// than much of the work.
 struct SplitBuffers {
   std::vector<BFloat16> rows;
   std::vector<uint8_t> changed;
@@ -65,7 +66,7 @@ SplitBuffers& buffers_of_thread() {
   return buffers;
 }
 
-// What one thread does.
+// The work of one thread.
 class SplitConvolver {
  public:
   explicit SplitConvolver(const PatchConvArgs& args)
@@ -94,7 +95,8 @@ class SplitConvolver {
   }
 
  private:
-  // Rows of outputs are cut into segments of equal length, and the tiles have as many rows.
+  // Prepares for patch `b`. Rows of outputs are cut into segments of equal length, which is the
+  // number of rows of the tiles.
   void begin(int64_t b) {
     patch_ = b;
     in_box_ = a_.boxes + 6 * b;
@@ -111,14 +113,15 @@ class SplitConvolver {
     // The last chunk of the last output may read up to 31 numbers beyond its own.
     row_cells_ = segments_ * outputs_ + kTaps - 1;
     part_step_ = row_cells_ * a_.channels + kTileDepth;
-    // One row of zeros, and three planes.
+    // One row of zeros, then three planes of rows.
     buffers_.rows.resize(static_cast<size_t>((1 + kTaps * in_rows_) * kParts * part_step_));
     std::fill_n(buffers_.rows.begin(), kParts * part_step_, BFloat16{0});
     buffers_.changed.resize(static_cast<size_t>(kTaps * in_rows_));
     std::fill_n(held_, kTaps, int64_t{-1});
   }
 
-  // Index in the box of inputs of the plane that plane `z` of the outputs sees through tap `k`.
+  // The plane of inputs, counted from the box of inputs, that tap `k` reads for plane `z` of
+  // outputs.
   int64_t input_plane(int64_t z, int64_t k) const {
     return out_box_[0] + z - a_.padding[0] + k - in_box_[0];
   }
@@ -136,7 +139,8 @@ class SplitConvolver {
   void hold(int64_t plane) {
     if (!inside(plane) || held_[plane % kTaps] == plane) return;
     held_[plane % kTaps] = plane;
-    // Cells of a row of the buffer that lie in the box, and in its slot of changes.
+    // Cell i of a row of the buffer is cell start + i of the box; cells [first, last) are inside
+    // it.
     const int64_t start = out_box_[2] - a_.padding[2] - in_box_[2];
     const int64_t cells = in_box_[5] - in_box_[2], channels = a_.channels;
     const int64_t first = std::clamp<int64_t>(-start, 0, row_cells_);
@@ -157,7 +161,8 @@ class SplitConvolver {
     }
   }
 
-  // The first input of a segment's row of taps, or null where nothing changes.
+  // The first input that row `k` of taps reads for a segment of outputs, or null where nothing
+  // changes.
   const BFloat16* input(int64_t plane, int64_t segment, int64_t k) const {
     const int64_t oy = segment / segments_, x = segment % segments_ * outputs_;
     const int64_t y = out_box_[1] + oy - a_.padding[1] + k - in_box_[1];
@@ -229,7 +234,7 @@ class SplitConvolver {
   const SplitKernels& kernels_;
   const int64_t chunks_, step_size_, blocks_;
   SplitBuffers& buffers_ = buffers_of_thread();
-  // Of the patch at hand.
+  // Of the current patch.
   const int32_t *in_box_ = nullptr, *out_box_ = nullptr;
   int64_t patch_ = -1, size_[3] = {}, in_rows_ = 0, segments_ = 0, outputs_ = 0;
   int64_t row_cells_ = 0, part_step_ = 0, held_[kTaps] = {};

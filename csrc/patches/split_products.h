@@ -1,5 +1,5 @@
-// The inner loop of split.h: once with the processor's instructions (conv_amx.cpp), and with their
-// emulation once per instruction set (conv_avx512.cpp, conv_avx2.cpp, conv_portable.cpp).
+// The inner loop of split.h. It is compiled once with AMX instructions (conv_amx.cpp), and with
+// their emulation once per instruction set (conv_avx512.cpp, conv_avx2.cpp, conv_portable.cpp).
 #pragma once
 
 #include <cstring>
@@ -24,8 +24,8 @@ inline __attribute__((always_inline)) void for_sums(const Visit& visit) {
   if constexpr (kRows == 2 && kBlocks == 2) visit(Index<1>{}, Index<1>{});
 }
 
-// Parts of changes (left) and of weights (right): the products that are small beside that of the
-// first parts, in an order in which one side changes at a time.
+// The small products, that is, all but that of the two first parts: pairs of a part of the changes
+// (left) and a part of the weights (right). From one to the next, only one side has to be loaded.
 constexpr int kSmall[][2] = {{0, 2}, {0, 1}, {1, 1}, {1, 0}, {2, 0}};
 // Chunks that are summed in tiles before they are added up in memory.
 constexpr int64_t kChunksTogether = 12;
@@ -33,8 +33,8 @@ constexpr int64_t kChunksTogether = 12;
 template <typename Tiles, int kRows, int kBlocks>
 class SplitProducts {
  public:
-  // Small products of a few steps are summed first, then large ones, then the sums of such runs: a
-  // long sum would lose digits at every small product.
+  // For a few steps at a time, first the small products are summed, then the large ones. These sums
+  // are then added up. One long sum would lose digits of every small product.
   static void run(const SplitJob& job) {
     Tiles tiles(job.outputs);
     const int64_t together = kChunksTogether < job.chunks ? 1 : kChunksTogether / job.chunks;

@@ -1,7 +1,8 @@
-// The inner loops of the tiled convolution (tiles.h), once per instruction set as conv_rows.h is.
+// The inner loops of the tiled convolution (tiles.h). Like conv_rows.h, they are compiled once per
+// instruction set.
 //
-// Channels lie innermost throughout, so that all three axes of a tile are transformed in registers
-// or on the stack, a vector of channels at a time.
+// Channels are always innermost. So all three axes of a tile are transformed in registers or on the
+// stack, for a vector of channels at a time.
 #pragma once
 
 #include <utility>
@@ -31,7 +32,7 @@ inline V probe(const V& value) {
   return (value * T(kLarge)) * T(0);
 }
 
-// One vector of channels of one tile.
+// Evaluates one tile for one vector of channels.
 template <int kBytes, int kTile, typename T>
 inline bool evaluate_channels(const TileJob<T>& job, int64_t channel) {
   using V = Vector<T, kBytes>;
@@ -90,7 +91,7 @@ bool evaluate(const TileJob<T>& job) {
   return finite;
 }
 
-// Products of some rows with one panel of weights: sums stay in registers over all channels.
+// Products of some rows with one panel of weights. Sums stay in registers for all channels.
 template <typename T>
 using ProductFunction = void (*)(const T* in, int64_t row_step, const T* weights,
                                  int64_t weight_step, int64_t channels, T* out, int64_t out_step);
@@ -148,7 +149,7 @@ void multiply(const ProductJob<T>& job) {
   }
 }
 
-// One vector of output channels of one row of tiles; the state between its stages.
+// Interpolates one row of tiles for one vector of output channels: along z, then y, then x.
 template <typename T, int kBytes, int kTile>
 class RowInterpolator {
   using V = Vector<T, kBytes>;
@@ -182,7 +183,8 @@ class RowInterpolator {
  private:
   static constexpr int kPoints = kTile + 2;
 
-  // Planes that no later layer of tiles reaches, still in values at points along y and x.
+  // Computes the planes that no later layer of tiles adds to. They are still values at points along
+  // y and x. Returns false if all are zero.
   bool finish_planes(int64_t tile, V (&planes)[kTile][kPoints][kPoints]) {
     T* carry = job_.layer_carry + tile * 2 * kPoints * kPoints * job_.width + channel_;
     const int32_t row = job_.rows[tile];
@@ -214,7 +216,7 @@ class RowInterpolator {
     return true;
   }
 
-  // Rows that no later row of tiles reaches, still in values at points along x.
+  // Computes the rows that no later row of tiles adds to. They are still values at points along x.
   void finish_rows(int64_t tile, bool any, const V (&planes)[kTile][kPoints][kPoints],
                    V (&rows)[kTile][kTile][kPoints]) {
     T* carry = job_.row_carry + tile * kTile * 2 * kPoints * job_.width + channel_;
@@ -252,7 +254,8 @@ void interpolate(const InterpolateJob<T>& job) {
   for (int64_t tile = 0; tile < job.tiles; ++tile) job.carried[tile] = job.rows[tile] >= 0;
 }
 
-// kBytes: of a vector; kUnits of them at a time, kMostRows rows of tiles.
+// kBytes: size of a vector. kUnits: vectors of output channels handled together. kMostRows: tiles
+// multiplied together.
 template <typename T, int kBytes, int kUnits, int kMostRows, int kTile>
 constexpr TileKernels<T> tile_kernels_of() {
   constexpr int kHalf = kBytes < 32 ? kBytes : 32;

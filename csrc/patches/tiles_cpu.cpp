@@ -1,5 +1,5 @@
-// The tiled convolution on the CPU: which tiles there are, and where their outputs go.
-// tile_kernels.h holds the inner loops.
+// The tiled convolution on the CPU: lists tiles and writes their outputs. tile_kernels.h has the
+// inner loops.
 #include <algorithm>
 #include <atomic>
 #include <vector>
@@ -12,19 +12,19 @@
 namespace pyadx {
 namespace {
 
-// Tiles that are multiplied together: enough to read every weight for many of them, few enough that
-// what is between input and output stays in the second-level cache.
+// Tiles that are multiplied together: enough of them share every weight that is read, and they are
+// few enough for the values between input and output to stay in the L2 cache.
 constexpr int64_t kTilesTogether = 32;
 
 int64_t up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// One patch that is convolved by tiles. Cells of its output are counted from the first one that its
-// box reaches, `skip` cells before the first one that is asked for.
+// A patch that is convolved by tiles. Cells of its output are counted from the first one that its
+// box reaches, which is `skip` cells before the first one wanted.
 struct TiledPatch {
-  int64_t index, first_layer;     // layers of the patches before it
+  int64_t index, first_layer;     // number of tile layers in all patches before
   int64_t in_size[3];             // cells of the box
-  int64_t skip[3], out_size[3];   // cells that are asked for
-  int64_t tiles[3], in_tiles[3];  // of the output, and of the input
+  int64_t skip[3], out_size[3];   // cells that are wanted
+  int64_t tiles[3], in_tiles[3];  // that cover the output, and the input
 };
 
 TiledPatch tiled_patch(const PatchConvArgs& args, int64_t index) {
@@ -45,11 +45,12 @@ TiledPatch tiled_patch(const PatchConvArgs& args, int64_t index) {
 // A row of tiles that waits for its products.
 struct PendingRow {
   const TiledPatch* patch;
-  int64_t z, y, first_tile;  // index of its first tile in the list of tiles
+  int64_t z, y, first_tile;  // first_tile: index in the list of tiles
   bool carry_only;
 };
 
-// Memory of a thread, kept from call to call: fresh pages cost more than much of the work.
+// The buffers of a thread. They are kept between calls: page faults in new memory would take longer
+// than much of the work.
 template <typename T>
 struct TileBuffers {
   std::vector<T> values, products, layer_carry, row_carry, sums;
@@ -67,7 +68,7 @@ TileBuffers<T>& buffers_of_thread() {
   return buffers;
 }
 
-// What one thread does.
+// The work of one thread.
 template <typename T>
 class TileConvolver {
  public:
@@ -82,14 +83,14 @@ class TileConvolver {
         points_(edge_ * edge_ * edge_),
         width_(args.tiled_blocks * args.tiled_lanes),
         kind_(args.tiled_lanes * static_cast<int64_t>(sizeof(T)) / 64) {
-    int64_t layer = 0;  // tiles of the largest one
+    int64_t layer = 0;  // tiles of the largest layer
     for (const TiledPatch& patch : patches) {
       longest_ = std::max(longest_, patch.tiles[2]);
       layer = std::max(layer, patch.tiles[1] * patch.tiles[2]);
     }
     capacity_ = std::max(kTilesTogether, longest_);
-    // Odd numbers of cache lines, so that the points of one tile do not share a few sets of the
-    // cache.
+    // Steps are odd numbers of cache lines. Otherwise the points of a tile would compete for a few
+    // sets of the cache.
     const auto padded = [](int64_t count) { return (up(count, 16) | 1) * 16; };
     in_step_ = padded(capacity_ * args.channels);
     out_step_ = padded(capacity_ * width_);
@@ -110,7 +111,7 @@ class TileConvolver {
     for (int64_t item = begin; item < end; ++item) {
       while (item - patch->first_layer >= patch->tiles[0]) ++patch;
       const int64_t z = item - patch->first_layer;
-      // A thread that begins inside a patch needs what the layer before leaves to it.
+      // A thread that begins inside a patch needs the overlap with the layer before.
       if (item == begin && z > 0) layer(*patch, z - 1, true);
       layer(*patch, z, false);
     }
@@ -126,7 +127,7 @@ class TileConvolver {
     }
   }
 
-  // Evaluates a tile; its row among the values, or -1 if nothing changes in it.
+  // Evaluates a tile. Returns its row among the values, or -1 if nothing changes in it.
   int32_t evaluate(const TiledPatch& patch, int64_t z, int64_t y, int64_t x) {
     const int64_t at[3] = {z, y, x};
     TileJob<T> job{};
@@ -158,7 +159,7 @@ class TileConvolver {
     return false;
   }
 
-  // Multiplies all tiles that wait, and finishes their rows in order.
+  // Multiplies all pending tiles, and finishes their rows in order.
   void flush() {
     if (used_ > 0) {
       const ProductJob<T> job{buffers_.values.data(),
@@ -203,12 +204,12 @@ class TileConvolver {
     if (!row.carry_only) write(patch, row);
   }
 
-  // Outputs of a row of tiles along one axis that are not beyond what is asked for.
+  // Number of outputs along one axis of the tiles at position `at`, up to the last one wanted.
   int64_t wanted(const TiledPatch& patch, int axis, int64_t at) const {
     return std::min(tile_, patch.skip[axis] + patch.out_size[axis] - at * tile_);
   }
 
-  // Writes what is asked for of a row of finished tiles, after the ReLU if there is one.
+  // Writes the wanted outputs of a row of finished tiles, after the ReLU if there is one.
   void write(const TiledPatch& patch, const PendingRow& row) {
     const int32_t* box = a_.out_boxes + 6 * patch.index;
     const int64_t length = patch.tiles[2] * tile_ * width_, channels = a_.out_channels;

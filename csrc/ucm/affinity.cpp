@@ -1,4 +1,5 @@
-// Half of the neighbourhood is enough, since affinity is symmetric. Planes are joined in order.
+// Affinity is symmetric, so half of the neighbourhood is enough. The pairs of all planes are joined
+// in the order of the planes, so they do not depend on the number of threads.
 #include "ucm/affinity.h"
 
 #include <algorithm>

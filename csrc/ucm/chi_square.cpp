@@ -1,5 +1,5 @@
-// All 26 half balls are counted at once: for every voxel of the ball one vector of 0s and 1s, which
-// says in which halves it lies, is added to the counters of its bin.
+// All 26 half balls are counted at once. Every voxel of the ball has a vector of 0s and 1s, one per
+// half ball that may contain it. This vector is added to the counters of the voxel's bin.
 #include "ucm/chi_square.h"
 
 #include <algorithm>
@@ -16,11 +16,11 @@ constexpr int kLanes = 16;  // directions, rounded up to whole vectors
 constexpr int kCounters = 2 * kLanes;
 constexpr double kPi = 3.14159265358979323846;
 
-// The ball as the loop wants it: offsets in memory, and counters to add.
+// The ball in the form that the inner loop reads.
 struct Table {
-  std::vector<int64_t> offset;
+  std::vector<int64_t> offset;   // of each voxel from the centre, in memory
   std::vector<uint16_t> halves;  // [voxels, kCounters]: d.n > 0, then d.n < 0
-  std::vector<size_t> ends;
+  std::vector<size_t> ends;      // number of voxels within each radius
 };
 
 struct Row {
@@ -63,7 +63,8 @@ PYADX_VECTOR_CLONES void chi_square_row(const Row& row) {
       for (int lane = 0; lane < kLanes; ++lane) distance[lane] = 0.0f;
       for (int bin = 0; bin < kBins; ++bin) {
         for (int lane = 0; lane < kLanes; ++lane) {
-          // h+ = p / np and h- = q / nq, multiplied out: one division; 0 where both are 0.
+          // With p of np and q of nq counts, h+ = p / np and h- = q / nq. All is multiplied by np
+          // nq here, so that a bin takes one division. Where both counts are 0, so is the result.
           const float p = static_cast<float>(count[bin][lane]) * sums[kLanes + lane];
           const float q = static_cast<float>(count[bin][kLanes + lane]) * sums[lane];
           distance[lane] += (p - q) * (p - q) / std::max(p + q, 1.0f);

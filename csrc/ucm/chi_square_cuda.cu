@@ -1,9 +1,9 @@
-// A warp owns a voxel, a lane a half ball: lanes 0 to 12 the halves d.n > 0, lanes 16 to 28 the
-// others.
+// One warp per voxel and one lane per half ball: lanes 0 to 12 count the halves d.n > 0, lanes 16
+// to 28 the halves d.n < 0.
 //
-// All lanes look at the same voxel of the ball at a time, so that bins and tables are broadcast
-// loads from the L1 cache; the ten counters of a lane are twelve-bit fields of two registers.
-// Arithmetic and its order are those of the CPU; the counts are small enough for every product to
+// All lanes read the same voxel of the ball at the same time, so bins and tables are broadcast from
+// the L1 cache. The ten counters of a lane are 12-bit fields of two registers. The arithmetic and
+// its order are those of the CPU, and counts are small enough for every product of two of them to
 // be exact, so both sides give the same bits. One launch, no temporary memory.
 #include <cmath>
 
@@ -39,7 +39,7 @@ __global__ void __launch_bounds__(kWarpsPerBlock * 32) chi_square_kernel(ChiSqua
           (args.width + 2 * args.reach[2]) +
       x + args.reach[2];
   float total = 0.0f;
-  if (*centre < kBinCount) {  // the same for the whole warp
+  if (*centre < kBinCount) {  // for the whole warp or for no lane of it
     uint64_t low = 0, high = 0;
     int64_t i = 0;
     for (int radius = 0; radius < args.radii; ++radius) {

@@ -17,7 +17,7 @@ struct ChiSquareCudaArgs {
   const int32_t* offset;         // [ball voxels]: into the padded bins, nearest first
   const int32_t* halves;         // [ball voxels]: bit n for d.n > 0, bit 16 + n for d.n < 0
   int radii;
-  int64_t ends[kMostRadii];  // how many voxels the ball of a radius has
+  int64_t ends[kMostRadii];  // number of voxels in the ball of each radius
   float* strength;           // [depth, height, width]
   uint8_t* direction;
 };

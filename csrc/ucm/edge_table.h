@@ -15,7 +15,8 @@ class EdgeTable {
 
   explicit EdgeTable(size_t expected = 16) { resize(expected); }
 
-  // The value of (a, b), in either order; inserts `fresh` if there is none. Says whether it did.
+  // Returns the value of the pair (a, b), in either order. If there is none, inserts `fresh`; the
+  // second result says whether it did.
   std::pair<int32_t, bool> insert(int32_t a, int32_t b, int32_t fresh) {
     if (2 * (used_ + 1) > keys_.size()) grow();
     const uint64_t key = key_of(a, b);
@@ -48,7 +49,7 @@ class EdgeTable {
   }
 
  private:
-  static constexpr uint64_t kEmpty = ~uint64_t{0};  // no pair: ids are below 2^31
+  static constexpr uint64_t kEmpty = ~uint64_t{0};  // not a pair: region numbers are below 2^31
 
   static uint64_t key_of(int32_t a, int32_t b) {
     const uint64_t lo = static_cast<uint32_t>(a < b ? a : b);

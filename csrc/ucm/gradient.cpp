@@ -1,4 +1,4 @@
-// One pass over the planes.
+// Planes are independent items of work.
 #include "ucm/gradient.h"
 
 #include <cmath>

@@ -11,8 +11,8 @@ namespace {
 
 struct Link {
   double weight;
-  int32_t lo, hi;  // largest leaves
-  int32_t a, b;    // sets when the level began
+  int32_t lo, hi;  // largest leaf of either set
+  int32_t a, b;    // the two sets at the beginning of the level
 
   bool operator<(const Link& other) const {
     return std::tie(weight, lo, hi) < std::tie(other.weight, other.lo, other.hi);
@@ -45,7 +45,7 @@ class Forest {
   }
 
   double distance(int32_t a, int32_t b) const {
-    if (largest_[at(a)] > largest_[at(b)]) std::swap(a, b);  // the same rounding either way round
+    if (largest_[at(a)] > largest_[at(b)]) std::swap(a, b);  // so that rounding is symmetric
     const double na = static_cast<double>(size_[at(a)]);
     const double nb = static_cast<double>(size_[at(b)]);
     double sum = 0.0;
@@ -108,7 +108,7 @@ class Forest {
   size_t bins_;
   const Progress& progress_;
   std::vector<int32_t> root_, node_, largest_;
-  std::vector<double> spread_;  // largest weight inside: of the minimum spanning tree
+  std::vector<double> spread_;  // largest weight in the minimum spanning tree of a set
   std::vector<Merge> merges_;
 };
 

@@ -1,4 +1,4 @@
-// Graph-based hierarchy: the criterion of Felzenszwalb and Huttenlocher, level upon level.
+// Graph-based hierarchy: the criterion of Felzenszwalb and Huttenlocher, applied level by level.
 #pragma once
 
 #include <cstdint>
@@ -15,11 +15,13 @@ struct GraphBasedOptions {
   double size_growth = 1.2;      // per level
 };
 
-// On every level the regions of the level below are joined along edges of rising chi-square
-// distance between their intensity histograms, w, wherever w <= mst(r) + c / |r| holds for both
-// sides; then regions below the minimum size are joined along the same edges. Altitude is the
-// number of the level, from 1 (Felzenszwalb and Huttenlocher, IJCV 2004; with histograms as in
-// Grundmann et al., CVPR 2010). Components that nothing connects are joined last, at infinity.
+// The weight w of an edge is the chi-square distance between the intensity histograms of its two
+// regions. Every level starts from the regions of the level below and visits its edges by ascending
+// weight. It merges two regions if w <= mst(r) + c / |r| holds for both; mst(r) is the largest
+// weight in the minimum spanning tree of region r on this level. Then it merges regions below the
+// minimum size along the same edges. The altitude of a merge is the number of its level, from 1
+// (Felzenszwalb and Huttenlocher, IJCV 2004; with histograms as in Grundmann et al., CVPR 2010).
+// Components that no edge connects are merged last, at an altitude of infinity.
 //
 // histogram: [regions, bins], counts.
 std::vector<Merge> merge_graph_based(const std::vector<Edge>& edges,

@@ -1,5 +1,6 @@
-// A binary heap that is put right late: entries carry the version of their edge, and an edge that
-// became weaker keeps its entry, which finds its place when it comes up.
+// A binary heap with lazy updates. An entry carries the version of its boundary. If the score of a
+// boundary rises, its entry stays, and is pushed again with the new score when it reaches the top.
+// If the score falls, the boundary gets a new version and a new entry.
 #include "ucm/merge_tree.h"
 
 #include <algorithm>
@@ -27,7 +28,7 @@ struct Candidate {
 struct Boundary {
   int32_t a, b;
   int64_t sum, weight;
-  double queued;  // score of its entry in the heap, at most its own
+  double queued;  // score of its entry in the heap, at most the current one
   uint32_t version;
   bool alive;
 };
@@ -37,7 +38,7 @@ struct Region {
   int32_t largest_leaf;
   int32_t node;  // of the tree
   bool alive;
-  std::vector<int32_t> boundaries;  // dead ones are dropped when the region merges
+  std::vector<int32_t> boundaries;  // some may be dead
 };
 
 class Agglomeration {
@@ -71,7 +72,7 @@ class Agglomeration {
       const Boundary& edge = boundary(top.edge);
       if (!edge.alive || edge.version != top.version) continue;
       const Candidate now = candidate(top.edge);
-      if (now > top) {  // scores were only let rise and largest leaves only grow: it came too early
+      if (now > top) {  // its score or largest leaves have risen since: too early
         boundary(top.edge).queued = now.score;
         heap_.push(now);
         continue;
@@ -128,7 +129,8 @@ class Agglomeration {
     listening_ = true;
   }
 
-  // A boundary has changed: one that is to merge earlier than its entry says needs a new one.
+  // Called when a boundary has changed: if its score fell below that of its entry, it needs a new
+  // entry.
   void renew(int32_t index) {
     if (!listening_) return;
     Boundary& edge = boundary(index);
@@ -164,7 +166,8 @@ class Agglomeration {
     }
   }
 
-  // Merges the two sides of a boundary; the region with the shorter list moves into the other.
+  // Merges the two sides of a boundary. The region with the shorter list moves into the other,
+  // which is returned.
   int32_t merge(int32_t index, double altitude) {
     int32_t keep = boundary(index).a;
     int32_t gone = boundary(index).b;

@@ -9,8 +9,8 @@
 
 namespace pyadx::ucm {
 
-// What neighbouring regions are merged by, lowest first; m is the mean strength of their common
-// boundary, dmu the difference of their mean intensities, a and b their sizes.
+// The score by which neighbouring regions are merged, lowest first. m is the mean strength of their
+// common boundary, dmu the difference of their mean intensities, and a and b are their sizes.
 enum class Linkage {
   kBoundary,  // m (Arbelaez et al., PAMI 2011)
   kWard,      // dmu^2 ab / (a + b) (Ward 1963)
@@ -26,21 +26,22 @@ struct Regions {
 
 struct MergeOptions {
   Linkage linkage = Linkage::kHybrid;
-  int64_t min_size = 0;         // smaller regions are merged first, into their nearest neighbour
-  double strength_unit = 1.0;   // what one quantum of the relief is worth
-  double intensity_unit = 1.0;  // what one quantum of intensity is worth
+  int64_t min_size = 0;         // voxels; smaller regions are merged first
+  double strength_unit = 1.0;   // strength of one step of the quantised relief
+  double intensity_unit = 1.0;  // intensity of one step of the quantised intensities
 };
 
-// Merge k makes node R + k of nodes a and b; leaves are nodes 0 to R - 1.
+// Merge k makes node R + k from nodes a and b. The R leaves are nodes 0 to R - 1.
 struct Merge {
   int32_t a, b;
   double altitude;
 };
 
-// Merges all regions, in the order of their linkage; ties go to the pair (i, j), i < j, that comes
-// first, where a region is known by its largest leaf. Regions are merged at altitude 0 until all
-// have `min_size` voxels. Linkages that could fall are made to rise: an altitude is the running
-// maximum. Components that nothing connects are joined last, at infinity. The result does not
+// First merges regions of fewer than `min_size` voxels with the neighbour of lowest score, at
+// altitude 0. Then merges all regions, lowest score first. Of pairs with equal scores, the first
+// pair (i, j), i < j, is merged, where i and j are the largest leaves of the two regions. A score
+// may be lower than that of an earlier merge, so an altitude is the running maximum of the scores.
+// Components that no edge connects are merged last, at an altitude of infinity. The result does not
 // depend on the order of the edges.
 std::vector<Merge> merge_regions(const std::vector<Edge>& edges, const Regions& regions,
                                  const MergeOptions& options, const Progress& progress);

@@ -1,4 +1,4 @@
-// How long work in the core reports and is cancelled.
+// Progress reports of long work in the core, and its cancellation.
 #pragma once
 
 #include <exception>
@@ -6,8 +6,8 @@
 
 namespace pyadx::ucm {
 
-// Told the share of the work that is done, from the calling thread, many times a second. Returns
-// false to cancel. Empty: nobody listens.
+// Called many times a second, from the calling thread, with the share of the work that is done (0
+// to 1). Returns false to cancel the work. May be empty.
 using Progress = std::function<bool(double done)>;
 
 class Cancelled : public std::exception {

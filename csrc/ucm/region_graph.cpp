@@ -1,4 +1,4 @@
-// Slabs of planes fill tables of their own, which are merged in the order of the slabs.
+// Every slab of planes fills its own table; tables are merged in the order of the slabs.
 #include "ucm/region_graph.h"
 
 #include <algorithm>
@@ -11,7 +11,7 @@ namespace {
 
 constexpr int64_t kPlanesPerSlab = 8;
 
-// Orders edges by (lo, hi): a bucket per lo, and the few edges of a bucket by hi.
+// Sorts edges by (lo, hi): into one bucket per lo, and the few edges of a bucket by hi.
 std::vector<Edge> in_order(const std::vector<Edge>& edges) {
   int32_t regions = 0;
   for (const Edge& edge : edges) regions = std::max(regions, edge.lo + 1);
@@ -88,8 +88,7 @@ std::vector<Edge> region_graph(const uint16_t* relief, const int32_t* labels, co
                                const FaceWeights& faces, int threads, const Progress& progress) {
   const Scan scan(relief, labels, shape, faces);
   const int64_t slabs = (shape.depth + kPlanesPerSlab - 1) / kPlanesPerSlab;
-  // A thread of its own fills one table; sums are whole numbers, so that the order makes no
-  // difference.
+  // A single thread fills a single table. All sums are integers, so the result is the same.
   std::vector<EdgeSums> parts(threads == 1 ? 1 : static_cast<size_t>(slabs));
   for_chunks(slabs, threads, progress, [&](int64_t slab) {
     const int64_t end = std::min((slab + 1) * kPlanesPerSlab, shape.depth);

@@ -9,21 +9,22 @@
 
 namespace pyadx::ucm {
 
-// The common boundary of regions lo < hi. All sums are integers, so that they do not depend on the
-// order of summation: strength is sum / weight.
+// The common boundary of regions lo < hi. Its strength is sum / weight. Both are integers, so they
+// do not depend on the order of summation.
 struct Edge {
   int32_t lo, hi;
   int64_t sum;
   int64_t weight;
 };
 
-// What a face between two voxels weighs, per axis (z, y, x), and how a direction crosses it.
+// Weights of the faces between voxels, per axis (z, y, x).
 struct FaceWeights {
-  int64_t area[3];  // of a face across the axis; equal numbers for cubic voxels
+  int64_t area[3];  // of a face across the axis; equal for cubic voxels
 
-  // Optional: the direction of every voxel's boundary, an index into `cosine`; face strength is
-  // scaled by cosine[axis][direction], a cosine times `unit`, so that faces along a boundary do not
-  // count as part of it.
+  // Optional: the direction (normal) of the boundary at every voxel, an index into cosine[axis].
+  // The strength of a face is scaled by cosine[axis][direction], the cosine of the angle between
+  // axis and normal, times `unit`. So a face counts in full where the boundary is parallel to it,
+  // and not at all where the boundary is perpendicular to it.
   const uint8_t* direction = nullptr;
   std::vector<int64_t> cosine[3] = {};
   int64_t unit = 1;

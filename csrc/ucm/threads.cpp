@@ -1,5 +1,5 @@
-// Chunks are handed out in order from one counter; which thread takes one never matters to a
-// result.
+// Threads take chunks in order from one counter. Results must not depend on which thread takes
+// which chunk.
 #include "ucm/threads.h"
 
 #include <algorithm>
@@ -40,7 +40,7 @@ void for_chunks(int64_t chunks, int threads, const Progress& progress,
   const int64_t helpers = std::min<int64_t>(std::max(threads, 1), chunks) - 1;
   try {
     for (int64_t i = 0; i < helpers; ++i) pool.emplace_back(work, false);
-  } catch (...) {  // the system gives no more threads: fewer do the work
+  } catch (...) {  // the system has no more threads: fewer do the work
   }
   work(true);
   for (std::thread& thread : pool) thread.join();

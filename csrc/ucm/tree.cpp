@@ -1,5 +1,5 @@
-// Sizes of subtrees are known bottom up, positions follow top down: no recursion, trees may be
-// deep.
+// Sizes of subtrees are computed bottom up, then positions top down. There is no recursion, since
+// trees may be deep.
 #include "ucm/tree.h"
 
 #include <algorithm>

@@ -9,9 +9,9 @@
 
 namespace pyadx::ucm {
 
-// R leaves, nodes 0 to R - 1, and R - 1 merges, node R + k the k-th of them.
+// Nodes 0 to R - 1 are the leaves; node R + k is merge k of R - 1.
 struct Tree {
-  std::vector<int32_t> position;  // [R]: of the region that a leaf was before
+  std::vector<int32_t> position;  // [R]: the leaf that each region becomes
   std::vector<int32_t> parent;    // [2R - 1]: the root is its own parent
   std::vector<double> altitude;   // [2R - 1]: leaves 0
   std::vector<int64_t> area;      // [2R - 1]: voxels
@@ -19,8 +19,8 @@ struct Tree {
   std::vector<int32_t> last;      // [2R - 1]: one past the last leaf
 };
 
-// Of two children the one with the smallest region comes first. `merges` must be those of a single
-// tree.
+// Of two children, the one that contains the smallest region number comes first. `merges` must form
+// a single tree.
 Tree depth_first(const std::vector<Merge>& merges, const std::vector<int64_t>& region_size);
 
 }  // namespace pyadx::ucm

@@ -42,7 +42,7 @@ void flow_to_lowest_neighbour(const uint16_t* relief, const uint8_t* mask, const
   }
 }
 
-// Calls visit for the neighbours of a voxel that are unset and as high as it.
+// Calls visit for the neighbours of a voxel that are unset and of the same height.
 template <typename Visit>
 void for_unset_level(const uint16_t* relief, const Shape& shape, const int32_t* labels,
                      int64_t voxel, Visit&& visit) {
@@ -64,8 +64,8 @@ class Poll {
   uint32_t count_ = 0;
 };
 
-// Plateau voxels drain to the nearest voxel of the plateau that has a lower neighbour: breadth
-// first.
+// Voxels of a plateau drain, breadth first, to the nearest of its voxels that has a lower
+// neighbour.
 void drain_plateaus(const uint16_t* relief, const Shape& shape, const Progress& progress,
                     int32_t* labels) {
   Poll poll(progress);
@@ -87,7 +87,7 @@ void drain_plateaus(const uint16_t* relief, const Shape& shape, const Progress& 
   }
 }
 
-// What is still unset are minima: each flows to its first voxel.
+// Voxels that are still unset form the minima. Each minimum flows to its first voxel.
 void flood_minima(const uint16_t* relief, const Shape& shape, const Progress& progress,
                   int32_t* labels) {
   Poll poll(progress);

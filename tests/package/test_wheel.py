@@ -41,7 +41,7 @@ def wheel(tmp_path_factory):
     )
     shutil.copytree(ROOT, tree, ignore=ignored)
     out = tmp_path_factory.mktemp("dist")
-    # Without --wheel, `build` makes the sdist first and the wheel from it: a file that the sdist lacks shows.
+    # Without --wheel, `build` makes the wheel from an sdist: a file that the sdist lacks is noticed.
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), cwd=tree)
     assert len(list(out.glob("*.tar.gz"))) == 1
     (path,) = out.glob("*.whl")

@@ -1,8 +1,8 @@
-// From tensors to the plain arguments of the patch operators, for both devices.
+// Converts tensors to the plain arguments of the patch operators, for both devices.
 //
-// As in bindings/arguments.h, a safety net. What boxes say is checked on the CPU. Looking at them
-// on a GPU would stop the pipeline that these operators are called in: there they are checked with
-// PYADX_DEBUG_BOXES=1.
+// As in bindings/arguments.h, the checks are a safety net. The values of boxes are always checked
+// on the CPU. On a GPU, reading them would stall the pipeline of kernels, so they are checked with
+// PYADX_DEBUG_BOXES=1 only.
 #pragma once
 
 #include <cstdlib>
@@ -27,7 +27,7 @@ inline DType patch_dtype(const Tensor& tensor) {
   return tensor.scalar_type() == ScalarType::Double ? DType::kFloat64 : DType::kFloat32;
 }
 
-// A tensor that kernels walk as plain memory.
+// Checks a tensor that kernels read as plain memory, and returns its data.
 inline const void* dense(const Tensor& tensor, int64_t dims, const Tensor& like, const char* name) {
   STD_TORCH_CHECK(tensor.dim() == dims && tensor.is_contiguous(), name, " must be contiguous with ",
                   dims, " dimensions");
@@ -45,14 +45,14 @@ inline const int32_t* boxes_of(const Tensor& boxes, int64_t batch, const Tensor&
   return static_cast<const int32_t*>(boxes.const_data_ptr());
 }
 
-// Numbers where the host can read them: those of a GPU are copied, once all work there is done.
+// Copies numbers from a GPU to the host, after all work on the GPU is done.
 inline std::vector<int32_t> int32_on_host([[maybe_unused]] const int32_t* from, int64_t count) {
   std::vector<int32_t> copied(static_cast<size_t>(count));
 #ifdef PYADX_WITH_CUDA
   STD_TORCH_CHECK(cudaDeviceSynchronize() == cudaSuccess &&
                       cudaMemcpy(copied.data(), from, copied.size() * sizeof(int32_t),
                                  cudaMemcpyDeviceToHost) == cudaSuccess,
-                  "boxes could not be copied to be checked");
+                  "boxes could not be copied from the GPU to check them");
 #endif
   return copied;
 }
@@ -62,7 +62,7 @@ inline bool debug_boxes() {
   return asked != nullptr && std::strcmp(asked, "1") == 0;
 }
 
-// Every box fits into its slot and, where there is one, into the map.
+// Checks that every box fits into its slot and, if there is one, into the map.
 inline void check_boxes(const int32_t* boxes, int64_t batch, const int64_t* slot,
                         const int64_t* map, bool on_cpu) {
   std::vector<int32_t> copied;
@@ -110,7 +110,7 @@ inline PatchMap map_of(const Tensor& map, int64_t channels, const Tensor& like) 
 }
 
 inline void check_batch(const Tensor& tensor, int64_t batch) {
-  STD_TORCH_CHECK(tensor.size(0) == batch, "all batches must have the same size");
+  STD_TORCH_CHECK(tensor.size(0) == batch, "all tensors must have the same batch size");
 }
 
 inline PatchGatherArgs gather_of(const OptionalTensor& map, const OptionalTensor& patches,
@@ -126,16 +126,19 @@ inline PatchGatherArgs gather_of(const OptionalTensor& map, const OptionalTensor
   if (map.has_value()) {
     args.map = map_of(*map, args.channels, out);
     for (size_t axis = 0; axis < 3; ++axis) {
-      STD_TORCH_CHECK(args.map.size[axis] == map_size[axis], "map_size must be the map's");
+      STD_TORCH_CHECK(args.map.size[axis] == map_size[axis],
+                      "map_size must be the size of the map");
     }
   }
   args.frames = boxes_of(frames, args.batch, out);
   check_boxes(args.frames, args.batch, args.out_size, nullptr, on_cpu);
-  STD_TORCH_CHECK(patches.has_value() == boxes.has_value(), "patches and boxes come together");
+  STD_TORCH_CHECK(patches.has_value() == boxes.has_value(),
+                  "patches and boxes must be given together");
   if (patches.has_value()) {
     check_batch(*patches, args.batch);
     args.patches = patches_of(*patches, *boxes, out, args.map.size, on_cpu);
-    STD_TORCH_CHECK(args.patches.channels == args.channels, "patches must have out's channels");
+    STD_TORCH_CHECK(args.patches.channels == args.channels,
+                    "patches must have as many channels as out");
   }
   args.pad = pad;
   return args;
@@ -176,7 +179,8 @@ inline PatchMaxPoolArgs max_pool_of(const Tensor& patches, const Tensor& boxes,
   args.rectify = rectify;
   args.out = const_cast<void*>(dense(out, 5, patches, "out"));
   check_batch(out, args.batch);
-  STD_TORCH_CHECK(out.size(4) == args.patches.channels, "out must have the channels of patches");
+  STD_TORCH_CHECK(out.size(4) == args.patches.channels,
+                  "out must have as many channels as patches");
   copy_sizes(out, 1, args.out_size);
   args.out_boxes = boxes_of(out_boxes, args.batch, patches);
   check_boxes(args.out_boxes, args.batch, args.out_size, nullptr, on_cpu);
@@ -194,7 +198,7 @@ inline PatchPlaceArgs place_of(const Tensor& patches, const Tensor& boxes, const
   copy_sizes(out, 1, args.out_size);
   args.out_channels = out.size(4), args.channel = channel, args.add = add;
   STD_TORCH_CHECK(channel >= 0 && channel + args.patches.channels <= args.out_channels,
-                  "out has too few channels");
+                  "channel is negative, or out has too few channels after it");
   args.out_boxes = boxes_of(out_boxes, args.batch, patches);
   check_boxes(args.out_boxes, args.batch, args.out_size, nullptr, on_cpu);
   return args;
@@ -210,7 +214,8 @@ inline PatchScatterArgs scatter_of(const Tensor& patches, const Tensor& boxes, c
   args.out = const_cast<void*>(dense(out, 5, patches, "out"));
   check_batch(out, args.batch);
   for (int64_t axis = 0; axis < 4; ++axis) {
-    STD_TORCH_CHECK(out.size(axis + 1) == map.size(axis), "out must hold copies of the map");
+    STD_TORCH_CHECK(out.size(axis + 1) == map.size(axis),
+                    "out must have room for copies of the map: [B, D, H, W, C]");
   }
   return args;
 }
@@ -223,7 +228,7 @@ inline PatchSumArgs sum_of(const Tensor& patches, const Tensor& boxes, const Ten
   args.patches = patches_of(patches, boxes, patches, nullptr, on_cpu);
   args.out = const_cast<void*>(dense(out, 2, patches, "out"));
   check_batch(out, args.batch);
-  STD_TORCH_CHECK(out.size(1) == args.patches.channels, "out must be [B, C]");
+  STD_TORCH_CHECK(out.size(1) == args.patches.channels, "out must have shape [B, C]");
   return args;
 }
 
@@ -236,10 +241,11 @@ inline PatchDotArgs dot_of(const Tensor& patches, const Tensor& boxes, const Ten
   args.outputs = weight.size(0);
   copy_sizes(weight, 1, args.map_size);
   args.patches = patches_of(patches, boxes, patches, args.map_size, on_cpu);
-  STD_TORCH_CHECK(weight.size(4) == args.patches.channels, "weight must be [K, D, H, W, C]");
+  STD_TORCH_CHECK(weight.size(4) == args.patches.channels,
+                  "weight must have shape [K, D, H, W, C]");
   args.out = const_cast<void*>(dense(out, 2, patches, "out"));
   check_batch(out, args.batch);
-  STD_TORCH_CHECK(out.size(1) == args.outputs, "out must be [B, K]");
+  STD_TORCH_CHECK(out.size(1) == args.outputs, "out must have shape [B, K]");
   return args;
 }
 

@@ -1,4 +1,4 @@
-// From tensors to the plain arguments of the patch convolution, for both devices.
+// Converts tensors to the plain arguments of the patch convolution, for both devices.
 #pragma once
 
 #include <algorithm>
@@ -23,14 +23,16 @@ inline PatchConvArgs conv_of(const Tensor& patches, const Tensor& boxes, const T
   copy_sizes(patches, 1, args.in_size);
   args.weights = dense(weight, 7, patches, "weight");
   args.groups = weight.size(0), args.blocks = weight.size(1), args.lanes = weight.size(6);
-  // Taps along x lie outside the input channels on CUDA, and inside them on the CPU.
+  // In packed weights, the taps along x come before the input channels on CUDA, and after them on
+  // the CPU.
   const int64_t channel_axis = on_cpu ? 4 : 5;
   args.kernel[0] = weight.size(2), args.kernel[1] = weight.size(3);
   args.kernel[2] = weight.size(on_cpu ? 5 : 4);
   const int64_t block_bytes = args.lanes * static_cast<int64_t>(weight.element_size());
   const bool narrow = block_bytes == 32 || block_bytes == 64;
   const bool wide = args.lanes == 8 || args.lanes == 16 || args.lanes == 32 || args.lanes == 64;
-  STD_TORCH_CHECK(on_cpu ? narrow : wide, "weight must be packed");
+  STD_TORCH_CHECK(on_cpu ? narrow : wide,
+                  "weight must be packed by pack_weight, or by pack_cuda_weight for CUDA");
   copy_triple(stride, 1, "stride", args.stride);
   copy_triple(padding, 0, "padding", args.padding);
   copy_triple(dilation, 1, "dilation", args.dilation);
@@ -56,16 +58,16 @@ inline PatchConvArgs conv_of(const Tensor& patches, const Tensor& boxes, const T
   return args;
 }
 
-// Weights split into bfloat16 [blocks, 9, chunks, parts, pairs, lanes, 2].
+// Adds weights split into bfloat16 [blocks, 9, chunks, parts, pairs, lanes, 2].
 inline void add_split_weights(PatchConvArgs& args, const Tensor& patches,
                               const Tensor& transformed) {
   const int64_t chunks = (3 * args.channels + kTileDepth - 1) / kTileDepth;
   const int64_t sizes[] = {
       (args.out_channels + kTileRows - 1) / kTileRows, 9, chunks, kParts, 16, kTileRows, 2};
   STD_TORCH_CHECK(patches.scalar_type() == ScalarType::Float,
-                  "products of bfloat16 are for patches of float32");
+                  "products of bfloat16 need patches of float32");
   STD_TORCH_CHECK(transformed.dim() == 7 && transformed.is_contiguous(),
-                  "transformed must be packed for products of bfloat16");
+                  "transformed must be packed by split_weight for products of bfloat16");
   for (int64_t axis = 0; axis < 7; ++axis) {
     STD_TORCH_CHECK(transformed.size(axis) == sizes[axis],
                     "transformed is for another number of channels");
@@ -74,7 +76,7 @@ inline void add_split_weights(PatchConvArgs& args, const Tensor& patches,
   args.tiled_weights = transformed.const_data_ptr();
 }
 
-// Weights at the points of a Toom-Cook tile.
+// Adds weights at the points of a Toom-Cook tile.
 inline void add_tile_weights(PatchConvArgs& args, const Tensor& patches,
                              const Tensor& transformed) {
   args.tiled_weights = dense(transformed, 4, patches, "transformed");
@@ -83,16 +85,17 @@ inline void add_tile_weights(PatchConvArgs& args, const Tensor& patches,
   args.tile = points == 64 ? 2 : 4;
   args.tiled_blocks = transformed.size(1), args.tiled_lanes = transformed.size(3);
   const int64_t bytes = args.tiled_lanes * static_cast<int64_t>(patches.element_size());
-  STD_TORCH_CHECK(bytes == 32 || bytes == 64 || bytes == 128, "transformed must be packed");
+  STD_TORCH_CHECK(bytes == 32 || bytes == 64 || bytes == 128,
+                  "transformed must be packed by transformed_weight");
   STD_TORCH_CHECK(transformed.size(2) == args.channels &&
                       args.tiled_blocks * args.tiled_lanes >= args.out_channels,
                   "transformed is for another number of channels");
 }
 
-// The tiles that blocks of threads own, and with PYADX_DEBUG_BOXES whether they lie in their
+// Adds the list of tiles for thread blocks. With PYADX_DEBUG_BOXES=1, checks that they are in their
 // patches.
 inline void add_work(PatchConvArgs& args, const Tensor& patches, const OptionalTensor& work) {
-  STD_TORCH_CHECK(work.has_value(), "work must be given on CUDA");
+  STD_TORCH_CHECK(work.has_value(), "work must be given on CUDA (conv_work makes it)");
   STD_TORCH_CHECK(work->scalar_type() == ScalarType::Int && work->dim() == 2 &&
                       work->size(1) == 2 && work->is_contiguous(),
                   "work must be contiguous int32 [N, 2]");
@@ -113,17 +116,17 @@ inline void add_work(PatchConvArgs& args, const Tensor& patches, const OptionalT
   }
 }
 
-// Transformed weights, and which patches to convolve with them.
+// Adds transformed weights, and the marks of the patches to convolve with them.
 inline void add_tiles(PatchConvArgs& args, const Tensor& patches, const OptionalTensor& transformed,
                       const OptionalTensor& tiled) {
   STD_TORCH_CHECK(transformed.has_value() == tiled.has_value(),
-                  "transformed and tiled come together");
+                  "transformed and tiled must come together");
   if (!tiled.has_value()) return;
   for (int axis = 0; axis < 3; ++axis) {
     STD_TORCH_CHECK(args.kernel[axis] == 3 && args.stride[axis] == 1 && args.dilation[axis] == 1,
-                    "tiles are for kernels of 3x3x3 with stride and dilation one");
+                    "transformed weights are for 3x3x3 kernels with stride and dilation one");
   }
-  STD_TORCH_CHECK(args.groups == 1, "tiles are for convolutions without groups");
+  STD_TORCH_CHECK(args.groups == 1, "transformed weights are for convolutions without groups");
   if (transformed->scalar_type() == ScalarType::BFloat16) {
     add_split_weights(args, patches, *transformed);
   } else {

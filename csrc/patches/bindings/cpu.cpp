@@ -1,4 +1,5 @@
-// CPU implementations of the patch operators: tensors in, torch's thread pool to the kernels.
+// CPU implementations of the patch operators: they unpack tensors and run kernels on torch's thread
+// pool.
 #include <torch/csrc/stable/library.h>
 
 #include "bindings/torch_threads.h"
@@ -47,7 +48,7 @@ void patch_conv(const Tensor patches, const Tensor boxes, const Tensor weight, c
                 const Sizes padding, const Sizes dilation, const Tensor out_boxes,
                 const OptionalTensor before, const OptionalTensor transformed,
                 const OptionalTensor tiled, const OptionalTensor work, Tensor out) {
-  STD_TORCH_CHECK(!work.has_value(), "work is for CUDA");
+  STD_TORCH_CHECK(!work.has_value(), "work is for CUDA only");
   PatchConvArgs args =
       conv_of(patches, boxes, weight, stride, padding, dilation, out_boxes, before, out, true);
   add_tiles(args, patches, transformed, tiled);

@@ -1,4 +1,5 @@
-// CUDA implementations of the patch operators: tensors in, kernels on the device's current stream.
+// CUDA implementations of the patch operators: they unpack tensors and launch kernels on the
+// device's current stream.
 #include "bindings/cuda_stream.h"
 #include "bindings/library.h"
 #include "patches/bindings/conv_arguments.h"
@@ -63,7 +64,8 @@ void patch_conv(const Tensor patches, const Tensor boxes, const Tensor weight, c
                 const Sizes padding, const Sizes dilation, const Tensor out_boxes,
                 const OptionalTensor before, const OptionalTensor transformed,
                 const OptionalTensor tiled, const OptionalTensor work, Tensor out) {
-  STD_TORCH_CHECK(!transformed.has_value() && !tiled.has_value(), "tiles are for the CPU");
+  STD_TORCH_CHECK(!transformed.has_value() && !tiled.has_value(),
+                  "transformed and tiled are for the CPU only");
   const DeviceGuard guard(out.get_device_index());
   PatchConvArgs args =
       conv_of(patches, boxes, weight, stride, padding, dilation, out_boxes, before, out, false);
