@@ -97,7 +97,7 @@ class OcclusionReport:
     "occlusion",
     title="Occlusion",
     answers="How much does the class score change when a box around each voxel is filled?",
-    cost="a small share of a forward pass per window",
+    cost="a small fraction of a forward pass per window",
     presets={"paper": {"window": 7, "stride": 1, "fill": 0.0, "signed": False, "score": "probability"}},
 )
 class Occlusion(Perturbation):

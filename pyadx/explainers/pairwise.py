@@ -1,4 +1,4 @@
-"""Interactions of pairs of regions: evidence that they share, or that needs both."""
+"""Interactions of pairs of regions: evidence that both hold, or that needs both."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -114,7 +114,7 @@ def test_descriptions_of_different_spellings_differ_and_fit_into_file_names():
         ("toy:layer=", ["layer must be a name, or none"]),
         ("toy:", ["no option ''"]),
         ("toy:window=5,,fill=1", ["no option ''"]),
-        ("toy:window=5,paper", ["preset paper comes before"]),
+        ("toy:window=5,paper", ["preset paper must come before"]),
     ],
 )
 def test_mistakes_are_told_in_one_line(text, words):
