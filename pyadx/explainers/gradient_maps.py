@@ -124,5 +124,5 @@ def _default_layer(model: nn.Module) -> str:
     convolutions = [name for name, m in inside.named_modules() if _is_convolution(m)]
     if not convolutions:
         reason = why_unwatched(inside) or "name a layer that returns feature maps"
-        raise ValueError(f"the model has no 3D convolution for layer= to default to: {reason}")
+        raise ValueError(f"the model has no 3D convolution to use as default layer: {reason}")
     return convolutions[-1]
