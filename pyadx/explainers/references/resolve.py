@@ -155,7 +155,7 @@ def references_per_scan(given: Any, reference: Any, volume: Tensor) -> Sequence[
         return [None] * scans
     if named is None:
         raise ValueError(
-            "reference= only takes the volume that scan:FILE names; pass any other volume as fill= or baseline="
+            "reference= only takes the volume that scan:FILE names; pass any other as fill= or baseline="
         )
     tensor = plain_tensor("reference", torch.as_tensor(given))
     if tuple(tensor.shape) == shape:
