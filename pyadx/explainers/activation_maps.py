@@ -1,4 +1,4 @@
-"""What the CAM family shares: a layer's feature maps become one coarse map, which is laid over the scan."""
+"""Base of the CAM family: a weighted sum of a layer's feature maps is resampled to the scan."""
 
 from abc import abstractmethod
 from dataclasses import replace
@@ -26,21 +26,21 @@ from pyadx.inference.wrappers import unwrapped
 
 
 class ActivationMaps(Explainer):
-    """A method whose map is a sum over the feature maps of a layer.
+    """Methods whose map is a sum over the feature maps of a layer.
 
-    Subclasses say which layers they look at, and what is summed there.
+    Subclasses choose the layers, and what is summed.
 
     Parameters
     ----------
     model : torch.nn.Module
         As in `GradCAM`.
     options : MapOptions
-        How it runs, and how the sum becomes a heatmap.
+        How the method runs, and how the sum becomes a heatmap.
     keep_trace, output
         As in `GradCAM`.
     """
 
-    # Whether what is summed needs the derivatives of the class score by the feature maps.
+    # Whether the method needs the gradient of the class score with respect to the feature maps.
     differentiable = False
 
     def __init__(
@@ -63,18 +63,19 @@ class ActivationMaps(Explainer):
         Parameters
         ----------
         volume : Tensor or numpy.ndarray
-            ``[B, 1, D, H, W]`` or ``[1, D, H, W]``. Floating-point tensors are on the model's device and of
-            its dtype; arrays and whole numbers are brought there.
+            ``[B, C, D, H, W]`` or ``[C, D, H, W]``. Floating-point tensors must have the model's device and
+            dtype. Arrays and integer tensors are converted.
         target : int, str, sequence, array or None
-            Class to explain, for all scans or one per scan; ``None`` explains the predicted class of
-            each scan.
+            Class to explain, for all scans or one per scan. ``None`` takes the predicted class of each
+            scan.
         forward_args : mapping, sequence or Tensor, optional
-            What the model takes besides the scans (`pyadx.inference.forward_arguments`).
+            Further inputs of the model (`pyadx.inference.forward_arguments`).
 
         Returns
         -------
         Explanation
-            Heatmap, class scores, targets. The heatmap is ``[B, L, D, H, W]`` for L layers.
+            With a `pyadx.explainers.base.SinglePass` report per scan. The heatmap is ``[B, D, H, W]``, or
+            ``[B, L, D, H, W]`` for L > 1 layers.
 
         Raises
         ------
@@ -90,7 +91,7 @@ class ActivationMaps(Explainer):
             with evaluation_mode(self.model), torch.no_grad():
                 layers = self._layers(forward, volume)
                 with forward.rows(0, 1):
-                    for layer in layers:  # while scans are followed through the model, it cannot be traced
+                    for layer in layers:  # now: while layers are being captured, the model cannot be traced
                         self._placement.trace(network, layer, volume[0])
                 found = [
                     over_scans(volume, target, partial(self._explain, forward, layer), self._run, forward)
@@ -104,7 +105,7 @@ class ActivationMaps(Explainer):
 
     @abstractmethod
     def _layers(self, forward: Forward, volume: Tensor) -> tuple[str, ...]:
-        """Return the layers that are looked at; the heatmap has one map for each."""
+        """Return the names of the layers; the heatmap has one map for each."""
 
     @abstractmethod
     def _summands(
@@ -112,7 +113,7 @@ class ActivationMaps(Explainer):
     ) -> tuple[Tensor, Tensor]:
         """Return maps ``[B, K, d, h, w]`` and weights ``[B, K]``; the method's map is their weighted sum.
 
-        Called while operations on ``features`` can be recorded, if the method is differentiable.
+        If the method is differentiable, autograd records operations on ``features`` during this call.
         """
 
     def _explain(

@@ -1,4 +1,4 @@
-"""How a coarse map is laid over the scan."""
+"""How a coarse map is placed on the scan."""
 
 from collections.abc import Sequence
 
@@ -12,14 +12,14 @@ from pyadx.inference.receptive_field import Geometry, layer_geometry
 
 
 class Placement:
-    """Where the cells of layers lie on a scan, worked out once for a layer and a shape of scans.
+    """Where the cells of a feature map are on a scan. Worked out once per layer and shape of scans.
 
     Parameters
     ----------
     align : {"stretch", "receptive_field"}
-        ``stretch`` lays the map over the whole scan, as the paper and MONAI do. ``receptive_field``
-        puts every cell at the centre of the voxels that it sees; outside the range of the centres
-        the map is clamped.
+        ``stretch`` stretches the map over the whole scan, as the paper and MONAI do. ``receptive_field``
+        puts every cell at the centre of its receptive field. Beyond the outermost centres the map is
+        constant.
     """
 
     def __init__(self, align: Align) -> None:
@@ -38,14 +38,14 @@ class Placement:
         layer : str
             Dotted name of the layer.
         cells : sequence of int
-            Spatial shape of the layer's map.
+            Spatial shape of the layer's feature maps.
         scan : Tensor
             ``[C, D, H, W]``; only its shape, dtype and device matter.
 
         Raises
         ------
         ValueError
-            If the geometry of the layer cannot be worked out.
+            If the layer's receptive field cannot be worked out.
         """
         if self.align == "stretch":
             return ops.stretch(cells, scan.shape[1:])
@@ -54,7 +54,7 @@ class Placement:
         return scale, [-o * s for o, s in zip(geometry.offset, scale, strict=True)]
 
     def trace(self, model: nn.Module, layer: str, scan: Tensor) -> None:
-        """Trace the model now if `axes` is going to need that; the arguments are those of `axes`."""
+        """Trace the model now if `axes` will need the trace. Takes arguments of `axes`."""
         if self.align != "stretch":
             self._geometry(model, layer, scan)
 
@@ -80,22 +80,22 @@ def activation_map(
     scans: Tensor,
     options: MapOptions,
 ) -> Tensor:
-    """Return the rectified weighted sum of a layer's maps, laid over the scan.
+    """Return the rectified weighted sum of a layer's feature maps, resampled to the scan.
 
     Parameters
     ----------
     placement : Placement
-        How the sum is laid over the scan.
+        Where the cells are on the scan.
     model : torch.nn.Module
         The model that the layer belongs to.
     layer : str
         Dotted name of the layer.
     features, weights : Tensor
-        ``[B, K, d, h, w]`` and ``[B, K]``.
+        Feature maps ``[B, K, d, h, w]`` and their weights ``[B, K]``.
     scans : Tensor
         ``[B, C, D, H, W]``; only shape, dtype and device matter.
     options : MapOptions
-        How the sum is rectified.
+        Says how the sum is rectified.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What every explainer is: options that are declared once, and results that carry all that was found."""
+"""Base classes of explainers and of what they return."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -13,66 +13,67 @@ from pyadx.inference.score import Target, probabilities
 
 
 class Report(Protocol):
-    """How the map of one scan came about; methods differ in what there is to say."""
+    """Facts about how the map of one scan was made. Methods have report classes of their own."""
 
     @property
     def evaluations(self) -> int:
-        """How often the network would run if the method were done plainly."""
+        """Network evaluations that a plain implementation of the method would take."""
 
     @property
     def evaluated(self) -> int:
-        """How many of these evaluations were done, most of them by a share of a forward pass."""
+        """Evaluations that were carried out; most cost only a fraction of a forward pass."""
 
     @property
     def approximate(self) -> bool:
-        """Whether some evaluations were estimated instead of done."""
+        """Whether some evaluations were estimated instead of carried out."""
 
     def facts(self) -> dict[str, Any]:
-        """Return plain data for sidecars."""
+        """Return plain data for the JSON sidecar."""
 
     def summary(self) -> str:
-        """Return one line for people; empty if there is nothing to say."""
+        """Return a one-line summary for people, or an empty string if there is nothing to say."""
 
 
 @dataclass(frozen=True)
 class SinglePass:
-    """Report of a method that needs one pass through the network, or one for each layer."""
+    """Report of a method that takes one pass through the network, or one per layer."""
 
     evaluations: int = 1
     approximate: bool = False
 
     @property
     def evaluated(self) -> int:
-        """All of them."""
+        """The same as `evaluations`: none is saved."""
         return self.evaluations
 
     def facts(self) -> dict[str, Any]:
-        """Nothing beyond the method's options."""
+        """Return an empty dict: there is nothing to add to the method's options."""
         return {}
 
     def summary(self) -> str:
-        """Nothing to say."""
+        """Return an empty string."""
         return ""
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """Heatmaps of a batch of scans, and all that was found on the way.
+    """Heatmaps of a batch of scans, with class scores, targets and reports.
 
     Attributes
     ----------
     heatmap : Tensor
-        float32 ``[B, D, H, W]`` on the volume's device.
+        float32 ``[B, D, H, W]`` on the volume's device; ``[B, L, D, H, W]`` for L > 1 layers of a method
+        of the CAM family.
     outputs : Tensor
         The model's class scores before softmax, ``[B, classes]``.
     targets : Tensor
         int64 ``[B]``: index of the class that was explained.
     reports : tuple of Report
-        How the map of each scan came about.
+        How the map of each scan was made.
     method : str
-        Canonical spelling; `pyadx.explainer` reads it.
+        Canonical spelling of the method, as `pyadx.explainer` reads it.
     options : dict
-        All options of the method, those that have their defaults, too.
+        All options of the method by name, including those left at their defaults.
     """
 
     heatmap: Tensor
@@ -84,10 +85,10 @@ class Explanation:
 
     @property
     def prediction(self) -> Tensor:
-        """What the model says of each scan.
+        """What the model predicts for each scan.
 
-        With ``score="output"`` the value that was followed, in the model's units, ``[B]``; otherwise the
-        probability of every class, ``[B, classes]``.
+        With ``score="output"``: the output that was explained, in the model's units, ``[B]``. Otherwise:
+        the probability of every class, ``[B, classes]``.
         """
         if self.options.get("score") == "output":
             return self.outputs.gather(1, self.targets.to(self.outputs.device)[:, None])[:, 0]
@@ -99,30 +100,30 @@ class Explanation:
 
 
 class Explainer(ABC):
-    """One method on one model.
+    """One method applied to one model: the base class of all explainers.
 
-    Call it for the heatmap alone; `run` returns the heatmap with class scores, targets, reports and the
-    method's spelling.
+    Calling an explainer returns the heatmap alone. `run` returns it with class scores, targets, reports and
+    the method's spelling.
 
-    Subclasses are entered into the list of methods with `pyadx.explainers.registry.method`. They keep every
-    declared option as an attribute of the same name.
+    Subclasses register with `pyadx.explainers.registry.method`. They store every declared option in an
+    attribute of the same name.
     """
 
     model: nn.Module
 
     @property
     def resumable(self) -> bool:
-        """Whether `run` takes ``store`` and ``resume``, so that an interrupted run can go on."""
+        """Whether `run` takes ``store`` and ``resume``, which let an interrupted run continue."""
         return False
 
     @property
     def spec(self) -> MethodSpec:
-        """The method with all its options."""
+        """The method and the values of all its options."""
         method = method_of(type(self))
         return MethodSpec(method, {name: getattr(self, name) for name in method.options})
 
     def __call__(self, volume: Any, target: Target = None, *arguments: Any, **named: Any) -> Tensor:
-        """Return the heatmap alone; see `run`, which takes the same arguments."""
+        """Return the heatmap alone. Takes the same arguments as `run`."""
         return self.run(volume, target, *arguments, **named).heatmap
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Explaining a batch of scans in parts that fit into memory."""
+"""Explaining a batch of scans in parts that fit in memory."""
 
 from collections.abc import Callable
 
@@ -24,10 +24,30 @@ def over_scans(
     options: RunOptions,
     forward: Forward,
 ) -> tuple[Tensor, Tensor]:
-    """Explain ``[B, C, D, H, W]`` part by part; return maps ``[B, D, H, W]`` and class scores.
+    """Explain a batch of scans part by part.
 
-    Scans whose class scores depend on the scans beside them are explained one at a time.
-    Warns about suspicious outputs at the end.
+    If the model's class scores of a scan depend on the other scans of the batch, scans are explained one at
+    a time. Suspicious outputs are warned about once, at the end.
+
+    Parameters
+    ----------
+    volume : Tensor
+        ``[B, C, D, H, W]``.
+    target : int, str, sequence, array or None
+        Class to explain, for all scans or one per scan.
+    explain : callable
+        Explains a part of the batch.
+    options : RunOptions
+        Batch size, progress bar and reading of outputs.
+    forward : Forward
+        Runs the model.
+
+    Returns
+    -------
+    maps : Tensor
+        ``[B, D, H, W]``.
+    outputs : Tensor
+        Class scores before softmax, ``[B, classes]``.
     """
     scans = volume.shape[0]
     targets = targets_per_scan(target, scans)
@@ -45,7 +65,7 @@ def over_scans(
         def run(start: int, stop: int) -> None:
             nonlocal together
             if together is None and stop - start > 1:
-                with forward.rows(start, start + 1):  # of the scan that is run again if need be
+                with forward.rows(start, start + 1):  # run_watched may run this scan by itself
                     made, dependence = run_watched(
                         lambda: own(start, stop), forward.model, forward, volume[start]
                     )

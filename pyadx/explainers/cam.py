@@ -22,28 +22,29 @@ from pyadx.inference.score import probabilities
 @method(
     "cam",
     title="CAM",
-    answers="Where is the evidence that global average pooling hands to the output layer?",
+    answers="Where is the evidence that global average pooling passes to the output layer?",
     cost="one forward pass",
     presets={"paper": {"rectify": "abs", "align": "stretch", "score": "logit"}},
 )
 class CAM(ActivationMaps):
-    """Class activation maps of a network whose output layer follows global average pooling.
+    """CAM: class activation maps, for networks with global average pooling before the output layer.
 
-    ``M(x) = |sum_k w_k f_k(x)|`` with ``f_k`` the feature maps that are averaged and ``w`` the target's
-    row of the output layer; its bias is ignored. Equal to `GradCAM` at that layer up to a constant
-    factor.
+    ``M(x) = |sum_k w_k f_k(x)|``, where ``f_k`` are the feature maps that are averaged, and ``w`` is the
+    target's row of the output layer. The bias is ignored. The map equals that of `GradCAM` at the same
+    layer up to a constant factor. Source: Zhou et al., 2016.
 
     Parameters
     ----------
     model : torch.nn.Module
-        Maps ``[B, 1, D, H, W]`` to class scores ``[B, classes]`` through global average pooling and one
-        linear layer, both of which are found by looking at a forward pass. A sigmoid or softmax may
-        follow if ``outputs`` says so.
+        Maps ``[B, C, D, H, W]`` to class scores ``[B, classes]``, through global average pooling followed
+        by one linear layer. Both are found by watching a forward pass. A sigmoid or softmax may follow if
+        ``outputs`` says so.
     rectify : {"abs", "relu", "none"}
-        What is done to the weighted sum; ``abs`` is the paper's choice.
-    score : {"logit", "probability", "output"}
-        ``logit`` takes the target's row of the output layer (the paper); ``probability`` its
-        derivative through the softmax, ``p_t (w_t - sum_j p_j w_j)``.
+        What is done to the weighted sum. ``abs`` is the paper's choice.
+    score : {"logit", "probability", "log_odds", "output"}
+        ``logit`` (the paper) and ``output`` take the target's row ``w_t`` of the output layer as weights.
+        ``probability`` takes the derivative through the softmax, ``p_t (w_t - sum_j p_j w_j)``, and
+        ``log_odds`` gives the same map.
     align, outputs, output, batch_size, progress, keep_trace
         As in `GradCAM`.
 
@@ -79,14 +80,14 @@ class CAM(ActivationMaps):
     def _summands(
         self, features: Tensor, outputs: Tensor, classes: Tensor, layer: str
     ) -> tuple[Tensor, Tensor]:
-        assert self._head is not None, "found by _layers"
+        assert self._head is not None, "_layers finds it"
         return features, self._weights(self._head.rows(), outputs, classes)
 
     def _weights(self, rows: Tensor, outputs: Tensor, classes: Tensor) -> Tensor:
         if self._run.score == "output":
             return rows[classes]
         if self._run.score == "logit":
-            # A single output is the logit of class 1, and its negative that of class 0.
+            # A single output is the logit of class 1; minus it is the logit of class 0.
             return (rows if len(rows) > 1 else torch.cat([-rows, rows]))[classes]
         if len(rows) == 1:  # softmax over (0, logit) is the sigmoid
             rows = torch.cat([torch.zeros_like(rows), rows])

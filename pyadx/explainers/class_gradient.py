@@ -1,4 +1,4 @@
-"""The class score of one scan as a function that gradients are taken of."""
+"""The class score of one scan as a differentiable function of its voxels."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,16 +14,22 @@ from pyadx.inference.model_state import Forward
 
 
 class Copies:
-    """How many copies of a scan, changed a little, run at once during one call.
+    """How many changed copies of a scan run in one batch.
 
-    It becomes smaller where memory runs out, and is one where scans cannot be run side by side.
+    The number is halved when memory runs out. It is 1 if the model's scores of a scan depend on the other
+    scans of its batch.
 
     Parameters
     ----------
     forward : Forward
         Runs the model, in evaluation mode.
     options : RunOptions
-        The explainer's.
+        Options of the explainer.
+
+    Attributes
+    ----------
+    dependence : BatchDependence or None
+        How scores depend on the other scans of a batch, if they do; known after `look`.
     """
 
     def __init__(self, forward: Forward, options: RunOptions) -> None:
@@ -33,7 +39,7 @@ class Copies:
         self.dependence: BatchDependence | None = None
 
     def look(self, scan: Tensor) -> None:
-        """See whether copies of a scan ``[C, D, H, W]`` may run side by side; once for each call."""
+        """Find out, once, whether copies of a scan ``[C, D, H, W]`` may run side by side."""
         if self._size is not None:
             return
         self._size = first_batch(self._batch_size, scan.device)
@@ -56,11 +62,11 @@ class Copies:
         return self._size
 
     def walk(self, scan: Tensor, count: int, run: Callable[[int, int], None]) -> None:
-        """Call ``run(start, stop)`` over ``range(count)`` in batches that fit."""
+        """Call ``run(start, stop)`` for parts of ``range(count)`` that fit in memory."""
         self._size = in_batches(count, self.largest(scan), scan.device, run)
 
     def halving(self, scan: Tensor, run: Callable[[int], Tensor]) -> Tensor:
-        """Call ``run(size)``, which makes its own batches, with a size that fits."""
+        """Call ``run(size)``, which makes its own batches, with a batch size that fits in memory."""
         while True:
             size = self.largest(scan)
             try:
@@ -68,25 +74,25 @@ class Copies:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or size == 1:
                     raise
-            # Outside the except block, so that the failed batch's tensors are free by now.
+            # Outside the except block, where the failed batch's tensors have been freed.
             if scan.device.type == "cuda":
                 torch.cuda.empty_cache()
             self._size = size // 2
 
 
 class ClassGradient:
-    """The score of one scan's class, for any batch of scans of the same shape.
+    """The score of one class as a function of a batch of scans.
 
     Parameters
     ----------
     forward : Forward
         Runs the model, in evaluation mode.
     target : Tensor
-        int64 ``[1]``: the class.
+        int64 ``[1]``: index of the class.
     options : RunOptions
-        Which score is followed, and what the model returns.
+        Which score is explained, and what the model returns.
     copies : Copies
-        How many run at once.
+        How many scans run at once.
     """
 
     def __init__(self, forward: Forward, target: Tensor, options: RunOptions, copies: Copies) -> None:
@@ -95,20 +101,20 @@ class ClassGradient:
 
     def logits(self, scans: Tensor) -> Tensor:
         """Return class scores before softmax ``[N, classes]`` of scans ``[N, C, D, H, W]``."""
-        # A copy: a model may work in place, and gradients are taken of scans as they came.
+        # A copy, since a model may change its input in place.
         return self._options.reading.again(self.forward(scans.clone()), scans.shape[0])
 
     def of_logits(self, logits: Tensor) -> Tensor:
-        """Return the score ``[N]`` that class scores ``[N, classes]`` make."""
+        """Return the score ``[N]`` of logits ``[N, classes]``."""
         return self._options.reading.value(logits, self._target.expand(len(logits)))
 
     def __call__(self, scans: Tensor) -> Tensor:
-        """Return the score of each of ``[N, C, D, H, W]``, ``[N]``.
+        """Return the scores ``[N]`` of scans ``[N, C, D, H, W]``.
 
         Raises
         ------
         ValueError
-            If a gradient is wanted and there is none.
+            If the scans require a gradient, and the score has none.
         """
         return differentiable(self.of_logits(self.logits(scans)), scans)
 
@@ -118,7 +124,23 @@ class ClassGradient:
             return float(self(scan[None]))
 
     def gradient(self, scans: Tensor) -> Tensor:
-        """Return the derivative of each scan's score by its voxels, of the scans' shape and dtype."""
+        """Return the derivative of each scan's score with respect to its voxels.
+
+        Parameters
+        ----------
+        scans : Tensor
+            ``[N, C, D, H, W]``.
+
+        Returns
+        -------
+        Tensor
+            Of the same shape and dtype.
+
+        Raises
+        ------
+        ValueError
+            If the score does not depend on the scans in a differentiable way.
+        """
         with torch.enable_grad():
             scans = scans.detach().clone().requires_grad_()
             (found,) = torch.autograd.grad(self(scans).sum(), scans, allow_unused=True)
@@ -128,19 +150,22 @@ class ClassGradient:
 
 
 def differentiable(scores: Tensor, scans: Tensor) -> Tensor:
-    """Return scores, if they hang on the scans wherever a gradient is wanted."""
+    """Return scores; raise ``ValueError`` if a gradient is required and there is none."""
     if torch.is_grad_enabled() and scans.requires_grad and not scores.requires_grad:
         raise independent()
     return scores
 
 
 def independent() -> ValueError:
-    """Say that there is no gradient."""
-    return ValueError("the class score does not depend on the scan in a differentiable way")
+    """Return the error for a score without gradient."""
+    return ValueError(
+        "the class score does not depend on the scan in a differentiable way; use a method without "
+        "gradients, such as occlusion"
+    )
 
 
 def captum_attribution(method: str, name: str) -> Any:
-    """Return a class of ``captum.attr``.
+    """Return the class of ``captum.attr`` with this name, for an explanation method.
 
     Raises
     ------

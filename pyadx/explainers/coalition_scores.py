@@ -1,7 +1,8 @@
-"""Scores of coalitions: scans in which some regions are there and the others are filled.
+"""Scores of coalitions: scans in which some regions are present and the others are filled.
 
-One baseline moves from coalition to coalition. Regions that come or go are commits, which cost a share of a
-forward each; where so many come or go that a whole forward is cheaper, the baseline starts anew there.
+One baseline moves from coalition to coalition. Each region that is filled or brought back is a commit,
+which costs a fraction of a forward pass. If so many regions change that a whole forward pass is cheaper,
+the model runs on the new scan instead.
 """
 
 import numpy as np
@@ -12,12 +13,12 @@ from pyadx.explainers.walks import ends_of
 from pyadx.inference.engines import RegionScorer
 from pyadx.inference.regions import Regions
 
-# Predicted forwards that changes may cost before the baseline starts anew: one for the score, and half of
-# the one that makes the maps again, which is lost only where a commit follows.
-_ANEW = 1.5
-_LARGEST_DRIFT = 1e-4  # of the whole change, before maps are made anew more often
-_FIRST_CHECK, _LEAST_CHECK, _LAST_CHECK = 64, 8, 4096  # commits until rounding is looked at
-_TOGETHER = 4096  # coalitions that are put in order together: every one is compared with every other
+# Predicted cost of commits, in forward passes, above which the model runs on the new scan instead. That
+# costs one pass for the score, and another for the cached maps if a commit follows, which counts as half.
+_RESTART_COST = 1.5
+_LARGEST_DRIFT = 1e-4  # share of the whole change; beyond it cached maps are recomputed more often
+_FIRST_CHECK, _LEAST_CHECK, _LAST_CHECK = 64, 8, 4096  # commits between two checks of the rounding error
+_TOGETHER = 4096  # coalitions that are sorted together: the time grows with the square
 
 
 class Coalitions:
@@ -26,18 +27,18 @@ class Coalitions:
     Parameters
     ----------
     scorer : RegionScorer
-        Of the scan, with no region filled.
+        Scorer of the scan with no region filled.
     regions : Regions
-        From `pyadx.inference.segments.distinct_segments`; ``inverse`` gives the players.
+        From `pyadx.inference.segments.distinct_segments`. Its ``inverse`` maps players to regions.
 
     Attributes
     ----------
     ends : Ends
-        Scan and score with all regions there, and with none.
+        Scan and score with all regions present, and with none.
     drift : float
-        How far rounding had moved a score at most, where that was looked at.
+        Largest rounding error of a score at the checks made so far.
     commits, forwards : int
-        Regions that came or went, and whole forwards that stood in for more of them.
+        Commits of single regions, and whole forward passes that replaced several of them.
     """
 
     def __init__(self, scorer: RegionScorer, regions: Regions) -> None:
@@ -49,7 +50,18 @@ class Coalitions:
         self._check, self._unchecked = _FIRST_CHECK, 0
 
     def scores(self, present: np.ndarray) -> np.ndarray:
-        """Score coalitions, bool ``[n, K]``: which players are there. Gives float64 ``[n]``."""
+        """Score coalitions.
+
+        Parameters
+        ----------
+        present : ndarray
+            bool ``[n, K]``: which players are present.
+
+        Returns
+        -------
+        ndarray
+            float64 ``[n]``.
+        """
         places = self._regions.inverse
         rows = np.zeros((len(present), len(self._there)), bool)
         rows[:, places[places >= 0]] = present[:, places >= 0]
@@ -62,15 +74,15 @@ class Coalitions:
 
     def _blocks(self, rows: np.ndarray) -> list[np.ndarray]:
         """Divide many coalitions into blocks of similar ones."""
-        # In the order of a Gray code neighbours differ least in what is first; costly regions come there.
+        # Neighbours in a Gray code rarely differ in the first bits, so these stand for the costly regions.
         ranks = np.logical_xor.accumulate(rows[:, np.argsort(-self._costs, kind="stable")], axis=1)
         order = np.lexsort(ranks.T[::-1]) if rows.shape[1] else np.arange(len(rows))
         return [order[start : start + _TOGETHER] for start in range(0, len(order), _TOGETHER)]
 
     def _move_to(self, wanted: np.ndarray) -> float:
-        """Move the baseline to a coalition; return its score."""
+        """Move the baseline to a coalition, and return its score."""
         changes = np.flatnonzero(self._there != wanted)
-        if self._costs[changes].sum() > _ANEW:
+        if self._costs[changes].sum() > _RESTART_COST:
             self._scorer.rebase(self._composed(wanted))
             self._unchecked = 0
             self.forwards += 1
@@ -85,7 +97,7 @@ class Coalitions:
             self._unchecked += len(changes)
         self._there = wanted.copy()
         if self._unchecked >= self._check:
-            self._look_at_rounding()
+            self._check_rounding()
         return self._scorer.reference
 
     def _composed(self, wanted: np.ndarray) -> Tensor:
@@ -98,8 +110,8 @@ class Coalitions:
         inside = torch.from_numpy(there).to(segments.labels.device)[segments.labels]
         return torch.where(inside, self.ends.scan, self.ends.reference)
 
-    def _look_at_rounding(self) -> None:
-        """Make maps anew; do so more often if rounding had moved the score, and else less often."""
+    def _check_rounding(self) -> None:
+        """Recompute cached maps; adapt how often that happens to the rounding error of the score."""
         drift = self._scorer.rebase()
         self.drift = max(self.drift, drift)
         allowed = _LARGEST_DRIFT * abs(self.ends.change)
@@ -111,16 +123,16 @@ class Coalitions:
 
 
 def _route(rows: np.ndarray, start: np.ndarray, costs: np.ndarray) -> np.ndarray:
-    """Return an order of coalitions in which few and cheap regions change: always the nearest one next.
+    """Return an order of coalitions in which few and cheap regions change, always going to the nearest one.
 
     Parameters
     ----------
     rows : ndarray
-        bool ``[n, R]``.
+        The coalitions, bool ``[n, R]``.
     start : ndarray
-        bool ``[R]``: where the baseline is.
+        bool ``[R]``: the coalition of the current baseline.
     costs : ndarray
-        float64 ``[R]``: of a change of each region.
+        float64 ``[R]``: cost of changing each region.
     """
     weighed = rows * costs
     totals = weighed.sum(1)

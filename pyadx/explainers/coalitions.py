@@ -1,6 +1,6 @@
-"""How a tree divides regions that share out a change: which orders respect it, which coalitions decide it.
+"""The tree of players: which orders of players respect it, and which coalitions exact values need.
 
-Players that stand together in the tree are neighbours, so that every node of it is an interval of players.
+Players are numbered along the leaves of the tree, so every node is an interval of players.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from math import ceil, log10
 
 import numpy as np
 
-Split = tuple[int, ...]  # bounds of two or more blocks: players b0 <= i < b1, b1 <= i < b2, ...
+Split = tuple[int, ...]  # bounds of two or more blocks of players: b0 <= i < b1, b1 <= i < b2, ...
 
 
 def splits_of(joins: np.ndarray, balanced: bool = False) -> tuple[Split, ...]:
@@ -20,11 +20,16 @@ def splits_of(joins: np.ndarray, balanced: bool = False) -> tuple[Split, ...]:
     Parameters
     ----------
     joins : ndarray
-        When neighbours come together, ``[K - 1]``, as `pyadx.segmentation.Hierarchy.joins` gives it.
+        ``[K - 1]``: when each pair of neighbours merges; see `pyadx.segmentation.Hierarchy.joins`.
     balanced : bool
-        Split where neighbours are furthest apart among the places that leave a third of the players on
-        either side: the order of the leaves is kept, and no branch is much longer than
+        Build a flatter tree over the same leaves: split each block where neighbours merge last, among the
+        places that leave a third of its players on either side. No branch is then much longer than
         ``log(K) / log(3/2)``.
+
+    Returns
+    -------
+    tuple of tuple of int
+        Bounds of the blocks of each split.
     """
     splits, blocks = [], [(0, len(joins) + 1)]
     while blocks:
@@ -44,8 +49,13 @@ def splits_of_groups(paths: Sequence[Sequence[str]]) -> tuple[Split, ...]:
     Parameters
     ----------
     paths : sequence of sequence of str
-        For every player the groups that it belongs to, the outermost first; those of one group are
+        For each player the groups that it belongs to, outermost first. Members of a group must be
         neighbours.
+
+    Returns
+    -------
+    tuple of tuple of int
+        Bounds of the blocks of each split.
     """
     splits = []
     blocks = [(0, len(paths), 0)]
@@ -57,7 +67,7 @@ def splits_of_groups(paths: Sequence[Sequence[str]]) -> tuple[Split, ...]:
         groups = [tuple(path[depth : depth + 1]) for path in paths]
         for name, members in groupby(range(low, high), groups.__getitem__):
             own = list(members)
-            # Players that belong to no further group stand for themselves.
+            # Each player that belongs to no further group is a block of its own.
             parts += [(own[0], own[-1] + 1)] if name else [(i, i + 1) for i in own]
         if len(parts) > 1:
             splits.append((low, *(high for _, high in parts)))
@@ -66,13 +76,13 @@ def splits_of_groups(paths: Sequence[Sequence[str]]) -> tuple[Split, ...]:
 
 
 def draw_order(splits: Sequence[Split], count: int, random: np.random.Generator) -> np.ndarray:
-    """Draw an order of players that keeps the members of every node together, int64 ``[K]``.
+    """Draw an order of players, int64 ``[K]``, that keeps the members of every node together.
 
-    All orders that respect the tree are equally likely.
+    All such orders are equally likely.
     """
     order = np.arange(count)
     turned = random.random(len(splits)) < 0.5
-    # From the finest split up, so that a block that changes its place is in its own order already.
+    # From the finest split up, so that a block is in its own order before it moves.
     for bounds, turn in zip(splits[::-1], turned[::-1], strict=True):
         blocks = [order[a:b] for a, b in pairwise(bounds)]
         if len(blocks) > 2:
@@ -85,15 +95,15 @@ def draw_order(splits: Sequence[Split], count: int, random: np.random.Generator)
 
 @dataclass(frozen=True)
 class GameSize:
-    """What exact values would cost.
+    """The cost of exact values.
 
     Attributes
     ----------
     coalitions : int
-        Scans that have to be scored: ``2 + sum over nodes of contexts * (2^parts - 2)``, where a node is
-        looked at once in the presence of every union of siblings on the path to it.
+        Scans to score: ``2 + sum over nodes of contexts * (2^parts - 2)``. A node has one context for every
+        subset of the siblings along the path to it.
     depth : int
-        Splits on the longest path.
+        Number of splits on the longest path from the root.
     """
 
     coalitions: int
@@ -101,14 +111,14 @@ class GameSize:
 
     @property
     def words(self) -> str:
-        """For people, such as "343,000 coalitions (depth 13)"."""
+        """The cost in words, such as "342,956 coalitions (depth 13)"."""
         count = self.coalitions
         number = f"{count:,}" if count < 10**7 else f"10^{round(log10(count))}"
         return f"{number} coalitions (depth {self.depth})"
 
 
 def game_size(splits: Sequence[Split], count: int) -> GameSize:
-    """Return what exact values of ``count`` players cost; without splits all orders are allowed."""
+    """Return the cost of exact values of ``count`` players. Without splits all orders are allowed."""
     reached = {(0, count): (1, 0)}
     coalitions, longest = 2, 0
     for bounds in splits or [tuple(range(count + 1))]:
@@ -123,7 +133,7 @@ def game_size(splits: Sequence[Split], count: int) -> GameSize:
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """Players ``low <= i < high`` that stand together, and the parts that they consist of."""
+    """A node of the tree: players ``low <= i < high``, and the child nodes that divide them."""
 
     low: int
     high: int
@@ -131,7 +141,7 @@ class Node:
 
     @cached_property
     def coalitions(self) -> int:
-        """Coalitions that are scored to look into this node in one context."""
+        """Coalitions to score below this node in one context."""
         parts = len(self.parts)
         if not parts:
             return 0
@@ -139,11 +149,11 @@ class Node:
 
     @property
     def whole(self) -> int:
-        """The set of all parts, as bits."""
+        """The subset of all parts, as bits."""
         return 2 ** len(self.parts) - 1
 
     def members(self, subset: int) -> tuple["Node", ...]:
-        """Return the parts of a set of bits."""
+        """Return the parts of a subset given as bits."""
         return tuple(part for i, part in enumerate(self.parts) if subset >> i & 1)
 
     def below(self) -> list["Node"]:
@@ -152,7 +162,7 @@ class Node:
 
 
 def tree_of(splits: Sequence[Split], count: int) -> Node:
-    """Return the root of the tree; without splits the parent of all players."""
+    """Return the root of the tree. Without splits it is the parent of all players."""
     made: dict[tuple[int, int], Node] = {}
     for bounds in list(splits or [tuple(range(count + 1))])[::-1]:
         parts = tuple(made.get(block) or Node(*block) for block in pairwise(bounds))

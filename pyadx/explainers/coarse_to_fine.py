@@ -1,4 +1,4 @@
-"""An approximate occlusion map within a time budget: coarse windows first, finer where it moves."""
+"""An approximate occlusion map within a time budget: a coarse grid first, finer where the map varies."""
 
 import time
 from collections import deque
@@ -15,13 +15,13 @@ from pyadx.inference.regions import Regions
 from pyadx.inference.scorer import Scorer
 from pyadx.inference.sharding import is_shared
 
-COARSEST = 8  # every eighth window along each axis, or fewer, are always scored
-_FEW = 27  # windows of the coarsest grid, at most
-_SLICE_SECONDS = 1.0  # between two looks at the clock, at most
-_SLICE_SHARE = 0.05  # of the budget
-_SLOWER = 2.0  # times the last slices: the next one may be so much slower and still ends in time
-_LARGEST_SLICE = 4096
-_REST = 2.0  # times what the rest took when it was tried out at the beginning
+COARSEST = 8  # the first grid has every eighth window along each axis, or fewer; it is always scored
+_FEW = 27  # windows of the first grid, at most
+_SLICE_SECONDS = 1.0  # longest time between two looks at the clock
+_SLICE_SHARE = 0.05  # the same, as a share of the budget
+_SLICE_MARGIN = 2.0  # a slice may take this many times longer than predicted and still ends in time
+_LARGEST_SLICE = 4096  # regions
+_MAP_MARGIN = 2.0  # time reserved for making the map, as a multiple of the time measured for it
 
 
 def coarse_to_fine(
@@ -34,10 +34,10 @@ def coarse_to_fine(
 ) -> tuple[Tensor, int]:
     """Score some windows of a grid, and estimate the others.
 
-    At most 27 windows of a coarse grid are scored, whatever it takes. Then the spacing is halved time
-    after time; new windows are scored in order of how much the coarser map moves around them, as long as
-    the next ones are expected to be done in time. A window that is not scored takes the linear
-    interpolation of the coarser map.
+    The windows of a coarse grid, at most 27, are scored however long that takes. Then the spacing is halved
+    again and again. New windows are scored where the coarser map varies most first, as long as the next
+    ones are predicted to finish in time. Windows that are not scored are interpolated linearly from the
+    coarser map.
 
     Parameters
     ----------
@@ -46,13 +46,13 @@ def coarse_to_fine(
     grid : WindowGrid
         All windows.
     regions : Regions
-        What they come to; windows that change nothing are known to score zero.
+        The distinct regions of the windows. Windows that change no voxel score 0.
     budget_s : float
-        Seconds until the map is painted.
+        Time in seconds until the map is finished.
     clock : callable
-        Tells the time in seconds.
+        Returns the time in seconds.
     started : float, optional
-        When the budget began, as the clock told it; by default now.
+        Time on that clock at which the budget began; by default now.
 
     Returns
     -------
@@ -60,11 +60,18 @@ def coarse_to_fine(
         One per window, in the order of ``grid.boxes()``.
     scored : int
         How many distinct regions were scored.
+
+    Raises
+    ------
+    ValueError
+        If the scores are shared among several processes.
     """
     if is_shared():
-        raise ValueError("a time budget is for one process: the clocks of several differ")
+        raise ValueError(
+            "a time budget needs a single process, since the clocks of several differ; leave out budget_s"
+        )
     until = budget_s + (clock() if started is None else started)
-    until -= _REST * _seconds_of_the_rest(grid, clock)
+    until -= _MAP_MARGIN * _seconds_of_map(grid, clock)
     slice_s = min(_SLICE_SECONDS, _SLICE_SHARE * budget_s)
     search = _Search(scorer, grid, regions, until, slice_s, clock)
     step = _coarsest(grid)
@@ -88,8 +95,8 @@ def _coarsest(grid: WindowGrid) -> int:
     return step
 
 
-def _seconds_of_the_rest(grid: WindowGrid, clock: Callable[[], float]) -> float:
-    """Measure what follows the last scores, on a map of zeros."""
+def _seconds_of_map(grid: WindowGrid, clock: Callable[[], float]) -> float:
+    """Measure, on a map of zeros, how long the work after the last score takes."""
     started = clock()
     zeros = torch.zeros(grid.counts)
     coarse = zeros[::2, ::2, ::2].contiguous()
@@ -99,7 +106,7 @@ def _seconds_of_the_rest(grid: WindowGrid, clock: Callable[[], float]) -> float:
 
 
 class _Search:
-    """Which windows have been scored so far."""
+    """The windows that have been scored so far, and how long that took."""
 
     def __init__(
         self,
@@ -117,26 +124,26 @@ class _Search:
         self.values = torch.zeros(len(self._region))
         self.known = self._region < 0
         self.scored = 0
-        self._last: deque[tuple[int, float]] = deque(maxlen=4)  # slices: regions and seconds
-        self._shortest = float("inf")  # of all slices, seconds
+        self._last: deque[tuple[int, float]] = deque(maxlen=4)  # regions and seconds of the last slices
+        self._shortest = float("inf")  # seconds of the fastest slice
 
     def lattice(self, step: int) -> Tensor:
         """Return the indices of every ``step``-th window along each axis."""
         return self._indices[::step, ::step, ::step]
 
     def has_time(self) -> bool:
-        """Whether one more slice is expected to be done in time."""
+        """Whether one more slice is predicted to finish in time."""
         return self._slice() > 0
 
     def score(self, windows: Tensor, *, deadline: bool) -> None:
-        """Score windows in order, until the time is up if there is a deadline."""
+        """Score windows in the given order; with a deadline, until the time is up."""
         wanted = self._region[windows.flatten()]
         wanted = wanted[~self.known[windows.flatten()]]
         _, first = np.unique(wanted.numpy(), return_index=True)
         queue = wanted[torch.from_numpy(np.sort(first))]
         scores = torch.full((len(self._regions.boxes),), torch.nan)
         while len(queue):
-            # The first region of all is slower than others; alone it is no measure for them.
+            # The very first region is slower than all others, so it is scored and timed by itself.
             count = self._slice() if deadline else 1 if self.scored == 0 else len(queue)
             if count == 0:
                 break
@@ -152,35 +159,35 @@ class _Search:
         scores = self._scorer.score_regions(self._regions.part(now.numpy())).float().cpu()
         seconds = max(1e-6, self._clock() - started)
         if self.scored == 1:
-            self._last.clear()  # the first region of all says little
+            self._last.clear()  # its time does not predict that of others
         self._last.append((len(now), seconds))
         self._shortest = min(seconds, self._shortest)
         self.scored += len(now)
         return scores
 
     def _slice(self) -> int:
-        """Return how many regions to score before the clock is looked at again; 0 if none fits."""
+        """Return how many regions to score before the next look at the clock; 0 if no time is left."""
         left = self._until - self._clock()
         if not self._last:
             return 1 if left > 0 else 0
         per_region = max(seconds / count for count, seconds in self._last)
         count = int(np.clip(self._slice_s / per_region, 1, _LARGEST_SLICE))
-        # A call and its regions take some time each. Both of these are never less than the sum.
+        # A call costs a fixed time plus a time per region. Neither bound below is less than their sum.
         longest = min(
             max(seconds * max(1.0, count / other) for other, seconds in self._last),
             per_region * count + self._shortest,
         )
-        return count if left > _SLOWER * longest else 0
+        return count if left > _SLICE_MARGIN * longest else 0
 
 
 def _moving_first(coarse: Tensor, finer: torch.Size) -> Tensor:
-    """Return the finer windows, those first around which the coarser map moves most."""
+    """Return the indices of the finer windows; those where the coarser map varies most come first."""
     moving = _nearest(_local_range(coarse), finer)
     return torch.argsort(moving.flatten(), descending=True, stable=True)
 
 
 def _local_range(values: Tensor) -> Tensor:
-    """Largest minus smallest value among a window's neighbours."""
+    """Return the largest minus the smallest value among each window and its neighbours."""
     padded = values[None, None]
     return (F.max_pool3d(padded, 3, 1, 1) + F.max_pool3d(-padded, 3, 1, 1))[0, 0]
 

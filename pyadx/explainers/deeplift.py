@@ -14,7 +14,7 @@ from pyadx.explainers.registry import method
 from pyadx.inference.adapted import inside_of
 from pyadx.inference.capture import why_unwatched
 
-_NODES = 256  # of the sum that spreads the score's change over the classes' scores
+_NODES = 256  # nodes of the sum that divides the score's change among the logits
 _RULES = (
     nn.ReLU, nn.ELU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Softmax,
     nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d,
@@ -28,21 +28,23 @@ _RULES = (
     cost="one forward and one backward pass, of scan and baseline together",
 )
 class DeepLift(GradientMethod):
-    """DeepLIFT: differences from a baseline's activations, handed back from layer to layer.
+    """DeepLIFT: differences from the activations of a baseline, propagated back layer by layer.
 
-    Every activation hands back the ratio of its output's to its input's difference in place of its
-    derivative (rescale rule), so the map adds up to ``s(V) - s(R)``. The report states the gap, and a call
-    warns above 5%. Captum does the work (``pip install 'pyadx[gradients]'``). It sees activations and max
-    poolings that are modules of torch, each used once: others are derived as they are, and leave a gap.
+    In the backward pass the derivative of every activation is replaced by the difference of its output
+    divided by the difference of its input (rescale rule). The map then adds up to ``s(V) - s(R)``, the
+    change of the score from the baseline ``R`` to the scan ``V``. The report states the completeness gap,
+    and a call warns if it is above 5%. The map is computed by Captum
+    (``pip install 'pyadx[gradients]'``), which handles activations and max poolings that are torch modules,
+    each used once. Others are differentiated as usual, which leaves a gap.
 
-    What makes the score of the classes' scores before softmax is no layer: its change is spread over them
-    by integrated gradients, which a difference of two logits (log-odds of two classes) needs no rule for.
+    The step from the logits to the score is not a layer. The score's change is divided among the logits by
+    integrated gradients. For the log-odds of two classes, a difference of two logits, this is exact.
 
     Parameters
     ----------
     model, baseline, signed, smoothing, score, outputs, output, batch_size, progress, spacing
-        As in `pyadx.explainers.gradient_base.GradientMethod`. ``batch_size`` has no effect: a scan and its
-        baseline run together, and nothing else.
+        As in `pyadx.explainers.gradient_base.GradientMethod`. ``batch_size`` has no effect, since each scan
+        runs together with its baseline and nothing else.
 
     Raises
     ------
@@ -55,8 +57,8 @@ class DeepLift(GradientMethod):
     @property
     def _advice(self) -> str:
         return (
-            "DeepLIFT follows activations and poolings that are modules of torch, each used once: give the "
-            "network such modules, or take integratedgradients"
+            "DeepLIFT needs activations and poolings that are modules of torch, each used once: give the "
+            "network such modules, or use integratedgradients"
         )
 
     def _attribute(self, score: ClassGradient, scan: Tensor, baseline: Tensor | None) -> tuple[Tensor, int]:
@@ -64,22 +66,22 @@ class DeepLift(GradientMethod):
         network = score.forward.model
         reason = why_unwatched(inside_of(network))
         if reason is not None:
-            raise ValueError(f"DeepLIFT cannot follow this network: {reason}")
+            raise ValueError(f"DeepLIFT cannot watch the layers of this network: {reason}")
         score.copies.look(scan)
         if score.copies.dependence is not None:
             raise ValueError(
-                "DeepLIFT runs a scan and its baseline side by side, and this network's class scores of a "
-                "scan depend on what lies beside it; take integratedgradients"
+                "DeepLIFT runs a scan and its baseline side by side, but this network's class scores of a "
+                "scan depend on the other scans of its batch; use integratedgradients"
             )
         pair = torch.stack([scan, baseline])
-        outputs, ends = _with_ends(network, lambda: score.forward(pair.clone()))
+        outputs, ends = _with_final_activations(network, lambda: score.forward(pair.clone()))
         logits = self._run.reading.again(outputs, 2)
-        # Below eps a difference counts as none; half precision has no 1e-10.
+        # Captum treats differences below eps as 0. The default 1e-10 is 0 in half precision.
         eps = max(1e-10, torch.finfo(scan.dtype).tiny)
-        followed = _Followed(score, _shares(score, logits))
+        followed = _WeightedLogits(score, _shares(score, logits))
         rule = captum_attribution("deeplift", "DeepLift")(followed, eps=eps)
         left = ends if self.outputs == "probabilities" else []
-        with _left_alone(left), _apart(network), warnings.catch_warnings():
+        with _without_rule(left), _with_copied_inputs(network), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Setting forward, backward hooks")
             try:
                 return rule.attribute(scan[None].detach().requires_grad_(), baseline[None])[0], 2
@@ -89,17 +91,17 @@ class DeepLift(GradientMethod):
                 if "used more than once" not in str(error):
                     raise
                 raise ValueError(
-                    "DeepLIFT needs activations and poolings that are used once each, and the network uses "
-                    "one again; give every place a module of its own, or take integratedgradients"
+                    "DeepLIFT needs activations and poolings that are used once each, but the network uses "
+                    "one again; give each use a module of its own, or use integratedgradients"
                 ) from None
 
 
-class _Followed(nn.Module):
-    """What Captum follows: the classes' scores, each times its share in the score's change."""
+class _WeightedLogits(nn.Module):
+    """The network that Captum explains: the sum of the logits, each weighted by its share."""
 
     def __init__(self, score: ClassGradient, shares: Tensor) -> None:
         super().__init__()
-        self.network = score.forward.model  # Captum looks for activations in the modules below
+        self.network = score.forward.model  # Captum looks for activations in the submodules
         self._score, self._shares = score, shares
 
     def forward(self, scans: Tensor) -> Tensor:
@@ -109,9 +111,10 @@ class _Followed(nn.Module):
 
 
 def _shares(score: ClassGradient, logits: Tensor) -> Tensor:
-    """Return the mean derivative of the score by each class's, from the baseline's to the scan's.
+    """Return the derivative of the score by each logit, averaged over the path from baseline to scan.
 
-    ``shares @ (logits[0] - logits[1])`` is the score's change; float64 ``[classes]``.
+    The result is float64 ``[classes]``. ``shares @ (logits[0] - logits[1])`` is the score's change, where
+    ``logits`` holds those of the scan and of the baseline.
     """
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
     at = torch.from_numpy((nodes + 1) / 2).to(logits.device)[:, None]
@@ -122,8 +125,10 @@ def _shares(score: ClassGradient, logits: Tensor) -> Tensor:
     return torch.from_numpy(weights / 2).to(slopes.device) @ slopes
 
 
-def _with_ends(network: nn.Module, run: Callable[[], Tensor]) -> tuple[Tensor, list[nn.Module]]:
-    """Return the network's outputs, and the sigmoid or softmax that gave them if it is a module."""
+def _with_final_activations(
+    network: nn.Module, run: Callable[[], Tensor]
+) -> tuple[Tensor, list[nn.Module]]:
+    """Return the network's outputs, and the sigmoid or softmax modules that computed them, if any."""
     given: list[tuple[nn.Module, Tensor]] = []
     layers = [layer for layer in network.modules() if isinstance(layer, nn.Sigmoid | nn.Softmax)]
     hooks = [layer.register_forward_hook(lambda m, _, out: given.append((m, out))) for layer in layers]
@@ -137,11 +142,11 @@ def _with_ends(network: nn.Module, run: Callable[[], Tensor]) -> tuple[Tensor, l
 
 
 @contextmanager
-def _left_alone(layers: list[nn.Module]) -> Iterator[None]:
-    """Have Captum derive layers as they are: it leaves those alone that have a backward hook.
+def _without_rule(layers: list[nn.Module]) -> Iterator[None]:
+    """Make Captum use the plain derivatives of some layers.
 
-    A sigmoid or softmax at the end is undone by the logarithm behind it: derived as they are, the two
-    cancel; by Captum's rules they do not.
+    The logits are the logarithm of a final sigmoid or softmax. The plain derivatives of the two cancel, but
+    with Captum's rules they do not. Captum skips layers that have a backward hook, so each gets one.
     """
     hooks = [layer.register_full_backward_hook(lambda *_: None) for layer in layers]
     try:
@@ -152,13 +157,13 @@ def _left_alone(layers: list[nn.Module]) -> Iterator[None]:
 
 
 @contextmanager
-def _apart(network: nn.Module) -> Iterator[None]:
+def _with_copied_inputs(network: nn.Module) -> Iterator[None]:
     """Give every layer that has a rule a copy of its input.
 
-    Captum reads what is handed back to a layer at the layer's output, and writes what it hands back itself
-    at its input. Where one layer's output is the next one's input (max pooling behind a ReLU), that is the
-    same tensor, and the reading comes first: the pooling's rule would be lost. Hooks that were there before
-    Captum's run before them.
+    Captum reads a layer's gradient at its output, and writes the changed gradient at its input. If the
+    input is the output of another layer with a rule (max pooling right after a ReLU), both are the same
+    tensor, and the ReLU reads its gradient before the pooling has changed it: the pooling's rule would be
+    lost. The hooks are registered before Captum's, so they run first.
     """
     layers = [layer for layer in network.modules() if type(layer) in _RULES]
     hooks = [layer.register_forward_pre_hook(lambda _, given: given[0].clone()) for layer in layers]

@@ -1,11 +1,12 @@
-"""Exact Shapley and Winter values: every coalition that matters is scored, at a baseline that moves.
+"""Exact Shapley and Winter values: every coalition that matters is scored, on a baseline that moves.
 
-At a node of the tree, in the presence of some of the siblings on the path to it, every subset of its parts
-is scored, and each part is looked into in the presence of every subset of the others. Going from one
-subset to the next is a commit (`pyadx.inference.baseline`); what has to be scored in one state of the scan
-is scored together. For a binary tree the value of a region is ``2^-d sum over subsets C of the d siblings
-on its path of v(C + i) - v(C)``. Source: Winter, "A value for cooperative games with levels structure of
-cooperation", 1989.
+Players are the leaves of a tree. A context is a subset of the siblings along the path to a node; these are
+present, and everything else is filled. In each of its contexts a node is visited once: every subset of its
+parts is scored, and each part is visited in turn, in the presence of every subset of the other parts. Going
+from one subset to the next is a commit (`pyadx.inference.baseline`). All scores that one state of the scan
+needs are computed together. For a binary tree the value of a region is ``2^-d sum over subsets C of
+the d siblings on its path of v(C + i) - v(C)``. Source: Winter, "A value for cooperative games with levels
+structure of cooperation", 1989.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,33 +22,33 @@ from pyadx.inference.engines import RegionScorer
 from pyadx.inference.regions import Regions
 from pyadx.inference.score_store import ScoreStore
 
-_PIECE = 1024  # coalitions that are worked out, stored and resumed together
-_STATES = 64  # of the scan, likewise
+_PIECE = 1024  # a node with at most this many coalitions is computed, stored and resumed as a whole
+_STATES = 64  # states of the scan that larger nodes compute, store and resume together
 
-Context = tuple[Node, ...]  # nodes of the tree that are there; all other players are filled
-Between = tuple[float, float]
-Scores = dict[Node, float]  # of the scan with each node besides
+Context = tuple[Node, ...]  # nodes that are present; all other players are filled
+Between = tuple[float, float]  # scores without a node and with it
+Scores = dict[Node, float]  # score of a state of the scan with one more node present
 
 
 class ExactShares:
-    """Works out the values of all players of a tree.
+    """Computes the values of all players of a tree.
 
     Parameters
     ----------
     scorer : RegionScorer
-        Of regions that come back: its fill is the scan.
+        Scores regions that are brought back: its fill is the original scan.
     regions : Regions
-        Of all nodes below the root, in the order of ``Node.below``.
+        The regions of all nodes below the root, in the order of ``Node.below``.
     root : Node
-        The tree.
+        Root of the tree.
     numbers : ndarray
-        ``[D, H, W]``: one more than the player that a voxel belongs to.
+        Integers ``[D, H, W]``: index of each voxel's player plus 1, or 0 outside all regions.
     ends : Ends
-        The scan, and the reference that the walk begins at.
+        The scan, and the scan with all regions filled.
     store : ScoreStore, optional
-        Keeps pieces of the work; those that it has are not done again.
+        Keeps finished pieces of the work, which are not computed again.
     advance : callable
-        Told how many coalitions are done.
+        Called with the number of coalitions that were finished since the last call.
     """
 
     def __init__(
@@ -68,18 +69,20 @@ class ExactShares:
         self._drift = 0.0
 
     def run(self) -> Estimate:
-        """Return the values; their errors are zero."""
+        """Return the values. Their standard errors are 0."""
         values = np.zeros(self._root.high)
         self._advance(2)
-        self._look(self._root, (), (self._ends.reference_score, self._ends.score), 1.0, values)
-        # Nothing but rounding: the score does not depend on players that change no voxel.
+        self._visit(self._root, (), (self._ends.reference_score, self._ends.score), 1.0, values)
+        # The score does not depend on players that change no voxel; what they have is rounding error.
         values[[node.low for node, place in self._places.items() if place < 0 and not node.parts]] = 0.0
         return Estimate(values, np.zeros(len(values)), 0, self._drift, exact=True)
 
-    def _look(self, node: Node, context: Context, ends: Between, weight: float, values: np.ndarray) -> None:
-        """Add to ``values`` what the players of a node get in one context, in pieces that can be kept.
+    def _visit(
+        self, node: Node, context: Context, ends: Between, weight: float, values: np.ndarray
+    ) -> None:
+        """Add to ``values`` what the players of a node get in one context, in pieces that can be stored.
 
-        ``ends`` are the scores without the node and with it.
+        ``ends`` are the scores of the context without the node and with it.
         """
         if node.coalitions <= _PIECE:
             own = self._kept(lambda: self._piece(node, context, ends))
@@ -97,11 +100,11 @@ class ExactShares:
             share = weight * _share(len(node.parts), step.subset.bit_count())
             for i in step.inner:
                 between = known[step.subset], known[step.subset | 1 << i]
-                self._look(node.parts[i], context + node.members(step.subset), between, share, values)
+                self._visit(node.parts[i], context + node.members(step.subset), between, share, values)
         _add_leaves(node, known, weight, values)
 
     def _group(self, node: Node, context: Context, group: list["_Step"]) -> list[Scores]:
-        """Score the parts of a node that are wanted in several states."""
+        """Score the wanted parts of a node in several states; return one dict per state."""
         wanted = [[node.parts[i] for i in step.wanted] for step in group]
 
         def work() -> np.ndarray:
@@ -117,15 +120,15 @@ class ExactShares:
         return [{part: next(scores) for part in nodes} for nodes in wanted]
 
     def _piece(self, node: Node, context: Context, ends: Between) -> np.ndarray:
-        """Return what the players of a node get, and how far rounding moved the score meanwhile."""
+        """Return what the players of a node get, followed by the rounding error of the score."""
         self._start(context)
         begun = self._scorer.reference
         values = np.zeros(self._root.high)
-        self._look_at_once(node, context, ends, 1.0, self._scores(context, node.below()), values)
+        self._visit_whole(node, context, ends, 1.0, self._scores(context, node.below()), values)
         self._go(context)
         return np.append(values[node.low : node.high], abs(self._scorer.reference - begun))
 
-    def _look_at_once(
+    def _visit_whole(
         self,
         node: Node,
         context: Context,
@@ -134,7 +137,7 @@ class ExactShares:
         scores: Scores,
         values: np.ndarray,
     ) -> None:
-        """Do as `_look` does, where ``scores`` are those of the context with each node below."""
+        """Do as `_visit` does, in one piece. ``scores`` has the context with each node below the node."""
         known = {0: ends[0], node.whole: ends[1]}
         for subset, wanted, inner in _steps(node):
             state = context + node.members(subset)
@@ -146,11 +149,11 @@ class ExactShares:
             share = weight * _share(len(node.parts), subset.bit_count())
             for i in inner:
                 between = known[subset], known[subset | 1 << i]
-                self._look_at_once(node.parts[i], state, between, share, scores, values)
+                self._visit_whole(node.parts[i], state, between, share, scores, values)
         _add_leaves(node, known, weight, values)
 
     def _kept(self, work: Callable[[], np.ndarray]) -> np.ndarray:
-        """Work out the next piece, or read it where it was worked out before."""
+        """Return the next piece from the store, or compute it and store it."""
         if self._store is None:
             return work()
         if self._done >= self._store.chunks:
@@ -159,7 +162,7 @@ class ExactShares:
         return self._store.read(self._done - 1).numpy()
 
     def _scores(self, state: Context, nodes: list[Node]) -> Scores:
-        """Score the scan in a state with each of some nodes besides."""
+        """Bring the scan into a state, and score it with each of some further nodes present."""
         self._go(state)
         places = np.unique([self._places[node] for node in nodes])
         places = places[places >= 0]
@@ -169,7 +172,7 @@ class ExactShares:
         return {node: found[self._places[node]] for node in nodes}
 
     def _start(self, state: Context) -> None:
-        """Make the scan of a state anew, so that a piece does not depend on those before it."""
+        """Compute the scan of a state from scratch, so that a piece does not depend on earlier ones."""
         there = torch.zeros_like(self._numbers, dtype=torch.bool)
         for node in state:
             there |= (self._numbers > node.low) & (self._numbers <= node.high)
@@ -177,7 +180,7 @@ class ExactShares:
         self._here = state
 
     def _go(self, state: Context) -> None:
-        """Bring the scan from the state that it is in to another one."""
+        """Move the scan from its current state to another one by commits."""
         for node in self._here:
             if node not in state:
                 self._commit(node, self._ends.reference)
@@ -192,7 +195,17 @@ class ExactShares:
 
 
 class _Step(NamedTuple):
-    """A subset of the parts of a node, as bits; which parts are scored besides, which are looked into."""
+    """One state of a node: some of its parts are present.
+
+    Attributes
+    ----------
+    subset : int
+        The parts that are present, as bits.
+    wanted : list of int
+        Parts whose addition to the subset has to be scored.
+    inner : list of int
+        Absent parts that have parts of their own, which are visited in this state.
+    """
 
     subset: int
     wanted: list[int]
@@ -200,9 +213,10 @@ class _Step(NamedTuple):
 
 
 def _steps(node: Node) -> Iterator[_Step]:
-    """Give the subsets of the parts in which there is something to do, by small steps (Gray's code).
+    """Yield the subsets of the parts in which something has to be scored, in the order of a Gray code.
 
-    Whatever a subset is, one with a part less comes before it, so that its score is known.
+    Neighbours in that order differ by one part, so going from one to the next is cheap. Some subset with
+    one part less always comes earlier, so the score of each subset is known when its turn comes.
     """
     count = len(node.parts)
     known = {0, node.whole}
@@ -217,12 +231,12 @@ def _steps(node: Node) -> Iterator[_Step]:
 
 
 def _share(parts: int, present: int) -> float:
-    """Return how often so many of the parts come before a given one."""
+    """Return the share of orders in which just ``present`` given parts come before another one."""
     return factorial(present) * factorial(parts - present - 1) / factorial(parts)
 
 
 def _add_leaves(node: Node, known: dict[int, float], weight: float, values: np.ndarray) -> None:
-    """Add what every part that is a single player contributes to all subsets of the others."""
+    """Add to ``values`` what each part that is a single player contributes to subsets of the others."""
     count = len(node.parts)
     shares = [weight * _share(count, size) for size in range(count)]
     for i, part in enumerate(node.parts):

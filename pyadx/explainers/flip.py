@@ -1,4 +1,4 @@
-"""The fewest regions that decide the class: without them it changes, or they alone hold it."""
+"""Decisive regions: few regions without which the class changes, or which alone keep it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, get_args
@@ -43,39 +43,40 @@ from pyadx.segmentation.options import Linkage
     "flip",
     title="Decisive regions",
     answers="Which few regions decide the class?",
-    cost="a share of a forward pass per region and step",
+    cost="a fraction of a forward pass per region and step",
     presets={"keep": {"kind": "keep"}},
 )
 class RegionFlip(Perturbation):
-    """The fewest regions that, filled, change the predicted class, or that, kept alone, hold it.
+    """Few regions that decide the class: filling them changes it, or keeping them alone preserves it.
 
-    Greedy: the region that moves the score most in the scan as it then is comes next, by exact changes on
-    a baseline that moves. Regions that turn out not to be needed are dropped again, the weakest first; a
-    whole forward verifies the decision. Minimal in that none of the regions can be left out; whether
-    another set is smaller is not known. Where no set decides, all regions that move the score are given.
-    Sources: for the question Dabkowski and Gal, "Real Time Image Saliency for Black Box Classifiers", 2017
-    (smallest sufficient and destroying regions); the search is our own.
+    The search is greedy. In each step it takes the region that moves the score most in the current scan,
+    until the class is decided. Then it drops regions that are not needed, the last taken first, and checks
+    the result with a whole forward pass. None of the regions that are left was found to be dispensable, but
+    another set may be smaller. If the search decides nothing, the result has all regions that were taken.
+
+    Sources: the question is that of Dabkowski and Gal, "Real Time Image Saliency for Black Box
+    Classifiers", 2017 (smallest sufficient and destroying regions). The search is our own.
 
     Parameters
     ----------
     kind : {"remove", "keep"}
-        ``remove``: filled with the reference they change the class. ``keep``: with all others filled they
-        hold it.
+        ``remove``: filling the regions changes the class. ``keep``: filling all other regions does not
+        change it.
     max_regions : int
-        Regions of the cut of a hierarchy, where no label volume is given.
+        Number of regions in the cut of a hierarchy. Without effect on label volumes.
     most : int, optional
-        Stop after so many regions.
+        Most regions to take.
     linkage : str, optional
-        How scans that come without regions are segmented, as in `pyadx.segmentation.ucm`.
+        Option of `pyadx.segmentation.ucm`, which segments scans that are passed without regions.
     model, fill, score, outputs, output, engine, precision, max_memory, batch_size, progress, keep_trace
         As in `pyadx.explainers.perturbation.Perturbation`.
     spacing : float or sequence of float, optional
-        Voxel size in mm.
+        Voxel size in mm, for that segmentation and for references that smooth.
 
     Raises
     ------
     ValueError
-        If an option is out of range, or the model predicts numbers instead of classes.
+        If an option is out of range.
     """
 
     def __init__(
@@ -84,10 +85,14 @@ class RegionFlip(Perturbation):
         fill: FillOption = "local",
         *,
         kind: Annotated[
-            Kind, Option("Regions without which, or by which alone.", choice(get_args(Kind)))
+            Kind,
+            Option(
+                "Whether regions change the class when filled, or preserve it alone.",
+                choice(get_args(Kind)),
+            ),
         ] = "remove",
-        max_regions: Annotated[int, Option("Regions of the scan's segmentation.", whole(2))] = 50,
-        most: Annotated[int | None, Option("Regions at most.", optional(whole(1)))] = None,
+        max_regions: Annotated[int, Option("Number of regions of the scan's segmentation.", whole(2))] = 50,
+        most: Annotated[int | None, Option("Most regions to take.", optional(whole(1)))] = None,
         linkage: Annotated[
             str | None, Option("How regions merge.", optional(choice(get_args(Linkage))))
         ] = None,
@@ -132,19 +137,20 @@ class RegionFlip(Perturbation):
         Parameters
         ----------
         volume, target, regions, names, mask, reference, forward_args
-            As in `pyadx.RegionShapley.run`. A class that the model does not predict (``remove``), or that
-            holds with all regions filled (``keep``), is decided by no region.
+            As in `pyadx.RegionShapley.run`. The result has no regions if the model does not predict the
+            target (``remove``), or predicts it with all regions filled, too (``keep``).
 
         Returns
         -------
         Explanation
-            With a `FlipReport` per scan; the map shows in every decisive region how far it moved the score,
-            and 0 elsewhere.
+            With a `FlipReport` per scan. The map shows in every decisive region how much it moved the
+            score, and is 0 elsewhere.
 
         Raises
         ------
         TypeError, ValueError
-            If the volume, target, fill or regions do not fit, or there are fewer than two regions.
+            If the volume, target, fill, mask or regions do not fit, there are fewer than two regions, or
+            the model predicts numbers instead of classes.
         """
         volume = check_volume(volume, self.model)
         own = regions_per_scan(regions, volume)
@@ -168,12 +174,12 @@ class RegionFlip(Perturbation):
         search = Search(scorer, regions, start, filled, self.kind)
         with progress_bar("regions", len(regions.boxes), self._run.progress) as advance:
             search.run(len(regions.boxes) if self.most is None else self.most, advance)
-        report, heat = self._told(search, players, regions, score)
+        report, heat = self._report_and_map(search, players, regions, score)
         scorer.refill(filled)
         scorer.rebase(start)
         return heat.to(scan.device), scorer, report
 
-    def _told(
+    def _report_and_map(
         self, search: Search, players: Players, regions: Regions, score: float
     ) -> tuple[FlipReport, Tensor]:
         player_of = np.full(len(regions.boxes), -1)
@@ -208,23 +214,28 @@ def decisive_regions(
     names: Mapping[int, str] | None = None,
     **options: Any,
 ) -> FlipReport:
-    """Return the fewest regions of one scan without which its class changes, or that alone hold it.
+    """Return few regions of one scan without which its class changes, or which alone keep it.
 
     Parameters
     ----------
     model : torch.nn.Module
-        As for `RegionFlip`.
+        As in `RegionFlip`.
     volume, target, regions, names
-        As in `RegionFlip.run`; one scan.
+        As in `RegionFlip.run`, for one scan.
     keep : bool
-        Look for regions that hold the class when all others are filled.
+        Look for regions that keep the class when all others are filled.
     **options
-        Of `RegionFlip`, such as ``fill="controls"``.
+        Options of `RegionFlip`, such as ``fill="controls"``.
+
+    Returns
+    -------
+    FlipReport
+        The regions, in the order in which they were taken.
 
     Raises
     ------
     TypeError, ValueError
-        As `RegionFlip`, or if there are several scans.
+        As `RegionFlip`, or if there is more than one scan.
     """
     found = RegionFlip(model, kind="keep" if keep else "remove", **options).run(
         volume, target, regions, names=names

@@ -1,4 +1,4 @@
-"""The search for decisive regions, and what it found."""
+"""The greedy search for decisive regions, and its report."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,26 +16,28 @@ Kind = Literal["remove", "keep"]
 
 @dataclass(frozen=True, eq=False)
 class FlipReport:
-    """Which regions decide the class of one scan; arrays are in the order of ``labels``.
+    """Regions that decide the class of one scan. Arrays are in the order of ``labels``.
 
     Attributes
     ----------
     kind : {"remove", "keep"}
-        Whether these regions were filled, or all others.
+        Whether these regions were filled (``remove``), or all others (``keep``).
     labels, names : tuple
-        Numbers of the regions, the one that moves the score most first, and what they are called, ``[N]``.
+        Numbers and names of the regions in the order in which they were taken, ``[N]``.
     changes : ndarray
-        float64 ``[N]``: how far the score fell (or rose) when each was filled (or brought back) after those
-        before it.
+        float64 ``[N]``: how much the score fell when each region was filled (``remove``), or rose when it
+        was brought back (``keep``), after the regions before it.
     score, decided_score : float
         Score of the scan, and of the scan with just these regions filled (or kept).
     decided : bool
         Whether the class changes without these regions (``remove``), or holds with them alone (``keep``).
-        Otherwise not even all regions do.
+        If not, the search ended since no region was left, no further one moved the score in the wanted
+        direction, or the largest number of regions was reached.
     pruned : int
-        Regions that were taken on the way and turned out not to be needed.
+        Regions that were taken and then dropped, since they were not needed.
     evaluations, evaluated : int
-        Scans that would have been scored by whole forwards, and regions that were scored.
+        Scans that were scored, at least 1; a plain implementation takes a forward pass for each. Both are
+        the same number.
     """
 
     kind: Kind
@@ -53,7 +55,7 @@ class FlipReport:
 
     @property
     def approximate(self) -> bool:
-        """Never: the decision is that of a whole forward. That no smaller set does it is not proven."""
+        """Never: a whole forward pass confirms the decision. A smaller set may exist all the same."""
         return False
 
     def facts(self) -> dict[str, Any]:
@@ -62,7 +64,7 @@ class FlipReport:
         return {**own, "changes": self.changes.tolist()}
 
     def summary(self) -> str:
-        """Say which regions decide."""
+        """Say which regions decide the class, and how the score changes."""
         if self.decided and not self.labels:
             remove = "the model does not predict this class: no region has to go"
             return remove if self.kind == "remove" else "the class holds with all regions filled"
@@ -77,7 +79,28 @@ class FlipReport:
 
 
 class Search:
-    """Takes regions until the class is decided, and drops those that are not needed."""
+    """Takes regions until the class is decided, then drops those that are not needed.
+
+    Parameters
+    ----------
+    scorer : RegionScorer
+        Scores regions of the scan.
+    regions : Regions
+        Regions that change a voxel.
+    scan, filled : Tensor
+        ``[C, D, H, W]``: the scan, and the scan with all regions filled.
+    kind : {"remove", "keep"}
+        Whether to start from the scan and fill regions, or from the filled scan and bring regions back.
+
+    Attributes
+    ----------
+    taken : list of int
+        Indices of the regions, in the order in which they were taken.
+    changes : list of float
+        How much each of them moved the score in the wanted direction.
+    pruned, evaluations : int
+        Regions that were dropped, and scans that were scored.
+    """
 
     def __init__(
         self, scorer: RegionScorer, regions: Regions, scan: Tensor, filled: Tensor, kind: Kind
@@ -85,7 +108,7 @@ class Search:
         self._scorer, self._regions = scorer, regions
         self._begin, self._towards = (scan, filled) if kind == "remove" else (filled, scan)
         self._sign = 1.0 if kind == "remove" else -1.0
-        self._wanted = kind == "keep"  # whether the class is to hold
+        self._wanted = kind == "keep"  # whether the target is to be the predicted class
         scorer.refill(self._towards)
         scorer.rebase(self._begin)
         self.taken: list[int] = []
@@ -94,23 +117,23 @@ class Search:
 
     @property
     def decided(self) -> bool:
-        """Whether the class is what it is to be, in the scan as it is now."""
+        """Whether the current scan has the wanted outcome: the target is predicted, or no longer."""
         logits = self._scorer.outputs[0]
         return (int(logits.argmax()) == self._scorer.target) == self._wanted
 
     @property
     def score(self) -> float:
-        """Score of the scan as it is now."""
+        """Score of the current scan."""
         return self._scorer.reference
 
     def run(self, most: int, advance: Callable[[int], None]) -> None:
-        """Search."""
+        """Take at most ``most`` regions; ``advance`` is called with 1 after each."""
         left = np.arange(len(self._regions.boxes))
         while not self.decided and len(left) and len(self.taken) < most:
             moved = self._scores(left)
             best = int(moved.argmax())
             if not moved[best] > 0:
-                break  # whatever comes next moves the score away
+                break  # every other region moves the score in the wrong direction
             self._commit(int(left[best]), self._towards)
             self.taken.append(int(left[best]))
             left = np.delete(left, best)
@@ -120,7 +143,7 @@ class Search:
         self._verify()
 
     def _scores(self, places: np.ndarray) -> np.ndarray:
-        """Return how far each region would move the score in the wanted direction."""
+        """Return how much each region would move the score in the wanted direction."""
         self.evaluations += len(places)
         scores = self._scorer.score_regions(self._regions.part(places), advance=lambda count: None)
         return self._sign * scores.double().cpu().numpy()
@@ -129,7 +152,7 @@ class Search:
         self._scorer.commit(self._regions.part(np.array([place])), values)
 
     def _prune(self) -> None:
-        """Give back what is not needed, the latest first: it moved the score least."""
+        """Drop regions that are not needed, the last taken first, since it tends to matter least."""
         for place in self.taken[::-1]:
             self._commit(place, self._begin)
             self.evaluations += 1
@@ -140,7 +163,7 @@ class Search:
                 self._commit(place, self._towards)
 
     def _verify(self) -> None:
-        """Walk once more with the regions that are left, and ask a whole forward at the end."""
+        """Measure the change of each region that is left, and confirm the outcome by a forward pass."""
         self._scorer.rebase(self._begin)
         before = self.score
         for place in self.taken:

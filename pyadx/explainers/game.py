@@ -1,4 +1,4 @@
-"""A scan as a cooperative game: regions are players, worth the score of the scan with them."""
+"""A scan as a cooperative game. Regions are players; a coalition is worth the score of the scan with it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,21 +18,22 @@ from pyadx.inference.segments import distinct_segments
 
 
 class Game:
-    """The regions of one scan, and what filling them changes; players that change no voxel have no part.
+    """The cooperative game of one scan. Players whose filling changes no voxel get 0.
 
     Attributes
     ----------
     scorer : RegionScorer
-        Where it stands, and what it fills with, is whatever was done last.
+        Scores the regions. Its current scan and fill are those that the last operation left.
     players : Players
-        The regions.
+        The players.
     regions : pyadx.inference.regions.Regions
-        Those of them that change a voxel; ``inverse`` gives the place of every player, -1 if it has none.
+        Regions of the players that change a voxel. ``inverse`` gives the index of each player's region, or
+        -1 if it changes none.
     ends : Ends
         The scan, and the scan with all regions filled.
     alone, first : ndarray
-        float64 ``[K]``: how far the score falls when a region is filled in the scan, and rises when it
-        comes back into the filled scan.
+        float64 ``[K]``: how much the score falls when only this region is filled, and how much it rises
+        when only this region is brought back into the filled scan.
     """
 
     def __init__(self, scorer: RegionScorer, players: Players) -> None:
@@ -46,7 +47,7 @@ class Game:
         self.first = -self._changes()
 
     def back(self) -> None:
-        """Return to the scan, to the last bit."""
+        """Return to the original scan, exactly as it was."""
         self.scorer.back(self._scan)
 
     def _changes(self) -> np.ndarray:
@@ -54,7 +55,7 @@ class Game:
 
     @contextmanager
     def kept(self, store: Store, kind: dict[str, Any]) -> Iterator[ScoreStore | None]:
-        """Open the file that finished work is kept in, if there is one."""
+        """Open the store of finished work; gives None if there is no file."""
         if store.path is None:
             yield None
             return
@@ -63,14 +64,18 @@ class Game:
             yield file
 
     def exact(self, file: ScoreStore | None, advance: Callable[[int], None]) -> Estimate:
-        """Return exact values."""
+        """Compute exact values; ``advance`` is called with the number of coalitions just finished."""
         tree = self.players.tree
         intervals = np.array([[node.low + 1, node.high + 1] for node in tree.below()])
         nodes = distinct_segments(self.ends.reference, self.players.numbers, intervals, self.ends.scan)
         return ExactShares(self.scorer, nodes, tree, self.players.numbers, self.ends, file, advance).run()
 
     def drawn(self, seed: int, file: ScoreStore | None) -> Callable[[int], Pair]:
-        """Return what walks through the order of a number and back, or reads what was found before."""
+        """Return a function from the number of a pair of orders to its contributions.
+
+        The function walks through the order and back, or reads the result from the store. The order depends
+        only on ``seed`` and the number.
+        """
         places = self.regions.inverse
 
         def draw(pair: int) -> Pair:

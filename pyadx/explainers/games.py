@@ -1,4 +1,4 @@
-"""Regions of a scan as the players of another library's game."""
+"""Regions of a scan as the players of a shapiq game."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -44,30 +44,31 @@ def shapiq_game(
     forward_args: Any = None,
     spacing: float | Sequence[float] | None = None,
 ) -> Any:
-    """Return the regions of one scan as a game of shapiq, whose approximators then run on our engine.
+    """Return the regions of one scan as a shapiq game, so shapiq's approximators run on pyadx's engine.
 
-    A coalition holds the regions that are there; all others are filled. Its value is the score of that
-    scan, by commits (`pyadx.inference.IncrementalScorer.commit`) where few regions differ from a coalition
-    that was just scored, and by whole forwards where many do. Source of shapiq: Muschalik et al., "shapiq:
-    Shapley interactions for machine learning", NeurIPS 2024 (``pip install 'pyadx[shapiq]'``).
+    A coalition holds the regions that are present; all others are filled. Its value is the class score of
+    that scan. If few regions differ from the coalition that was scored before, it is computed by commits
+    (`pyadx.inference.IncrementalScorer.commit`), otherwise by a whole forward pass. Needs shapiq
+    (``pip install 'pyadx[shapiq]'``). Source: Muschalik et al., "shapiq: Shapley interactions for machine
+    learning", NeurIPS 2024.
 
     Parameters
     ----------
     model, volume, target, regions, names
-        As `pyadx.RegionShapley` takes them; one scan.
+        As `pyadx.RegionShapley` and its `run` take them; one scan.
     fill, max_regions, score, outputs, output, engine, precision, max_memory, spacing
         As in `pyadx.RegionShapley`.
     normalize : bool
-        Subtract the value of the coalition that holds no region.
+        Subtract the value of the empty coalition, in which all regions are filled.
     forward_args : mapping, sequence or Tensor, optional
-        What the model takes besides the scan.
+        Further inputs of the model (`pyadx.inference.forward_arguments`).
 
     Returns
     -------
     shapiq.Game
-        With ``players`` (numbers, labels and names of the regions) and ``coalitions``
-        (`pyadx.explainers.coalition_scores.Coalitions`: scores of both ends, largest drift, commits,
-        forwards).
+        With two further attributes: ``players`` holds the numbers, labels and names of the regions;
+        ``coalitions`` (`pyadx.explainers.coalition_scores.Coalitions`) the scores of both ends, the largest
+        rounding error, and how many commits and forward passes were made.
 
     Raises
     ------
@@ -77,7 +78,7 @@ def shapiq_game(
     game = _game_class()
     volume = check_volume(volume, model)
     if len(volume) != 1:
-        raise ValueError(f"a game has one scan, got a batch of {len(volume)}")
+        raise ValueError(f"shapiq_game takes one scan, got a batch of {len(volume)}")
     count = whole_from("max_regions", max_regions, 2)
     choice = Choice(count, segmentation=segmentation_options(None, spacing, count))
     own = regions_per_scan(regions, volume)[0]
@@ -92,7 +93,7 @@ def shapiq_game(
 
 
 def _game_class() -> Any:
-    """Return what makes a game; shapiq is loaded here, so that nobody else needs it.
+    """Return the class of the game. shapiq is imported only here, since it is an optional dependency.
 
     Raises
     ------
@@ -103,7 +104,7 @@ def _game_class() -> Any:
         from shapiq import Game
 
     class RegionGame(Game):
-        """Coalitions of regions, scored by our engine."""
+        """A shapiq game whose coalitions are scored by pyadx."""
 
         def __init__(self, players: Players, coalitions: Coalitions, normalize: bool) -> None:
             self.players = players

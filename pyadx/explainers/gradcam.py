@@ -23,43 +23,44 @@ from pyadx.inference.batching import BatchSize
     presets={"paper": {"rectify": "abs", "align": "stretch", "score": "logit"}},
 )
 class GradCAM(GradientMaps):
-    """Gradient-weighted class activation maps.
+    """Grad-CAM: gradient-weighted class activation maps.
 
-    ``M(x) = r(sum_k a_k f_k(x))`` with ``a_k`` the mean over the layer's cells of the derivative of the
-    class score by feature map ``f_k``, upsampled to the scan. The model runs without autograd up to
-    the layer, and the backward pass ends there.
+    ``M(x) = r(sum_k a_k f_k(x))``, resampled to the scan. ``r`` is the rectifier, and ``a_k`` is the
+    derivative of the class score with respect to feature map ``f_k``, averaged over the cells of the map.
+    The model runs without autograd up to the layer, and the backward pass ends there. Source: Selvaraju et
+    al., 2017.
 
     Parameters
     ----------
     model : torch.nn.Module
-        Maps ``[B, 1, D, H, W]`` to class scores before softmax ``[B, classes]``. It is run in
+        Maps ``[B, C, D, H, W]`` to class scores before softmax ``[B, classes]``. It is run in
         evaluation mode and left as it was found.
     layer : str, torch.nn.Module or sequence of these, optional
         Dotted name of the layer, such as ``"conv2b"`` or ``"bn4"``, or the layer itself. Several layers
-        give one map each. By default the model's ``gradcam_layer``, or else its last 3D convolution.
+        give one map each. By default the model's attribute ``gradcam_layer``, or its last 3D convolution.
     rectify : {"abs", "relu", "none"}
-        What is done to the weighted sum: ``abs`` is the paper's choice ("areas significantly
-        negatively contribute are also important"), ``relu`` that of Selvaraju et al.
+        What is done to the weighted sum. ``abs`` is the paper's choice ("areas significantly negatively
+        contribute are also important"), ``relu`` that of Selvaraju et al.
     align : {"stretch", "receptive_field"}
-        How the map is laid over the scan: over its whole extent (the paper), or with every cell where
-        its receptive field is centred.
+        How the map is placed on the scan: stretched over its whole extent (the paper), or with every cell
+        at the centre of its receptive field.
     score : {"logit", "probability", "log_odds", "output"}
-        What is differentiated: the class score before softmax (the paper), the probability, its log-odds,
-        or the output itself (regression).
+        The score that is differentiated: the class score before softmax (the paper), the probability, its
+        log-odds, or the output itself (regression).
     outputs : {"logits", "probabilities", "log_probabilities"}
-        What the model returns: class scores before softmax, or what a sigmoid, softmax or log-softmax at
-        its end made of them. A call warns where that looks wrong, or a probability cannot move.
+        What the model returns: class scores before softmax, or the result of a final sigmoid or softmax, or
+        of a log-softmax. A call warns if that looks wrong, or if the probability is saturated.
     output : str or int, optional
-        Which of several outputs holds the class scores: a name, or an index; by default the one that
-        ``model.card`` names.
+        Name or index of the output that holds the class scores, if the model has several. By default the
+        one that ``model.card`` names.
     batch_size : int or "auto"
-        Scans per pass; halved when memory runs out.
+        Scans per pass. It is halved when memory runs out.
     progress : bool, optional
-        Show a progress bar with the time left. By default a terminal or a notebook shows one for calls
-        that take longer than two seconds.
+        Show a progress bar with the time left. By default calls that take longer than two seconds show one
+        in a terminal or notebook.
     keep_trace : bool
-        With ``align="receptive_field"``: trace the model at the first call only. Set it for many calls with
-        a model that does not change in between.
+        With ``align="receptive_field"``: trace the model at the first call only. This saves time over many
+        calls, but later changes of the model are not noticed.
 
     Raises
     ------

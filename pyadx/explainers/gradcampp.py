@@ -10,29 +10,29 @@ from pyadx.explainers.registry import method
 @method(
     "gradcampp",
     title="Grad-CAM++",
-    answers="Where is the evidence in the feature maps of a layer, when several places share it?",
+    answers="Where is the evidence in the feature maps of a layer, if several places share it?",
     cost="one forward pass and a part of a backward pass",
     presets={"paper": {"rectify": "relu", "align": "stretch", "score": "logit"}},
 )
 class GradCAMPlusPlus(GradientMaps):
-    """Grad-CAM++: feature maps weighted by their positive gradients, of which each cell has its own share.
+    """Grad-CAM++: feature maps weighted by a weighted mean of their positive gradients.
 
-    ``M(x) = r(sum_k w_k f_k(x))`` with ``w_k = sum_x a_k(x) max(g_k(x), 0)``, ``g_k`` the derivative of the
-    class score by feature map ``f_k``, and ``a_k(x) = g_k(x)^2 / (2 g_k(x)^2 + (sum_y f_k(y)) g_k(x)^3)``;
-    0 where the denominator is 0. The published weights also have the factor ``exp(score)``; it is the same
-    for the whole map of a scan, overflows, and is left out here. MONAI's ``GradCAMpp`` has
-    ``sum_y f_k(y) g_k(y)^3`` in the denominator, which is the same only where a map's gradient does not
-    differ from cell to cell.
+    ``M(x) = r(sum_k w_k f_k(x))`` with ``w_k = sum_x a_k(x) max(g_k(x), 0)``. Here ``g_k`` is the
+    derivative of the class score with respect to feature map ``f_k``, and
+    ``a_k(x) = g_k(x)^2 / (2 g_k(x)^2 + (sum_y f_k(y)) g_k(x)^3)``, or 0 where the denominator is 0. The
+    published weights have a further factor ``exp(score)``. It is left out, since it only scales the whole
+    map and can overflow. MONAI's ``GradCAMpp`` has ``sum_y f_k(y) g_k(y)^3`` in the denominator, which is
+    the same only if the gradient is the same in all cells of a map.
 
-    Meant for feature maps that are nowhere negative, such as those behind a ReLU: elsewhere the denominator
-    may come near to 0, and single maps then outweigh all others.
+    The method is meant for feature maps without negative values, such as those after a ReLU. Otherwise the
+    denominator may come close to 0, and single feature maps then dominate the result.
 
     Parameters
     ----------
     model, layer, align, score, outputs, output, batch_size, progress, keep_trace
         As in `GradCAM`.
     rectify : {"abs", "relu", "none"}
-        What is done to the weighted sum; ``relu`` is the published choice.
+        What is done to the weighted sum. ``relu`` is the published choice.
 
     Raises
     ------
@@ -49,7 +49,7 @@ class GradCAMPlusPlus(GradientMaps):
         dtype = sum_dtype(gradient)
         gradient = gradient.to(dtype)
         total = features.sum((2, 3, 4), keepdim=True, dtype=dtype)
-        # Divided by g^2, of which nothing may be left after rounding; where g is 0, relu(g) is 0, too.
+        # The fraction is reduced by g^2, which may round to 0. Where g is 0, relu(g) is 0, too.
         denominator = 2 + total * gradient
         shares = torch.where(denominator == 0, 0, gradient.relu() / denominator)
         return features, shares.sum((2, 3, 4))

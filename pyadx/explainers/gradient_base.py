@@ -1,4 +1,4 @@
-"""Maps from the gradient of the class score by the scan's own voxels: what these methods share."""
+"""Base of all methods that use the gradient of the class score with respect to the scan's voxels."""
 
 import math
 import warnings
@@ -36,7 +36,7 @@ from pyadx.inference.score import Target, targets_per_scan
 from pyadx.inference.watch import OutputWatch
 from pyadx.ops.numbers import real_number
 
-LARGEST_GAP = 0.05  # of the score's change; beyond it a map that should add up to it does not
+LARGEST_GAP = 0.05  # share of the score's change; a larger completeness gap is warned about
 
 SmoothingOption = Annotated[
     float | None,
@@ -45,9 +45,9 @@ SmoothingOption = Annotated[
 
 
 class GradientMethod(Explainer):
-    """Maps of the scan's own resolution from gradients. Subclasses say which.
+    """Gradient methods: maps at the resolution of the scan. Subclasses compute the map.
 
-    Each scan is explained by itself.
+    Scans of a batch are explained one at a time.
 
     Parameters
     ----------
@@ -55,30 +55,33 @@ class GradientMethod(Explainer):
         Maps ``[B, C, D, H, W]`` to class scores before softmax ``[B, classes]``. It is run in
         evaluation mode and left as it was found.
     baseline : float, sequence of float, Tensor, str or None
-        What the scan is compared with: a number (0, the background of a masked scan), one per channel, a
-        volume ``[D, H, W]`` or ``[C, D, H, W]``, or the name of a reference: ``local``, ``mean``,
-        ``controls``, ``scan:FILE`` (`pyadx.explainers.references`).
+        What the scan is compared with. Either a number (0 is the background of a masked scan), or one
+        number per channel, or a volume ``[D, H, W]`` or ``[C, D, H, W]``, or the name of a reference:
+        ``local``, ``mean``, ``controls`` or ``scan:FILE`` (`pyadx.explainers.references`). None is allowed
+        only where it is the default.
     signed : bool
-        Keep the sign, positive where a voxel speaks for the class, and do not take the absolute value.
+        True keeps the sign, which is positive where a voxel speaks for the class. False gives absolute
+        values.
     smoothing : float, optional
-        Standard deviation in mm of a Gaussian that the map is smoothed with before its absolute value is
-        taken, if it is.
+        Standard deviation in mm of a Gaussian that smooths the map before absolute values are taken.
     score : {"log_odds", "logit", "probability", "output"}
-        What is differentiated: ``log p - log(1 - p)`` of the class, its score before softmax, its
-        probability, whose gradient vanishes where it is near to 0 or 1, or the output itself (regression).
+        The score that is differentiated. ``log_odds`` is ``log p - log(1 - p)`` of the class, ``logit`` the
+        class score before softmax. The gradient of ``probability`` vanishes where the probability is near 0
+        or 1. ``output`` is the output itself (regression).
     outputs : {"logits", "probabilities", "log_probabilities"}
-        What the model returns: class scores before softmax, or what a sigmoid, softmax or log-softmax at
-        its end made of them. A call warns where that looks wrong.
+        What the model returns: class scores before softmax, or the result of a final sigmoid or softmax, or
+        of a log-softmax. A call warns if that looks wrong.
     output : str or int, optional
-        Which of several outputs holds the class scores: a name, or an index; by default the one that
-        ``model.card`` names.
+        Name or index of the output that holds the class scores, if the model has several. By default the
+        one that ``model.card`` names.
     batch_size : int or "auto"
-        Copies of a scan per pass; halved when memory runs out.
+        Copies of a scan per pass. It is halved when memory runs out.
     progress : bool, optional
-        Show a progress bar with the time left. By default a terminal or a notebook shows one for calls
-        that take longer than two seconds.
+        Show a progress bar with the time left. By default calls that take longer than two seconds show one
+        in a terminal or notebook.
     spacing : float or sequence of float, optional
-        Voxel size in mm, for smoothing and for references that smooth. Without it 8 mm count as 4 voxels.
+        Voxel size in mm, for smoothing and for references that smooth. Without it voxels of 2 mm are
+        assumed.
 
     Raises
     ------
@@ -86,7 +89,7 @@ class GradientMethod(Explainer):
         If an option is out of range.
     """
 
-    # The class of `captum.attr` that does the work, for methods that need it.
+    # Name of the class of `captum.attr` that computes the map, for methods that use Captum.
     _captum: str | None = None
 
     def __init__(
@@ -109,7 +112,7 @@ class GradientMethod(Explainer):
             raise ValueError(f"smoothing must be a positive number of mm, got {smoothing!r}")
         self.model = model
         own = method_of(type(self))
-        # Only where it is the default may there be none.
+        # None means "no baseline" for methods that have this default, and is an error for others.
         none = baseline is None and own.options["baseline"].default is None
         self.baseline = None if none else plain_reference(baseline, regions=False)
         self.signed = signed
@@ -123,11 +126,11 @@ class GradientMethod(Explainer):
 
     @abstractmethod
     def _attribute(self, score: ClassGradient, scan: Tensor, baseline: Tensor | None) -> tuple[Tensor, int]:
-        """Return the map ``[C, D, H, W]`` of a scan of that shape, and the number of passes."""
+        """Return the map ``[C, D, H, W]`` of a scan of the same shape, and the number of passes."""
 
     @property
     def _advice(self) -> str | None:
-        """What mends a map that does not add up to the score's change; None if it need not."""
+        """How to reduce the completeness gap, for the warning. None if the method has no completeness."""
         return None
 
     def run(
@@ -143,21 +146,22 @@ class GradientMethod(Explainer):
         Parameters
         ----------
         volume : Tensor or numpy.ndarray
-            ``[B, C, D, H, W]`` or ``[C, D, H, W]``. Floating-point tensors are on the model's device and
-            of its dtype; arrays and whole numbers are brought there.
+            ``[B, C, D, H, W]`` or ``[C, D, H, W]``. Floating-point tensors must have the model's device and
+            dtype. Arrays and integer tensors are converted.
         target : int, str, sequence, array or None
-            Class to explain, for all scans or one per scan; ``None`` explains the predicted class of each
+            Class to explain, for all scans or one per scan. ``None`` takes the predicted class of each
             scan.
         reference : array or Tensor, optional
-            With ``baseline="scan:FILE"``: what the file holds, ``[D, H, W]`` on the scan's voxels, or one
-            for each scan, ``[B, D, H, W]``; of several channels ``[C, D, H, W]``.
+            With ``baseline="scan:FILE"``: the volume of the file on the scan's voxel grid, ``[D, H, W]``,
+            or ``[B, D, H, W]`` for one per scan. With several channels ``[C, D, H, W]``, or
+            ``[B, C, D, H, W]``.
         forward_args : mapping, sequence or Tensor, optional
-            What the model takes besides the scans (`pyadx.inference.forward_arguments`); held fixed.
+            Further inputs of the model (`pyadx.inference.forward_arguments`). They stay fixed.
 
         Returns
         -------
         Explanation
-            With a `GradientReport` per scan. Maps are sums over channels.
+            With a `GradientReport` per scan. Maps are summed over channels.
 
         Raises
         ------
@@ -183,13 +187,13 @@ class GradientMethod(Explainer):
                     baseline = self._baseline(scan, other)
                     scan = scan.contiguous()
                     with forward.rows(place, place + 1):
-                        outputs, index = self._look(forward, scan[None], own, watch)
+                        outputs, index = self._class_scores(forward, scan[None], own, watch)
                         score = ClassGradient(forward, index, self._run, copies)
                         found.append((*self._one(score, scan, baseline), outputs, index))
                     advance(1)
         watch.warn()
         maps, reports, scores, indices = zip(*found, strict=True)
-        self._tell(reports)
+        self._warn_of_gaps(reports)
         return self._explanation(torch.stack(maps), torch.cat(scores), torch.cat(indices), reports)
 
     def _baseline(self, scan: Tensor, given: Tensor | None) -> Tensor | None:
@@ -199,7 +203,7 @@ class GradientMethod(Explainer):
         # A copy: tensors made in inference mode cannot take part in a backward pass.
         return baseline.clone(memory_format=torch.contiguous_format)
 
-    def _look(
+    def _class_scores(
         self, forward: Forward, scan: Tensor, target: Target, watch: OutputWatch
     ) -> tuple[Tensor, Tensor]:
         """Return class scores ``[1, classes]`` and the class ``[1]`` of a scan ``[1, C, D, H, W]``."""
@@ -215,7 +219,7 @@ class GradientMethod(Explainer):
         heat = attribution.detach().double().sum(0)
         if not torch.isfinite(heat).all():
             raise ValueError(
-                f"the gradients of {scan.dtype} overflow; run the model in float32, or follow another score"
+                f"the gradients overflow in {scan.dtype}; run the model in float32, or use another score"
             )
         report = GradientReport(passes)
         if self._advice is not None and baseline is not None:
@@ -225,16 +229,16 @@ class GradientMethod(Explainer):
             heat = _smoothed(heat, in_voxels(self.smoothing, self.spacing))
         return (heat if self.signed else heat.abs()).float(), report
 
-    def _tell(self, reports: tuple[GradientReport, ...]) -> None:
-        """Warn once where maps do not add up to the score's change."""
+    def _warn_of_gaps(self, reports: tuple[GradientReport, ...]) -> None:
+        """Warn once if maps do not add up to the change of the score."""
         bad = [own for own in reports if (own.completeness_gap or 0) > LARGEST_GAP]
         if not bad:
             return
         worst = max(bad, key=lambda own: own.completeness_gap or 0)
         several = f" (the largest of {len(bad)} such scans)" if len(bad) > 1 else ""
         warnings.warn(
-            f"the map adds up to {worst.map_sum:.4g}, but the score moves by {worst.score_change:.4g} from "
-            f"the baseline to the scan: a completeness gap of {worst.completeness_gap:.1%}{several}, "
+            f"the map adds up to {worst.map_sum:.4g}, but the score changes by {worst.score_change:.4g} "
+            f"from the baseline to the scan: a completeness gap of {worst.completeness_gap:.1%}{several}, "
             f"expected at most {LARGEST_GAP:.0%}; {self._advice}",
             stacklevel=3,
         )

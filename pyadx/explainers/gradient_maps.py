@@ -1,4 +1,4 @@
-"""What Grad-CAM and its descendants share: maps of a layer, weighted by the gradient of the class score."""
+"""Base of Grad-CAM and its relatives: feature maps weighted by the gradient of the class score."""
 
 from abc import abstractmethod
 
@@ -23,9 +23,9 @@ from pyadx.inference.wrappers import described, unwrapped
 
 
 class GradientMaps(ActivationMaps):
-    """A method whose map is made of the feature maps of a layer and the gradient there.
+    """Methods that combine the feature maps of a layer with the gradient there. Subclasses say how.
 
-    Subclasses say how. The parameters are those of `GradCAM`, but for the default of ``rectify``.
+    The parameters are those of `GradCAM`; only the default of ``rectify`` differs.
     """
 
     differentiable = True
@@ -52,12 +52,12 @@ class GradientMaps(ActivationMaps):
 
     @abstractmethod
     def _combined(self, gradient: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what is summed for the method's map.
+        """Return the maps that are summed, and their weights.
 
         Parameters
         ----------
         gradient, features : Tensor
-            ``[B, K, d, h, w]`` in the model's dtype: derivative of the class score, and feature maps.
+            Derivative of the class score, and feature maps: both ``[B, K, d, h, w]`` in the model's dtype.
 
         Returns
         -------
@@ -82,12 +82,12 @@ class GradientMaps(ActivationMaps):
 
 
 def sum_dtype(values: Tensor) -> torch.dtype:
-    """Return what sums over a layer are computed in: float64 for a network in float64, else float32."""
+    """Return the dtype for sums over a layer: float64 for a network in float64, otherwise float32."""
     return torch.float64 if values.dtype == torch.float64 else torch.float32
 
 
 def summed_products(weights: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the map ``sum_k w_k(x) f_k(x)`` for weights that differ from cell to cell.
+    """Return the map ``sum_k w_k(x) f_k(x)``, where weights differ from cell to cell.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def summed_products(weights: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
     Returns
     -------
     tuple of Tensor
-        The map as the only one of its sum, ``[B, 1, d, h, w]``, and its weight of 1, ``[B, 1]``.
+        The map as a single summand ``[B, 1, d, h, w]``, and its weight 1, ``[B, 1]``.
     """
     dtype = sum_dtype(features)
     total = (weights.to(dtype) * features.to(dtype)).sum(1, keepdim=True)
@@ -105,7 +105,7 @@ def summed_products(weights: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _is_convolution(module: nn.Module) -> bool:
-    """Whether a layer is a 3D convolution, or the graph of one, as an unpacked archive has."""
+    """Whether a layer is a 3D convolution, or a graph of a single one (from an exported program)."""
     graph = None if isinstance(module, nn.Conv3d) else getattr(module, "graph", None)
     if not isinstance(graph, fx.Graph):
         return isinstance(module, nn.Conv3d)
@@ -123,6 +123,6 @@ def _default_layer(model: nn.Module) -> str:
     inside = unwrapped(model)
     convolutions = [name for name, m in inside.named_modules() if _is_convolution(m)]
     if not convolutions:
-        reason = why_unwatched(inside) or "name a layer that gives feature maps"
-        raise ValueError(f"the model has no 3D convolution to watch: {reason}")
+        reason = why_unwatched(inside) or "name a layer that returns feature maps"
+        raise ValueError(f"the model has no 3D convolution to use as default layer: {reason}")
     return convolutions[-1]

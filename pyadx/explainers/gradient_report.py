@@ -1,4 +1,4 @@
-"""How a map from gradients came about."""
+"""Report of a gradient method."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,16 +6,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class GradientReport:
-    """How the map of one scan came about.
+    """How the gradient map of one scan was made.
 
     Attributes
     ----------
     passes : int
-        Forward and backward passes.
+        Scans that were run forward and backward through the network: steps, samples, or scan and baseline.
     score_change : float, optional
-        Score of the scan minus that of the baseline, where the map should add up to it.
+        Score of the scan minus that of the baseline, for methods with completeness: their maps should add
+        up to it.
     map_sum : float, optional
-        What it adds up to, before it is smoothed.
+        Sum of the map before smoothing, for the same methods.
     """
 
     passes: int
@@ -29,26 +30,26 @@ class GradientReport:
 
     @property
     def evaluated(self) -> int:
-        """All of them."""
+        """The same as `evaluations`: none is saved."""
         return self.passes
 
     @property
     def approximate(self) -> bool:
-        """The completeness gap says how good a map is."""
+        """Never: the completeness gap says how good a map is."""
         return False
 
     @property
     def completeness_gap(self) -> float | None:
-        """How far the map's sum is from the score's change, as a share of it; None where it has no meaning.
+        """Difference between the map's sum and the score's change, as a share of that change.
 
-        That is where the method has no such property, and where the score does not change.
+        None if the method has no completeness, or the score does not change.
         """
         if self.score_change is None or self.map_sum is None or self.score_change == 0:
             return None
         return abs(self.map_sum - self.score_change) / abs(self.score_change)
 
     def facts(self) -> dict[str, Any]:
-        """Return the number of passes and, where they have a meaning, the sums and the completeness gap."""
+        """Return the number of passes; for methods with completeness also the sums and the gap."""
         facts: dict[str, Any] = {"passes": self.passes}
         if self.score_change is not None:
             facts |= {"score_change": self.score_change, "map_sum": self.map_sum}
@@ -56,6 +57,6 @@ class GradientReport:
         return facts
 
     def summary(self) -> str:
-        """State the completeness gap."""
+        """State the completeness gap if there is one."""
         gap = self.completeness_gap
         return "" if gap is None else f"completeness gap {gap:.2%}"

@@ -23,18 +23,19 @@ from pyadx.inference.batching import BatchSize
     presets={"paper": {"rectify": "none", "align": "stretch", "score": "logit"}},
 )
 class HiResCAM(GradientMaps):
-    """HiResCAM: every cell of a feature map times its own gradient; the map keeps the sign.
+    """HiResCAM: the feature maps times their gradients, cell by cell; the map keeps the sign.
 
-    ``M(x) = r(sum_k g_k(x) f_k(x))`` with ``g_k`` the derivative of the class score by feature map ``f_k``.
-    Where nothing but linear operations follow the layer, the map's cells sum to the class score without its
-    biases. At a layer whose maps are averaged before a linear output layer it is the map of `GradCAM`.
+    ``M(x) = r(sum_k g_k(x) f_k(x))``, where ``g_k`` is the derivative of the class score with respect to
+    feature map ``f_k``. If only linear operations follow the layer, the cells of the map sum to the class
+    score without the biases. If global average pooling and a linear output layer follow, the map equals
+    that of `GradCAM`.
 
     Parameters
     ----------
     model, layer, align, score, outputs, output, batch_size, progress, keep_trace
         As in `GradCAM`.
     rectify : {"none", "abs", "relu"}
-        What is done to the sum; ``none``, which keeps the sign, is the published choice.
+        What is done to the sum. ``none``, which keeps the sign, is the published choice.
 
     Raises
     ------

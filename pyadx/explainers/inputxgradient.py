@@ -1,4 +1,4 @@
-"""Input x gradient: the change of the class score from a baseline to the scan, to first order."""
+"""Input x gradient: a first-order estimate of the score's change from a baseline to the scan."""
 
 from torch import Tensor
 
@@ -14,9 +14,10 @@ from pyadx.explainers.registry import method
     cost="one forward and one backward pass",
 )
 class InputXGradient(GradientMethod):
-    """Gradient times input: ``M = (V - R) * grad s(V)`` for a baseline ``R`` (Shrikumar et al., 2016).
+    """Gradient times input: ``M = (V - R) * grad s(V)`` for a scan ``V`` and a baseline ``R``.
 
-    Captum's ``InputXGradient`` knows no baseline but 0; with 0 both give the same map.
+    Captum's ``InputXGradient`` always takes the baseline 0, for which both give the same map. Source:
+    Shrikumar et al., 2016.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Integrated gradients (Sundararajan et al., 2017), by Captum."""
+"""Integrated gradients (Sundararajan et al., 2017), computed by Captum."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -29,14 +29,14 @@ from pyadx.ops.numbers import whole_number
 class IntegratedGradients(GradientMethod):
     """Integrated gradients: ``M = (V - R) * integral over a in [0, 1] of grad s(R + a (V - R))``.
 
-    The map adds up to ``s(V) - s(R)``. The integral is a Gauss-Legendre sum, so the map does nearly;
-    the report states the gap, and a call warns above 5%. Captum does the work
-    (``pip install 'pyadx[gradients]'``).
+    ``V`` is the scan and ``R`` the baseline. The exact map adds up to ``s(V) - s(R)``. The integral is
+    approximated by Gauss-Legendre quadrature, which leaves a completeness gap: the report states it, and a
+    call warns if it is above 5%. The map is computed by Captum (``pip install 'pyadx[gradients]'``).
 
     Parameters
     ----------
     steps : int
-        Points of the path at which the gradient is taken.
+        Number of points on the path at which the gradient is computed.
     model, baseline, signed, smoothing, score, outputs, output, batch_size, progress, spacing
         As in `pyadx.explainers.gradient_base.GradientMethod`.
 
@@ -52,7 +52,7 @@ class IntegratedGradients(GradientMethod):
         self,
         model: nn.Module,
         baseline: BaselineOption = "local",
-        steps: Annotated[int, Option("Points of the path.", whole())] = 32,
+        steps: Annotated[int, Option("Number of points on the path.", whole())] = 32,
         *,
         signed: SignedOption = True,
         smoothing: SmoothingOption = None,
@@ -82,7 +82,7 @@ class IntegratedGradients(GradientMethod):
 
     @property
     def _advice(self) -> str:
-        return f"more steps bring it down (steps={2 * self.steps})"
+        return f"more steps reduce it (steps={2 * self.steps})"
 
     def _attribute(self, score: ClassGradient, scan: Tensor, baseline: Tensor | None) -> tuple[Tensor, int]:
         assert baseline is not None

@@ -1,10 +1,12 @@
-"""What the parts of a segment hold in common: a subtraction of scores that are there anyway.
+"""Interactions between the parts of a segment, from scores that SA-3DUCM computes anyway.
 
-Occlusion of a hierarchy scores a segment and its parts. ``[s - s(-AB)] - [s - s(-A)] - [s - s(-B)]`` is
-positive where A and B stand in for each other, as two pieces of cortex do: filling either changes little,
-filling both a lot. It is negative where each alone already takes away what both would. Source: the
-interaction of Grabisch and Roubens, "An axiomatic approach to the concept of interaction", 1999, of the
-coalition that holds all other regions.
+Occlusion of a hierarchy scores a segment AB and its parts A and B. The interaction
+``[s - s(-AB)] - [s - s(-A)] - [s - s(-B)]`` is positive if A and B can replace each other, as two pieces of
+cortex can: filling either changes little, filling both changes a lot. It is negative if filling one of them
+already has the effect of filling both. The sign is opposite to that of
+`pyadx.explainers.pairwise.PairInteractions`. Source: minus the discrete derivative of Grabisch and Roubens,
+"An axiomatic approach to the concept of interaction among players in cooperative games", 1999, in the
+presence of all other regions.
 """
 
 from dataclasses import dataclass
@@ -14,22 +16,22 @@ import numpy as np
 
 from pyadx.short_reprs import short_repr
 
-_SHOWN = 10  # in sidecars
+_SHOWN = 10  # number of interactions in a sidecar
 
 
 @dataclass(frozen=True, eq=False)
 class MergeInteractions:
-    """Segments whose parts were scored, too; arrays are in the order of the hierarchy's regions.
+    """Interactions within segments whose parts were scored, too, in the order of the hierarchy's regions.
 
     Attributes
     ----------
     regions : ndarray
-        int64 ``[M, 2]``: leaves ``lo <= leaf < hi`` of every segment.
+        int64 ``[M, 2]``: leaves ``lo <= leaf < hi`` of each segment.
     parts : ndarray
-        int64 ``[M]``: parts that came together in it.
+        int64 ``[M]``: number of parts of each segment.
     together, alone : ndarray
         float64 ``[M]``: change of the score when the segment is filled, and the sum of the changes when
-        each of its parts is.
+        its parts are filled one at a time.
     """
 
     regions: np.ndarray
@@ -41,11 +43,11 @@ class MergeInteractions:
 
     @property
     def values(self) -> np.ndarray:
-        """The interactions, float64 ``[M]``: 0 where changes of the parts add up."""
+        """The interactions, float64 ``[M]``; 0 if the parts' changes add up to that of the segment."""
         return self.together - self.alone
 
     def strongest(self, count: int = _SHOWN) -> list[dict[str, Any]]:
-        """Return the segments whose parts interact most, the strongest first, as plain data."""
+        """Return the segments with the strongest interactions, the strongest first, as plain data."""
         order = np.argsort(-np.abs(self.values), kind="stable")[:count]
         return [
             {
@@ -60,22 +62,22 @@ class MergeInteractions:
 
 
 def merge_interactions(regions: np.ndarray, scores: np.ndarray) -> MergeInteractions:
-    """Compare every segment with the parts that it is made of.
+    """Compare the score of every segment with those of its parts.
 
     Parameters
     ----------
     regions : ndarray
-        ``[R, 2]``: nested intervals of leaves, as `pyadx.segmentation.Hierarchy.regions` has them.
+        ``[R, 2]``: nested intervals of leaves, as in `pyadx.segmentation.Hierarchy.regions`.
     scores : ndarray
         float64 ``[R]``: signed changes of the score.
 
     Returns
     -------
     MergeInteractions
-        Of segments whose parts cover them.
+        Interactions of the segments that two or more parts cover completely.
     """
     regions = np.asarray(regions, np.int64)
-    # A segment comes before its parts, and parts one after another.
+    # In this order a segment comes right before its parts.
     order = np.lexsort((-regions[:, 1], regions[:, 0]))
     parts = np.zeros(len(regions), np.int64)
     covered = np.zeros(len(regions), np.int64)

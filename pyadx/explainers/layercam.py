@@ -9,23 +9,23 @@ from pyadx.explainers.registry import method
 @method(
     "layercam",
     title="LayerCAM",
-    answers="Which cells of a layer speak for the class, in shallow layers, too?",
+    answers="Which cells of a layer, also a shallow one, speak for the class?",
     cost="one forward pass and a part of a backward pass",
     presets={"paper": {"rectify": "relu", "align": "stretch", "score": "logit"}},
 )
 class LayerCAM(GradientMaps):
-    """LayerCAM: every cell of a feature map weighted by its own positive gradient.
+    """LayerCAM: the feature maps weighted by their positive gradients, cell by cell.
 
-    ``M(x) = r(sum_k max(g_k(x), 0) f_k(x))`` with ``g_k`` the derivative of the class score by feature map
-    ``f_k``. Since no gradient is averaged over the layer, shallow layers give maps that are as fine as they
-    are.
+    ``M(x) = r(sum_k max(g_k(x), 0) f_k(x))``, where ``g_k`` is the derivative of the class score with
+    respect to feature map ``f_k``. Gradients are not averaged over the layer, so shallow layers give maps
+    of their own fine resolution.
 
     Parameters
     ----------
     model, layer, align, score, outputs, output, batch_size, progress, keep_trace
         As in `GradCAM`.
     rectify : {"abs", "relu", "none"}
-        What is done to the sum; ``relu`` is the published choice.
+        What is done to the sum. ``relu`` is the published choice.
 
     Raises
     ------

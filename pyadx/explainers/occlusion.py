@@ -36,22 +36,23 @@ from pyadx.ops.numbers import real_number
 
 @dataclass(frozen=True)
 class OcclusionReport:
-    """How the map of one scan came about.
+    """How the occlusion map of one scan was made.
 
     Attributes
     ----------
     engine : str
-        ``incremental``, ``full`` or ``both``.
+        Engine that scored the regions: ``incremental``, ``full`` or ``both``.
     windows : int
-        Windows of the map.
+        Number of windows.
     regions : int
-        Distinct regions among them that change a voxel; the other windows cost nothing.
+        Number of distinct sets of voxels that windows change. Windows that change nothing, or the same
+        voxels as another one, cost nothing.
     scored : int
         Regions that were scored; fewer than ``regions`` if the map is approximate.
     seconds : float
-        What it took: tracing, caching, scoring and painting.
+        Time in seconds that tracing, caching, scoring and making the map took.
     budget_s : float, optional
-        What it was allowed to take.
+        Time in seconds that was allowed.
     """
 
     engine: str
@@ -77,7 +78,7 @@ class OcclusionReport:
         return self.scored
 
     def facts(self) -> dict[str, Any]:
-        """Return counts, the engine, and what is approximate."""
+        """Return the counts, the engine, the times, and how far the map is approximate."""
         facts: dict[str, Any] = {**asdict(self), "approximate": self.approximate}
         if self.approximate:
             facts["share_of_regions_scored"] = round(self.scored / self.regions, 6)
@@ -85,7 +86,7 @@ class OcclusionReport:
         return facts
 
     def summary(self) -> str:
-        """Say how many regions were scored if the map is approximate."""
+        """Say which share of the regions was scored if the map is approximate; else an empty string."""
         if not self.approximate:
             return ""
         share = self.scored / self.regions
@@ -95,31 +96,31 @@ class OcclusionReport:
 @method(
     "occlusion",
     title="Occlusion",
-    answers="How far does the class score move when a box around each voxel is filled?",
-    cost="a small share of a forward pass per window",
+    answers="How much does the class score change when a box around each voxel is filled?",
+    cost="a small fraction of a forward pass per window",
     presets={"paper": {"window": 7, "stride": 1, "fill": 0.0, "signed": False, "score": "probability"}},
 )
 class Occlusion(Perturbation):
-    """Occlusion sensitivity: how far the class score moves when a box is filled.
+    """Occlusion sensitivity: how much the class score changes when a box is filled.
 
-    ``H(v) = s(V) - s(V with the box centred on v filled)`` for every voxel ``v`` of the grid that
-    ``stride`` sets, where ``s`` is the class's log-odds and boxes are filled with the scan's local mean;
-    between the voxels of a strided grid the map is interpolated. The preset ``paper`` fills with 0 and
-    takes the absolute change of the probability (section 3.3). Windows that change
-    no voxel score zero without a forward pass. `pyadx.explainers.windows` states where windows lie.
+    ``H(v) = s(V) - s(V with the box centred on v filled)``. By default ``s`` is the log-odds of the class,
+    and boxes are filled with the scan's local mean. With a stride above 1 the map is interpolated between
+    the centres of the boxes. The preset ``paper`` fills with 0 and takes the absolute change of the
+    probability (section 3.3). Windows that change no voxel score 0 without a forward pass.
+    `pyadx.explainers.windows` says where windows are centred.
 
     Parameters
     ----------
     window : int or sequence of int
-        Size of the box in voxels, one or one per axis; 7 in the paper.
+        Size of the box in voxels, for all axes or one per axis; 7 in the paper.
     stride : int or sequence of int
-        Distance between windows, one or one per axis; 1 in the paper. Any stride is allowed, also
-        one larger than the window.
+        Distance between windows in voxels, for all axes or one per axis; 1 in the paper. It may be larger
+        than the window.
     budget_s : float, optional
-        Seconds per scan for an approximate map: coarse windows first, finer ones where the map moves
-        most (`pyadx.explainers.coarse_to_fine`). Tracing, caching and the first forward count; if these
-        and 27 windows of a coarse grid take longer, a warning says so. The report says how many windows
-        were scored and how long it took.
+        Time in seconds per scan for an approximate map: a coarse grid of windows first, then finer ones
+        where the map varies most (`pyadx.explainers.coarse_to_fine`). Tracing, caching and the first
+        forward pass count. The coarse grid, at most 27 windows, is always scored; a warning says if the
+        budget was too short for it. The report says how many regions were scored and how long that took.
     model, fill, signed, score, outputs, output, engine, precision, max_memory, batch_size, progress
         As in `pyadx.explainers.perturbation.Perturbation`.
     keep_trace
@@ -151,7 +152,7 @@ class Occlusion(Perturbation):
         max_memory: MemoryOption = None,
         budget_s: Annotated[
             float | None,
-            Option("Seconds for an approximate map, coarse to fine.", optional(number(above=0))),
+            Option("Seconds allowed for an approximate map.", optional(number(above=0))),
         ] = None,
         keep_trace: bool = False,
         spacing: float | Sequence[float] | None = None,
@@ -180,7 +181,7 @@ class Occlusion(Perturbation):
 
     @property
     def resumable(self) -> bool:
-        """An exact map is; one within a budget ends soon anyway."""
+        """True for exact maps. A map with a time budget is quick to make again."""
         return self.budget_s is None
 
     def run(
@@ -200,28 +201,30 @@ class Occlusion(Perturbation):
         Parameters
         ----------
         volume : Tensor or numpy.ndarray
-            ``[B, C, D, H, W]`` or ``[C, D, H, W]``. Floating-point tensors are on the model's device and
-            of its dtype; arrays and whole numbers are brought there.
+            ``[B, C, D, H, W]`` or ``[C, D, H, W]``. Floating-point tensors must have the model's device and
+            dtype. Arrays and integer tensors are converted.
         target : int, str, sequence, array or None
-            Class whose score is followed, for all scans or one per scan; ``None`` takes the predicted
-            class of each scan.
+            Class to explain, for all scans or one per scan. ``None`` takes the predicted class of each
+            scan.
         mask : array or Tensor, optional
-            Region of interest ``[D, H, W]``, for all scans, or ``[B, D, H, W]``. Only the windows that its
-            voxels are painted from are scored. The map is 0 elsewhere.
+            Region of interest: ``[D, H, W]`` for all scans, or ``[B, D, H, W]``. Only windows that
+            contribute to the map inside it are scored. The map is 0 outside.
         reference : array or Tensor, optional
-            With ``fill="scan:FILE"``: what the file holds, ``[D, H, W]`` on the scan's voxels, or one for
-            each scan, ``[B, D, H, W]``; of several channels ``[C, D, H, W]``.
+            With ``fill="scan:FILE"``: the volume of the file on the scan's voxel grid, ``[D, H, W]``, or
+            ``[B, D, H, W]`` for one per scan. With several channels ``[C, D, H, W]``, or
+            ``[B, C, D, H, W]``.
         forward_args : mapping, sequence or Tensor, optional
-            What the model takes besides the scans, such as age (`pyadx.inference.forward_arguments`); held
-            fixed while regions are filled.
+            Further inputs of the model, such as age (`pyadx.inference.forward_arguments`). They stay fixed
+            while regions are filled.
         store : str or Path, optional
-            A file that finished scores of a single scan go into. After a crash it lets the same call,
-            with ``resume``, go on where it was and give the same bytes. Delete it once the map is safe.
+            File for the finished scores of a single scan. After an interruption the same call with
+            ``resume`` continues from it and gives the same map to the last bit. Delete it once the map is
+            saved.
         resume : bool
-            Whether to go on with an existing ``store``.
+            Whether to continue with an existing ``store``.
         overwrite : bool
-            Without ``resume``: whether to replace an existing ``store``, as soon as the first scores are
-            on the disk. With neither an existing one is an error.
+            Without ``resume``: whether to replace an existing ``store`` as soon as the first scores are
+            written. With neither, an existing ``store`` is an error.
 
         Returns
         -------
@@ -231,11 +234,13 @@ class Occlusion(Perturbation):
         Raises
         ------
         TypeError, ValueError
-            If the volume, target or fill does not fit.
+            If the volume, target, fill, mask or store does not fit.
         """
         volume = check_volume(volume, self.model)
         if store is not None and (volume.shape[0] != 1 or self.budget_s is not None):
-            raise ValueError("a store holds the exact scores of one scan: no batches, no budget_s")
+            raise ValueError(
+                "store= keeps the exact scores of one scan: pass one scan at a time, without budget_s"
+            )
         kept = Store(None if store is None else Path(store), resume, overwrite)
 
         def explain(
@@ -273,14 +278,14 @@ class Occlusion(Perturbation):
 
 
 def _of_all_windows(regions: Regions, chosen: np.ndarray) -> Regions:
-    """Extend regions of some windows to all of them; the others come to no region."""
+    """Extend the regions of the chosen windows to all windows; the others get no region."""
     inverse = np.full(len(chosen), -1, np.int64)
     inverse[chosen] = regions.inverse
     return Regions(regions.boxes, inverse)
 
 
 def over_budget(report: OcclusionReport) -> str:
-    """Say by how much a budget was missed, for a warning."""
+    """Return the warning that a budget was too short, with the time it took."""
     return (
         f"the budget of {report.budget_s:g} s was too short: preparing the network and scoring "
         f"{report.scored:,} of {report.regions:,} regions took {report.seconds:.1f} s"

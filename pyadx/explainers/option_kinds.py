@@ -1,4 +1,4 @@
-"""Kinds of values that options of methods take: how they are read from text, checked and written."""
+"""The kinds of values that methods' options take: how each is read from text, checked and written."""
 
 import math
 import re
@@ -16,13 +16,13 @@ class Kind:
     Attributes
     ----------
     allowed : str
-        What is allowed, in words, for help and errors.
+        The allowed values in words, for help and errors.
     parse : callable
-        Text to value; raises ``ValueError`` where the text is no such value.
+        Reads a value from text; raises ``ValueError`` if the text is not an allowed value.
     write : callable
-        Value to the text that `parse` reads back as the same value.
+        Writes a value as text that `parse` reads back as the same value.
     is_reference : bool
-        Whether values are references (`pyadx.explainers.references`), whatever the option is called.
+        Whether values are references (`pyadx.explainers.references`). The option may have any name.
     """
 
     allowed: str
@@ -32,7 +32,7 @@ class Kind:
 
 
 def choice(values: Sequence[str]) -> Kind:
-    """Return the kind of a word out of several."""
+    """Return the kind of value that is one of several words."""
 
     def parse(text: str) -> str:
         if text not in values:
@@ -43,7 +43,7 @@ def choice(values: Sequence[str]) -> Kind:
 
 
 def whole(least: int = 1) -> Kind:
-    """Return the kind of a whole number from ``least`` on."""
+    """Return the kind of a whole number of at least ``least``."""
 
     def parse(text: str) -> int:
         value = int(text)
@@ -55,7 +55,7 @@ def whole(least: int = 1) -> Kind:
 
 
 def number(*, above: float = -math.inf, least: float = -math.inf) -> Kind:
-    """Return the kind of a finite number larger than ``above``, and not smaller than ``least``."""
+    """Return the kind of a finite number above ``above`` and of at least ``least``."""
 
     def parse(text: str) -> float:
         value = float(text)
@@ -72,7 +72,7 @@ def number(*, above: float = -math.inf, least: float = -math.inf) -> Kind:
 
 
 def optional(kind: Kind) -> Kind:
-    """Return a kind that also takes ``none``."""
+    """Return a kind that also takes the word ``none``, which is read as None."""
 
     def parse(text: str) -> Any:
         return None if text == "none" else kind.parse(text)
@@ -104,12 +104,12 @@ def _name(text: str) -> str:
 
 
 def parse_bytes(text: str) -> int:
-    """Return a number of bytes given as ``500M``, ``8G`` or plain digits (powers of 1024).
+    """Read a number of bytes from text such as ``500M``, ``8G`` or plain digits; units are powers of 1024.
 
     Raises
     ------
     ValueError
-        If it is neither.
+        If the text is not a positive size.
     """
     units = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)

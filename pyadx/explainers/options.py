@@ -1,4 +1,4 @@
-"""Options that explainers share, checked where they are made."""
+"""Options that explainers share. They are checked when they are made."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -14,9 +14,23 @@ Align = Literal["stretch", "receptive_field"]
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How any explainer runs: what it follows, in which batches, and whether it shows progress.
+    """Options of every explainer: the score it explains, batch size and progress bar.
 
-    ``outputs`` says what the model returns (`pyadx.inference.score.as_logits`).
+    Attributes
+    ----------
+    score : {"probability", "logit", "log_odds", "output"}
+        The score that is explained.
+    outputs : {"logits", "probabilities", "log_probabilities"}
+        What the model returns (`pyadx.inference.score.as_logits`).
+    batch_size : int or "auto"
+        Scans, copies or regions per batch.
+    progress : bool or None
+        Whether to show a progress bar; None shows one for long calls in a terminal or notebook.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an option is out of range.
     """
 
     score: Score
@@ -26,7 +40,7 @@ class RunOptions:
 
     @property
     def reading(self) -> Reading:
-        """How the model's outputs are read."""
+        """How the model's outputs become class scores."""
         return Reading(self.score, self.outputs)
 
     def __post_init__(self) -> None:
@@ -34,13 +48,21 @@ class RunOptions:
         object.__setattr__(self, "batch_size", check_batch_size(self.batch_size))
 
     def watch(self) -> OutputWatch:
-        """Return what sees suspicious outputs during one call."""
+        """Return a watch that collects warnings about suspicious outputs during one call."""
         return OutputWatch(self.reading)
 
 
 @dataclass(frozen=True)
 class MapOptions(RunOptions):
-    """How the CAM family turns feature maps into a heatmap."""
+    """Options of the CAM family: how feature maps become a heatmap.
+
+    Attributes
+    ----------
+    rectify : {"abs", "relu", "none"}
+        What is done to the weighted sum of feature maps.
+    align : {"stretch", "receptive_field"}
+        How the coarse map is placed on the scan.
+    """
 
     rectify: ops.Rectify
     align: Align

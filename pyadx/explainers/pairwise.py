@@ -1,4 +1,4 @@
-"""What pairs of regions hold in common, or only together."""
+"""Interactions of pairs of regions: evidence that both hold, or that needs both."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from pyadx.short_reprs import short_repr
 
 @dataclass(frozen=True, eq=False)
 class PairInteractions:
-    """Interactions of some regions, each with each.
+    """Interactions of every pair of some regions.
 
     Attributes
     ----------
@@ -20,8 +20,8 @@ class PairInteractions:
         Numbers of the regions and what they are called, ``[N]``.
     matrix : ndarray
         float64 ``[N, N]``, symmetric: ``s(scan) - s(without i) - s(without j) + s(without i and j)``, in
-        units of the score. Negative where regions stand in for each other: without both the score falls by
-        more than by what each alone takes. Positive where both are needed. NaN on the diagonal.
+        units of the score. Negative if the regions can replace each other: the score falls by more without
+        both than the two single changes add up to. Positive if both are needed. NaN on the diagonal.
     """
 
     labels: tuple[int, ...]
@@ -39,23 +39,23 @@ class PairInteractions:
 def pair_interactions(
     game: Game, values: np.ndarray, count: int, chosen: Sequence[int] | None = None
 ) -> PairInteractions | None:
-    """Measure the interactions of the strongest players, or of those that are chosen.
+    """Measure the pairwise interactions of the strongest players, or of chosen ones.
 
     Parameters
     ----------
     game : Game
-        Its scorer is left at the scan.
+        The game. Its scorer is left at the scan.
     values : ndarray
-        ``[K]``: how strong every player is.
+        ``[K]``: values of the players. Those of largest absolute value are the strongest.
     count : int
-        How many of the strongest.
+        How many of the strongest players to measure.
     chosen : sequence of int, optional
-        Players, instead of the strongest.
+        Indices of players to measure instead of the strongest.
 
     Returns
     -------
     PairInteractions or None
-        None where there are fewer than two.
+        None if there are fewer than two players to measure.
     """
     strongest = np.argsort(-np.abs(values), kind="stable")[:count].tolist()
     own = strongest if chosen is None else list(chosen)
@@ -68,7 +68,7 @@ def pair_interactions(
 
 
 def _matrix(game: Game, own: np.ndarray) -> np.ndarray:
-    """Fill every player's region for good, score the others, and bring it back.
+    """Commit each player's region, score the others on that scan, and bring it back.
 
     Source: the discrete derivative of Grabisch and Roubens, "An axiomatic approach to the concept of
     interaction among players in cooperative games", 1999, in the presence of all other regions.
@@ -85,7 +85,7 @@ def _matrix(game: Game, own: np.ndarray) -> np.ndarray:
     places = game.regions.inverse[own]
     matrix = np.zeros((len(own), len(own)))
     np.fill_diagonal(matrix, np.nan)
-    live = np.flatnonzero(places >= 0)  # the others change nothing, alone or with one of these
+    live = np.flatnonzero(places >= 0)  # players that change no voxel interact with none
     for rank, i in enumerate(live[:-1]):
         later = live[rank + 1 :]
         scorer.commit(regions.part(places[[i]]), filled)

@@ -1,4 +1,4 @@
-"""Filling regions of a scan and following the class score: what occlusion methods share."""
+"""Base of all methods that fill regions of a scan and watch how the class score changes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,16 +29,16 @@ from pyadx.ops.arrays import plain_array
 
 @dataclass(frozen=True)
 class Store:
-    """A file for finished scores of one scan, and what to do with one that is there.
+    """The file that keeps finished scores of one scan, and what to do if it already exists.
 
     Attributes
     ----------
     path : Path, optional
-        The file; without it nothing is kept.
+        The file. Without it nothing is kept.
     resume : bool
-        Go on with an existing file.
+        Continue with an existing file.
     overwrite : bool
-        Replace an existing file, as soon as the first new scores are on the disk.
+        Replace an existing file as soon as the first new scores are written.
     """
 
     path: Path | None = None
@@ -46,15 +46,15 @@ class Store:
     overwrite: bool = False
 
 
-# Takes a scan's place in its batch, the scan [C, D, H, W], what makes its scorer, and the mask or None.
-# Gives the map [D, H, W], the scorer and the report.
+# Takes a scan's index in its batch, the scan [C, D, H, W], a function that makes its scorer, and the mask
+# or None. Returns the map [D, H, W], the scorer and the report.
 ExplainOne = Callable[
     [int, Tensor, Callable[[], RegionScorer], np.ndarray | None], tuple[Tensor, RegionScorer, Report]
 ]
 
 
 class Perturbation(Explainer):
-    """Scores regions of scans. Subclasses say which regions, and how their scores are painted.
+    """Scores regions of scans. Subclasses choose the regions and turn their scores into a map.
 
     Parameters
     ----------
@@ -62,38 +62,40 @@ class Perturbation(Explainer):
         Maps ``[B, C, D, H, W]`` to class scores before softmax ``[B, classes]``. It is run in
         evaluation mode and left as it was found.
     fill : float, sequence of float, Tensor or str
-        What regions are filled with: the name of a reference, such as ``local``, ``mean``, ``controls``,
-        ``region-mean``, ``harmonic``, ``scan:FILE`` (`pyadx.explainers.references`); a number (0, the
-        background of a masked scan, in the paper); one number per channel; or a volume ``[D, H, W]`` or
-        ``[C, D, H, W]`` to copy from.
+        What regions are filled with. Either the name of a reference, such as ``local``, ``mean``,
+        ``controls``, ``region-mean``, ``harmonic`` or ``scan:FILE`` (`pyadx.explainers.references`); or a
+        number (the paper takes 0, the background of a masked scan); or one number per channel; or a volume
+        ``[D, H, W]`` or ``[C, D, H, W]`` to copy from.
     signed : bool
-        Give ``s(V) - s(filled)``, positive where a region speaks for the class, and not its absolute value.
+        True gives ``s(V) - s(filled)``, which is positive where a region speaks for the class. False gives
+        its absolute value.
     score : {"probability", "logit", "log_odds", "output"}
-        What is followed: ``log p - log(1 - p)``, which neither saturates nor moves when all scores
-        shift; the softmax probability of the class (the paper); its score before softmax; or the output
-        itself, in its own units, for networks that predict a number (regression).
+        The score ``s`` that is explained. ``log_odds`` is ``log p - log(1 - p)`` of the class: it does not
+        saturate, and a constant added to all logits does not change it. ``probability`` is the softmax
+        probability (the paper), ``logit`` the class score before softmax. ``output`` is the output itself
+        in its own units, for networks that predict a number (regression).
     outputs : {"logits", "probabilities", "log_probabilities"}
-        What the model returns: class scores before softmax, or what a sigmoid, softmax or log-softmax at
-        its end made of them. A call warns where that looks wrong, or a probability cannot move.
+        What the model returns: class scores before softmax, or the result of a final sigmoid or softmax, or
+        of a log-softmax. A call warns if that looks wrong, or if the probability is saturated.
     output : str or int, optional
-        Which of several outputs holds the class scores: a name, or an index; by default the one that
-        ``model.card`` names.
+        Name or index of the output that holds the class scores, if the model has several. By default the
+        one that ``model.card`` names.
     engine : {"auto", "incremental", "full"}
         ``full`` runs the whole model once per region. ``incremental`` recomputes only what a region
-        changes, with the same result up to rounding (`pyadx.inference.IncrementalScorer`). ``auto``
-        chooses region by region what is predicted to be faster.
+        changes, with the same result up to rounding (`pyadx.inference.IncrementalScorer`). ``auto`` takes
+        for each region the engine that is predicted to be faster.
     precision : {"float32", "tf32", "bf16"}
-        What the incremental engine's convolutions compute in.
+        Precision of the incremental engine's convolutions.
     max_memory : int, optional
-        Bytes that the incremental engine's cache and batches may take.
+        Memory in bytes that the incremental engine's cache and batches may take.
     batch_size : int or "auto"
-        Regions per batch; halved when memory runs out.
+        Regions per batch. It is halved when memory runs out.
     progress : bool, optional
-        Show a progress bar with the time left. By default a terminal or a notebook shows one for calls
-        that take longer than two seconds.
+        Show a progress bar with the time left. By default calls that take longer than two seconds show one
+        in a terminal or notebook.
     keep_trace : bool
-        Trace the model at the first call only. Set it for many calls with a model that does not change in
-        between; weights, hooks or code that changed later would not be seen.
+        Trace the model at the first call only. This saves time over many calls, but later changes of
+        weights, hooks or code are not noticed.
     spacing : float or sequence of float, optional
         Voxel size in mm, for references that smooth.
 
@@ -193,7 +195,7 @@ class Perturbation(Explainer):
         return self._explanation(torch.stack(heats), outputs, indices, tuple(reports))
 
     def _scores(self, scorer: RegionScorer, regions: Regions, store: Store) -> Tensor:
-        """Score regions, and keep what is finished if there is a file for it."""
+        """Score regions; finished scores are written to the store if it has a file."""
         if store.path is None:
             return regions.spread(scorer.score_regions(regions))
         facts = {
@@ -206,12 +208,12 @@ class Perturbation(Explainer):
 
 
 def masks_per_scan(mask: Any, volume: Tensor) -> Sequence[np.ndarray | None]:
-    """Return a bool mask ``[D, H, W]``, or None, for each scan of a batch.
+    """Return the region of interest of each scan of a batch, bool ``[D, H, W]``, or None.
 
     Parameters
     ----------
     mask : array or Tensor, optional
-        ``[D, H, W]`` for all scans, or ``[B, D, H, W]``; voxels other than 0 belong to the region of
+        ``[D, H, W]`` for all scans, or ``[B, D, H, W]``. Voxels that are not 0 belong to the region of
         interest.
     volume : Tensor
         ``[B, C, D, H, W]``.
@@ -219,7 +221,7 @@ def masks_per_scan(mask: Any, volume: Tensor) -> Sequence[np.ndarray | None]:
     Raises
     ------
     ValueError
-        If the shape does not fit, or no voxel belongs to it.
+        If the shape does not fit, or a mask is empty.
     """
     scans, shape = volume.shape[0], tuple(volume.shape[2:])
     if mask is None:

@@ -1,4 +1,4 @@
-"""The regions of a Shapley value: labels of a volume or a cut of a hierarchy, and orders of them."""
+"""Players: regions of a label volume or of a cut of a hierarchy, and the orders in which they come."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,20 +29,20 @@ Groups = Mapping[int, str | Sequence[str]]
 
 @dataclass(frozen=True, eq=False)
 class Players:
-    """Regions that share out a change of the class score.
+    """The regions of one scan as players, and the tree that divides them.
 
     Attributes
     ----------
     numbers : ndarray
-        int32 ``[D, H, W]``: 1 to K, and 0 outside all of them.
+        int32 ``[D, H, W]``: player 1 to K of each voxel, and 0 outside all of them.
     labels : tuple of int
-        What each of them is called in the volume that it came from, ``[K]``.
+        Number of each player in its label volume or cut, ``[K]``; of a group that of its first member.
     names : tuple of str
-        For people, ``[K]``.
+        Names for people, ``[K]``.
     splits : tuple of tuple of int
-        How a tree divides the players, from the root on; empty where all orders are allowed.
+        How the tree divides the players, from the root on. Empty if all orders are allowed.
     members : tuple of tuple of int
-        The numbers that each of them consists of in the volume that it came from, ``[K]``.
+        All numbers of each player in its label volume or cut, ``[K]``.
     """
 
     numbers: np.ndarray
@@ -56,18 +56,24 @@ class Players:
 
     @property
     def intervals(self) -> np.ndarray:
-        """One interval of ``numbers`` for each, int64 ``[K, 2]``."""
+        """The interval ``lo <= number < hi`` of each player, int64 ``[K, 2]``."""
         first = np.arange(1, len(self) + 1)
         return np.stack([first, first + 1], 1)
 
     def order(self, random: np.random.Generator) -> np.ndarray:
-        """Draw an order of the players, int64 ``[K]``: any that respects the tree is equally likely."""
+        """Draw an order of the players, int64 ``[K]``. All that respect the tree are equally likely."""
         if not self.splits:
             return random.permutation(len(self))
         return draw_order(self.splits, len(self), random)
 
     def places(self, labels: Sequence[int]) -> list[int]:
-        """Return which players have these labels; raise ``ValueError`` where one has none."""
+        """Return the indices of the players with these labels.
+
+        Raises
+        ------
+        ValueError
+            If no player has a label, or a label occurs twice.
+        """
         own = {label: place for place, label in enumerate(self.labels)}
         for label in labels:
             if label not in own:
@@ -79,29 +85,30 @@ class Players:
 
     @property
     def size(self) -> GameSize:
-        """What exact values cost."""
+        """The cost of exact values."""
         return game_size(self.splits, len(self))
 
     @property
     def tree(self) -> Node:
-        """The root of the tree."""
+        """The root of the players' tree."""
         return tree_of(self.splits, len(self))
 
 
 @dataclass(frozen=True)
 class Choice:
-    """How players are chosen where regions come without them.
+    """Options that decide which regions are players, and which orders count.
 
     Attributes
     ----------
     count : int
-        Regions of a cut of a hierarchy.
+        Number of regions in the cut of a hierarchy; all leaves if there are fewer.
     order : {"tree", "balanced", "flat"}
-        What the tree is.
+        ``tree`` takes the tree of the hierarchy or the groups, ``balanced`` a flatter one over the same
+        leaves of a hierarchy, ``flat`` none.
     merged : bool
         Whether a group of regions is a single player.
     segmentation : mapping
-        Options of `pyadx.segmentation.ucm`.
+        Options of `pyadx.segmentation.ucm` for scans without regions.
     """
 
     count: int
@@ -118,22 +125,27 @@ def players_of(
     choice: Choice,
     groups: Groups | None = None,
 ) -> Players:
-    """Return the regions of one scan ``[C, D, H, W]``: of a label volume, a hierarchy, or its segmentation.
+    """Return the players of one scan: from a label volume, a hierarchy, or a segmentation of the scan.
 
     Parameters
     ----------
     regions : array, Hierarchy or None
-        Without it the first channel is segmented where it is no background.
+        A label volume ``[D, H, W]`` or a hierarchy. With None the first channel is segmented.
     scan : Tensor
-        The scan.
+        ``[C, D, H, W]``.
     names : mapping, optional
-        Number in the label volume to name.
+        Name of each number of the label volume.
     inside : ndarray, optional
         Region of interest, bool ``[D, H, W]``.
     choice : Choice
-        How players are chosen.
+        Options that decide which regions are players.
     groups : mapping, optional
-        Number in the label volume to the group that it belongs to, or to nested groups.
+        Group of each number of the label volume, or its nested groups, outermost first.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If regions, names or groups do not fit, or there are fewer than two players.
     """
     if regions is None:
         regions = ucm(scan[0].float(), segmented_part(scan, inside), **choice.segmentation)
@@ -147,7 +159,7 @@ def players_of(
 
 
 def segmentation_options(linkage: Any, spacing: Any, max_regions: int) -> dict[str, Any]:
-    """Return checked options of `pyadx.segmentation.ucm` for scans that come without regions."""
+    """Return checked options of `pyadx.segmentation.ucm` for scans that are passed without regions."""
     options = {
         "preset": "default", "linkage": linkage, "cue": None, "min_size": None, "smoothing": None,
         "spacing": spacing, "max_levels": 20, "max_regions": max_regions,
@@ -157,7 +169,7 @@ def segmentation_options(linkage: Any, spacing: Any, max_regions: int) -> dict[s
 
 
 def whole_from(name: str, value: Any, least: int) -> int:
-    """Return a whole number; raise ``ValueError`` if it is none, or below the least."""
+    """Return a whole number. Raise ``ValueError`` if the value is not one, or is below ``least``."""
     number = whole_number(value)
     if number is None or number < least:
         raise ValueError(f"{name} must be a whole number from {least}, got {value!r}")
@@ -174,10 +186,13 @@ def players_of_labels(
 ) -> Players:
     """Return one player for every number above 0 of a label volume ``[D, H, W]``, or for every group.
 
+    Takes the parameters of `players_of`; ``shape`` is the spatial shape of the scan.
+
     Raises
     ------
     TypeError, ValueError
-        If the volume holds no whole numbers, has another shape, or holds fewer than two players.
+        If the volume does not hold whole numbers, has another shape, holds fewer than two players, or lacks
+        a number of ``names`` or ``groups``.
     """
     given = checked_labels(regions, shape)
     if inside is not None:
@@ -186,7 +201,7 @@ def players_of_labels(
     for what in (names, groups):
         missing = [n for n in what or {} if n not in labels]
         if missing:
-            raise ValueError(f"region {missing[0]} ({(what or {})[missing[0]]}) has no voxel of the scan")
+            raise ValueError(f"region {missing[0]} ({(what or {})[missing[0]]}) has no voxel in the scan")
     paths = {n: _path(groups or {}, n) for n in labels}
     labels.sort(key=lambda n: (not paths[n], paths[n], n))  # members of a group are neighbours
     called = [(names or {}).get(n, str(n)) for n in labels]
@@ -197,7 +212,7 @@ def players_of_labels(
             together.setdefault(paths[n][0] if paths[n] else name, []).append(n)
         members, called = [tuple(own) for own in together.values()], list(together)
     if len(members) < 2:
-        raise ValueError(f"a share needs at least two regions, got {len(members)}")
+        raise ValueError(f"there must be at least two regions, got {len(members)}")
     present = np.unique(given)
     player_of = {n: number for number, own in enumerate(members, start=1) for n in own}
     number_of = np.array([player_of.get(int(n), 0) for n in present], np.int32)
@@ -213,14 +228,22 @@ def _path(groups: Groups, number: int) -> tuple[str, ...]:
 
 
 def checked_labels(regions: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Return a label volume as integers ``[D, H, W]``; raise unless it is one of the scan's shape."""
+    """Return a label volume as integers ``[D, H, W]``.
+
+    Raises
+    ------
+    TypeError
+        If the volume does not hold whole numbers.
+    ValueError
+        If its shape is not that of the scan, or a number is negative.
+    """
     given = plain_array("regions", regions)
     if given.dtype.kind == "f" and np.isfinite(given).all() and (given == np.round(given)).all():
         given = given.astype(np.int64)
     if given.dtype.kind not in "iu":
         raise TypeError(f"regions must hold whole numbers, got {given.dtype}")
     if given.shape != shape:
-        overlap = "; regions that overlap are no label volume" if given.ndim > len(shape) else ""
+        overlap = "; masks that overlap cannot be one label volume" if given.ndim > len(shape) else ""
         raise ValueError(f"regions have shape {given.shape}, the scan {shape}{overlap}")
     if given.min(initial=0) < 0:
         raise ValueError(f"regions must not be negative, got {given.min()}")
@@ -228,17 +251,17 @@ def checked_labels(regions: Any, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def players_of_tree(tree: Hierarchy, choice: Choice, inside: np.ndarray | None) -> Players:
-    """Return the regions of a cut of a hierarchy, with the tree above them.
+    """Return the regions of a cut of a hierarchy as players, with the tree above them.
 
     Raises
     ------
     ValueError
-        If it has a single region.
+        If the cut has fewer than two regions.
     """
     numbers = tree.cut(choice.count)
     regions = int(numbers.max(initial=0))
     if regions < 2:
-        raise ValueError(f"a share needs at least two regions, the hierarchy has {regions}")
+        raise ValueError(f"there must be at least two regions, the hierarchy has {regions}")
     if inside is not None:
         numbers = np.where(inside, numbers, 0).astype(np.int32)
     labels = tuple(range(1, regions + 1))
@@ -249,12 +272,12 @@ def players_of_tree(tree: Hierarchy, choice: Choice, inside: np.ndarray | None) 
 
 
 def regions_per_scan(regions: Any, volume: Tensor) -> Sequence[Any]:
-    """Return the label volume or hierarchy of every scan; None where it is segmented here.
+    """Return the label volume or hierarchy of each scan; None if scans are still to be segmented.
 
     Raises
     ------
     ValueError
-        If there are more or fewer than scans.
+        If their number is not that of the scans.
     """
     scans = volume.shape[0]
     if regions is None or isinstance(regions, Hierarchy):
@@ -266,7 +289,7 @@ def regions_per_scan(regions: Any, volume: Tensor) -> Sequence[Any]:
         several = [array] * scans if array.ndim == 3 else list(array)
     if len(several) != scans:
         raise ValueError(
-            f"got regions of {len(several)} scans for {scans}; regions are one label volume per scan, in "
-            "which none overlap: several masks are no label volume"
+            f"got regions of {len(several)} scans for {scans}; pass one label volume for all scans, or one "
+            "per scan (several masks must be made into one label volume first)"
         )
     return several

@@ -1,7 +1,8 @@
-"""The list of methods. A method is one file of this folder; what it declares there is all that others know.
+"""The registry of methods.
 
-Options are declared in the signature of the method's constructor, with `Option` in the annotation. The
-spelling of the command line, help, validation, sidecars, file names and tables follow from that.
+Each method is one file of this folder. Its options are declared in the signature of its constructor, with
+`Option` in the annotation. Command-line spelling and help, validation, sidecars, file names and tables are
+all derived from these declarations, so a new method needs no change elsewhere.
 """
 
 import difflib
@@ -22,17 +23,17 @@ _METHODS: dict[str, "Method"] = {}
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a method, as it stands in the annotation of a constructor's parameter.
+    """One option of a method, declared in the annotation of a constructor's parameter.
 
     Attributes
     ----------
     help : str
-        One line.
+        Description in one line.
     kind : Kind
-        Which values it takes.
+        Which values the option takes.
     changes_map : bool
-        Whether it changes what comes out. The engine, say, changes only how the map is computed: maps that
-        differ in nothing else count as the same.
+        Whether the option changes the map. The engine, for example, changes only how the map is computed;
+        maps that differ in such options alone count as the same.
     name : str
         The parameter's name; filled in by `method`.
     default : object
@@ -46,11 +47,17 @@ class Option:
     default: Any = None
 
     def parse(self, text: str) -> Any:
-        """Read a value; the error says what is allowed."""
+        """Read a value from text.
+
+        Raises
+        ------
+        ValueError
+            If the text is not an allowed value. The message says what is allowed.
+        """
         try:
             return self.kind.parse(text)
         except (ValueError, KeyError, OverflowError) as error:
-            if self.kind.is_reference:  # says more, such as what it is called here
+            if self.kind.is_reference:  # its message says more, such as our name for it
                 raise ValueError(f"{self.name} must be a reference: {error}") from None
             raise ValueError(f"{self.name} must be {self.kind.allowed}, got {text!r}") from None
 
@@ -62,19 +69,19 @@ class Method:
     Attributes
     ----------
     name : str
-        First word of its spelling.
+        Name of the method, the first word of its spelling.
     title : str
-        For headings and figures.
+        Title for headings and figures.
     answers : str
         The question that its map answers.
     cost : str
-        What a map costs.
+        What a map costs, in words.
     make : type
         The explainer's class.
     options : dict of Option
-        By name, in the order of the constructor.
+        The options by name, in the order of the constructor.
     presets : dict
-        A word to the options that it stands for, such as ``paper``.
+        Option values by the name of the preset, such as ``paper``.
     """
 
     name: str
@@ -87,21 +94,26 @@ class Method:
 
     @property
     def surroundings(self) -> frozenset[str]:
-        """Names of the constructor's parameters that are no options of the method."""
+        """Parameters of the constructor that are not options of the method, without ``model``."""
         return frozenset(inspect.signature(self.make).parameters) - frozenset(self.options) - {"model"}
 
     def build(self, model: nn.Module, options: Mapping[str, Any], **surroundings: Any) -> Any:
-        """Return the explainer of a model.
+        """Return this method's explainer for a model.
 
         Parameters
         ----------
         model : torch.nn.Module
             The network.
         options : mapping
-            By name; the others have their defaults.
+            Option values by name. Options that are not named keep their defaults.
         **surroundings
-            What is not part of the method, such as ``batch_size`` or ``progress``; handed on where the
-            constructor has a parameter of that name.
+            Arguments that are not part of the method, such as ``batch_size`` or ``progress``. Names that
+            the constructor does not have are ignored.
+
+        Returns
+        -------
+        Explainer
+            An instance of `make`.
         """
         known = self.surroundings
         fitting = {name: value for name, value in surroundings.items() if name in known}
@@ -116,19 +128,25 @@ def method(
     cost: str,
     presets: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Callable[[_Class], _Class]:
-    """Enter the decorated explainer into the list of methods.
+    """Register the decorated explainer as a method.
 
-    The constructor takes the model first. Parameters annotated with `Option` are the method's options.
+    The constructor takes the model first. Its parameters that are annotated with `Option` are the method's
+    options.
 
     Parameters
     ----------
     name, title, answers, cost, presets
         As in `Method`.
 
+    Returns
+    -------
+    callable
+        A class decorator.
+
     Raises
     ------
     ValueError
-        If another method has the name, or an option has no default.
+        If the name is taken, or an option has no default.
     """
 
     def enter(cls: _Class) -> _Class:
@@ -142,7 +160,13 @@ def method(
 
 
 def declared_options(make: Callable[..., Any]) -> dict[str, Option]:
-    """Return the options that a constructor declares, with their names and defaults."""
+    """Return the options that a constructor declares, with their names and defaults.
+
+    Raises
+    ------
+    ValueError
+        If an option has no default.
+    """
     constructor = make.__init__ if inspect.isclass(make) else make
     hints = get_type_hints(constructor, include_extras=True)
     found = {}
@@ -157,9 +181,9 @@ def declared_options(make: Callable[..., Any]) -> dict[str, Option]:
 
 def methods() -> dict[str, Method]:
     """Return all methods by name, in alphabetical order."""
-    room = importlib.import_module(__name__.rpartition(".")[0])
-    for module in pkgutil.iter_modules(room.__path__):
-        importlib.import_module(f"{room.__name__}.{module.name}")
+    package = importlib.import_module(__name__.rpartition(".")[0])
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
     return dict(sorted(_METHODS.items()))
 
 
@@ -169,7 +193,7 @@ def find_method(name: str) -> Method:
     Raises
     ------
     ValueError
-        If there is none; the message lists those there are.
+        If there is no such method. The message lists all methods.
     """
     known = methods()
     if name not in known:
@@ -180,21 +204,23 @@ def find_method(name: str) -> Method:
 
 
 def method_of(make: type) -> Method:
-    """Return the method that a class, or the class it derives from, was entered as.
+    """Return the method that a class, or a base class of it, was registered as.
 
     Raises
     ------
     ValueError
-        If there is none.
+        If neither is registered.
     """
     for entered in _METHODS.values():
         if inspect.isclass(entered.make) and issubclass(make, entered.make):
             return entered
-    raise ValueError(f"{make.__name__} is no method; enter it with pyadx.explainers.registry.method")
+    raise ValueError(
+        f"{make.__name__} is not a registered method; decorate it with pyadx.explainers.registry.method"
+    )
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ``did you mean ...? `` for a name that was mistyped, or an empty string."""
+    """Return ``did you mean ...? `` with names similar to a mistyped one, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
     return f"did you mean {' or '.join(close)}? " if close else ""
 

@@ -1,4 +1,4 @@
-"""Segments of a hierarchy: how their scores are painted, and groups of them."""
+"""Segments of a hierarchy: the map of their scores, where a scan is segmented, and groups of segments."""
 
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ Aggregate = Literal["mean", "max"]
 
 
 def paint(hierarchy: Hierarchy, scores: np.ndarray, aggregate: Aggregate = "mean") -> np.ndarray:
-    """Spread the scores of segments over the voxels.
+    """Turn the scores of segments into a map: every voxel combines the scores of its segments.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def paint(hierarchy: Hierarchy, scores: np.ndarray, aggregate: Aggregate = "mean
     scores : ndarray
         ``[N]``, one for each of ``hierarchy.regions``.
     aggregate : {"mean", "max"}
-        How the levels come together.
+        How a voxel's scores on the levels are combined. ``max`` keeps the one of largest absolute value.
 
     Returns
     -------
@@ -45,14 +45,19 @@ def paint(hierarchy: Hierarchy, scores: np.ndarray, aggregate: Aggregate = "mean
 
 
 def segmented_part(scan: Tensor, inside: np.ndarray | None) -> np.ndarray:
-    """Return where a scan ``[C, D, H, W]`` is segmented: voxels that are background in no channel.
+    """Return where a scan is segmented: voxels that are not background in at least one channel.
 
     Parameters
     ----------
     scan : Tensor
-        The scan.
+        ``[C, D, H, W]``.
     inside : ndarray, optional
         Region of interest, bool ``[D, H, W]``.
+
+    Returns
+    -------
+    ndarray
+        bool ``[D, H, W]``.
 
     Raises
     ------
@@ -62,18 +67,18 @@ def segmented_part(scan: Tensor, inside: np.ndarray | None) -> np.ndarray:
     brain = (scan != background_of(scan)).any(0).cpu().numpy()
     found: np.ndarray = brain if inside is None else inside & brain
     if not found.any():
-        where = "" if inside is None else " in all of the mask"
-        raise ValueError(f"the scan is 0{where or ' everywhere'}: there is nothing to segment")
+        what = "is 0 everywhere" if inside is None else "holds only background inside the mask"
+        raise ValueError(f"the scan {what}: there is nothing to segment")
     return found
 
 
 def hierarchies_per_scan(hierarchy: Any, volume: Tensor) -> list[Hierarchy | None]:
-    """Return one hierarchy, or none, for each scan of a batch.
+    """Return the hierarchy of each scan of a batch, or None where there is none.
 
     Raises
     ------
     TypeError, ValueError
-        If there are more or fewer than scans, or one is no hierarchy of the scan's shape.
+        If their number is not that of the scans, or one is not a hierarchy of the scan's shape.
     """
     scans = volume.shape[0]
     if hierarchy is None or isinstance(hierarchy, Hierarchy):
@@ -81,12 +86,14 @@ def hierarchies_per_scan(hierarchy: Any, volume: Tensor) -> list[Hierarchy | Non
     else:
         trees = list(hierarchy)
     if len(trees) != scans:
-        raise ValueError(f"got {len(trees)} hierarchies for {scans} scans")
+        raise ValueError(
+            f"got {len(trees)} hierarchies for {scans} scans; give one for all, or one per scan"
+        )
     for tree in trees:
         if tree is not None and not isinstance(tree, Hierarchy):
             raise TypeError(
                 f"hierarchy must be a pyadx.segmentation.Hierarchy, got {type(tree).__name__}; "
-                "pyadx.segmentation.from_labels makes one of label volumes"
+                "pyadx.segmentation.from_labels makes one from label volumes"
             )
         if tree is not None:
             check_fits(tree, tuple(volume.shape[2:]))
@@ -94,13 +101,13 @@ def hierarchies_per_scan(hierarchy: Any, volume: Tensor) -> list[Hierarchy | Non
 
 
 def check_fits(tree: Hierarchy, shape: tuple[int, ...]) -> None:
-    """Raise ``ValueError`` unless a hierarchy lies on the voxels of a scan of this shape."""
+    """Raise ``ValueError`` unless a hierarchy has the spatial shape of the scan."""
     if tree.leaves.shape != shape:
         raise ValueError(f"the hierarchy has shape {tree.leaves.shape}, the scan {shape}")
 
 
 def group_mask(name: str, group: Any, hierarchy: Hierarchy) -> np.ndarray:
-    """Return which voxels a group fills, int32 ``[D, H, W]`` of 0 and 1.
+    """Return which voxels belong to a group, int32 ``[D, H, W]`` of 0 and 1.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Shapley values of regions, and Owen values where the regions are those of a hierarchy."""
+"""Shapley values of regions; for the regions of a hierarchy, Winter's (nested Owen) values."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -50,52 +50,57 @@ Kind = Literal["region", "group"]
 @method(
     "shapley",
     title="Shapley values of regions",
-    answers="How much of the score is each region's share, together with all others?",
-    cost="a share of a forward pass per region and order",
+    answers="How much does each region contribute to the score, together with all others?",
+    cost="a fraction of a forward pass per region and order",
     presets={"twosided": {"pairs": 0}},
 )
 class RegionShapley(Perturbation):
     """Shapley values: the mean contribution of a region over all orders in which regions are filled.
 
-    One-at-a-time changes do not add up: what two regions hold in common shows in neither, or in both.
-    Shapley values add up to ``s(scan) - s(scan with all regions filled)``. For regions of a hierarchy
-    orders keep the parts of every node together, which gives Winter's (nested Owen) values: a region is
-    first compared with its siblings. Estimated from pairs of an order and its reverse, each a walk from
-    the scan to the filled scan and back. Sources: Shapley, "A value for n-person games", 1953; Winter, "A
-    value for cooperative games with levels structure of cooperation", 1989.
+    Regions are the players of a cooperative game. A coalition is a set of regions that are present, while
+    all others are filled; it is worth the class score ``s`` of that scan. Shapley values add up to
+    ``s(scan) - s(scan with all regions filled)``. Occlusion of single regions does not: evidence that two
+    regions share shows in neither, or in both. For regions of a hierarchy only orders count that keep the
+    parts of every node together. This gives Winter's (nested Owen) values: a region is compared with its
+    siblings first.
 
-    Where a tree or the number of regions allows it, values are exact: every coalition that matters is
-    scored, if these are no more than the orders would take.
+    Values are exact if scoring every coalition that matters takes no more scores than the orders would.
+    Otherwise they are estimated from pairs of an order and its reverse.
+
+    Sources: Shapley, "A value for n-person games", 1953; Winter, "A value for cooperative games with levels
+    structure of cooperation", 1989.
 
     Parameters
     ----------
     max_regions : int
-        Regions of the cut of a hierarchy, where no label volume is given.
+        Number of regions in the cut of a hierarchy. Without effect on label volumes.
     pairs : int
-        Pairs of orders at most; 0: two-sided occlusion, the mean of what a region changes in the scan and
-        in the filled scan. That is the Shapley value where regions interact in pairs only.
+        Most pairs of orders. 0 gives two-sided occlusion: the mean of what a region changes in the scan and
+        in the filled scan. It equals the Shapley value if regions interact in pairs only.
     error : float, optional
-        Stop when no standard error is larger, in units of the score.
+        Draw no more orders once every standard error is at most this, in units of the score.
     exact : int, optional
-        Coalitions that exact values may take; more of them: orders are drawn. 0: always draw. By default as
-        many as all pairs of orders would score.
+        Most coalitions that exact values may take; if they take more, orders are drawn. 0 always draws. By
+        default as many as all pairs of orders would score.
     order : {"tree", "balanced", "flat"}
-        Which orders count: those that keep the parts of every node of the hierarchy together, or members of
-        a group; those of a flatter tree over the same leaves, for which exact values are cheap; or all.
+        The orders that count. ``tree``: those that keep the parts of every node of the hierarchy, or the
+        members of every group, together. ``balanced``: those of a flatter tree over the same leaves, for
+        which exact values are cheap. ``flat``: all.
     players : {"region", "group"}
-        Whether a group of regions is a single player.
+        Whether each region is a player, or each group of regions.
     interactions : int
-        So many of the strongest regions are measured in pairs, too.
+        Number of strongest regions whose pairwise interactions are measured, too.
     show : {"region", "voxel"}
-        The map: every voxel has the value of its region, or its share of it.
+        The map: ``region`` gives every voxel the value of its region, ``voxel`` that value divided by the
+        region's number of voxels.
     seed : int
-        The same seed draws the same orders.
+        Seed of the orders.
     linkage : str, optional
-        How scans that come without regions are segmented, as in `pyadx.segmentation.ucm`.
+        Option of `pyadx.segmentation.ucm`, which segments scans that are passed without regions.
     model, fill, score, outputs, output, engine, precision, max_memory, batch_size, progress, keep_trace
         As in `pyadx.explainers.perturbation.Perturbation`.
     spacing : float or sequence of float, optional
-        Voxel size in mm.
+        Voxel size in mm, for that segmentation and for references that smooth.
 
     Raises
     ------
@@ -108,25 +113,25 @@ class RegionShapley(Perturbation):
         model: nn.Module,
         fill: FillOption = "local",
         *,
-        max_regions: Annotated[int, Option("Regions of the scan's segmentation.", whole(2))] = 50,
-        pairs: Annotated[int, Option("Pairs of orders at most; 0: two-sided occlusion.", whole(0))] = 16,
+        max_regions: Annotated[int, Option("Number of regions of the scan's segmentation.", whole(2))] = 50,
+        pairs: Annotated[int, Option("Most pairs of orders; 0: two-sided occlusion.", whole(0))] = 16,
         error: Annotated[
-            float | None, Option("Largest standard error that is good enough.", optional(number(above=0)))
+            float | None, Option("Standard error at which to stop.", optional(number(above=0)))
         ] = None,
         exact: Annotated[
-            int | None, Option("Coalitions that exact values may take.", optional(whole(0)))
+            int | None, Option("Most coalitions that exact values may take.", optional(whole(0)))
         ] = None,
-        order: Annotated[Order, Option("Orders that count.", choice(get_args(Order)))] = "tree",
+        order: Annotated[Order, Option("The orders that count.", choice(get_args(Order)))] = "tree",
         players: Annotated[
-            Kind, Option("Whether a group of regions is one player.", choice(get_args(Kind)))
+            Kind, Option("Whether players are regions or groups of them.", choice(get_args(Kind)))
         ] = "region",
         interactions: Annotated[
-            int, Option("Strongest regions that are measured in pairs.", whole(0))
+            int, Option("Number of strongest regions to measure in pairs.", whole(0))
         ] = 10,
         show: Annotated[
-            Shown, Option("Whether voxels show their region's value or a share.", choice(get_args(Shown)))
+            Shown, Option("Whether a voxel shows its region's value or its share.", choice(get_args(Shown)))
         ] = "region",
-        seed: Annotated[int, Option("Decides the orders.", whole(0))] = 0,
+        seed: Annotated[int, Option("Seed of the orders.", whole(0))] = 0,
         linkage: Annotated[
             str | None, Option("How regions merge.", optional(choice(get_args(Linkage))))
         ] = None,
@@ -170,7 +175,7 @@ class RegionShapley(Perturbation):
 
     @property
     def resumable(self) -> bool:
-        """Pairs of orders are kept as scores of windows are."""
+        """True unless ``pairs`` is 0: pairs of orders and exact values can be stored."""
         return self.pairs > 0
 
     def run(
@@ -196,18 +201,18 @@ class RegionShapley(Perturbation):
         volume, target, mask, reference, forward_args, store, resume, overwrite
             As in `pyadx.SupervoxelOcclusion.run`.
         regions : array, Tensor, Hierarchy or sequence of Hierarchy, optional
-            What shares out the change: a label volume ``[D, H, W]`` on the scan's voxels, every number
-            above 0 a region, one for all scans or ``[B, D, H, W]``; or a hierarchy, of which a cut is
-            taken. Without it `pyadx.segmentation.ucm` segments the first channel of each scan where it is
-            not zero.
+            The regions. Either a label volume on the scan's voxel grid, in which every number above 0 is a
+            region: ``[D, H, W]`` for all scans, or ``[B, D, H, W]``. Or a hierarchy, for all scans or one
+            per scan, of which a cut is taken. Without it `pyadx.segmentation.ucm` segments the first
+            channel of each scan, outside the background.
         names : mapping, optional
-            Number in the label volume to name.
+            Name of each number of the label volume.
         groups : mapping, optional
-            Number in the label volume to its group, a name, or to nested groups, the outermost first, such
-            as hemisphere and lobe. With ``players="region"`` orders keep members of a group together
-            (Owen's and Winter's values); with ``"group"`` the outermost groups are the players.
+            Group of each number of the label volume: a name, or the names of nested groups, outermost
+            first, such as hemisphere and lobe. With ``players="region"`` orders keep the members of a group
+            together (Owen's and Winter's values). With ``"group"`` the outermost groups are the players.
         pairwise : sequence of int, optional
-            Labels whose interactions are measured, instead of those of the strongest regions.
+            Labels of the regions whose interactions are measured, instead of the strongest regions.
 
         Returns
         -------
@@ -217,15 +222,15 @@ class RegionShapley(Perturbation):
         Raises
         ------
         TypeError, ValueError
-            If the volume, target, fill, regions or groups do not fit, there are fewer than two regions, or
-            groups are to be players and there are none.
+            If the volume, target, fill, mask, store, regions or groups do not fit, there are fewer than two
+            regions, or ``players="group"`` comes without groups.
         """
         if self.players == "group" and not groups:
-            raise ValueError("players=group needs the group of every label (groups=, or --groups)")
+            raise ValueError("players=group needs the groups of labels (groups=, or --groups)")
         volume = check_volume(volume, self.model)
         own = regions_per_scan(regions, volume)
         if store is not None and volume.shape[0] != 1:
-            raise ValueError("a store holds the scores of one scan: no batches")
+            raise ValueError("store= keeps the scores of one scan: pass one scan at a time")
         kept = Store(None if store is None else Path(store), resume, overwrite)
 
         def explain(
@@ -275,7 +280,7 @@ class RegionShapley(Perturbation):
         return heat, scorer, report
 
     def _estimate(self, game: Game, store: Store) -> Estimate:
-        """Exact values where they are cheap enough, means over orders otherwise."""
+        """Return exact values if they are cheap enough, otherwise means over orders."""
         players = game.players
         if not len(game.regions.boxes):
             return Estimate(np.zeros(len(players)), np.zeros(len(players)), 0, 0.0, True)
@@ -297,8 +302,9 @@ class RegionShapley(Perturbation):
             return size.coalitions <= 2 * self.pairs * len(players)
         if size.coalitions > self.exact > 0:
             warnings.warn(
-                f"exact values take {size.words}, exact= allows {self.exact:,}: orders are drawn instead; "
-                "order='balanced', fewer regions or groups need less",
+                f"exact values take {size.words}, exact= allows {self.exact:,}: "
+                f"{'orders are drawn' if self.pairs else 'two-sided occlusion is used'} instead; "
+                "order='balanced', fewer regions or groups= take fewer coalitions",
                 UserWarning,
                 stacklevel=2,
             )

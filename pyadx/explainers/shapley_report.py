@@ -1,4 +1,4 @@
-"""What is known of the regions of a scan after their shares were worked out."""
+"""Report of the Shapley values of one scan."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,40 +12,42 @@ from pyadx.short_reprs import short_repr
 
 @dataclass(frozen=True, eq=False)
 class ShapleyReport:
-    """What every region of one scan contributes; arrays are in the order of ``labels``.
+    """Shapley values of the regions of one scan. Arrays are in the order of ``labels``.
 
     Attributes
     ----------
     labels, names : tuple
-        Number of every region in the label volume, and what it is called, ``[K]``.
+        Number of each region in the label volume, and its name, ``[K]``.
     members : tuple of tuple of int
-        The numbers that every player consists of, ``[K]``: several where groups are players.
+        All numbers of each player in the label volume, ``[K]``: several if groups are players.
     values : ndarray
-        float64 ``[K]``: how much of the change of the score each region accounts for.
+        float64 ``[K]``: the values, in units of the score.
     errors : ndarray
-        float64 ``[K]``: standard errors of the values; 0 where values are exact, NaN where there are fewer
-        than two pairs of orders.
+        float64 ``[K]``: standard errors of the values; 0 if values are exact, NaN with fewer than two
+        pairs of orders.
     alone : ndarray
-        float64 ``[K]``: how far the score falls when the region is filled in the scan, and no other one.
+        float64 ``[K]``: how much the score falls when only this region is filled.
     first : ndarray
-        float64 ``[K]``: how far it rises when the region comes back into the scan with all of them filled.
+        float64 ``[K]``: how much the score rises when only this region is brought back into the scan with
+        all regions filled.
     voxels : ndarray
-        int64 ``[K]``.
+        int64 ``[K]``: voxels of each region.
     score, reference_score : float
-        Score of the scan, and of the scan with all regions filled. The values add up to their difference.
+        Score of the scan, and of the scan with all regions filled. Except for two-sided occlusion the
+        values add up to their difference.
     pairs : int
-        Pairs of opposite orders. With 0, and unless they are exact, values are two-sided occlusion: the
+        Pairs of an order and its reverse. If 0, and values are not exact, they are two-sided occlusion: the
         mean of ``alone`` and ``first``.
     exact : bool
         Whether every coalition that matters was scored.
     order : {"tree", "balanced", "flat"}
-        Which orders count.
+        The orders that count.
     size : GameSize
         Coalitions that exact values take, and the depth of the tree.
     pairwise : PairInteractions, optional
-        Of the strongest regions, or those that were chosen.
+        Interactions of the strongest regions, or of those that were chosen.
     drift : float
-        Largest error that rounding had brought into the score at the end of a walk; it was corrected.
+        Largest rounding error of the score at the end of a walk. It was corrected.
     incremental, full : int
         Regions that were scored by each engine.
     """
@@ -73,17 +75,17 @@ class ShapleyReport:
 
     @property
     def change(self) -> float:
-        """What the regions share out."""
+        """The change of the score that the values divide."""
         return self.score - self.reference_score
 
     @property
     def gap(self) -> float:
-        """What the values do not account for: 0 to rounding, but for two-sided occlusion."""
+        """Change minus the sum of the values: 0 up to rounding, except for two-sided occlusion."""
         return self.change - float(self.values.sum())
 
     @property
     def evaluations(self) -> int:
-        """One per coalition, or per region and order, and one per region from either side."""
+        """One per coalition, or per region and order, plus two per region for ``alone`` and ``first``."""
         return self._scored(len(self.labels))
 
     def _scored(self, regions: int) -> int:
@@ -91,16 +93,16 @@ class ShapleyReport:
 
     @property
     def evaluated(self) -> int:
-        """Those of regions that change a voxel, and always the scan itself."""
+        """As `evaluations`, for regions that change a voxel only; at least 1 for the scan itself."""
         return max(1, self._scored(self.incremental + self.full))
 
     @property
     def approximate(self) -> bool:
-        """Never: orders are drawn, and the errors say how much that leaves open."""
+        """Never: values from drawn orders have standard errors."""
         return False
 
     def facts(self) -> dict[str, Any]:
-        """Return everything, as lists; None for what is not known."""
+        """Return everything as plain data, with None in place of NaN."""
 
         def plain(value: Any) -> Any:
             if isinstance(value, np.ndarray):
@@ -114,13 +116,13 @@ class ShapleyReport:
             "change": self.change,
             "gap": self.gap,
             "depth": self.size.depth,
-            # As a float where JSON readers would lose digits of the integer anyway.
+            # JSON readers lose digits of larger integers.
             "coalitions": coalitions if coalitions < 2**53 else float(coalitions),
             "pairwise": None if self.pairwise is None else self.pairwise.facts(),
         }
 
     def summary(self) -> str:
-        """Say what was shared out, and how well it is known."""
+        """Say what change the regions share, how values were computed, and how exact they are."""
         known = f"{2 * self.pairs} orders" if self.pairs else "two-sided occlusion"
         if self.exact:
             known = f"exact, {self.size.words}"

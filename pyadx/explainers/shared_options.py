@@ -1,4 +1,4 @@
-"""Options that mean the same for several methods: declared once, under one name."""
+"""Options that several methods share, declared once so that name, help and values agree."""
 
 from functools import partial
 from typing import Annotated, get_args
@@ -34,28 +34,30 @@ BaselineOption = Annotated[Reference, COMPARED]
 SignedOption = Annotated[
     bool, Option("Keep the sign: positive where a region speaks for the class.", SWITCH)
 ]
-ScoreOption = Annotated[Score, Option("What is followed.", choice(get_args(Score)))]
+ScoreOption = Annotated[Score, Option("The score that is explained.", choice(get_args(Score)))]
 OutputsOption = Annotated[Outputs, Option("What the network returns.", choice(get_args(Outputs)))]
 OutputOption = Annotated[
     Output, Option("Which of several outputs holds the class scores.", optional(OUTPUT))
 ]
 LayerOption = Annotated[
-    Layer | None, Option("Name of the layer; default: the network's last.", optional(LAYERS))
+    Layer | None,
+    Option("Name of the layer; none: the model's gradcam_layer or last 3D convolution.", optional(LAYERS)),
 ]
 RectifyOption = Annotated[ops.Rectify, Option("What is done to the weighted sum.", _RECTIFY)]
 AlignOption = Annotated[
     Align,
     Option(
-        "How the map is laid over the scan: over all of it, or where cells look.", choice(get_args(Align))
+        "How the map is placed on the scan: stretched over it, or by receptive fields.",
+        choice(get_args(Align)),
     ),
 ]
 EngineOption = Annotated[
     Engine, Option("How regions are scored.", choice(get_args(Engine)), changes_map=False)
 ]
 PrecisionOption = Annotated[
-    Precision, Option("What the incremental engine's convolutions compute in.", choice(get_args(Precision)))
+    Precision, Option("Precision of the incremental engine's convolutions.", choice(get_args(Precision)))
 ]
 MemoryOption = Annotated[
     int | None,
-    Option("Bound for the incremental engine's cache and batches.", optional(BYTES), changes_map=False),
+    Option("Memory for the incremental engine's cache and batches.", optional(BYTES), changes_map=False),
 ]

@@ -1,4 +1,4 @@
-"""SmoothGrad: the mean gradient of noisy copies of the scan (Smilkov et al., 2017)."""
+"""SmoothGrad: the mean gradient over noisy copies of the scan (Smilkov et al., 2017)."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -20,29 +20,27 @@ from pyadx.ops.numbers import real_number, whole_number
 @method(
     "smoothgrad",
     title="SmoothGrad",
-    answers="Which voxels does the class score react to, also when the scan is a little different?",
+    answers="Which voxels does the class score react to, averaged over small changes of the scan?",
     cost="one forward and one backward pass per sample",
 )
 class SmoothGrad(GradientMethod):
     """SmoothGrad: ``M = mean over i of grad s(V + noise_i)``.
 
-    The noise is Gaussian, independent from voxel to voxel, and everywhere, also outside the brain, as
-    published. It is drawn for each sample from ``seed`` and the sample's number, the same for all scans:
-    a map depends neither on the scans beside it nor on the batch size.
-
-    Captum's ``NoiseTunnel`` draws from torch's global generator, for a whole batch at once; so the
-    loop is our own.
+    The noise is Gaussian, independent in every voxel, and added outside the brain, too, as published. It is
+    drawn from ``seed`` and the number of the sample, and is the same for all scans. A map therefore depends
+    neither on the other scans of a batch nor on the batch size. Captum's ``NoiseTunnel`` is not used, since
+    it draws from torch's global generator for a whole batch at once.
 
     Parameters
     ----------
     samples : int
-        Noisy copies.
+        Number of noisy copies.
     noise : float
-        Standard deviation of the noise, as a share of the scan's range (largest minus smallest value).
+        Standard deviation of the noise, as a fraction of the scan's range (largest minus smallest value).
     seed : int
-        Of the noise.
+        Seed of the noise.
     baseline : float, sequence of float, Tensor, str or None
-        With a baseline the mean gradient is multiplied by ``scan - baseline``; none by default.
+        If given, the mean gradient is multiplied by ``scan - baseline``. None by default.
     model, signed, smoothing, score, outputs, output, batch_size, progress, spacing
         As in `pyadx.explainers.gradient_base.GradientMethod`.
 
@@ -55,15 +53,15 @@ class SmoothGrad(GradientMethod):
     def __init__(
         self,
         model: nn.Module,
-        samples: Annotated[int, Option("Noisy copies.", whole())] = 20,
+        samples: Annotated[int, Option("Number of noisy copies.", whole())] = 20,
         noise: Annotated[
-            float, Option("Deviation of the noise as a share of the scan's range.", number(least=0))
+            float, Option("Standard deviation as a fraction of the scan's range.", number(least=0))
         ] = 0.1,
         *,
         seed: Annotated[int, Option("Seed of the noise.", whole(0))] = 0,
         baseline: Annotated[
             Reference | None,
-            Option("With one, the gradient is multiplied by scan - baseline.", optional(BASELINE)),
+            Option("If given, multiplies the gradient by scan - baseline.", optional(BASELINE)),
         ] = None,
         signed: SignedOption = True,
         smoothing: SmoothingOption = None,
@@ -90,7 +88,7 @@ class SmoothGrad(GradientMethod):
         if count is None or count < 1:
             raise ValueError(f"samples must be a whole number from 1, got {samples!r}")
         if width is None or not 0 <= width < float("inf"):
-            raise ValueError(f"noise must be a finite share from 0, got {noise!r}")
+            raise ValueError(f"noise must be a finite number from 0, got {noise!r}")
         if start is None or start < 0:
             raise ValueError(f"seed must be a whole number from 0, got {seed!r}")
         self.samples, self.noise, self.seed = count, width, start
@@ -101,7 +99,7 @@ class SmoothGrad(GradientMethod):
 
         def add(start: int, stop: int) -> None:
             noisy = torch.stack([scan + width * self._draw(sample, scan) for sample in range(start, stop)])
-            # One by one: the order of the sum does not depend on the size of a batch.
+            # One by one, since the rounding of the sum must not depend on the batch size.
             for own in score.gradient(noisy):
                 total.add_(own)
 
@@ -110,6 +108,6 @@ class SmoothGrad(GradientMethod):
         return mean if baseline is None else mean * (scan - baseline).double(), self.samples
 
     def _draw(self, sample: int, scan: Tensor) -> Tensor:
-        """Return noise of deviation 1, the same for all devices and precisions."""
+        """Return noise of standard deviation 1, the same on all devices and in all precisions."""
         random = np.random.default_rng([self.seed, sample])
         return torch.from_numpy(random.standard_normal(tuple(scan.shape), np.float32)).to(scan)

@@ -1,4 +1,4 @@
-"""How methods are spelled: ``NAME[:option=value[,option=value...]]``, the same everywhere."""
+"""How methods are written as text, ``NAME[:option=value[,option=value...]]``, in commands and in Python."""
 
 import hashlib
 import re
@@ -10,7 +10,7 @@ from torch import nn
 
 from pyadx.explainers.registry import Method, Option, find_method, nearest
 
-_LONGEST = 60  # characters of a description in a file name
+_LONGEST = 60  # characters that a method takes in a file name
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class MethodSpec:
     Attributes
     ----------
     method : Method
-        From the list of methods.
+        The registered method.
     options : dict
-        Every option's value, by name.
+        The value of every option, by name.
     """
 
     method: Method
@@ -30,12 +30,12 @@ class MethodSpec:
 
     @property
     def canonical(self) -> str:
-        """The spelling that names every option that differs from its default and changes the map."""
+        """The spelling that names just the options that change the map and differ from their defaults."""
         return _spelled(self.method.name, {o.name: o.kind.write(v) for o, v in self._differing()})
 
     @property
     def description(self) -> str:
-        """Letters and digits for the names of files; different for different spellings."""
+        """The spelling as letters and digits, for file names. Different spellings give different ones."""
         words = self.method.name
         plain = True
         for option, value in self._differing():
@@ -49,17 +49,17 @@ class MethodSpec:
 
     @property
     def reference(self) -> str | None:
-        """The option that holds a reference (`pyadx.explainers.references`), if there is one."""
+        """Name of the option that holds a reference (`pyadx.explainers.references`), or None."""
         names = [option.name for option in self.method.options.values() if option.kind.is_reference]
         return next((name for name in names if self.options[name] is not None), None)
 
     def changing_options(self) -> dict[str, Any]:
-        """Return those of `plain_options` that decide what the map is."""
+        """Return those of `plain_options` that change the map."""
         changing = {option.name for option in self.method.options.values() if option.changes_map}
         return {name: value for name, value in self.plain_options().items() if name in changing}
 
     def plain_options(self) -> dict[str, Any]:
-        """Return all options as plain data for JSON."""
+        """Return all options as plain data for JSON: numbers, booleans, None or text."""
         plain = {}
         for name, option in self.method.options.items():
             value = self.options[name]
@@ -70,7 +70,7 @@ class MethodSpec:
         return plain
 
     def build(self, model: nn.Module, **surroundings: Any) -> Any:
-        """Return the explainer of a model; see `Method.build`."""
+        """Return the explainer for a model; see `Method.build`."""
         return self.method.build(model, self.options, **surroundings)
 
     def _differing(self) -> list[tuple[Option, Any]]:
@@ -83,32 +83,32 @@ class MethodSpec:
 
 
 def same_value(option: Option, one: Any, other: Any) -> bool:
-    """Whether two values of an option are written alike, such as 7 and (7, 7, 7) voxels."""
+    """Whether two values of an option are written in the same way, such as 7 and (7, 7, 7) voxels."""
     if one is None or other is None:
         return one is other
     return option.kind.write(one) == option.kind.write(other)
 
 
 def parse_method(text: str) -> MethodSpec:
-    """Read a method as users write it.
+    """Read a method from its spelling.
 
     Parameters
     ----------
     text : str
-        Such as ``gradcam:layer=conv2b`` or ``occlusion:window=5,stride=2,score=logit``. An option that is
-        true or false may stand alone (``sa3ducm:signed``). So may a preset (``occlusion:paper``); options
-        after it refine it.
+        For example ``gradcam:layer=conv2b`` or ``occlusion:window=5,stride=2,score=logit``. An option that
+        is true or false needs no value to be true (``sa3ducm:signed``). A preset comes first, without a
+        value (``occlusion:paper``); options after it override it.
 
     Returns
     -------
     MethodSpec
-        With the defaults of the options that were not named.
+        The method and all its options; those that were not named have their defaults.
 
     Raises
     ------
     ValueError
-        If there is no such method or option, a value is not allowed, or an option stands there twice. The
-        message names the nearest options and lists the method's.
+        If there is no such method or option, a value is not allowed, or an option is given twice. For an
+        unknown option the message names the most similar ones and lists all of the method.
     """
     name, colon, rest = text.strip().partition(":")
     found = find_method(name.strip())
@@ -119,14 +119,14 @@ def parse_method(text: str) -> MethodSpec:
         key, equals, value = (part.strip() for part in item.partition("="))
         if not equals and key in found.presets:
             if named:
-                raise ValueError(f"{text!r}: the preset {key} comes before other options")
+                raise ValueError(f"{text!r}: the preset {key} must come before other options")
             options |= found.presets[key]
             continue
         option = found.options.get(key)
         if option is None:
             raise ValueError(f"{text!r}: {_no_option(found, key)}")
         if key in named:
-            raise ValueError(f"{text!r}: {key} stands there twice")
+            raise ValueError(f"{text!r}: {key} is given twice")
         named.add(key)
         if not equals and not isinstance(option.default, bool):
             raise ValueError(f"{text!r}: {key} needs a value: {option.kind.allowed}")
@@ -150,25 +150,26 @@ def _spelled(name: str, values: Mapping[str, str]) -> str:
 
 
 def explainer(spelling: str, model: nn.Module, **surroundings: Any) -> Any:
-    """Return the explainer that a spelling asks for.
+    """Return the explainer that a spelling describes.
 
     Parameters
     ----------
     spelling : str
-        As `parse_method` reads it, for example ``"occlusion:window=5,score=logit"``.
+        A method and its options, such as ``"occlusion:window=5,score=logit"``; see `parse_method`.
     model : torch.nn.Module
         Maps ``[B, C, D, H, W]`` to class scores ``[B, classes]``.
     **surroundings
-        ``batch_size``, ``progress`` and the like, handed to the constructor where it knows them.
+        Other arguments of the constructor, such as ``batch_size`` or ``progress``. Names that it does not
+        have are ignored.
 
     Returns
     -------
-    explainer
-        Such as `pyadx.Occlusion`.
+    Explainer
+        For example a `pyadx.Occlusion`.
 
     Raises
     ------
     ValueError
-        If the spelling is not understood, or an option does not fit the model.
+        If the spelling cannot be read, or an option does not fit the model.
     """
     return parse_method(spelling).build(model, **surroundings)

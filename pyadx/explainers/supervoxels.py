@@ -39,14 +39,14 @@ Groups = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class SupervoxelReport:
-    """How the map of one scan came about.
+    """How the SA-3DUCM map of one scan was made.
 
     Attributes
     ----------
     levels : int
         Levels of the hierarchy.
     pairs : int
-        Segments over all levels; as many forwards as the method costs when done plainly.
+        Segments over all levels: the forward passes of a plain implementation.
     nodes : int
         Distinct segments among them.
     skipped : int
@@ -54,9 +54,9 @@ class SupervoxelReport:
     incremental, full : int
         Segments that were scored by each engine.
     groups : dict
-        Score of every group that was asked for.
+        Score of each of the groups passed to `SupervoxelOcclusion.run`, by name.
     interactions : MergeInteractions or None
-        What the parts of every segment hold in common; of signed scores.
+        Interactions between the parts of every segment; None if scores are not signed.
     """
 
     levels: int
@@ -84,14 +84,14 @@ class SupervoxelReport:
         return False
 
     def facts(self) -> dict[str, Any]:
-        """Return counts, and the scores of groups and the strongest interactions where there are any."""
+        """Return the counts, and the scores of groups and the strongest interactions if there are any."""
         own = {name: value for name, value in vars(self).items() if name != "interactions" and value != {}}
         if self.interactions is not None and len(self.interactions.values):
             own["interactions"] = self.interactions.strongest()
         return own
 
     def summary(self) -> str:
-        """Say how many segments there were."""
+        """Say how many segments there were, and how many had no effect."""
         return (
             f"{self.pairs} segments on {self.levels} levels, {self.nodes} distinct, "
             f"{self.skipped} without effect"
@@ -101,8 +101,8 @@ class SupervoxelReport:
 @method(
     "sa3ducm",
     title="SA-3DUCM",
-    answers="How far does the class score move when segments of several scales are filled?",
-    cost="a share of a forward pass per segment",
+    answers="How much does the class score change when segments of several scales are filled?",
+    cost="a fraction of a forward pass per segment",
     presets={
         "paper": {
             "fill": 0.0, "aggregate": "mean", "signed": False, "score": "probability", "max_levels": 20,
@@ -111,19 +111,19 @@ class SupervoxelReport:
     },
 )  # fmt: skip
 class SupervoxelOcclusion(Perturbation):
-    """SA-3DUCM: occlude every segment of every level of a hierarchical segmentation.
+    """SA-3DUCM: occludes every segment of every level of a hierarchical segmentation.
 
-    ``H(v) = 1/L sum_l s(V) - s(V with the segment of level l that holds v filled)`` over the L levels,
-    where ``s`` is the class's log-odds and segments are filled with the scan's local mean. The preset
-    ``paper`` fills with 0 and takes the absolute change of the probability (section 3.3).
-    A segment that several levels have in common is scored once. Voxels outside the hierarchy are 0.
+    ``H(v) = 1/L sum_l [s(V) - s(V with the segment of level l that holds v filled)]`` over the L levels.
+    By default ``s`` is the log-odds of the class, and segments are filled with the scan's local mean. The
+    preset ``paper`` fills with 0 and takes the absolute change of the probability (section 3.3). A segment
+    that occurs on several levels is scored once. The map is 0 outside the hierarchy.
 
     Parameters
     ----------
     aggregate : {"mean", "max"}
-        Over the levels: the mean (the paper), or the change that is largest in absolute value.
+        How scores are combined over the levels: the mean (the paper), or the one of largest absolute value.
     max_levels, max_regions, preset, cue, linkage, min_size, smoothing
-        How scans that come without a hierarchy are segmented, as in `pyadx.segmentation.ucm`.
+        Options of `pyadx.segmentation.ucm`, which segments scans that are passed without a hierarchy.
     spacing : float or sequence of float, optional
         Voxel size in mm, for that segmentation and for references that smooth.
     model, fill, signed, score, outputs, output, engine, precision, max_memory, batch_size, progress
@@ -142,12 +142,12 @@ class SupervoxelOcclusion(Perturbation):
         model: nn.Module,
         fill: FillOption = "local",
         aggregate: Annotated[
-            Aggregate, Option("How the levels come together.", choice(get_args(Aggregate)))
+            Aggregate, Option("How scores are combined over the levels.", choice(get_args(Aggregate)))
         ] = "mean",
         signed: SignedOption = True,
         *,
-        max_levels: Annotated[int, Option("Levels of the hierarchy, at most.", whole())] = 20,
-        max_regions: Annotated[int, Option("Regions of the finest level, at most.", whole())] = 500,
+        max_levels: Annotated[int, Option("Most levels of the hierarchy.", whole())] = 20,
+        max_regions: Annotated[int, Option("Most regions of the finest level.", whole())] = 500,
         preset: Annotated[str, Option("How the scan is segmented.", choice(list(PRESETS)))] = "default",
         cue: Annotated[
             str | None, Option("Boundary cue; none: the preset's.", optional(choice(get_args(CueKind))))
@@ -198,7 +198,7 @@ class SupervoxelOcclusion(Perturbation):
 
     @property
     def resumable(self) -> bool:
-        """Scores of segments are kept as those of windows are."""
+        """Always true: scores of segments can be stored."""
         return True
 
     def run(
@@ -220,28 +220,26 @@ class SupervoxelOcclusion(Perturbation):
         Parameters
         ----------
         volume : Tensor or numpy.ndarray
-            ``[B, C, D, H, W]`` or ``[C, D, H, W]``. Floating-point tensors are on the model's device and
-            of its dtype; arrays and whole numbers are brought there.
+            ``[B, C, D, H, W]`` or ``[C, D, H, W]``. Floating-point tensors must have the model's device and
+            dtype. Arrays and integer tensors are converted.
         target : int, str, sequence, array or None
-            Class whose score is followed, for all scans or one per scan; ``None`` takes the predicted
-            class of each scan.
+            Class to explain, for all scans or one per scan. ``None`` takes the predicted class of each
+            scan.
         hierarchy : Hierarchy or sequence of Hierarchy, optional
-            The segments, on the scan's voxels, one for all scans or one per scan. Without it
-            `pyadx.segmentation.ucm` segments each scan's first channel where any is not zero (a mean would
-            lose borders of opposite contrast: T1, T2). For another channel hand over ``ucm(scan[1])``.
+            The segments on the scan's voxel grid, one hierarchy for all scans or one per scan. Without it
+            `pyadx.segmentation.ucm` segments the first channel of each scan, wherever any channel differs
+            from the background. Channels are not averaged: borders of opposite contrast (T1, T2) would
+            cancel. To segment another channel pass ``ucm(scan[1])``.
         groups : mapping, optional
-            Name to what is occluded jointly besides: a mask ``[D, H, W]``, such as all cortex, or leaves
-            of the hierarchy as intervals ``[(lo, hi), ...]``. Their scores are in the reports; the map
-            does not contain them.
+            Further regions to occlude as a whole, by name: a mask ``[D, H, W]``, such as all cortex, or
+            leaves of the hierarchy as intervals ``[(lo, hi), ...]``. Their scores are in the reports, not
+            in the map.
         mask : array or Tensor, optional
-            Region of interest ``[D, H, W]``, for all scans, or ``[B, D, H, W]``. Only its voxels are
-            segmented, or only the parts of given segments inside it are filled; the map is 0 elsewhere.
-        reference : array or Tensor, optional
-            With ``fill="scan:FILE"``: what the file holds, ``[D, H, W]`` on the scan's voxels, or one for
-            each scan, ``[B, D, H, W]``; of several channels ``[C, D, H, W]``.
-        forward_args : mapping, sequence or Tensor, optional
-            What the model takes besides the scans, such as age (`pyadx.inference.forward_arguments`); held
-            fixed while regions are filled.
+            Region of interest: ``[D, H, W]`` for all scans, or ``[B, D, H, W]``. Only its voxels are
+            segmented; of the segments of a given hierarchy only the voxels inside it are filled. The map is
+            0 outside.
+        reference, forward_args
+            As in `pyadx.Occlusion.run`.
         store, resume, overwrite
             As in `pyadx.Occlusion.run`.
 
@@ -253,12 +251,12 @@ class SupervoxelOcclusion(Perturbation):
         Raises
         ------
         TypeError, ValueError
-            If the volume, target, fill, a hierarchy or a group does not fit.
+            If the volume, target, fill, mask, store, a hierarchy or a group does not fit.
         """
         volume = check_volume(volume, self.model)
         trees = hierarchies_per_scan(hierarchy, volume)
         if store is not None and volume.shape[0] != 1:
-            raise ValueError("a store holds the scores of one scan: no batches")
+            raise ValueError("store= keeps the scores of one scan: pass one scan at a time")
         kept = Store(None if store is None else Path(store), resume, overwrite)
 
         def explain(
@@ -299,6 +297,6 @@ class SupervoxelOcclusion(Perturbation):
         return heat, scorer, report
 
     def _jointly(self, scorer: RegionScorer, group: np.ndarray) -> float:
-        """Return the score of all voxels of a group, filled together."""
+        """Return the score of filling all voxels of a group at once."""
         regions = distinct_segments(scorer.volume, group, [(1, 2)], scorer.fill)
         return float(self._scores(scorer, regions, Store())[0])

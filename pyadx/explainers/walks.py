@@ -1,9 +1,9 @@
-"""Shapley values by walking: regions are filled one after another, and brought back in the same order.
+"""Shapley values from walks: regions are filled one after another, then brought back in the same order.
 
-Filling in an order gives every region's contribution on top of those that are still there; bringing back
-gives the contribution on top of those that are there again. The second is the reversed order of the first,
-so that a walk there and back is an antithetic pair of orders (Mitchell et al., "Sampling permutations for
-Shapley value estimation", JMLR 2022). Each step is a commit (`pyadx.inference.baseline`).
+Filling a region measures its contribution in the presence of the regions that are filled later. Bringing it
+back measures its contribution in the presence of those brought back earlier. The two halves of a walk thus
+belong to an order and its reverse, an antithetic pair (Mitchell et al., "Sampling permutations for Shapley
+value estimation", JMLR 2022). Each step is a commit (`pyadx.inference.baseline`).
 """
 
 from collections.abc import Callable
@@ -16,22 +16,22 @@ from torch import Tensor
 from pyadx.inference.engines import RegionScorer
 from pyadx.inference.regions import Regions
 
-Pair = tuple[np.ndarray, np.ndarray, float]  # contributions on the way there, and back; drift
+Pair = tuple[np.ndarray, np.ndarray, float]  # contributions on the way to the filled scan, and back; drift
 
-_LEAST_PAIRS = 4  # before a standard error is believed
-_LARGEST_DRIFT = 1e-4  # of the whole change, before maps are made anew in the middle of a walk
+_LEAST_PAIRS = 4  # before standard errors may stop the sampling
+_LARGEST_DRIFT = 1e-4  # share of the whole change; beyond it cached maps are recomputed half way
 
 
 @dataclass(frozen=True, eq=False)
 class Ends:
-    """Where walks begin and turn.
+    """The two ends of a walk: the scan, and the scan with all regions filled.
 
     Attributes
     ----------
     scan, reference : Tensor
-        ``[C, D, H, W]``: with no region filled, and with all of them.
+        ``[C, D, H, W]``: the scan with no region filled, and with all of them.
     score, reference_score : float
-        Of the two.
+        Scores of the two.
     """
 
     scan: Tensor
@@ -41,26 +41,37 @@ class Ends:
 
     @property
     def change(self) -> float:
-        """What the regions share out."""
+        """The change of the score that the values add up to."""
         return self.score - self.reference_score
 
 
 def ends_of(scorer: RegionScorer, regions: Regions) -> Ends:
-    """Return the ends of walks that begin at a scorer's scan; the scorer is left at the other end."""
+    """Return the ends of walks from a scorer's scan. The scorer is left at the filled scan."""
     start, reference, score = scorer.volume.clone(), scorer.filled(regions), scorer.reference
     scorer.rebase(reference)
     return Ends(start, reference, score, scorer.reference)
 
 
 def walk(scorer: RegionScorer, regions: Regions, order: np.ndarray, ends: Ends) -> Pair:
-    """Fill regions in an order, and bring them back in the same; the scorer stands at the scan.
+    """Fill regions in the given order, then bring them back in the same order.
+
+    Parameters
+    ----------
+    scorer : RegionScorer
+        At the scan with no region filled; it is left there.
+    regions : Regions
+        The regions.
+    order : ndarray
+        Integers: indices of the regions to fill, in order.
+    ends : Ends
+        Both ends of the walk.
 
     Returns
     -------
     leaving, coming : ndarray
-        float64 ``[R]``: how far the score fell when a region was filled, and rose when it came back.
+        float64 ``[R]``: how much the score fell when a region was filled, and rose when it came back.
     drift : float
-        How far rounding had moved the score at the two ends; it is corrected there.
+        Rounding error of the score at the two ends, the larger one. It is corrected there.
     """
     down, drift = _steps(scorer, regions, order, ends.reference, ends.score, ends.reference_score)
     if drift > _LARGEST_DRIFT * abs(ends.change):
@@ -79,7 +90,7 @@ def _steps(
 ) -> tuple[np.ndarray, float]:
     scores = scorer.commit(regions.part(order), towards).numpy()
     drift = abs(float(scores[-1]) - end)
-    scores[-1] = end  # so that the steps add up to the whole change
+    scores[-1] = end  # corrects the rounding error: steps add up to the whole change
     steps = np.empty(len(order))
     steps[order] = np.diff(scores, prepend=start)
     return steps, drift
@@ -87,18 +98,18 @@ def _steps(
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """Means over pairs of orders.
+    """Values of all regions: means over pairs of orders, or exact values.
 
     Attributes
     ----------
     values, errors : ndarray
-        float64 ``[R]``: means, and their standard errors (NaN for a single pair).
+        float64 ``[R]``: the values and their standard errors (NaN for fewer than two pairs, 0 if exact).
     pairs : int
-        Pairs of orders.
+        Pairs of orders that were drawn.
     drift : float
-        Largest drift of any walk.
+        Largest rounding error of the score at the end of a walk.
     exact : bool
-        Whether these are no means: every coalition that matters was scored.
+        Whether values are exact: every coalition that matters was scored.
     """
 
     values: np.ndarray
@@ -114,18 +125,18 @@ def estimate(
     error: float | None,
     advance: Callable[[int], None],
 ) -> Estimate:
-    """Draw pairs of orders until there are enough.
+    """Estimate values from pairs of orders.
 
     Parameters
     ----------
     draw : callable
-        Given the number of a pair, gives what `walk` gives.
+        Returns the result of `walk` for the number of a pair.
     pairs : int
-        Pairs at most.
+        Most pairs.
     error : float, optional
-        Stop when no standard error is larger.
+        Stop once no standard error is larger, after at least four pairs.
     advance : callable
-        Told after each pair.
+        Called with 1 after each pair.
     """
     found: list[np.ndarray] = []
     drifts = []
@@ -148,7 +159,17 @@ def _standard_errors(found: list[np.ndarray]) -> np.ndarray:
 
 
 def spread_over(numbers: np.ndarray, values: np.ndarray, per_voxel: bool) -> Tensor:
-    """Return the value of every voxel's region, float32 ``[D, H, W]``; divided by its voxels if asked."""
+    """Return the map of regions' values, float32 ``[D, H, W]``.
+
+    Parameters
+    ----------
+    numbers : ndarray
+        Integers ``[D, H, W]``: region of each voxel from 1, and 0 outside.
+    values : ndarray
+        ``[K]``.
+    per_voxel : bool
+        Divide each value by the number of voxels of its region.
+    """
     sizes = np.bincount(numbers.reshape(-1), minlength=len(values) + 1)[1:]
     shown = values / np.maximum(sizes, 1) if per_voxel else values
     return torch.from_numpy(np.concatenate([[0.0], shown])[numbers].astype(np.float32))

@@ -1,6 +1,6 @@
-"""Occlusion windows: where they are centred, which voxels they cover, and how scores are painted.
+"""Occlusion windows: where they are centred, which voxels they cover, and how their scores become a map.
 
-The rule, the same along every axis. Windows are centred on voxels ``offset + stride * i``; the offset
+The same rule holds along every axis. Windows are centred on voxels ``offset + stride * i``; the offset
 leaves equal margins at both ends (the far end takes the odd voxel), so stride 1 has a window for every
 voxel. Windows are clipped at the border of the volume, never shifted or dropped. A window of even
 length covers one voxel more before its centre than after it.
@@ -19,12 +19,12 @@ from pyadx.ops.numbers import values_of, whole_number
 
 
 def triple(name: str, value: int | Sequence[int]) -> tuple[int, int, int]:
-    """Return one positive integer per axis.
+    """Return one positive integer per axis, from one for all axes or three.
 
     Raises
     ------
     ValueError
-        If it is neither one positive integer nor three.
+        If the value is neither one positive integer nor three.
     """
     several = values_of(value)
     numbers = [whole_number(one) for one in ([value] * 3 if several is None else several)]
@@ -38,7 +38,7 @@ def triple(name: str, value: int | Sequence[int]) -> tuple[int, int, int]:
 
 @dataclass(frozen=True)
 class WindowGrid:
-    """Windows of one size at regular places.
+    """Windows of one size, centred on a regular grid.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class WindowGrid:
         return tuple((n - 1) % s // 2 for n, s in zip(self.shape, self.stride, strict=True))
 
     def boxes(self) -> Tensor:
-        """Return all windows as int64 boxes ``[N, 6]``, the last axis fastest."""
+        """Return all windows as boxes ``z0, y0, x0, z1, y1, x1``, int64 ``[N, 6]``, last axis fastest."""
         axes = zip(self.counts, self.offsets, self.stride, strict=True)
         centres = torch.cartesian_prod(*(torch.arange(n) * s + o for n, o, s in axes))
         window = torch.tensor(self.window)
@@ -71,12 +71,12 @@ class WindowGrid:
         return torch.cat([first, first + window], 1)
 
     def painting(self, inside: np.ndarray | None) -> np.ndarray:
-        """Return which windows the voxels of a mask are painted from.
+        """Return which windows contribute to the map inside a mask.
 
         Parameters
         ----------
         inside : ndarray, optional
-            bool ``[D, H, W]``; all voxels without it.
+            The mask, bool ``[D, H, W]``. Without it all windows contribute.
 
         Returns
         -------
@@ -97,7 +97,7 @@ class WindowGrid:
         return chosen.reshape(-1)
 
     def paint(self, scores: Tensor) -> Tensor:
-        """Spread one score per window over the voxels.
+        """Turn one score per window into a map.
 
         Parameters
         ----------
@@ -107,8 +107,8 @@ class WindowGrid:
         Returns
         -------
         Tensor
-            float32 ``[D, H, W]``: the scores themselves at stride 1, otherwise interpolated linearly
-            between the centres and constant beyond the outermost ones.
+            float32 ``[D, H, W]``. At stride 1 the scores themselves. Otherwise they are interpolated
+            linearly between the centres, and constant beyond the outermost ones.
         """
         coarse = scores.float().reshape(self.counts)
         if self.stride == (1, 1, 1):

@@ -15,21 +15,21 @@ from pyadx.explainers.registry import method
     presets={"paper": {"rectify": "relu", "align": "stretch", "score": "logit"}},
 )
 class XGradCAM(GradientMaps):
-    """XGrad-CAM: Grad-CAM with gradients averaged by how active the feature map is at each cell.
+    """XGrad-CAM: Grad-CAM with gradients averaged over cells in proportion to their activation.
 
-    ``M(x) = r(sum_k a_k f_k(x))`` with ``a_k = sum_x g_k(x) f_k(x) / sum_x f_k(x)``, ``g_k`` the derivative
-    of the class score by feature map ``f_k``; 0 where the map sums to 0. Before ``r`` the
-    map's cells sum to what those of `HiResCAM` sum to.
+    ``M(x) = r(sum_k a_k f_k(x))`` with ``a_k = sum_x g_k(x) f_k(x) / sum_x f_k(x)``, or 0 if ``f_k`` sums
+    to 0. Here ``g_k`` is the derivative of the class score with respect to feature map ``f_k``. Before
+    ``r`` is applied, the cells of the map have the same sum as those of `HiResCAM`.
 
-    Meant for feature maps that are nowhere negative, such as those behind a ReLU: elsewhere the sum may
-    come near to 0, and single maps then outweigh all others.
+    The method is meant for feature maps without negative values, such as those after a ReLU. Otherwise the
+    sum may come close to 0, and single feature maps then dominate the result.
 
     Parameters
     ----------
     model, layer, align, score, outputs, output, batch_size, progress, keep_trace
         As in `GradCAM`.
     rectify : {"abs", "relu", "none"}
-        What is done to the weighted sum; ``relu`` is the published choice.
+        What is done to the weighted sum. ``relu`` is the published choice.
 
     Raises
     ------

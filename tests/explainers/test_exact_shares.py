@@ -270,7 +270,7 @@ def test_all_orders_of_groups_are_drawn():
 @pytest.mark.parametrize(
     ("options", "more", "words"),
     [
-        ({"players": "group"}, {}, "needs the group of every label"),
+        ({"players": "group"}, {}, "needs the groups of labels"),
         ({}, {"groups": {9: "left"}}, "region 9 .left. has no voxel"),
         (
             {"players": "group"},

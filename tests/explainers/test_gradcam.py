@@ -158,7 +158,7 @@ def test_cuda_equals_cpu(device, generator):
         (lambda m, v: GradCAM(m)(v.tolist()), TypeError, "list"),
         (lambda m, v: GradCAM(m)(v > 0), TypeError, "mask"),
         (lambda m, v: GradCAM(m)(v.float()), TypeError, "float64"),
-        (lambda m, v: GradCAM(m)(v[0, 0]), ValueError, "[B,1,D,H,W]"),
+        (lambda m, v: GradCAM(m)(v[0, 0]), ValueError, "[B,C,D,H,W]"),
         (lambda m, v: GradCAM(m)(v[:0]), ValueError, "empty"),
         (lambda m, v: GradCAM(m)(v / 0), ValueError, "NaN"),
     ],

@@ -147,7 +147,7 @@ def test_cuda_equals_cpu(device, generator):
         (lambda m, v: Occlusion(m, 3, fill=[1.0, 2.0])(v), ValueError, "fill"),
         (lambda m, v: Occlusion(m, 3, fill=float("nan"))(v), ValueError, "NaN"),
         (lambda m, v: Occlusion(m, 3)(v, target=5), ValueError, "target 5"),
-        (lambda m, v: Occlusion(m, 3)(v[0]), ValueError, "[B,1,D,H,W]"),
+        (lambda m, v: Occlusion(m, 3)(v[0]), ValueError, "[B,C,D,H,W]"),
         (lambda m, v: Occlusion("model", 3)(v), TypeError, "torch.nn.Module"),
     ],
 )

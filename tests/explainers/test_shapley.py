@@ -187,7 +187,7 @@ def test_voxels_can_show_shares(model, scan, labels):
         (np.ones(SHAPE, int), None, "at least two regions, got 1"),
         (np.full(SHAPE, -1), None, "must not be negative"),
         (np.ones((3, 3, 3), int), None, "have shape"),
-        (np.ones((2, *SHAPE), bool), None, "several masks are no label volume"),
+        (np.ones((2, *SHAPE), bool), None, "several masks must be made into one label volume"),
         (np.random.default_rng(0).random(SHAPE), None, "whole numbers"),
         (np.arange(np.prod(SHAPE)).reshape(SHAPE) % 3, {9: "hippocampus"}, "9 .hippocampus. has no voxel"),
     ],

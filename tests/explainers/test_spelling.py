@@ -104,7 +104,7 @@ def test_descriptions_of_different_spellings_differ_and_fit_into_file_names():
         ("toy:window", ["window needs a value", "7x5x5"]),
         ("toy:window=0", ["window must be voxels", "'0'"]),
         ("toy:window=3x3", ["window must be voxels"]),
-        ("toy:window=5,window=5", ["window stands there twice"]),
+        ("toy:window=5,window=5", ["window is given twice"]),
         ("toy:fill=nan", ["fill must be a finite number"]),
         ("toy:levels=1", ["levels must be a whole number from 2"]),
         ("toy:score=odds", ["score must be probability, logit", "'odds'"]),
@@ -114,7 +114,7 @@ def test_descriptions_of_different_spellings_differ_and_fit_into_file_names():
         ("toy:layer=", ["layer must be a name, or none"]),
         ("toy:", ["no option ''"]),
         ("toy:window=5,,fill=1", ["no option ''"]),
-        ("toy:window=5,paper", ["preset paper comes before"]),
+        ("toy:window=5,paper", ["preset paper must come before"]),
     ],
 )
 def test_mistakes_are_told_in_one_line(text, words):

@@ -138,7 +138,7 @@ def test_whole_numbers_keep_their_digits_in_a_float64_model():
         (np.ma.masked_array(whole_scan()), TypeError, "masked array"),
         (np.full((1, *SHAPE), 1e300), ValueError, "1e+300, too large for the model's torch.float32"),
         (np.full((1, *SHAPE), np.nan), ValueError, "NaN or infinity"),
-        (np.zeros(SHAPE), ValueError, "[B,1,D,H,W]"),
+        (np.zeros(SHAPE), ValueError, "[B,C,D,H,W]"),
         (torch.zeros(1, *SHAPE, dtype=torch.float64), TypeError, "float64"),
         (torch.zeros(1, *SHAPE).to_sparse(), TypeError, "to_dense"),
         ("scan.nii.gz", TypeError, "got str"),

@@ -1,4 +1,4 @@
-"""References: what regions are filled with, and what gradients are integrated from."""
+"""References: what regions are filled with, and what gradient methods compare a scan with."""
 
 from pyadx.explainers.references.resolve import fill_of, in_voxels, reference_volume, references_per_scan
 from pyadx.explainers.references.words import (

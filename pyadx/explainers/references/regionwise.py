@@ -9,18 +9,20 @@ from torch import Tensor
 
 from pyadx.inference.region_fill import RegionFill, window
 
-_TOLERANCE = 1e-4  # of the conjugate gradients, relative
+_TOLERANCE = 1e-4  # relative residual at which conjugate gradients stop
 
 
 class RegionMean(RegionFill):
-    """Fills a region with its mean: in the scan, or in another one (AtlasOcclusion: Siegel et al. 2025).
+    """Fills a region with its mean intensity in the scan or in another volume.
+
+    Source: AtlasOcclusion, Siegel et al. 2025.
 
     Parameters
     ----------
     volume : Tensor
         The scan ``[C, D, H, W]``.
     source : Tensor, optional
-        Where the mean is taken, of the scan's shape; the scan itself by default.
+        The volume in which the mean is taken, of the scan's shape. By default the scan itself.
     """
 
     def __init__(self, volume: Tensor, source: Tensor | None = None) -> None:
@@ -28,24 +30,25 @@ class RegionMean(RegionFill):
         self._source = volume if source is None else source
 
     def values(self, box: np.ndarray, inside: Tensor) -> Tensor:
-        """See `RegionFill.values`; ``[C, 1, 1, 1]``."""
+        """Return the mean over the region, ``[C, 1, 1, 1]``; see `RegionFill.values`."""
         own = self._source[(slice(None), *window(box))]
-        # In float64 and one order, so that the mean has the same bytes wherever it is needed.
+        # Summed in float64 over the same box each time, so that the mean always has the same bytes.
         mean = torch.where(inside, own.double(), 0.0).sum((1, 2, 3)) / inside.sum()
         return mean.to(own.dtype)[:, None, None, None]
 
     def digest(self) -> bytes:
-        """See `RegionFill.digest`."""
+        """Return a hash that includes the volume the mean is taken in; see `RegionFill.digest`."""
         data = self._source.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
         return hashlib.sha256(super().digest() + data.tobytes()).digest()
 
 
 class Harmonic(RegionFill):
-    """Fills a region with the solution of Laplace's equation whose border values are the scan's.
+    """Fills a region with the solution of Laplace's equation; boundary values are the scan's around it.
 
-    A region that holds all the brain of its box is solved as that box, from the six faces around it; any
-    other one from the voxels around it. Beyond the edge of the brain, and of the volume, the scan is
-    continued by the nearest voxel of the brain, so that the edge does not darken.
+    If the region holds all brain voxels of its bounding box, the equation is solved in the whole box, with
+    the six faces around it as boundary. Otherwise it is solved in the region's own voxels, with the voxels
+    around them as boundary. Outside the brain and the volume, boundary values are those of the nearest
+    brain voxel, so that regions at the edge of the brain do not darken.
 
     Parameters
     ----------
@@ -60,11 +63,11 @@ class Harmonic(RegionFill):
         brain = self.brain.cpu().numpy()
         nearest = ndimage.distance_transform_edt(~brain, return_distances=False, return_indices=True)
         continued = volume.detach().cpu().double().numpy()[(slice(None), *nearest)]
-        # A frame around the volume, so that every box has a border.
+        # Boxes at the edge of the volume need boundary values, too.
         self._continued = np.pad(continued, ((0, 0), (1, 1), (1, 1), (1, 1)), mode="edge")
 
     def values(self, box: np.ndarray, inside: Tensor) -> Tensor:
-        """See `RegionFill.values`."""
+        """Return the solution in the box, ``[C, d, h, w]``; see `RegionFill.values`."""
         z0, y0, x0, z1, y1, x1 = (int(n) for n in box)
         around = self._continued[:, z0 : z1 + 2, y0 : y1 + 2, x0 : x1 + 2]
         brain = self.brain[window(box)]
@@ -77,9 +80,9 @@ class Harmonic(RegionFill):
 
 
 def _in_box(around: np.ndarray, sizes: tuple[int, int, int]) -> np.ndarray:
-    """Solve in all of a box from the six faces around it, ``[C, d, h, w]``.
+    """Solve in a whole box with the six faces around it as boundary, ``[C, d, h, w]``.
 
-    The Laplacian of a box is diagonal in products of sines, so three small matrices solve it.
+    Products of sines diagonalise the Laplacian of a box, so one small matrix per axis is enough.
     """
     right = np.zeros((len(around), *sizes))
     inner = slice(1, -1)
@@ -102,14 +105,14 @@ def _in_box(around: np.ndarray, sizes: tuple[int, int, int]) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _sines(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return eigenvectors ``[n, n]`` and eigenvalues of minus the second difference along a line."""
+    """Return eigenvectors ``[n, n]`` and eigenvalues ``[n]`` of the negative second difference in 1D."""
     k = np.arange(1, n + 1)
     vectors = np.sqrt(2 / (n + 1)) * np.sin(np.pi * np.outer(k, k) / (n + 1))
     return vectors, 2 - 2 * np.cos(np.pi * k / (n + 1))
 
 
 def _in_segment(around: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Solve in the voxels of a segment from those around them, ``[C, d, h, w]``."""
+    """Solve in the voxels of a segment with the voxels around it as boundary, ``[C, d, h, w]``."""
     from scipy import sparse
     from scipy.sparse.linalg import cg
 

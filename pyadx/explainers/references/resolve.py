@@ -1,4 +1,4 @@
-"""From the name of a reference to the values for one scan."""
+"""Turns the name of a reference into values for one scan."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -30,22 +30,28 @@ def fill_of(
     Parameters
     ----------
     reference : number, sequence, array, Tensor or str
-        As `pyadx.explainers.references.plain_reference` returned it.
+        As `pyadx.explainers.references.plain_reference` returns it.
     volume : Tensor
-        The scan ``[C, D, H, W]`` as the model takes it.
+        The scan ``[C, D, H, W]``, as it enters the model.
     model : torch.nn.Module
-        Its ``references`` hold the mean images of its training classes; ``controls`` is that of its first
-        class.
+        Needed for ``controls``: its attribute ``references`` holds the mean images of its training classes,
+        and the first class is taken as the controls.
     spacing : float or sequence of float, optional
-        Voxel size in mm, for ``local``. Without it 8 mm count as 4 voxels.
+        Voxel size in mm, for ``local``. Without it voxels of 2 mm are assumed.
     given : Tensor, optional
-        What ``scan:FILE`` names, ``[D, H, W]`` or ``[C, D, H, W]`` on the scan's voxels: explainers read no
-        files.
+        The volume of ``scan:FILE``, ``[D, H, W]`` or ``[C, D, H, W]`` on the scan's voxel grid. Explainers
+        do not read files themselves.
+
+    Returns
+    -------
+    number, sequence, array, Tensor or RegionFill
+        Values that do not depend on the region, or a `RegionFill`.
 
     Raises
     ------
     ValueError
-        If the network has no controls, the file was not given, or the reference does not fit the scan.
+        If the network has no image of controls, the volume of a file is missing, or the reference does not
+        fit the scan.
     """
     if not isinstance(reference, str):
         return reference
@@ -67,7 +73,10 @@ def reference_volume(
     spacing: Spacing = None,
     given: Tensor | None = None,
 ) -> Tensor:
-    """Return a reference as a volume of the scan's shape ``[C, D, H, W]``; parameters as `fill_of`."""
+    """Return a reference as a volume of the scan's shape ``[C, D, H, W]``.
+
+    Takes the parameters of `fill_of` and raises the same errors. The reference must not depend on regions.
+    """
     if not isinstance(reference, str):
         return ops.fill_tensor(reference, volume).expand_as(volume)
     word, _, rest = reference.partition(":")
@@ -79,12 +88,15 @@ def reference_volume(
         means = matched(controls_of(model), volume, "the network's mean of controls")
         return torch.lerp(volume, means.to(volume), float(rest)) if rest else means
     if given is None:
-        raise ValueError(f"{reference!r} names a file; its volume is missing")
+        raise ValueError(f"{reference!r} names a file; pass its volume with reference=")
     return matched(given, volume, f"the reference {file_of(reference)}")
 
 
 def in_voxels(millimetres: float, spacing: Spacing) -> float | list[float]:
-    """Return a length in voxels, one per axis where they differ; without a voxel size 8 mm are 4 voxels."""
+    """Convert a length in mm to voxels; one length per axis if ``spacing`` is a sequence.
+
+    Without a voxel size, voxels of 2 mm are assumed.
+    """
     if spacing is None:
         return VOXELS * millimetres / LOCAL_MM
     if isinstance(spacing, Sequence):
@@ -93,12 +105,12 @@ def in_voxels(millimetres: float, spacing: Spacing) -> float | list[float]:
 
 
 def controls_of(model: nn.Module) -> Tensor:
-    """Return the mean image, ``[D, H, W]`` or ``[C, D, H, W]``, of a network's controls: its first class.
+    """Return the mean image of a network's controls, its first class: ``[D, H, W]`` or ``[C, D, H, W]``.
 
     Raises
     ------
     ValueError
-        If it carries none.
+        If the network carries no such image.
     """
     owner = described(model, "references")
     means = getattr(owner, "references", None) or {}
@@ -113,22 +125,23 @@ def controls_of(model: nn.Module) -> Tensor:
 
 
 def references_per_scan(given: Any, reference: Any, volume: Tensor) -> Sequence[Tensor | None]:
-    """Return what a file that a reference names holds, or None, for each scan of a batch.
+    """Return the volume of the file that a reference names, for each scan of a batch; None without a file.
 
     Parameters
     ----------
     given : array or Tensor, optional
-        ``[D, H, W]`` for all scans, or ``[B, D, H, W]``; of scans with several channels ``[C, D, H, W]`` or
-        ``[B, C, D, H, W]``.
+        The volume: ``[D, H, W]`` for all scans, or ``[B, D, H, W]``. If scans have several channels:
+        ``[C, D, H, W]`` or ``[B, C, D, H, W]``.
     reference : number, array or str
-        The method's reference.
+        The method's option that holds the reference.
     volume : Tensor
         ``[B, C, D, H, W]``.
 
     Raises
     ------
     ValueError
-        If there is one though the reference names no file, none though it does, or the shape does not fit.
+        If the volume of a named file is missing, a volume is given although no file is named, or its shape
+        does not fit.
     """
     scans, several = volume.shape[0], volume.shape[1] > 1
     shape = tuple(volume.shape[1:] if several else volume.shape[2:])
@@ -136,19 +149,20 @@ def references_per_scan(given: Any, reference: Any, volume: Tensor) -> Sequence[
     if given is None:
         if named is not None:
             raise ValueError(
-                f"{reference!r} names a file, and explainers read none: hand its volume over with "
-                "reference= (pyadx.data.read_reference brings it onto the network's grid)"
+                f"{reference!r} names a file, which explainers do not read: hand its volume over with "
+                "reference= (pyadx.data.read_reference resamples it to the network's grid)"
             )
         return [None] * scans
     if named is None:
         raise ValueError(
-            "reference= is the volume that scan:FILE names; give any other as the reference itself"
+            "reference= only takes the volume that scan:FILE names; pass any other as fill= or baseline="
         )
     tensor = plain_tensor("reference", torch.as_tensor(given))
     if tuple(tensor.shape) == shape:
         tensor = tensor.expand(scans, *shape)
     if tuple(tensor.shape) != (scans, *shape):
         raise ValueError(
-            f"reference has shape {tuple(tensor.shape)}, the scans {shape}; give one, or one each"
+            f"reference has shape {tuple(tensor.shape)}, the scans {shape}; "
+            "give one for all scans, or one per scan"
         )
     return list(tensor)

@@ -1,4 +1,4 @@
-"""Reference volumes that are made from the scan itself, or matched to it."""
+"""Reference volumes that are computed from the scan itself, or matched to it."""
 
 import warnings
 from collections.abc import Sequence
@@ -7,16 +7,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-VOXELS = 4.0  # of smoothing where the voxel size is not known: 8 mm at 2 mm
-_LEAST_OVERLAP = 0.5  # of the scan's brain
-_LEAST_CORRELATION = 0.3  # with the scan inside the brain; below it the contrast may be another one
+VOXELS = 4.0  # standard deviation where the voxel size is not known: 8 mm at 2 mm voxels
+_LEAST_OVERLAP = 0.5  # smallest share of the scan's brain that a reference must cover
+_LEAST_CORRELATION = 0.3  # with the scan inside the brain; less suggests another contrast
 
 
 def background_of(volume: Tensor) -> Tensor:
-    """Return the value of each channel's background, ``[C, 1, 1, 1]``.
+    """Return the background value of each channel, ``[C, 1, 1, 1]``.
 
-    Intensities that a fixed mean was subtracted from have a background other than 0: the value that all
-    eight corners of a channel share. Where they differ, or nothing else is in the channel, it is 0.
+    It is the value that all eight corners of a channel share: standardised scans have a background other
+    than 0. If the corners differ, or the channel is constant, it is 0.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def background_of(volume: Tensor) -> Tensor:
 
 
 def brain_of(volume: Tensor) -> Tensor:
-    """Return which voxels are no background, bool ``[D, H, W]``: those that differ from it in any channel.
+    """Return which voxels differ from the background in at least one channel, bool ``[D, H, W]``.
 
     Parameters
     ----------
@@ -40,31 +40,36 @@ def brain_of(volume: Tensor) -> Tensor:
     Raises
     ------
     ValueError
-        If there is none.
+        If there is no such voxel.
     """
     brain = (volume != background_of(volume)).any(0)
     if not brain.any():
-        raise ValueError("the scan is 0 everywhere: there is nothing to make a reference of")
+        raise ValueError("the scan is 0 everywhere: there is no brain to compute a reference from")
     return brain
 
 
 def local_mean(volume: Tensor, sigma: float | Sequence[float]) -> Tensor:
-    """Return the mean of each voxel's Gaussian neighbourhood, over voxels of the brain alone.
+    """Return the Gaussian-weighted mean around each voxel, over brain voxels alone.
 
-    Dividing by the share of the neighbourhood that is brain keeps the brain's edge from darkening.
-    Background stays as it is.
+    Weights are normalised over the brain voxels, so the edge of the brain does not darken. Background stays
+    unchanged.
 
     Parameters
     ----------
     volume : Tensor
         ``[C, D, H, W]``.
     sigma : float or sequence of float
-        Standard deviation, voxels.
+        Standard deviation in voxels, for all axes or one per axis.
 
     Returns
     -------
     Tensor
         Of the volume's shape, dtype and device.
+
+    Raises
+    ------
+    ValueError
+        If the scan has no brain voxel.
     """
     from scipy import ndimage
 
@@ -80,27 +85,38 @@ def local_mean(volume: Tensor, sigma: float | Sequence[float]) -> Tensor:
 
 
 def brain_mean(volume: Tensor) -> Tensor:
-    """Return a volume that holds each channel's mean over the brain, and the background's outside."""
+    """Return a volume with each channel's mean inside the brain, and its background value outside.
+
+    Parameters
+    ----------
+    volume : Tensor
+        ``[C, D, H, W]``.
+
+    Raises
+    ------
+    ValueError
+        If the scan has no brain voxel.
+    """
     brain = brain_of(volume)
     means = volume[:, brain].double().mean(1).to(volume.dtype)
     return torch.where(brain, means[:, None, None, None], background_of(volume))
 
 
 def matched(reference: Tensor, volume: Tensor, name: str) -> Tensor:
-    """Bring another brain's image to the intensity of a scan, channel by channel.
+    """Scale the image of another brain to the intensity of a scan, channel by channel.
 
-    Where neither holds values below 0, a channel is multiplied so that both have the same mean over the
-    voxels where both have brain. Values below 0 mean that both were standardised, and nothing is left to
-    match.
+    Each channel is multiplied by a factor, so that both have the same mean over the voxels where both have
+    brain. A channel that has values below 0 in either image counts as standardised and stays unchanged.
+    Warns if the images hardly correlate inside the brain.
 
     Parameters
     ----------
     reference : Tensor
-        ``[C, D, H, W]`` on the scan's voxels, of one channel also ``[D, H, W]``.
+        ``[C, D, H, W]`` on the scan's voxel grid; ``[D, H, W]`` will do for one channel.
     volume : Tensor
         The scan ``[C, D, H, W]``.
     name : str
-        For errors.
+        What messages call the reference.
 
     Returns
     -------
@@ -110,8 +126,8 @@ def matched(reference: Tensor, volume: Tensor, name: str) -> Tensor:
     Raises
     ------
     ValueError
-        If shapes differ, the reference holds NaN, a channel of it only 0, or it covers less than half of
-        the brain.
+        If shapes differ, the reference holds NaN or infinity, a channel of it is 0 in the whole brain, or
+        it covers less than half of the scan's brain.
     """
     other = reference.detach().to(volume)
     other = other[None] if other.dim() == 3 else other
@@ -129,7 +145,7 @@ def matched(reference: Tensor, volume: Tensor, name: str) -> Tensor:
     overlap = float(both.sum() / brain.sum())
     if overlap < _LEAST_OVERLAP:
         raise ValueError(
-            f"{name} covers {overlap:.0%} of the scan's brain, at least {_LEAST_OVERLAP:.0%} is needed: "
+            f"{name} covers {overlap:.0%} of the scan's brain, expected at least {_LEAST_OVERLAP:.0%}; "
             "bring both into one space first (register the scan to the network's template)"
         )
     pairs = zip(volume, other, strict=True)
@@ -138,7 +154,7 @@ def matched(reference: Tensor, volume: Tensor, name: str) -> Tensor:
 
 
 def _matched(volume: Tensor, other: Tensor, both: Tensor, name: str) -> Tensor:
-    """Bring one channel ``[D, H, W]`` to the intensity of the scan's."""
+    """Scale one channel ``[D, H, W]`` to the intensity of the same channel of the scan."""
     mine, own = volume[both].double(), other[both].double()
     if not own.any():
         raise ValueError(f"{name} is 0 everywhere in the scan's brain")
@@ -147,7 +163,7 @@ def _matched(volume: Tensor, other: Tensor, both: Tensor, name: str) -> Tensor:
         if correlation < _LEAST_CORRELATION:
             warnings.warn(
                 f"{name} correlates with the scan by {correlation:.2f} inside the brain (expected at least "
-                f"{_LEAST_CORRELATION:g}): is it of another contrast, or not in the same space?",
+                f"{_LEAST_CORRELATION:g}): does it have another contrast, or is it in another space?",
                 stacklevel=5,
             )
     if float(volume.min()) < 0 or float(other.min()) < 0:

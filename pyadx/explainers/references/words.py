@@ -1,4 +1,4 @@
-"""How references are named: one word, a number, a file, or an array."""
+"""How references are named: by a word, a number, a file or an array."""
 
 import hashlib
 import math
@@ -12,7 +12,7 @@ from pyadx import ops
 from pyadx.ops.arrays import plain_array
 from pyadx.ops.numbers import real_number
 
-# A number, one per channel, an array or tensor to copy from, or a word.
+# A number, one number per channel, a volume to copy from, or a word.
 Reference = ops.Fill | str
 
 LOCAL_MM = 8.0  # standard deviation of the Gaussian that "local" averages over
@@ -22,8 +22,8 @@ VOLUME_WORDS = {
     "local": "the scan's mean in a Gaussian neighbourhood, normalised inside the brain: of "
     f"{LOCAL_MM:g} mm, or of 12 mm as local:12",
     "mean": "the scan's mean inside the brain",
-    "controls": "the mean image of the network's healthy training subjects, matched in intensity; half of "
-    "the way there as controls:0.5",
+    "controls": "the mean image of the network's healthy training subjects, matched in intensity; "
+    "controls:0.5 is half way from the scan to it",
     "scan:FILE": "another scan in the same space, matched in intensity",
 }
 REGION_WORDS = {
@@ -31,7 +31,7 @@ REGION_WORDS = {
     "harmonic": "each region from its border inwards (Laplace's equation), so that its outline disappears",
 }
 _FILE = "scan:"
-_OTHERS = {
+_FOREIGN = {  # words of other libraries, and ours for them
     "blur": "local", "gaussian": "local", "gaussian_blur": "local", "mean_patch": "region-mean",
     "mean_img": "mean",
     "zeros": "zero", "black": "zero",
@@ -39,7 +39,7 @@ _OTHERS = {
 
 
 def parse_reference(text: str, *, regions: bool = True) -> float | str:
-    """Read a reference as users write it: a number, or one of the words.
+    """Read a reference from text: a number or one of the words.
 
     Parameters
     ----------
@@ -48,17 +48,22 @@ def parse_reference(text: str, *, regions: bool = True) -> float | str:
     regions : bool
         Whether words whose values depend on the region are allowed.
 
+    Returns
+    -------
+    float or str
+        The number, or the word in its plain form.
+
     Raises
     ------
     ValueError
-        If it is neither.
+        If the text is neither a number nor a known word.
     """
     number = _number(text)
     return check_word(text, regions=regions) if number is None else number
 
 
 def check_word(text: str, *, regions: bool = True) -> str | float:
-    """Return a word in its plain form; ``zero`` is the number 0.
+    """Return a word in its plain form, such as ``local`` for ``local:8``; ``zero`` gives the number 0.
 
     Parameters
     ----------
@@ -70,7 +75,8 @@ def check_word(text: str, *, regions: bool = True) -> str | float:
     Raises
     ------
     ValueError
-        If there is no such reference; the message lists all, and names ours for those of other libraries.
+        If there is no such reference. The message lists all of them. For a word of another library it gives
+        pyadx's name.
     """
     word, _, rest = text.strip().partition(":")
     known = [*VOLUME_WORDS, *(REGION_WORDS if regions else ())]
@@ -88,20 +94,29 @@ def check_word(text: str, *, regions: bool = True) -> str | float:
     if regions and word == "region-mean" and rest:
         source = check_word(rest, regions=False)
         return text if isinstance(source, float) else f"region-mean:{source}"
-    if word in _OTHERS:
-        problem += f"; it is called {_OTHERS[word]!r} here"
+    if word in _FOREIGN:
+        problem += f"; it is called {_FOREIGN[word]!r} here"
     elif not regions and word in REGION_WORDS:
-        problem = f"{text!r} depends on the region, and there are none here"
+        problem = f"{text!r} depends on the region, and this method has no regions"
     raise ValueError(f"{problem}; references: a number, {', '.join(known)}")
 
 
 def plain_reference(reference: Any, *, regions: bool = True) -> Any:
-    """Return a reference that a constructor was given: words checked, numbers as ``float``.
+    """Return a reference as explainers store it: words are checked, numbers become ``float``.
+
+    Parameters
+    ----------
+    reference : number, sequence, array, Tensor or str
+        What the constructor of an explainer was given.
+    regions : bool
+        Whether words whose values depend on the region are allowed.
 
     Raises
     ------
-    TypeError, ValueError
-        If it is a word that does not exist, or no number, array or tensor.
+    TypeError
+        If the reference is of another type.
+    ValueError
+        If it is an unknown word.
     """
     if isinstance(reference, str):
         return parse_reference(reference, regions=regions)
@@ -112,7 +127,7 @@ def plain_reference(reference: Any, *, regions: bool = True) -> Any:
 
 
 def write_reference(reference: Any) -> str:
-    """Return the text of a reference; files without their folder, arrays by their hash."""
+    """Return the text of a reference. Files lose their folder, arrays are written as a hash."""
     if isinstance(reference, str):
         head, mark, path = reference.partition(_FILE)
         return f"{head}{mark}{PurePath(path).name}" if mark else reference
@@ -123,14 +138,14 @@ def write_reference(reference: Any) -> str:
 
 
 def file_of(reference: Any) -> str | None:
-    """Return the file that a reference names, or None."""
+    """Return the path of the file that a reference names, or None."""
     if isinstance(reference, str) and _FILE in reference:
         return reference.partition(_FILE)[2]
     return None
 
 
 def needs_network(reference: Any) -> bool:
-    """Whether a reference is the network's own mean of controls."""
+    """Whether a reference uses the network's own mean image of controls."""
     return isinstance(reference, str) and re.search(r"(^|:)controls(:[^:]*)?$", reference) is not None
 
 
