@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
-    ("environment", "found"), [({"PATH": ""}, "none was found"), ({"CXX": "no-such-c++ -m64"}, "CXX=no-such-c++")]
+    ("environment", "found"),
+    [({"PATH": ""}, "none was found"), ({"CXX": "no-such-c++ -m64"}, "CXX=no-such-c++ was not found")],
 )
 def test_a_missing_compiler_is_one_line_before_anything_is_built(environment, found):
     pytest.importorskip("setuptools")
