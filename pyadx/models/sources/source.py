@@ -147,8 +147,8 @@ class ModelSource:
         for option, path in (("--weights", self.weights), ("--card", self.card)):
             if path is not None:
                 raise ValueError(
-                    f"{option} has no meaning for {self.model}, which has its own; leave it out, or use your "
-                    "code with --model net.py:factory"
+                    f"{option} has no meaning for {self.model}, which has its own; leave it out, or use "
+                    "code of yours with --model net.py:factory"
                 )
         assert self.path is not None
         return load(self.path)
@@ -190,8 +190,8 @@ def _load_factory(source: ModelSource) -> nn.Module:
         attach_card(model, read_card(source.card, type(model).__name__), {})
     elif not isinstance(getattr(model, "card", None), ModelCard):
         raise ValueError(
-            f"{source.model}: its input is not known; give in_shape and class_names in a small file, --card "
-            "card.toml, or return pyadx.models.wrap(network, in_shape=..., class_names=...)"
+            f"{source.model}: its input is not known; give in_shape and class_names in a small file, "
+            "--card card.toml, or return pyadx.models.wrap(network, in_shape=..., class_names=...)"
         )
     if source.weights is not None:
         load_weights(model, source.weights, source.name)
@@ -249,8 +249,9 @@ def _load_archive(source: ModelSource) -> nn.Module:
         )
     if packed is None:
         raise ValueError(
-            f"{source.model}: carries no card; it takes {input_words(model) or 'one tensor'}. Give in_shape "
-            "and class_names in a small file, --card card.toml; pyadx pack puts the card into the archive"
+            f"{source.model}: carries no card; it takes {input_words(model) or 'one tensor'}. Give "
+            "in_shape and class_names in a small file, --card card.toml, or put a card into the archive "
+            "with pyadx pack"
         )
     return model
 
