@@ -147,7 +147,15 @@ def copy_with_card(
 
 
 def fingerprint(model: nn.Module) -> str:
-    """Return the SHA-256 of a model's weights and their names, in hexadecimal."""
+    """Return the SHA-256 of a model's weights, in hexadecimal.
+
+    It covers names, dtypes, shapes and values of the state dict, not the card.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Any network.
+    """
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())

@@ -21,8 +21,8 @@ def classification_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dic
     -------
     dict
         ``auc``: of class 1 against class 0; with more than two classes, the unweighted mean of the areas
-        of each class against the rest. NaN if all scans are of one class. ``accuracy``: share of scans
-        whose most probable class is the true one.
+        of each class against the rest. NaN if a class has no scan. ``accuracy``: share of scans whose most
+        probable class is the true one.
 
     Raises
     ------

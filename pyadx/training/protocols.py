@@ -98,7 +98,13 @@ PROTOCOLS = {
 
 
 def paper_protocol(architecture: str) -> Protocol:
-    """Return the paper's protocol for one of its networks; the GAP variants have that of 3D-ResNet."""
+    """Return the paper's protocol for one of its networks.
+
+    Parameters
+    ----------
+    architecture : str
+        ``vggnet`` has its own protocol; all others have that of 3D-ResNet.
+    """
     return PROTOCOLS["vggnet" if architecture == "vggnet" else "resnet"]
 
 
