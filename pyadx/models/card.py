@@ -1,4 +1,4 @@
-"""What must be known about a network to use it on a scan."""
+"""Model cards: what must be known about a network to use it on a scan."""
 
 import math
 from dataclasses import asdict, dataclass, field
@@ -12,30 +12,30 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a scan is brought into the form a network was trained on.
+    """How scans are prepared for a network.
 
     Attributes
     ----------
     intensity : {"max", "zscore", "percentiles", "fixed", "none"}
-        ``max`` divides by the maximum (the paper's reference implementation); ``zscore`` subtracts
-        the mean and divides by the standard deviation inside the mask of non-zero voxels; ``percentiles``
-        brings what lies between two percentiles of all voxels of the grid to 0 to 1 and clips the rest (as
-        MONAI's ``ScaleIntensityRangePercentiles`` and TorchIO's ``RescaleIntensity``); ``fixed`` subtracts
-        ``mean`` and divides by ``std`` everywhere.
+        ``max`` divides by the maximum (as the paper's reference implementation). ``zscore`` subtracts the
+        mean of the non-zero voxels and divides by their standard deviation; voxels of 0 stay 0.
+        ``percentiles`` maps two percentiles of all voxels of the grid to 0 and 1 and clips the rest (as
+        MONAI's ``ScaleIntensityRangePercentiles`` and TorchIO's ``RescaleIntensity``). ``fixed`` subtracts
+        ``mean`` and divides by ``std`` everywhere. ``none`` changes nothing.
     spacing : float or None
-        Voxel size in mm of the network's isotropic grid; ``None`` keeps the scan's own voxels.
+        Voxel size of the network's isotropic grid in mm, 0.05 to 50; ``None`` keeps the scan's own voxels.
     orientation : str
-        Where the axes of the network's input point, as nibabel's axis codes: ``"RAS"`` is right, anterior,
+        Directions of the input's axes D, H and W as nibabel's axis codes: ``"RAS"`` is right, anterior,
         superior.
     percentiles : tuple of float
-        Lower and upper, of ``intensity="percentiles"``.
+        Lower and upper percentile for ``intensity="percentiles"``, 0 to 100.
     mean, std : float or None
-        Of ``intensity="fixed"``, in the scan's own units.
+        For ``intensity="fixed"`` only, in the scan's own units.
 
     Raises
     ------
     ValueError
-        If a value cannot be meant, or belongs to another ``intensity``.
+        If a value is invalid, or ``mean`` or ``std`` is given with another ``intensity``.
     """
 
     intensity: Intensity = "max"
@@ -55,14 +55,14 @@ class Preprocessing:
         if self.intensity == "fixed":
             if not (_is_number(self.mean) and _is_number(self.std) and cast(float, self.std) > 0):
                 raise ValueError(
-                    f"intensity 'fixed' needs a mean and a std over 0, got {self.mean!r} and {self.std!r}"
+                    f"intensity 'fixed' needs a mean and a std above 0, got {self.mean!r} and {self.std!r}"
                 )
         elif not (self.mean is None and self.std is None):
             raise ValueError(f"mean and std belong to intensity 'fixed', not to {self.intensity!r}")
         if self.spacing is not None and not 0.05 <= float(self.spacing) <= 50:
             raise ValueError(f"spacing must be between 0.05 and 50 mm, got {self.spacing!r}")
         if self.spacing is not None and not isinstance(self.spacing, int | float):
-            object.__setattr__(self, "spacing", float(self.spacing))  # JSON knows no other numbers
+            object.__setattr__(self, "spacing", float(self.spacing))  # JSON cannot store NumPy's numbers
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class ModelCard:
     Attributes
     ----------
     architecture : str
-        A name that `pyadx.models.build` knows.
+        One of `pyadx.models.ARCHITECTURES`; for a network of your own, its name in sidecars.
     in_shape : tuple of int
         Spatial shape ``D, H, W`` of the input.
     class_names : tuple of str
@@ -82,24 +82,27 @@ class ModelCard:
     trained : bool
         False for a network with random weights.
     provenance : dict
-        Free-form facts about the training, written as they were given.
+        Facts about the training, free in form; they are stored unchanged.
     references : dict
-        How the reference image of a class was made, or why there is none: facts by name of the class, such
-        as the number of ``scans`` and how they were matched in intensity.
+        By name of the class, how its reference image was made or why there is none, such as the number of
+        ``scans`` and the ``matching`` of their intensities.
     channels : int
-        Images per scan, such as T1, T2 and FLAIR; the network takes ``[B, channels, D, H, W]``.
+        Number of images per scan, such as 3 for T1, T2 and FLAIR; the network takes
+        ``[B, channels, D, H, W]``.
     task : {"classification", "regression"}
-        ``regression`` predicts numbers: each output is followed as it is, in the network's units.
+        For ``regression``, each output is explained as it is, in the network's units.
     output : str, int or None
-        Which of several outputs counts, by name or index; ``None`` for networks that return one tensor.
+        Name or index of the output to explain; ``None`` for networks that return one tensor.
     statistics : dict
-        How the scans look that the network was trained on, as plain data: the number of ``scans``, and of
-        every figure mean and standard deviation (`pyadx.data.scan_statistics`); empty if it is not known.
+        Statistics of the training scans as plain data: the number of ``scans``, and mean and standard
+        deviation of each of the ``figures`` (`pyadx.data.scan_statistics`). Empty if they are not known.
 
     Raises
     ------
-    ValueError, TypeError
-        If ``channels``, ``task`` or ``output`` cannot be meant.
+    ValueError
+        If ``channels``, ``task`` or ``statistics`` is invalid.
+    TypeError
+        If ``channels`` or ``output`` has the wrong type.
     """
 
     architecture: str
@@ -128,11 +131,11 @@ class ModelCard:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON.
 
-        Fields that came later are left out where they say nothing, so that files stay readable by earlier
-        versions, and the same to the byte.
+        Fields of later versions are left out if they have their default. Earlier versions of pyadx can then
+        read the card, and files of older networks do not change by a byte.
         """
         data = asdict(self)
-        for fields, own in ((_SELDOM, data), (_SELDOM_PREPARED, data["preprocessing"])):
+        for fields, own in ((_LATER_FIELDS, data), (_LATER_PREPROCESSING, data["preprocessing"])):
             for name, default in fields.items():
                 if own[name] == default:
                     del own[name]
@@ -140,12 +143,17 @@ class ModelCard:
 
     @classmethod
     def from_dict(cls, data: object) -> "ModelCard":
-        """Read the card that `to_dict` wrote, checking every field.
+        """Return the card that `to_dict` turned into plain data.
+
+        Parameters
+        ----------
+        data : dict
+            Plain data; they may come from a file of unknown origin.
 
         Raises
         ------
         ValueError
-            If a field is missing or not of its type.
+            If a field is missing or invalid.
         """
         try:
             raw = cast(dict[str, Any], data)
@@ -157,7 +165,7 @@ class ModelCard:
             if not isinstance(references, dict) or not all(
                 name in names and isinstance(facts, dict) for name, facts in references.items()
             ):
-                raise ValueError("references must map names of classes to facts about their images")
+                raise ValueError("references must map class names to facts about their images")
             return cls(
                 architecture=str(raw["architecture"]),
                 in_shape=cast(Shape, shape),
@@ -166,15 +174,15 @@ class ModelCard:
                 trained=bool(raw.get("trained", False)),
                 provenance=dict(raw.get("provenance", {})),
                 references=references,
-                **{name: raw[name] for name in _SELDOM if name in raw},
+                **{name: raw[name] for name in _LATER_FIELDS if name in raw},
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"its model card is incomplete or damaged ({error})") from None
 
 
-# Fields that came later, with what a card without them means.
-_SELDOM: dict[str, Any] = {"channels": 1, "task": "classification", "output": None, "statistics": {}}
-_SELDOM_PREPARED: dict[str, Any] = {
+# Fields that were added later, and their values for a card without them.
+_LATER_FIELDS: dict[str, Any] = {"channels": 1, "task": "classification", "output": None, "statistics": {}}
+_LATER_PREPROCESSING: dict[str, Any] = {
     "orientation": "RAS",
     "percentiles": (1.0, 99.0),
     "mean": None,
@@ -183,7 +191,7 @@ _SELDOM_PREPARED: dict[str, Any] = {
 
 
 def check_statistics(statistics: object) -> None:
-    """Raise ``ValueError`` unless these are numbers of scans and figures, or nothing."""
+    """Raise ``ValueError`` unless each of the ``figures``, if any, has a mean and a standard deviation."""
     known = statistics.get("figures", {}) if isinstance(statistics, dict) else None
     if not isinstance(known, dict) or not all(
         isinstance(pair, list | tuple) and len(pair) == 2 and all(map(_is_number, pair)) and pair[1] >= 0
@@ -193,7 +201,7 @@ def check_statistics(statistics: object) -> None:
 
 
 def check_orientation(codes: object) -> None:
-    """Raise ``ValueError`` unless these are axis codes, one of R or L, A or P, S or I each."""
+    """Raise ``ValueError`` unless these are three axis codes: one of R and L, of A and P, of S and I."""
     pairs = ("LR", "AP", "IS")
     if not (
         isinstance(codes, str)
@@ -219,11 +227,11 @@ def _percentiles(values: object) -> tuple[float, float]:
 
 
 def check_shape_and_names(shape: tuple[Any, ...], names: tuple[Any, ...]) -> None:
-    """Raise ``ValueError`` unless these can be a grid and names of classes."""
+    """Raise ``ValueError`` unless these are three lengths from 1 to 4096, and non-empty texts."""
     if len(shape) != 3 or not all(type(n) is int and 0 < n <= 4096 for n in shape):
-        raise ValueError(f"in_shape must be three lengths up to 4096, got {shape}")
+        raise ValueError(f"in_shape must be three lengths from 1 to 4096, got {shape}")
     if not all(isinstance(name, str) and name for name in names):
-        raise ValueError(f"class_names must be names, got {names}")
+        raise ValueError(f"class_names must be non-empty texts, got {names}")
 
 
 def _whole(name: str, value: Any) -> int:

@@ -1,7 +1,7 @@
 """Checkpoints: weights together with the model card and reference images, in safetensors files.
 
-Nothing in a checkpoint is executed. The header is compared with the architecture it names before any
-memory is taken, and pickled checkpoints are read with ``weights_only=True`` only.
+Nothing in a checkpoint is executed. The header is compared with the architecture that it names before
+memory is allocated, and pickled checkpoints are only read with ``weights_only=True``.
 """
 
 import hashlib
@@ -36,19 +36,19 @@ def save(
     model : torch.nn.Module
         A network of `pyadx.models.build` or `load`.
     path : path
-        File to write, ending in ``.safetensors``. Written beside it first and then renamed, so that
-        an interrupted write leaves the old file whole.
+        File to write, ending in ``.safetensors``. It is written under a temporary name and then renamed, so
+        an interrupted write leaves an old file intact.
     dtype : torch.dtype, optional
-        Store weights in this floating-point type: float16 halves the file. `load` widens them again.
-        Reference images are always stored as float16.
+        Store weights in this floating-point type; float16 halves the file. `load` converts half precision
+        back to float32. Reference images are always stored as float16.
     **card_changes
         Fields of the model card to change in the file, such as ``trained=True``.
 
     Raises
     ------
     ValueError
-        If the model carries no card or is none of `ARCHITECTURES`, the name does not end in
-        ``.safetensors``, or one of its ``references`` is none (see `with_references`).
+        If the model has no card or is not one of `ARCHITECTURES`, the name does not end in
+        ``.safetensors``, or one of its ``references`` is invalid (see `with_references`).
     """
     target = _safetensors_name(path)
     card = getattr(model, "card", None)
@@ -56,8 +56,8 @@ def save(
         raise ValueError("only networks built or loaded by pyadx.models can be saved")
     if card.architecture not in ARCHITECTURES:
         raise ValueError(
-            f"{card.architecture} is no architecture of pyadx, whose checkpoints hold no code; pyadx pack "
-            "writes a network of your own as .pt2"
+            f"{card.architecture} is not an architecture of pyadx, and a checkpoint holds no code; use "
+            "pyadx pack, which writes a network of your own as .pt2"
         )
     state = {name: _stored(tensor, dtype) for name, tensor in model.state_dict().items()}
     card = replace(card, **card_changes)
@@ -85,22 +85,21 @@ def load(path: str | os.PathLike[str]) -> nn.Module:
     Parameters
     ----------
     path : path
-        A ``.safetensors`` file written by `save`, or a ``.pt`` / ``.pth`` / ``.ckpt`` file that holds
-        ``{"card": ..., "state_dict": ...}``, perhaps ``"references"`` by class, and nothing but plain data
-        and tensors.
+        A ``.safetensors`` file written by `save`, or a ``.pt``, ``.pth`` or ``.ckpt`` file of tensors and
+        plain data: ``{"card": ..., "state_dict": ...}``, optionally with ``"references"`` by class.
 
     Returns
     -------
     torch.nn.Module
-        In evaluation mode, on the CPU, with ``card``, ``class_names`` and ``references`` attributes; the
-        latter is a dict from the names of classes to float32 ``[D, H, W]``, empty where the file has none.
-        Weights stored in half precision come as float32.
+        In evaluation mode, on the CPU, with attributes ``card``, ``class_names`` and ``references``. The
+        last one is a dict of float32 images ``[D, H, W]`` by class name, which may be empty. Weights stored
+        in half precision are converted to float32.
 
     Raises
     ------
     ValueError
-        If the file is missing, damaged, not a checkpoint of this package, or does not fit the
-        architecture that it names. One line, beginning with the file.
+        If the file is missing, damaged, not a checkpoint of pyadx, or does not fit the architecture that it
+        names. The message is one line that begins with the file.
     """
     card, model, state, references = _read(Path(path))
     weights = {name: t.float() if t.dtype in _HALVES else t for name, t in state.items()}
@@ -116,20 +115,23 @@ def copy_with_card(
     change: Callable[[ModelCard], ModelCard],
     references: Mapping[str, Tensor] | None = None,
 ) -> ModelCard:
-    """Write a checkpoint's weights, as they are stored, with another card; return that.
-
-    Its reference images are written, too.
+    """Copy a checkpoint with a changed card; weights keep the type in which they are stored.
 
     Parameters
     ----------
     source : path
-        What `load` reads.
+        Any file that `load` reads.
     target : path
         File to write, ending in ``.safetensors``; may be the source.
     change : callable
-        Given the card.
+        Takes the card and returns the changed one.
     references : mapping, optional
-        Images by class that are added, or take the place of those of the same class.
+        Images by class name to add; each replaces an image of the same class. Other images are copied.
+
+    Returns
+    -------
+    ModelCard
+        The changed card.
 
     Raises
     ------
@@ -145,7 +147,15 @@ def copy_with_card(
 
 
 def fingerprint(model: nn.Module) -> str:
-    """Return the SHA-256 of a model's weights and their names, in hexadecimal."""
+    """Return the SHA-256 of a model's weights, in hexadecimal.
+
+    It covers names, dtypes, shapes and values of the state dict, not the card.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Any network.
+    """
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
@@ -159,7 +169,7 @@ def _stored(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
 
 
 class Contents(NamedTuple):
-    """What a checkpoint holds; ``model`` has no memory for its weights, which are in ``state``."""
+    """What a checkpoint holds. ``model`` is on the meta device; its weights are in ``state``."""
 
     card: ModelCard
     model: nn.Module
@@ -168,7 +178,7 @@ class Contents(NamedTuple):
 
 
 def _fitting_model(source: Path, card: ModelCard, shapes: Mapping[str, tuple[int, ...]]) -> nn.Module:
-    """Build the architecture without memory for its weights, and check that the file's fit into it."""
+    """Build the card's architecture without allocating weights; check names and shapes of the file's."""
     if card.architecture not in ARCHITECTURES:
         raise ValueError(
             f"{source}: unknown architecture {card.architecture!r}; known are {', '.join(ARCHITECTURES)}"
@@ -215,7 +225,7 @@ def _read(source: Path) -> Contents:
         return _read_pickle(source)
     raise ValueError(
         f"{source}: a checkpoint ends in .safetensors (or {', '.join(_PICKLES)}), "
-        f"not {source.suffix or 'without a suffix'}"
+        f"but this name ends in {source.suffix or 'none of these'}"
     )
 
 
@@ -239,7 +249,7 @@ def _read_safetensors(source: Path) -> Contents:
             except json.JSONDecodeError as error:
                 raise ValueError(f"{source}: its model card is not JSON ({error})") from None
             card = _read_card(source, data)
-            # Shapes come from the header: a wrong file is refused before it is read.
+            # Shapes come from the header, so a wrong file is refused before its tensors are read.
             names = list(file.keys())
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
             model = _fitting_model(source, card, shapes)
@@ -249,11 +259,14 @@ def _read_safetensors(source: Path) -> Contents:
 
 
 def _advice(source: Path, names: Iterable[Any] | None, key: str) -> str:
-    """Say how to make a checkpoint of weights: code that can be run as it stands, on one line."""
+    """Return how to make a checkpoint from a file of weights, as one line of code that can be run.
+
+    ``names`` are the names of the weights, if known; ``key`` is the state dict's subscript in the file.
+    """
     known = None if names is None else _architecture_of(set(names))
     target = str(source.with_suffix(".safetensors"))
     return (
-        f"weights of a network of pyadx become a checkpoint by: from pyadx import models; import torch; "
+        f"weights of a pyadx architecture become a checkpoint by: from pyadx import models; import torch; "
         f"m = models.build({known or 'vggnet'!r}, in_shape=(110, 110, 110), class_names=('NC', 'AD')); "
         f"m.load_state_dict(torch.load({str(source)!r}){key}); models.save(m, {target!r}, trained=True) # "
         f"with your own grid and classes. Any other network: --model net.py:factory --weights {source} "
@@ -271,7 +284,9 @@ def _architecture_of(names: set[Any]) -> str | None:
 
 def _read_pickle(source: Path) -> Contents:
     def refused(kind: str | None) -> str:
-        what = "it is no file of torch.save" if kind is None else f"it holds a {kind}, which could run code"
+        what = (
+            "it is not a file of torch.save" if kind is None else f"it holds a {kind}, which could run code"
+        )
         advice = _advice(source, None, "")
         return f"cannot be read as plain weights ({what}); save the model's state_dict(), then: {advice}"
 

@@ -4,7 +4,7 @@ from torch import nn
 
 
 def glorot_(model: nn.Module) -> None:
-    """Fill convolutions and linear layers with Glorot-uniform weights and zero biases, in place."""
+    """Set convolutions and linear layers to Glorot-uniform weights and zero biases, in place."""
     for module in model.modules():
         if isinstance(module, nn.Conv3d | nn.Linear):
             nn.init.xavier_uniform_(module.weight)

@@ -1,4 +1,4 @@
-"""Reading the checkpoints that the paper's authors publish: Lasagne's arrays in an .npz file."""
+"""Read the checkpoints that the paper's authors publish: Lasagne's arrays in an .npz file."""
 
 import os
 import zipfile
@@ -18,11 +18,11 @@ from pyadx.npz import Headers, npz_headers
 
 @dataclass(frozen=True)
 class _Slot:
-    """One array of the file: where it goes, and the shape it must have there."""
+    """One array of the file: the weights that it becomes, its shape, and how it is converted."""
 
-    name: str
-    shape: tuple[int, ...]
-    kind: str  # as it is, transposed, or the inverse standard deviation of a batch norm
+    name: str  # in the state dict
+    shape: tuple[int, ...]  # in the file
+    kind: str  # "as it is", "transposed", "convolution", or "inverse deviation" of a batch norm
     eps: float = 0.0
 
 
@@ -36,17 +36,19 @@ def read_lasagne(
 ) -> nn.Module:
     """Build a network from a Lasagne checkpoint.
 
+    Nothing in the file is executed, and shapes are checked before an array is read.
+
     Parameters
     ----------
     path : path
-        ``.npz`` of arrays in layer order: convolutions ``[out, in, 3, 3, 3]`` and bias; dense layers
-        ``[in, out]`` and bias; batch norms as beta, gamma, mean and ``1 / sqrt(var + eps)``. 30 arrays for
-        ``vggnet``, 44 for ``resnet-shallow-gap``.
+        ``.npz`` file of arrays in the order of the layers. A convolution has ``[out, in, 3, 3, 3]`` and a
+        bias; a dense layer ``[in, out]`` and a bias; a batch norm beta, gamma, mean and
+        ``1 / sqrt(var + eps)``. There are 30 arrays for ``vggnet``, 44 for ``resnet-shallow-gap``.
     architecture, in_shape, class_names, preprocessing
-        As `pyadx.models.build` takes them. The order of the classes is not in the file.
+        As in `pyadx.models.build`. The file does not contain them, nor the order of the classes.
     flip_filters : bool
-        Whether the convolutions were true convolutions (Lasagne's ``Conv3DLayer``) and not
-        cross-correlations (``Conv3DDNNLayer``, which the published networks use).
+        True if the file's layers were true convolutions (Lasagne's ``Conv3DLayer``): their kernels are
+        flipped. False for cross-correlations (``Conv3DDNNLayer``, which the published networks use).
 
     Returns
     -------
@@ -56,8 +58,8 @@ def read_lasagne(
     Raises
     ------
     ValueError
-        If the file is missing, no .npz, holds pickled objects, or an array is missing or of another shape.
-        Nothing in it is executed, and shapes are checked before an array is read.
+        If the file is missing or is not an .npz file, holds pickled objects, or an array is missing, has
+        another shape, or does not hold finite floating-point numbers.
     """
     source = Path(path)
     check_architecture(architecture)
@@ -83,7 +85,7 @@ def read_lasagne(
 
 
 def _slots(model: nn.Module) -> list[_Slot]:
-    """List the arrays in the order of the layers, which is the order they were registered in."""
+    """List the arrays in the order of the file, which is the order in which modules are registered."""
     slots = []
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv3d):

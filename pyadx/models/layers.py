@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 
 class NamedLayers(nn.Module):
-    """Runs its appended layers one after the other; each is a submodule with the published name."""
+    """A chain of layers; each one is a submodule with the name that it has in the published network."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -16,7 +16,7 @@ class NamedLayers(nn.Module):
         self._order.append(name)
 
     def features(self, volume: Tensor) -> Tensor:
-        """Run the chain on ``[B, 1, D, H, W]``; returns feature maps ``[B, K, d, h, w]``."""
+        """Run the chain on scans ``[B, 1, D, H, W]``; return feature maps ``[B, K, d, h, w]``."""
         x = volume
         for name in self._order:
             x = getattr(self, name)(x)

@@ -1,4 +1,4 @@
-"""Networks of the user's own: a card for a module, from Python or from a small TOML file."""
+"""Cards for a user's own networks, from Python or from a small TOML file."""
 
 import os
 import sys
@@ -27,45 +27,47 @@ def wrap(
     task: Task = "classification",
     output: str | int | None = None,
 ) -> nn.Module:
-    """Say of a network what explainers and reports must know about it.
+    """Attach a card to a network of your own: what explainers and reports need to know about it.
 
     Parameters
     ----------
     module : torch.nn.Module
         Any network that takes scans ``[B, channels, D, H, W]``.
     in_shape : sequence of int
-        ``D, H, W``.
+        Spatial input shape ``D, H, W``.
     class_names : sequence of str
-        One name per class, in the order of the outputs. For a regression the names of the numbers that
-        are predicted, such as ``("age",)``.
+        One name per class, in the order of the outputs. For a regression, one name per predicted number,
+        such as ``("age",)``.
     preprocessing : Preprocessing, optional
         How scans were prepared for training; by default divided by their maximum, on voxels of 2 mm.
     channels : int
-        Images per scan.
+        Number of images per scan.
     task : {"classification", "regression"}
-        ``regression`` follows outputs as they are, in the network's units.
+        For ``regression``, each output is explained as it is, in the network's units.
     output : str, int or None
-        Which of several outputs counts, by name or index.
+        Name or index of the output to explain, if the network returns several.
 
     Returns
     -------
     torch.nn.Module
-        The same module, in the mode it was in, now with ``card``, ``class_names`` and an empty
-        ``references``.
+        The same module, in its earlier mode, now with ``card``, ``class_names`` and an empty
+        ``references``. Its card says ``trained=True``.
 
     Raises
     ------
     TypeError
-        If ``module`` is no `torch.nn.Module`.
+        If ``module`` is not a `torch.nn.Module`, or ``channels`` or ``output`` has the wrong type.
     ValueError
-        If a value cannot be meant, or the module has a ``card`` or ``references`` of its own.
+        If a value is invalid, or the module already has its own attribute ``card`` or ``references``.
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"wrap takes a torch.nn.Module, got {type(module).__name__}")
     ours = isinstance(getattr(module, "card", None), ModelCard)
     for name in ("card", "references"):
         if not ours and hasattr(module, name):
-            raise ValueError(f"the network has an attribute {name!r} of its own; rename it")
+            raise ValueError(
+                f"the network has an attribute {name!r} of its own, which the card needs; rename it"
+            )
     for name, value in (("in_shape", in_shape), ("class_names", class_names)):
         if isinstance(value, str) or not isinstance(value, Sequence):
             raise ValueError(f"{name} must be a sequence, got {value!r}")
@@ -79,35 +81,41 @@ def wrap(
 
 
 def read_card(path: str | os.PathLike[str], architecture: str) -> ModelCard:
-    """Read what must be known about a network from a TOML file.
+    """Read a network's card from a TOML file.
 
     Parameters
     ----------
     path : path
-        Keys ``in_shape`` and ``class_names``, and if they differ from the defaults of `ModelCard` and
-        `Preprocessing` also ``spacing`` (mm, or ``"none"`` for the scan's own voxels), ``intensity``,
-        ``orientation``, ``percentiles``, ``mean``, ``std``, ``channels``, ``task``, ``output``.
+        TOML file. It needs the keys ``in_shape`` and ``class_names``. Optional keys, with the defaults of
+        `ModelCard` and `Preprocessing`, are ``spacing`` (mm, or ``"none"`` for the scan's own voxels),
+        ``intensity``, ``orientation``, ``percentiles``, ``mean``, ``std``, ``channels``, ``task`` and
+        ``output``.
     architecture : str
-        What sidecars call the network.
+        Name of the network in sidecars.
+
+    Returns
+    -------
+    ModelCard
+        With ``trained=True``.
 
     Raises
     ------
     ValueError
-        If the file is missing, no TOML, has an unknown key or lacks one, or a value cannot be meant. One
-        line, beginning with the file.
+        If the file is missing or is not TOML, has an unknown key or lacks one, or a value is invalid. The
+        message is one line that begins with the file.
     """
     source = Path(path)
     data = _toml(source)
     for key in data:
         if key not in _KEYS:
             near = get_close_matches(key, _KEYS, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(_KEYS)}"
+            hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(_KEYS)}"
             raise ValueError(f"{source}: unknown key {key!r}; {hint}")
     missing = [key for key in _NEEDED if key not in data]
     if missing:
         raise ValueError(
-            f"{source}: {' and '.join(missing)} missing; a card says at least "
-            "in_shape = [96, 96, 96] and class_names = ['NC', 'AD'], with your own values"
+            f"{source}: {' and '.join(missing)} missing; a card needs at least in_shape and class_names, "
+            "such as in_shape = [96, 96, 96] and class_names = ['NC', 'AD']"
         )
     try:
         for key in _NEEDED:
@@ -126,12 +134,12 @@ def read_card(path: str | os.PathLike[str], architecture: str) -> ModelCard:
 
 
 def _card(architecture: str, values: Mapping[str, Any], preprocessing: Preprocessing) -> ModelCard:
-    """Return a checked card of a network that somebody else has trained."""
+    """Return a checked card of a trained network."""
     shape = tuple(values["in_shape"])
     names = tuple(values["class_names"])
     check_shape_and_names(shape, names)
     if not names:
-        raise ValueError(f"class_names must be names, got {names}")
+        raise ValueError("class_names must have at least one name, got none")
     if len(set(names)) < len(names):
         raise ValueError(f"class_names must differ from each other, got {names}")
     rest = {key: value for key, value in values.items() if key not in _NEEDED}

@@ -1,4 +1,4 @@
-"""Files of ``torch.save``, of which nothing is executed."""
+"""Read files of ``torch.save`` without executing anything in them."""
 
 import pickle
 import re
@@ -17,20 +17,21 @@ def read_plain(source: Path, refused: Callable[[str | None], str]) -> Any:
     source : Path
         The file.
     refused : callable
-        Given the class of an object that could run code, or ``None`` for what is no such file, returns what
-        is told of it.
+        Makes the error message for a file that is not read. Its argument is the class of an object in the
+        file that could run code, or ``None`` if the file is not one of ``torch.save``.
 
     Raises
     ------
     ValueError
-        If it holds anything else, or is damaged. One line, beginning with the file.
+        If the file holds anything but tensors and plain data, or is damaged. The message is one line that
+        begins with the file.
     """
     try:
         return torch.load(source, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        # Torch's own words advise to read it without this safety.
+        # Torch's own message is not passed on: it advises to read the file without this protection.
         found = re.search(r"GLOBAL (\S+)", str(error))
         raise ValueError(f"{source}: {refused(found[1] if found else None)}") from None
-    except Exception as error:  # torch.load raises many kinds for a damaged file
+    except Exception as error:  # torch.load raises many kinds of errors for a damaged file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{source}: cannot be read as plain weights ({reason})") from None

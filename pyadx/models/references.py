@@ -1,4 +1,4 @@
-"""Reference images of a network: what a scan of each class looks like, on the network's own grid."""
+"""Reference images of a network: the mean image of a class, for example, on the network's own grid."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pyadx.models.card import ModelCard
 from pyadx.models.registry import attach_card
 
-_PREFIX = "reference."  # of their names among a file's tensors; no network of ours has such weights
+_PREFIX = "reference."  # of their names among a file's tensors; no architecture of pyadx has such weights
 
 
 def with_references(
@@ -18,33 +18,35 @@ def with_references(
     references: Mapping[str, Tensor],
     facts: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> nn.Module:
-    """Give a network reference images in place of those it has; return it.
+    """Replace a network's reference images; return the network.
 
-    Regions of a scan can be filled with them (a class of healthy people shows what tissue could have been
-    there), and `save` writes them into the checkpoint.
+    Explainers can fill regions of a scan with a reference image. An image of a healthy class shows what
+    tissue could have been there. `pyadx.models.save` writes the images into the checkpoint.
 
     Parameters
     ----------
     model : torch.nn.Module
-        A network of `pyadx.models.build` or `load`; its ``references`` and its card change.
+        A network with a card, such as one of `pyadx.models.build` or `load`. Its ``references`` and its
+        card change.
     references : mapping
-        From the name of a class to a floating-point tensor ``[D, H, W]`` on the network's grid, prepared as
-        the card's preprocessing says, such as one of `pyadx.data.read_reference`. ``{**model.references,
-        "NC": image}`` keeps the others; ``{}`` leaves the network none.
+        Images by name of the class: floating-point tensors ``[D, H, W]`` on the network's grid, prepared
+        according to the card. `pyadx.data.read_reference` makes one from a file. ``{**model.references,
+        "NC": image}`` keeps the other images; ``{}`` removes all.
     facts : mapping, optional
-        From the name of a class to how its image was made, as plain data for the card.
+        How each image was made, by name of the class, as plain data for the card.
 
     Returns
     -------
     torch.nn.Module
-        The same, with float32 copies on the CPU, rounded to the half precision in which they are stored.
+        The same network. Its images are float32 copies on the CPU, rounded to the half precision in which
+        they are stored.
 
     Raises
     ------
     ValueError
-        If the network carries no card, a name is none of its classes, or an image has another shape than
-        the grid, no floating-point numbers, NaN or infinity (also for being too large for half precision),
-        or only zeros.
+        If the network has no card, a name is not one of its classes, or an image has another shape than the
+        grid, does not hold floating-point numbers, holds NaN, infinity or values too large for half
+        precision, or is zero everywhere.
     """
     card = getattr(model, "card", None)
     if not isinstance(card, ModelCard):
@@ -57,33 +59,39 @@ def with_references(
 
 
 def stored(references: Mapping[str, Tensor], card: ModelCard) -> dict[str, Tensor]:
-    """Return the tensors of a file: float16, by their names in it. Raises as `with_references`."""
+    """Return reference images as a file stores them: float16, by their names in the file.
+
+    Raises
+    ------
+    ValueError
+        As `with_references`.
+    """
     for name, image in references.items():
         if not isinstance(image, Tensor):
             raise ValueError(f"the reference of {name!r} must be a tensor, got {type(image).__name__}")
         check_shape(name, tuple(image.shape), card)
-    # In the order of the classes, whatever the order of a file.
+    # In the order of the classes, because a file may have any order.
     ordered = [name for name in card.class_names if name in references]
     return {_PREFIX + name: _half(name, references[name]) for name in ordered}
 
 
 def widened(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return float32 images by class, of a file's tensors."""
+    """Return float32 images by class, from the tensors of `stored`."""
     return {name.removeprefix(_PREFIX): tensor.float() for name, tensor in tensors.items()}
 
 
 def named(references: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a mapping by the names that references have among a file's tensors."""
+    """Return the same mapping with the names that reference images have in a file."""
     return {f"{_PREFIX}{name}": image for name, image in references.items()}
 
 
 def class_of(name: object) -> str | None:
-    """Return the class whose reference a file's tensor is by its name; ``None`` if it is a weight."""
+    """Return the class of a reference image from its name in a file; ``None`` for the name of weights."""
     return name.removeprefix(_PREFIX) if isinstance(name, str) and name.startswith(_PREFIX) else None
 
 
 def check_shape(name: str, shape: tuple[int, ...], card: ModelCard) -> None:
-    """Raise ``ValueError`` unless a reference is one of the card's classes on the card's grid."""
+    """Raise ``ValueError`` unless ``name`` is a class of the card and ``shape`` is the card's grid."""
     _check_name(name, card)
     if shape != tuple(card.in_shape):
         raise ValueError(f"the reference of {name!r} has shape {shape}, expected {tuple(card.in_shape)}")
@@ -92,7 +100,8 @@ def check_shape(name: str, shape: tuple[int, ...], card: ModelCard) -> None:
 def _check_name(name: str, card: ModelCard) -> None:
     if name not in card.class_names:
         raise ValueError(
-            f"a reference of {name!r}, which is no class; known are {', '.join(card.class_names)}"
+            f"there is a reference of {name!r}, which is not a class; the classes are "
+            f"{', '.join(card.class_names)}"
         )
 
 

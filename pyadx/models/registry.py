@@ -35,9 +35,10 @@ def build(
     class_names : sequence of str
         Names of the classes, in the order of the outputs.
     preprocessing : Preprocessing, optional
-        How scans are prepared for this network; the paper's by default.
+        How scans are prepared for this network; by default as in the paper.
     seed : int, optional
-        Seed of the weights; the global random state is left as it was.
+        Seed of the weights. With it the global random state is not changed; without it the weights are
+        drawn from that state.
 
     Returns
     -------
@@ -48,7 +49,8 @@ def build(
     Raises
     ------
     ValueError
-        If the name is unknown or the shape too small (the message states the minimum).
+        If the name is unknown, the shape is too small (the message states the minimum), or there are not
+        two or more different class names.
     """
     check_architecture(architecture)
     shape = tuple(int(n) for n in in_shape)
@@ -68,7 +70,17 @@ def build(
 def attach_card(
     model: nn.Module, card: ModelCard, references: Mapping[str, Tensor] | None = None
 ) -> nn.Module:
-    """Attach a card, the class names in it and reference images by class to a model."""
+    """Set ``card``, ``class_names`` and ``references`` of a model; return it.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Changed in place.
+    card : ModelCard
+        Gives the class names, too.
+    references : mapping, optional
+        Reference images by name of the class; none by default.
+    """
     model.card = card  # type: ignore[assignment]
     model.class_names = card.class_names  # type: ignore[assignment]
     model.references = dict(references or {})  # type: ignore[assignment]

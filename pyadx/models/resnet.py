@@ -1,7 +1,7 @@
 """3D-ResNet and its two variants with global average pooling (paper section 3.1, figure 1).
 
-Layer tables of Korolev et al. (ISBI 2017): pre-activation residual blocks, every convolution 3x3x3
-with padding 1. Submodules carry the names of the published network.
+The layers are those of the tables in Korolev et al. (ISBI 2017): pre-activation residual blocks, and
+convolutions of 3x3x3 with padding 1. Submodules have the names of the published network.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from pyadx.models.layers import NamedLayers
 from pyadx.models.sizes import Step, final_size
 
 _POOL = 7
-# Geometry of the trunk: three convolutions of the stem, and one step per later change of resolution.
+# The stem's three convolutions, and the later ones with stride 2; the other convolutions keep the size.
 _STEM: list[Step] = [(3, 1, 1), (3, 1, 1), (3, 2, 1)]
 _DOWN: list[Step] = [(3, 2, 1), (3, 2, 1)]
 
@@ -42,7 +42,7 @@ class VoxRes(nn.Module):
 
 
 class _Trunk(NamedLayers):
-    """The layers that all variants begin with."""
+    """The first layers, which all variants share."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class _Trunk(NamedLayers):
         self.append("conv7", _conv(64, 128, stride=2))
         self.append("voxres8", VoxRes(128))
         self.append("voxres9", VoxRes(128))
-        # The published name of the last feature maps, so that explainers can ask for it.
+        # Gives the last feature maps their published name, which explainers can use as a layer.
         self.append("voxres9_out", nn.Identity())
 
 
@@ -107,7 +107,7 @@ class ResNet3D(_Trunk):
 
 
 class _GapHead(_Trunk):
-    """Global average pooling straight into the output layer, as 3D-CAM needs it."""
+    """Global average pooling directly before the output layer, as 3D-CAM requires."""
 
     def _append_head(self, channels: int, num_classes: int) -> None:
         self.gap = nn.AdaptiveAvgPool3d(1)
@@ -125,7 +125,7 @@ class ResNet3DGAP(_GapHead):
     Parameters
     ----------
     in_shape : sequence of int
-        Accepted for uniformity: the network takes any spatial shape.
+        Not used, because the network takes any spatial shape.
     num_classes : int
         Number of outputs (logits).
     """
@@ -139,12 +139,12 @@ class ResNet3DGAP(_GapHead):
 
 
 class ResNet3DShallowGAP(_GapHead):
-    """3D-ResNet-Shallow-GAP: relu4 (half the input's resolution), pooling, output layer.
+    """3D-ResNet-Shallow-GAP: relu4 (half the input's resolution), global average pooling, output layer.
 
     Parameters
     ----------
     in_shape : sequence of int
-        Accepted for uniformity: the network takes any spatial shape.
+        Not used, because the network takes any spatial shape.
     num_classes : int
         Number of outputs (logits).
     """

@@ -1,4 +1,4 @@
-"""Spatial sizes through a chain of convolutions and poolings."""
+"""Spatial sizes after a chain of convolutions and poolings."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ Step = tuple[int, int, int]  # kernel, stride, padding
 
 
 def spatial_size(in_shape: Sequence[int], steps: Sequence[Step]) -> tuple[int, ...]:
-    """Return the size after ``steps`` along every axis; 0 where a kernel no longer fits."""
+    """Return the size along every axis after ``steps``; 0 if a kernel no longer fits."""
     sizes = []
     for size in in_shape:
         for kernel, stride, padding in steps:
@@ -24,7 +24,16 @@ def smallest_input(steps: Sequence[Step]) -> int:
 
 
 def final_size(network: str, in_shape: Sequence[int], steps: Sequence[Step]) -> tuple[int, ...]:
-    """Return the size after ``steps``.
+    """Return the size along every axis after ``steps``.
+
+    Parameters
+    ----------
+    network : str
+        Name of the network for the error message.
+    in_shape : sequence of int
+        Spatial input shape.
+    steps : sequence of tuple
+        Kernel, stride and padding of each convolution and pooling.
 
     Raises
     ------

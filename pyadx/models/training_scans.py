@@ -1,9 +1,10 @@
-"""Which scans a network was trained on, told in its card so that only who has the scans can ask.
+"""A record of a network's training scans in its card, which answers only those who have the scans.
 
-A checkpoint may leave the site whose agreements forbid ids to leave it. It carries salted hashes only: of
-every subject's id and of every scan's voxels, with a random salt of its own, so that those of two
-checkpoints cannot be compared. Voxels cannot be guessed. Ids can, by whoever has a list of them; their hash
-is a slow one, and `stripped` leaves nothing of them if that is too much.
+Checkpoints are shared, but data use agreements may forbid sharing the ids of subjects. A checkpoint
+therefore contains only salted hashes of every subject's id and of every scan's voxels. Each checkpoint has
+its own random salt, so the hashes of two checkpoints cannot be compared. Nobody can guess the voxels of a
+scan. Ids can be guessed by someone with a list of possible ids, so their hash is a slow one. `stripped` can
+also remove all hashes.
 """
 
 import hashlib
@@ -16,13 +17,19 @@ from typing import Any
 from pyadx.models.card import ModelCard
 
 _SCANS, _SALT = "training_scans", "training_salt"
-_ROUNDS = 20_000  # of PBKDF2, some 10 ms
+_ROUNDS = 20_000  # iterations of PBKDF2, about 10 ms
 _SALT_FORM = re.compile(r"(?:[0-9a-f]{2}){16,32}")
 
 
 @dataclass(frozen=True)
 class Seen:
-    """Whether a network was trained on an image, and on a subject; ``None`` where nothing can tell."""
+    """Whether a network was trained on an image, and on a subject.
+
+    Attributes
+    ----------
+    image, subject : bool or None
+        ``None`` if it is not known.
+    """
 
     image: bool | None
     subject: bool | None
@@ -36,18 +43,24 @@ def training_record(
     keep_ids: bool = False,
     earlier: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return what a card's provenance says about the scans of a training.
+    """Return the record of training scans for the provenance in a card.
 
     Parameters
     ----------
     subjects, scans : iterable of str
-        Ids.
+        Ids of the subject and of the scan, for each scan.
     voxel_hashes : iterable of str
         SHA-256 of each scan's voxels (`pyadx.data.inputs.voxel_hash`).
     keep_ids : bool
-        Write ids and plain hashes instead of salted ones.
+        Write ids and plain hashes, and not salted hashes.
     earlier : dict, optional
-        Provenance of the network that the training started from: its scans were trained on, too.
+        Provenance of the network that the training started from. Its training scans stay in the record, in
+        the form that they have there.
+
+    Returns
+    -------
+    dict
+        ``training_scans``, a list with an entry per scan, and ``training_salt``, the salt of the hashes.
     """
     entries = list(zip(subjects, scans, voxel_hashes, strict=True))
     before, salt = _record(earlier or {})
@@ -60,16 +73,24 @@ def training_record(
 
 
 def seen_in_training(card: ModelCard, voxels: str, subject: str | None = None) -> Seen:
-    """Say whether a network was trained on an image, whatever its file is called, or on a subject.
+    """Find out whether a network was trained on an image or on a subject.
+
+    The image is recognised by its voxels; the name of its file does not matter.
 
     Parameters
     ----------
     card : ModelCard
-        Of this or an older version of pyadx.
+        Card of the network; it may be one of an older version of pyadx.
     voxels : str
-        SHA-256 of the scan's voxels.
+        SHA-256 of the scan's voxels (`pyadx.data.inputs.voxel_hash`).
     subject : str, optional
-        Whose scan it is; ``sub-`` in front of the id makes no difference.
+        Id of the scan's subject, with or without ``sub-`` in front.
+
+    Returns
+    -------
+    Seen
+        ``None`` for both if the card of a trained network has no record, and for the subject if no id is
+        given.
     """
     if not card.trained:
         return Seen(False, False)
@@ -89,12 +110,14 @@ def seen_in_training(card: ModelCard, voxels: str, subject: str | None = None) -
 def stripped(provenance: dict[str, Any], *, remove: bool = False) -> dict[str, Any]:
     """Return a provenance without ids and plain hashes of training scans.
 
+    Ids and plain hashes become salted hashes.
+
     Parameters
     ----------
     provenance : dict
-        Of a card.
+        Provenance in a card; it is not changed.
     remove : bool
-        Leave no salted hashes either; whether a scan was trained on can then no longer be told.
+        Remove the whole record. Nobody can then find out whether a scan was trained on.
     """
     kept = {name: value for name, value in provenance.items() if name not in (_SCANS, _SALT)}
     entries, salt = _record(provenance)
@@ -109,7 +132,7 @@ def stripped(provenance: dict[str, Any], *, remove: bool = False) -> dict[str, A
 def _continued(
     before: list[dict[str, Any]], salt: str | None, entries: list[tuple[str, str, str]], keep_ids: bool
 ) -> dict[str, Any]:
-    """Add scans to the record of an earlier training, with its salt: hashes cannot be salted anew."""
+    """Add scans to an earlier record, with its salt, because existing hashes cannot be salted anew."""
     salted = _salted(((who, own) for who, _, own in entries), salt)
     named = [{"subject": who, "scan": scan, "voxels_sha256": own} for who, scan, own in entries]
     added = named if keep_ids else salted[_SCANS]
@@ -122,12 +145,12 @@ def _salted(entries: Iterable[tuple[str, str]], salt: str | None = None) -> dict
         {"salted_subject": _subject(_label(who), salt), "salted_voxels": _voxels(own, salt)}
         for who, own in entries
     ]
-    # Sorted by hash: the order of the cohort would tell who stands next to whom.
+    # Sorted by hash, because the order of the cohort would reveal which subjects are neighbours in it.
     return {_SALT: salt, _SCANS: sorted(made, key=lambda entry: entry["salted_voxels"])}
 
 
 def _record(provenance: dict[str, Any]) -> tuple[list[dict[str, Any]] | None, str | None]:
-    """Return entries and salt; ``None`` where the card, which anybody may have written, has none."""
+    """Return entries and salt, each ``None`` if missing or malformed; anybody may have written the card."""
     entries, salt = provenance.get(_SCANS), provenance.get(_SALT)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         entries = None

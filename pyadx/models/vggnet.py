@@ -9,15 +9,15 @@ from pyadx.models.initialise import glorot_
 from pyadx.models.layers import NamedLayers
 from pyadx.models.sizes import Step, final_size
 
-# Convolutions of each block, letter by letter; every block ends in a 2x2x2 max pooling.
+# Letters of the convolutions in each block, and their channels; a 2x2x2 max pooling ends each block.
 _BLOCKS = (("ab", 8), ("ab", 16), ("abc", 32), ("abc", 64))
 
 
 class VGGNet3D(NamedLayers):
     """Plain 3D CNN of four convolution blocks and three fully connected layers.
 
-    Submodules carry the names of the published network: ``conv1a`` ... ``conv4c``, ``pool1`` ...,
-    ``fc5``, ``bn5``, ``fc6``, ``fc7``; each convolution ``convNx`` is followed by ``reluNx``.
+    Submodules have the names of the published network: ``conv1a`` to ``conv4c``, ``pool1`` to ``pool4``,
+    ``fc5``, ``bn5``, ``fc6``, ``fc7``. Each convolution ``convNx`` is followed by ``reluNx``.
 
     Parameters
     ----------

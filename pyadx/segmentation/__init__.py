@@ -1,4 +1,4 @@
-"""Hierarchical segmentation in 3D: ultrametric contour maps, with or without the rest of pyadx."""
+"""Hierarchical 3D segmentation by ultrametric contour maps; it needs no network."""
 
 from pyadx.segmentation.contours import ContourMap
 from pyadx.segmentation.hierarchy import Hierarchy

@@ -1,4 +1,4 @@
-"""Checks of what users hand to a segmentation, before any work starts."""
+"""Checks of the arguments of a segmentation, before any work starts."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,13 +18,13 @@ def as_volume(volume: Any, name: str = "volume") -> np.ndarray:
     volume : array or Tensor
         ``[D, H, W]``; leading axes of length one are dropped.
     name : str
-        What messages call it.
+        Name of the argument for error messages.
 
     Raises
     ------
     TypeError, ValueError
-        If it is not one volume of real numbers, has fewer than two voxels along an axis, too many
-        altogether, or holds NaN or infinity.
+        If it is not one volume of real numbers, has fewer than two voxels along an axis or 2^31 or more
+        in total, or holds NaN or infinity.
     """
     array = plain_array(name, volume)
     while array.ndim > 3 and array.shape[0] == 1:
@@ -41,31 +41,40 @@ def as_volume(volume: Any, name: str = "volume") -> np.ndarray:
 
 
 def as_mask(mask: Any, volume: np.ndarray) -> np.ndarray:
-    """Return a mask of the volume's shape; without one, the voxels that are not zero, or all.
+    """Return a mask as bool ``[D, H, W]``.
+
+    Parameters
+    ----------
+    mask : array, Tensor or None
+        ``[D, H, W]``, not zero inside. ``None`` means the non-zero voxels of the volume, or all voxels if
+        every one is zero.
+    volume : ndarray
+        ``[D, H, W]``.
 
     Raises
     ------
-    ValueError
-        If the shape differs or nothing is inside.
+    TypeError, ValueError
+        If the mask does not hold finite real numbers, its shape differs from the volume's, or no voxel is
+        inside.
     """
     if mask is None:
         inside = volume != 0
         return inside if inside.any() else np.ones(volume.shape, bool)
     inside = as_volume(mask, "mask") != 0
     if inside.shape != volume.shape:
-        raise ValueError(f"mask has shape {inside.shape}, the volume {volume.shape}")
+        raise ValueError(f"mask has shape {inside.shape}, expected that of the volume, {volume.shape}")
     if not inside.any():
-        raise ValueError("mask is empty: no voxel is inside")
+        raise ValueError("mask is empty: all its voxels are 0")
     return inside
 
 
 def as_spacing(spacing: float | Sequence[float] | None) -> tuple[float, float, float]:
-    """Return the voxel size along each axis.
+    """Return the voxel size along each axis, mm; ``None`` means 1.
 
     Raises
     ------
     ValueError
-        Unless it is one positive finite number, or three.
+        If it is not one or three positive finite numbers.
     """
     values = np.atleast_1d(np.asarray(1.0 if spacing is None else spacing, dtype=np.float64))
     if values.size == 1:
@@ -76,7 +85,7 @@ def as_spacing(spacing: float | Sequence[float] | None) -> tuple[float, float, f
 
 
 def check_device(device: str) -> None:
-    """Raise ``ValueError`` unless ``device`` is the CPU or a GPU that torch can use."""
+    """Raise ``ValueError`` unless ``device`` is ``cpu``, or ``cuda[:N]`` where torch sees a GPU."""
     if device == "cpu":
         return
     import torch

@@ -9,14 +9,14 @@ from pyadx.short_reprs import short_repr
 
 @dataclass(frozen=True, eq=False)
 class ContourMap:
-    """At which altitude neighbouring voxels become one region.
+    """Altitude at which each pair of neighbouring voxels merges into one region.
 
     Attributes
     ----------
     faces : tuple of ndarray
         float64 ``[D - 1, H, W]``, ``[D, H - 1, W]`` and ``[D, H, W - 1]``: altitude of the face between a
-        voxel and its successor along each axis. 0 inside a leaf and outside the mask, infinity at the
-        border of the mask.
+        voxel and the next one along each axis. It is 0 inside a leaf and outside the mask, and infinite at
+        the border of the mask.
     """
 
     faces: tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -25,7 +25,7 @@ class ContourMap:
 
     @property
     def voxels(self) -> np.ndarray:
-        """The highest finite face of every voxel, float64 ``[D, H, W]``: a map to look at."""
+        """The highest finite altitude of each voxel's faces, float64 ``[D, H, W]``, for display."""
         z, y, x = self.faces
         strongest = np.zeros((z.shape[0] + 1, y.shape[1] + 1, x.shape[2] + 1))
         for axis, face in enumerate(self.faces):
@@ -37,14 +37,14 @@ class ContourMap:
 
 
 def contour_map(leaves: np.ndarray, joins: np.ndarray) -> ContourMap:
-    """Return the contour map of depth-first leaves.
+    """Return the contour map of leaves that are numbered in depth-first order.
 
     Parameters
     ----------
     leaves : ndarray
-        int32 ``[D, H, W]``: 1 to R, 0 outside.
+        int32 ``[D, H, W]``: 1 to R, and 0 outside the mask.
     joins : ndarray
-        float64 ``[R - 1]``: altitude at which leaves ``i`` and ``i + 1`` are joined.
+        float64 ``[R - 1]``: altitude at which leaves ``i + 1`` and ``i + 2`` are joined.
     """
     table = _maximum_table(joins)
     faces = []
@@ -60,7 +60,7 @@ def contour_map(leaves: np.ndarray, joins: np.ndarray) -> ContourMap:
 
 
 def _maximum_table(values: np.ndarray) -> list[np.ndarray]:
-    """Maxima over all ranges whose length is a power of two."""
+    """Return a sparse table: entry ``[p][i]`` is the maximum of ``values[i : i + 2**p]``."""
     table = [values]
     while len(table[-1]) > (step := 1 << (len(table) - 1)):
         table.append(np.maximum(table[-1][:-step], table[-1][step:]))
@@ -68,7 +68,7 @@ def _maximum_table(values: np.ndarray) -> list[np.ndarray]:
 
 
 def _maximum(table: list[np.ndarray], a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Altitude at which leaves a and b (from 1) meet: the highest join between them."""
+    """Return the altitude at which leaves a and b (from 1) merge: the maximum of the joins between them."""
     low, high = np.minimum(a, b) - 1, np.maximum(a, b) - 1
     power = np.frexp(high - low)[1] - 1
     result = np.empty(len(a))

@@ -18,14 +18,14 @@ _BINS = 10
 
 @dataclass(frozen=True, eq=False)
 class Cue:
-    """Boundary strength on a prepared volume.
+    """Boundary strength at each voxel of a prepared volume.
 
     Attributes
     ----------
     strength : ndarray
         float32 ``[d, h, w]``, 0 to 1.
     direction : ndarray or None
-        uint8 ``[d, h, w]``: which of `directions` lies across the boundary.
+        uint8 ``[d, h, w]``: index into `directions` of the boundary's normal; ``None`` if it is not known.
     """
 
     strength: np.ndarray
@@ -38,7 +38,17 @@ def directions() -> np.ndarray:
 
 
 def gradient_cue(prepared: Prepared, threads: int, listener: Listener | None = None) -> Cue:
-    """Gradient magnitude within the mask."""
+    """Return the gradient magnitude within the mask, divided by its maximum.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        Volume from `pyadx.segmentation.smoothing.prepare`.
+    threads : int
+        Threads of the native core.
+    listener : callable, optional
+        Called with the share of the work that is done, from 0 to 1.
+    """
     spacing = list(prepared.spacing)
     magnitude = _ucm.gradient(prepared.intensity, prepared.mask, spacing, threads, listener)
     return Cue(scaled(magnitude))
@@ -47,9 +57,21 @@ def gradient_cue(prepared: Prepared, threads: int, listener: Listener | None = N
 def chi_square_cue(
     prepared: Prepared, threads: int, listener: Listener | None = None, device: str = "cpu"
 ) -> Cue:
-    """Chi-square distance between the histograms of half balls, summed over radii (the paper's mPb).
+    """Return the chi-square distance between the histograms of two half balls (the paper's mPb).
 
-    13 directions, radii of 2, 4 and 6 voxels, bins of a tenth of the intensity range.
+    The distance is summed over radii of 2, 4 and 6 voxels; the strongest of 13 directions counts. A
+    histogram has 10 bins. The result is divided by its maximum.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        Volume from `pyadx.segmentation.smoothing.prepare`.
+    threads : int
+        Threads of the native core.
+    listener : callable, optional
+        Called with the share of the work that is done, from 0 to 1; not on a GPU.
+    device : str
+        ``cpu``, ``cuda`` or ``cuda:N``.
     """
     strength, direction = chi_square(prepared, threads, listener, device)
     return Cue(scaled(strength), direction)
@@ -58,7 +80,7 @@ def chi_square_cue(
 def chi_square(
     prepared: Prepared, threads: int, listener: Listener | None = None, device: str = "cpu"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the cue as it is: float32 strength from 0 to 3, and uint8 direction."""
+    """Return `chi_square_cue` before it is divided: float32 strength from 0 to 3, and uint8 direction."""
     bins = np.minimum(prepared.intensity * np.float32(_BINS), _BINS - 1).astype(np.uint8)
     bins[prepared.mask == 0] = _BINS
     if device != "cpu":
@@ -72,23 +94,35 @@ def chi_square(
 
 
 def given_cue(boundary: Any, prepared: Prepared, shape: tuple[int, ...]) -> Cue:
-    """Take a boundary map that somebody else made.
+    """Return a cue from a boundary map of the user, divided by its maximum inside the mask.
+
+    Parameters
+    ----------
+    boundary : array or Tensor
+        ``[D, H, W]``, finite numbers of at least 0.
+    prepared : Prepared
+        The prepared volume.
+    shape : tuple of int
+        Shape ``D, H, W`` of the volume before it was cropped.
 
     Raises
     ------
     TypeError, ValueError
-        If its shape differs from the volume's or values are negative or not finite.
+        If it holds no real numbers, its shape differs from the volume's, or values are negative or not
+        finite.
     """
     strength = as_volume(boundary, "cue")
     if strength.shape != shape:
-        raise ValueError(f"cue has shape {strength.shape}, the volume {shape}")
+        raise ValueError(f"cue has shape {strength.shape}, expected that of the volume, {shape}")
     if strength.min() < 0:
-        raise ValueError("cue holds negative values; a boundary strength starts at 0")
+        raise ValueError(
+            f"cue holds negative values (down to {strength.min():g}); a boundary strength is at least 0"
+        )
     own = np.ascontiguousarray(strength[prepared.box], np.float32)
     return Cue(scaled(np.where(prepared.mask, own, np.float32(0))))
 
 
 def scaled(strength: np.ndarray) -> np.ndarray:
-    """Return a strength divided by its maximum."""
+    """Return a strength divided by its maximum, or unchanged if that is 0."""
     top = float(strength.max(initial=0))
     return strength / np.float32(top) if top > 0 else strength

@@ -1,4 +1,4 @@
-"""A segmentation hierarchy: one label volume, and intervals of its labels."""
+"""A segmentation hierarchy: one label volume of leaves, in which every region is an interval."""
 
 import os
 from dataclasses import dataclass, field
@@ -14,33 +14,34 @@ from pyadx.segmentation.storage import ARRAYS, save_arrays, save_labels
 
 @dataclass(frozen=True, eq=False)
 class Hierarchy:
-    """Nested segmentations of a volume, from the finest regions (leaves) to a single one.
+    """Nested segmentations of a volume, from the finest regions (leaves) to a single region.
 
-    Leaves are numbered in depth-first order of the merge tree, so that every region of every level is an
-    interval of leaves: ``lo <= leaf < hi``. Made by `pyadx.segmentation.ucm`,
-    `pyadx.segmentation.from_labels` or `load`.
+    Use `pyadx.segmentation.ucm`, `pyadx.segmentation.from_labels` or `pyadx.segmentation.load` to make one.
 
-    Nodes of the tree are numbered ``0 .. 2R - 2`` for R leaves: node ``i < R`` is leaf ``i + 1``, node
-    ``R + k`` the result of the k-th merge.
+    Leaves are numbered in depth-first order of the merge tree. Every region of every level is therefore an
+    interval of leaves: ``lo <= leaf < hi``. The nodes of a tree with R leaves are numbered
+    ``0 .. 2R - 2``: node ``i < R`` is leaf ``i + 1``, and node ``R + k`` is the result of merge k, from 0.
 
     Attributes
     ----------
     leaves : ndarray
-        int32 ``[D, H, W]``: 1 to R, and 0 outside the mask.
+        int32 ``[D, H, W]``: leaf of each voxel, 1 to R, and 0 outside the mask.
     parent : ndarray
-        int32 ``[2R - 1]``; the root is its own parent.
+        int32 ``[2R - 1]``: parent of each node; the root is its own parent.
     altitude : ndarray
-        float64 ``[2R - 1]``: what a merge cost, never falling; 0 for leaves, infinity where nothing
-        connects the two sides.
+        float64 ``[2R - 1]``: cost of the merge that made the node; 0 for leaves. It never falls from one
+        merge to the next, and is infinite if the merged regions are not connected.
     area : ndarray
-        int64 ``[2R - 1]``: voxels.
+        int64 ``[2R - 1]``: size of each node in voxels.
     levels : ndarray
         int64 ``[L]``: number of regions of each level, finest first.
+    first, last : ndarray
+        int32 ``[2R - 1]``: the leaves of a node are those with ``first < leaf <= last``.
 
     Raises
     ------
     ValueError
-        If the arrays do not describe a hierarchy.
+        If the shapes or lengths of the arrays do not fit each other.
     """
 
     leaves: np.ndarray
@@ -55,7 +56,10 @@ class Hierarchy:
         nodes = 2 * self.n_leaves - 1
         arrays = (self.parent, self.altitude, self.area, self.first, self.last)
         if self.leaves.ndim != 3 or any(len(array) != nodes for array in arrays):
-            raise ValueError("the arrays of a hierarchy do not fit each other")
+            raise ValueError(
+                f"a hierarchy of {self.n_leaves} leaves needs leaves of shape [D, H, W], and {nodes} "
+                "entries in each of parent, altitude, area, first and last"
+            )
 
     def __repr__(self) -> str:
         shape, levels = "x".join(map(str, self.leaves.shape)), self.levels.tolist()
@@ -69,7 +73,7 @@ class Hierarchy:
 
     @cached_property
     def _order(self) -> np.ndarray:
-        """For each two neighbouring leaves the merge that joins them, int64 ``[R - 1]``."""
+        """Number of the merge that joins leaves ``i + 1`` and ``i + 2``, int64 ``[R - 1]``."""
         merges = np.empty(self.n_leaves - 1, np.int64)
         nodes = np.arange(len(self.parent) - 1)
         parent = self.parent[:-1]
@@ -85,7 +89,7 @@ class Hierarchy:
         Parameters
         ----------
         level : int
-            0 is the finest; negative numbers count from the coarsest.
+            0 is the finest; -1 is the coarsest, and other negative numbers count from there.
 
         Returns
         -------
@@ -109,16 +113,17 @@ class Hierarchy:
         altitude: float | None = None,
         min_area: int | None = None,
     ) -> np.ndarray:
-        """Return one segmentation.
+        """Return the segmentation that meets one criterion.
 
         Parameters
         ----------
         n_regions : int, optional
-            That many regions, by undoing the last merges; all leaves if there are fewer.
+            Number of regions. If there are fewer leaves, the regions are the leaves.
         altitude : float, optional
-            Everything that merges at this altitude or below.
+            At least 0. Merges at this altitude or below are done, and no others.
         min_area : int, optional
-            The finest one of which every region has at least this many voxels.
+            Smallest size of a region in voxels. The result is the finest segmentation of the tree without
+            smaller regions.
 
         Returns
         -------
@@ -128,7 +133,7 @@ class Hierarchy:
         Raises
         ------
         ValueError
-            Unless exactly one criterion is given, and it is in range.
+            If not exactly one criterion is given, or it is out of range.
         """
         if (n_regions is not None) + (altitude is not None) + (min_area is not None) != 1:
             raise ValueError("give exactly one of n_regions, altitude and min_area")
@@ -152,19 +157,25 @@ class Hierarchy:
         return of_leaf[self.leaves]
 
     def joins(self, n_regions: int) -> np.ndarray:
-        """Return when neighbouring regions of ``cut(n_regions)`` come together.
+        """Return which merge joins each region of ``cut(n_regions)`` with the next one.
+
+        Parameters
+        ----------
+        n_regions : int
+            Number of regions, at least 1.
 
         Returns
         -------
         ndarray
-            int64 ``[K - 1]`` for K regions: of regions ``i + 1`` and ``i + 2`` the merge that joins them.
-            All regions between two are one when the latest of the merges in between is done.
+            int64 ``[K - 1]`` for K regions: number of the merge, from 0, that joins regions ``i + 1`` and
+            ``i + 2``. Regions a and b > a are in one region once the highest of the merges at ``a - 1`` to
+            ``b - 2`` is done.
         """
         kept = self._order >= self.n_leaves - n_regions
         return self._order[kept]
 
     def _divided(self, min_area: int) -> np.ndarray:
-        """Whether merges stay undone if no region may be smaller, bool ``[R - 1]``."""
+        """Whether each merge can be undone without making a smaller region, bool ``[R - 1]``."""
         count = self.n_leaves
         smaller = np.full(count - 1, np.iinfo(np.int64).max)
         np.minimum.at(smaller, self.parent[:-1] - count, self.area[:-1])
@@ -175,7 +186,7 @@ class Hierarchy:
 
     @cached_property
     def _level_span(self) -> tuple[np.ndarray, np.ndarray]:
-        """First and one past the last level, counted from the coarsest, that hold each node."""
+        """First and one past the last level that have each node as a region, from the coarsest."""
         total = len(self.parent)
         parent = self.parent.astype(np.int64)
         parent[-1] = total  # the root is never merged
@@ -193,29 +204,40 @@ class Hierarchy:
 
     @property
     def levels_per_region(self) -> np.ndarray:
-        """On how many levels each of `regions` is, int64 ``[N]``."""
+        """Number of levels that have each of `regions`, int64 ``[N]``."""
         start, stop = self._level_span
         return (stop - start)[stop > start]
 
     # --- other forms -------------------------------------------------------------------------------------
 
     def ucm(self) -> ContourMap:
-        """Return the ultrametric contour map: the altitude at which neighbouring voxels join.
+        """Return the ultrametric contour map: the altitude at which neighbouring voxels merge.
 
-        Thresholding it at any finite altitude and labelling what stays connected gives
-        ``cut(altitude=...)``.
+        If every leaf is connected, as those of `pyadx.segmentation.ucm` are, voxels that are connected
+        through faces of a finite altitude or less are one region of ``cut(altitude=...)``.
         """
         return contour_map(self.leaves, self.altitude[self.n_leaves :][self._order])
 
     def to_linkage(self) -> np.ndarray:
-        """Return a SciPy linkage matrix, float64 ``[R - 1, 4]``; observation ``i`` is leaf ``i + 1``."""
+        """Return a linkage matrix of SciPy, float64 ``[R - 1, 4]``; observation ``i`` is leaf ``i + 1``."""
         count = self.n_leaves
         children = np.argsort(self.parent[:-1], kind="stable").reshape(-1, 2)
         leaves = self.last[count:] - self.first[count:]
         return np.column_stack([children, self.altitude[count:], leaves]).astype(np.float64)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the hierarchy into an ``.npz`` file; see `pyadx.segmentation.load`."""
+        """Write the hierarchy to a file that `pyadx.segmentation.load` reads.
+
+        Parameters
+        ----------
+        path : path
+            File to write, ending in ``.npz``; an existing file is replaced.
+
+        Raises
+        ------
+        ValueError
+            If the name has another ending.
+        """
         save_arrays(path, {name: getattr(self, name) for name in ARRAYS})
 
     def label_stack(self) -> np.ndarray:
@@ -224,7 +246,20 @@ class Hierarchy:
         return np.stack([self.labels(i).astype(kind) for i in range(len(self.levels))], -1)
 
     def save_labels(self, path: str | os.PathLike[str], affine: np.ndarray) -> None:
-        """Write the label volumes of all levels as one 4D NIfTI file, the finest level first."""
+        """Write the label volumes of all levels to one 4D NIfTI file, finest level first.
+
+        Parameters
+        ----------
+        path : path
+            File to write, ending in ``.nii`` or ``.nii.gz``; an existing file is replaced.
+        affine : ndarray
+            ``[4, 4]``, voxel indices to world coordinates in mm.
+
+        Raises
+        ------
+        ValueError
+            If the name has another ending.
+        """
         save_labels(path, self.label_stack(), affine)
 
 

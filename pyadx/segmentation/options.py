@@ -15,7 +15,19 @@ Linkage = Literal["ward", "hybrid", "boundary", "gbh"]
 
 @dataclass(frozen=True)
 class Preset:
-    """Options of `pyadx.segmentation.ucm` that belong together; a cue may also be a boundary map."""
+    """Options of `pyadx.segmentation.ucm` that are chosen together.
+
+    Attributes
+    ----------
+    cue : str or array
+        ``gradient``, ``chi2``, ``gpb``, or a boundary map.
+    linkage : {"ward", "hybrid", "boundary", "gbh"}
+        What decides which regions merge next.
+    min_size : int
+        Smallest region in voxels.
+    smoothing : float
+        Standard deviation of the Gaussian, in units of the smallest voxel size.
+    """
 
     cue: Any
     linkage: Linkage
@@ -41,7 +53,12 @@ def check_options(
     max_regions: int = 500,
     spacing: float | Sequence[float] | None = None,
 ) -> Preset:
-    """Return what a preset and the options given besides it come to.
+    """Check the options of `pyadx.segmentation.ucm`, and take those that are not given from the preset.
+
+    Parameters
+    ----------
+    cue, linkage, preset, min_size, smoothing, max_levels, max_regions, spacing
+        As in `pyadx.segmentation.ucm`. A boundary map is not checked here.
 
     Raises
     ------

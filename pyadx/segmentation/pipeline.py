@@ -19,7 +19,7 @@ Listener = Callable[[str, float], None]
 
 _GBH_BINS = 20
 _GBH_CONSTANT = 1.0
-_FACE_UNITS = 1024  # face areas and cosines in whole numbers
+_FACE_UNITS = 1024  # the value of 1.0 in face areas and cosines, which are whole numbers
 
 
 def ucm(
@@ -40,45 +40,52 @@ def ucm(
 ) -> Hierarchy:
     """Segment a volume hierarchically.
 
-    The intensity is scaled and smoothed, a boundary cue is computed, its watershed basins become the
-    leaves, and neighbouring regions are merged one by one. The result does not depend on the number of
-    threads. Ctrl-C stops it within a tenth of a second.
+    The intensity is scaled and smoothed, a boundary cue is computed, the watershed basins of the cue become
+    the leaves, and neighbouring regions are merged one by one. The result does not depend on the number of
+    threads, except with ``cue="gpb"``: its eigenvectors may depend on the threads of BLAS. Ctrl-C stops the
+    native steps within a tenth of a second.
 
     Parameters
     ----------
     volume : array or Tensor
-        ``[D, H, W]``, finite; leading axes of length one are dropped.
-    mask : array, optional
-        Non-zero inside; regions never leave it, and it may have several components. Without it the voxels
-        that are not zero, the background of a skull-stripped scan.
+        ``[D, H, W]``, finite real numbers; leading axes of length one are dropped.
+    mask : array or Tensor, optional
+        ``[D, H, W]``, not zero inside; it may have several components. No region extends beyond it.
+        By default the non-zero voxels, which are the brain in a skull-stripped scan.
     spacing : float or sequence of float, optional
-        Voxel size in mm, one or three numbers; cubic without it.
+        Voxel size in mm, one number or three; by default voxels are cubic.
     cue : {"gradient", "chi2", "gpb"} or array, optional
-        Boundary strength: gradient magnitude; chi-square distance between half balls (the paper's mPb);
-        that and its globalisation by normalised cuts (the paper's full pipeline); or a map ``[D, H, W]``
-        of numbers from 0.
+        Boundary strength: ``gradient`` is the gradient magnitude; ``chi2`` is the chi-square distance
+        between the histograms of half balls (the paper's mPb); ``gpb`` combines that with normalised cuts
+        of the whole volume (the paper's full pipeline). An array is a boundary map ``[D, H, W]`` of numbers
+        of at least 0.
     linkage : {"ward", "hybrid", "boundary", "gbh"}, optional
-        What decides which regions merge next: increase of the variance (Ward 1963); that plus squared
-        boundary strength, times size; mean strength of the common boundary, oriented if the cue is
-        (Arbelaez et al., PAMI 2011, and the paper's text); or the graph-based criterion on histograms
-        (Felzenszwalb and Huttenlocher, IJCV 2004; the authors' release).
+        What decides which regions merge next. With mean intensities that differ by dmu, sizes a and b, and
+        mean strength m of the common boundary: ``ward`` is the increase of the variance, ``dmu^2 ab /
+        (a + b)`` (Ward 1963); ``hybrid`` is ``(m^2 + dmu^2) ab / (a + b)``; ``boundary`` is m, where the
+        direction of the boundary counts if the cue has one (Arbelaez et al., PAMI 2011, and the paper's
+        text); ``gbh`` is the graph-based criterion on histograms (Felzenszwalb and Huttenlocher, IJCV
+        2004; the authors' release).
     preset : {"default", "paper", "release"}
-        What options not given are taken from; see `PRESETS`.
+        Source of ``cue``, ``linkage``, ``min_size`` and ``smoothing`` where they are not given; see
+        `PRESETS`.
     min_size : int, optional
-        Voxels; smaller regions are merged first, into their nearest neighbour.
+        Smallest region in voxels. Smaller ones are merged first, each into the neighbour that ``linkage``
+        prefers. ``gbh`` does so on each of its levels, and the size grows by a factor of 1.2 per level.
     smoothing : float, optional
-        Standard deviation of the Gaussian before all else, in units of the smallest voxel size.
+        Standard deviation of the Gaussian that is applied first, 0 to 10, in units of the smallest voxel
+        size.
     max_levels : int
-        Levels of the hierarchy, at most.
+        Largest number of levels.
     max_regions : int
-        Regions of the finest level, at most. Levels are spaced geometrically down to two regions;
-        ``linkage="gbh"`` has levels of its own.
+        Largest number of regions of the finest level. The numbers of regions fall geometrically to two.
+        ``linkage="gbh"`` has its own levels; those with more regions are left out.
     threads : int, optional
-        Without it all that the process may use.
+        Threads of the native core; by default as many as the process may use.
     device : str
-        Where the chi-square cue is computed: ``cpu``, ``cuda`` or ``cuda:N``; the same bits everywhere.
+        Where the chi-square cue is computed: ``cpu``, ``cuda`` or ``cuda:N``. All give the same bits.
     progress : callable, optional
-        Called with the name of the step and the share of it that is done.
+        Called with the name of the current step and the share of it that is done, from 0 to 1.
 
     Returns
     -------
@@ -88,8 +95,8 @@ def ucm(
     Raises
     ------
     TypeError, ValueError
-        If the volume is not finite, constant, too thin or too large, the mask is empty, or an option is out
-        of range.
+        If the volume does not hold finite real numbers, is constant inside the mask, or has fewer than two
+        voxels along an axis or too many in total; if the mask is empty; or if an option is out of range.
     """
     options = check_options(
         cue=cue,
@@ -150,7 +157,7 @@ def _merged(
     threads: int,
     progress: Listener | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return regions of the cut volume, merges, altitudes and sizes."""
+    """Return the leaves of the cropped volume, the merges, their altitudes, and the sizes of the leaves."""
     relief = quantise(cue.strength)
     regions, count = _ucm.watershed(relief, prepared.mask, threads, _listener(progress, "watershed"))
     areas, cosines = _faces(prepared.spacing, cue if linkage == "boundary" else None)
@@ -194,7 +201,7 @@ def _merged(
 
 
 def _faces(spacing: tuple[float, float, float], cue: Cue | None) -> tuple[list[int], list[list[int]]]:
-    """Return the weight of faces across each axis, and how directions cross them."""
+    """Return the weight of a face across each axis, and the cosine of each direction with the axis."""
     z, y, x = spacing
     largest = max(y * x, z * x, z * y)
     areas = [max(1, round(_FACE_UNITS * area / largest)) for area in (y * x, z * x, z * y)]

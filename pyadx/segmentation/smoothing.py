@@ -1,27 +1,27 @@
-"""From a volume to what is segmented: scaled, smoothed, and in whole numbers."""
+"""Prepare a volume for segmentation: crop, scale, smooth, and quantise it."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-QUANTA = 65535  # whole numbers make all later sums independent of their order
-_PERCENTILES = (0.5, 99.5)
+QUANTA = 65535  # the value of 1.0; sums of whole numbers do not depend on their order
+_PERCENTILES = (0.5, 99.5)  # of the intensities inside the mask; they become 0 and 1
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A volume cut to its mask.
+    """A volume cropped to the bounding box of its mask.
 
     Attributes
     ----------
     intensity : ndarray
         float32 ``[d, h, w]``: 0 to 1 inside the mask, 0 outside.
     mask : ndarray
-        uint8 ``[d, h, w]``.
+        uint8 ``[d, h, w]``: 1 inside.
     spacing : tuple of float
-        Voxel size relative to the smallest one.
+        Voxel size along each axis, relative to the smallest one.
     box : tuple of slice
-        Where it was cut from.
+        Position of the bounding box in the volume.
     """
 
     intensity: np.ndarray
@@ -33,21 +33,29 @@ class Prepared:
 def prepare(
     volume: np.ndarray, mask: np.ndarray, spacing: tuple[float, float, float], smoothing: float
 ) -> Prepared:
-    """Cut, scale between percentiles, and smooth within the mask.
+    """Crop a volume to its mask, scale it between percentiles, and smooth it within the mask.
 
     Parameters
     ----------
-    volume, mask : ndarray
+    volume : ndarray
         ``[D, H, W]``.
+    mask : ndarray
+        bool ``[D, H, W]``: true inside, for one voxel at least.
     spacing : tuple of float
-        Voxel size, mm.
+        Voxel size along each axis, mm.
     smoothing : float
-        Standard deviation of the Gaussian, in units of the smallest voxel size.
+        Standard deviation of the Gaussian, in units of the smallest voxel size; 0 for none.
+
+    Returns
+    -------
+    Prepared
+        The percentiles 0.5 and 99.5 of the voxels inside become 0 and 1; values beyond them are clipped.
+        If these percentiles are equal, the minimum and maximum are used instead.
 
     Raises
     ------
     ValueError
-        If all voxels inside have the same value.
+        If all voxels inside the mask have the same value.
     """
     from scipy import ndimage
 
@@ -64,7 +72,7 @@ def prepare(
     relative = (spacing[0] / smallest, spacing[1] / smallest, spacing[2] / smallest)
     if smoothing > 0:
         sigma = [smoothing / step for step in relative]
-        # Normalised convolution: nothing from outside the mask leaks in.
+        # Dividing by the smoothed mask keeps the zeros outside from darkening the border.
         weight = ndimage.gaussian_filter(inside.astype(np.float32), sigma, mode="constant")
         blurred = ndimage.gaussian_filter(scaled, sigma, mode="constant")
         scaled = np.where(inside, blurred / np.maximum(weight, 1e-6), 0).astype(np.float32)
@@ -72,5 +80,5 @@ def prepare(
 
 
 def quantise(values: np.ndarray) -> np.ndarray:
-    """Return values from 0 to 1 as uint16."""
+    """Return values from 0 to 1 as uint16 from 0 to `QUANTA`; values beyond are clipped."""
     return np.round(np.clip(values, 0, 1) * np.float32(QUANTA)).astype(np.uint16)

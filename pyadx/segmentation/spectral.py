@@ -1,4 +1,4 @@
-"""The globalised boundary cue (gPb): what normalised cuts say about the whole volume."""
+"""The globalised boundary cue (gPb): local boundaries combined with normalised cuts of the whole volume."""
 
 import warnings
 from collections.abc import Callable
@@ -9,26 +9,45 @@ from pyadx import _ucm
 from pyadx.segmentation.cues import Cue, Listener, chi_square_cue, directions, scaled
 from pyadx.segmentation.smoothing import Prepared, quantise
 
-_REACH = 2  # pairs of voxels within 5x5x5
-_RHO = 0.1
-_VECTORS = 18  # the first is constant and is dropped
-_SPARE = 6  # iterated besides: the last ones of a block converge slowly
+_REACH = 2  # voxels along each axis: pairs in a window of 5x5x5
+_RHO = 0.1  # boundary strength at which the affinity of two voxels falls to 1/e
+_VECTORS = 18  # eigenvectors, with the constant one, which is known and not used
+_SPARE = 6  # more vectors in the block of LOBPCG, because its last ones converge slowly
 _ITERATIONS = 150
 _TOLERANCE = 1e-3
-_ACCEPTABLE = 0.05  # residual; of eigenvalues between 0 and 1
+_ACCEPTABLE = 0.05  # residual; eigenvalues are between 0 and 1
 
 
 def gpb_cue(prepared: Prepared, threads: int, listener: Listener | None = None, device: str = "cpu") -> Cue:
-    """Return half the local cue, half its globalisation, each scaled to its maximum.
+    """Return the mean of the local chi-square cue and a spectral cue, each divided by its maximum.
 
-    Affinities between voxels of a 5x5x5 window make a graph; its normalised cut is reduced onto the
-    watershed basins of the local cue, where a voxel belongs to basins in the shares of its affinity that
-    lead into them (one step of the random walk). The gradients of the 17 smoothest eigenvectors, each
-    divided by the root of its eigenvalue, add up to the spectral cue. SciPy's LOBPCG solves the
-    eigenproblem, from a fixed start. The direction is that of the stronger cue.
+    1. The affinities between the voxels of a 5x5x5 window make a graph.
+    2. The eigenproblem of its normalised cut is reduced to the watershed basins of the local cue. A voxel
+       belongs to several basins, in proportion to its affinity to their voxels (one step of the random
+       walk). SciPy's LOBPCG solves the reduced problem from a fixed start.
+    3. The spectral cue is the sum of the gradients of the 17 smoothest eigenvectors, each divided by the
+       square root of its eigenvalue.
 
-    Sources: Arbelaez et al., PAMI 2011; Taylor, "Towards fast and accurate segmentation", CVPR 2013, for
-    the reduction; reference [10] of the paper for the form in 3D.
+    The direction is that of the stronger cue. A volume with 90 basins or fewer gets the local cue alone.
+
+    Sources: Arbelaez et al., PAMI 2011; for the reduction Taylor, "Towards fast and accurate
+    segmentation", CVPR 2013; for the form in 3D reference [10] of the paper.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        Volume from `pyadx.segmentation.smoothing.prepare`.
+    threads : int
+        Threads of the native core.
+    listener : callable, optional
+        Called with the share of the work that is done, from 0 to 1.
+    device : str
+        Where the local cue is computed: ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Warns
+    -----
+    RuntimeWarning
+        If the eigenvectors have not converged; it states the largest residual.
     """
     local = chi_square_cue(prepared, threads, _share(listener, 0.0, 0.2), device)
     assert local.direction is not None
@@ -74,12 +93,12 @@ def _eigenvectors(
     reduced = (soft.T @ (affinity @ soft)).tocsr().astype(np.float64)
     mass = (soft.T @ sparse.diags(degree) @ soft).tocsr().astype(np.float64)
     start = np.random.default_rng(0).standard_normal((count, _VECTORS - 1 + _SPARE))
-    # To a unit diagonal, so that residuals mean the same for large and small basins.
+    # With a unit diagonal, a residual means the same for large and small basins.
     scale = sparse.diags(1 / np.sqrt(mass.diagonal()))
     left, right = scale @ reduced @ scale, scale @ mass @ scale
-    constant = np.sqrt(mass.diagonal())[:, None]  # the first one is known
+    constant = np.sqrt(mass.diagonal())[:, None]  # the first eigenvector, which is known
     with warnings.catch_warnings():
-        # It warns of residuals a little above the tolerance, the spare ones included.
+        # LOBPCG warns of any residual above its tolerance, also of the spare vectors.
         warnings.simplefilter("ignore", UserWarning)
         values, vectors = lobpcg(
             left, start, B=right, Y=constant, largest=True, tol=_TOLERANCE, maxiter=_ITERATIONS
@@ -87,7 +106,8 @@ def _eigenvectors(
     residuals = np.linalg.norm(left @ vectors - (right @ vectors) * values, axis=0)
     if np.sort(residuals)[: _VECTORS - 1].max() > _ACCEPTABLE:
         warnings.warn(
-            f"the eigenvectors of the globalised cue are rough (residual {residuals.max():.2g})",
+            f"the eigenvectors of the gPb cue have not converged: the largest residual is "
+            f"{residuals.max():.2g}, up to {_ACCEPTABLE:g} is expected; cue='chi2' works without them",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -98,7 +118,7 @@ def _eigenvectors(
 def _spectral_cue(
     prepared: Prepared, vectors: np.ndarray, values: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the spectral cue, float32 ``[d, h, w]``, and the direction it is strongest in."""
+    """Return the spectral cue, float32 ``[d, h, w]``, and the direction in which it is strongest."""
     inside = prepared.mask != 0
     normals = directions().T.astype(np.float32)
     oriented = np.zeros((vectors.shape[0], normals.shape[1]), np.float32)
@@ -116,7 +136,7 @@ def _spectral_cue(
 
 
 def _slope(volume: np.ndarray, inside: np.ndarray, axis: int) -> np.ndarray:
-    """Central differences between voxels inside, one-sided at the border."""
+    """Return central differences between voxels inside the mask, one-sided at its border."""
     valid = np.logical_and(*_pair(inside, axis))
     steps = np.where(valid, np.diff(volume, axis=axis), 0)
     total, count = np.zeros_like(volume), np.zeros(volume.shape, np.float32)

@@ -1,16 +1,21 @@
-"""How many threads the native core takes."""
+"""Number of threads of the native core."""
 
 from pyadx.cores import usable_cores
 from pyadx.ops.numbers import whole_number
 
 
 def thread_count(threads: int | None) -> int:
-    """Return a number of threads; ``None`` takes what the process may use.
+    """Return the number of threads to use.
+
+    Parameters
+    ----------
+    threads : int or None
+        ``None`` means all cores that the process may use.
 
     Raises
     ------
     ValueError
-        If the number is not positive.
+        If it is not a positive integer.
     """
     if threads is None:
         return usable_cores()

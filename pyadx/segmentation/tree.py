@@ -1,4 +1,4 @@
-"""From merges, and from files, to a hierarchy."""
+"""Make a hierarchy from a list of merges, or from a file, and choose its levels."""
 
 import os
 from pathlib import Path
@@ -13,20 +13,25 @@ from pyadx.segmentation.storage import read_arrays
 def make_hierarchy(
     regions: np.ndarray, merges: np.ndarray, altitudes: np.ndarray, sizes: np.ndarray, levels: np.ndarray
 ) -> Hierarchy:
-    """Make a hierarchy, with leaves in depth-first order.
+    """Make a hierarchy, renumbering its leaves in depth-first order.
 
     Parameters
     ----------
     regions : ndarray
         int32 ``[D, H, W]``: 0 to R - 1, and -1 outside the mask.
     merges : ndarray
-        int32 ``[R - 1, 2]``: the nodes that become node ``R + k``.
+        int32 ``[R - 1, 2]``: row k has the two nodes that merge into node ``R + k``.
     altitudes : ndarray
         float64 ``[R - 1]``, never falling.
     sizes : ndarray
         int64 ``[R]``: voxels of each region.
     levels : ndarray
-        Number of regions of each level.
+        Number of regions of each level, finest first.
+
+    Raises
+    ------
+    ValueError
+        If the merges are not those of a single tree.
     """
     tree = _ucm.depth_first(merges, altitudes, sizes)
     leaf = np.concatenate([[0], tree["position"] + 1]).astype(np.int32)
@@ -42,13 +47,22 @@ def make_hierarchy(
 
 
 def load(path: str | os.PathLike[str]) -> Hierarchy:
-    """Read a hierarchy that `Hierarchy.save` wrote.
+    """Read a hierarchy that `Hierarchy.save` wrote. Nothing in the file is executed.
+
+    Parameters
+    ----------
+    path : path
+        The ``.npz`` file.
+
+    Returns
+    -------
+    Hierarchy
+        As it was saved.
 
     Raises
     ------
     ValueError
-        If the file is missing, is not a hierarchy, or its arrays contradict each other. Nothing in the
-        file is executed.
+        If the file is missing, is not a hierarchy, or its arrays contradict each other.
     """
     source, found = Path(path), read_arrays(path)
     count = (len(found["parent"]) + 1) // 2
@@ -75,7 +89,10 @@ def load(path: str | os.PathLike[str]) -> Hierarchy:
 
 
 def geometric_levels(regions: int, max_regions: int, max_levels: int) -> np.ndarray:
-    """Return at most ``max_levels`` numbers of regions, from ``max_regions`` down to 2."""
+    """Return numbers of regions in geometric steps from ``max_regions`` down to 2, at most ``max_levels``.
+
+    With fewer than ``max_regions`` leaves (``regions``), they start from the number of leaves.
+    """
     most = min(regions, max_regions)
     if most <= 2:
         return np.array([most])
@@ -83,7 +100,11 @@ def geometric_levels(regions: int, max_regions: int, max_levels: int) -> np.ndar
 
 
 def altitude_levels(altitudes: np.ndarray, max_regions: int, max_levels: int) -> np.ndarray:
-    """Return the numbers of regions at the altitudes that merges have in common."""
+    """Return the number of regions at each altitude, finest first, as `linkage="gbh"` needs it.
+
+    Its altitudes are numbers of its own levels. Levels with one region, or more than ``max_regions``, are
+    left out, and so are the coarsest ones beyond ``max_levels``. If none is left, the levels are geometric.
+    """
     finite = np.unique(altitudes[np.isfinite(altitudes)])
     counts = 1 + len(altitudes) - np.searchsorted(altitudes, finite, "right")
     levels = counts[(counts <= max_regions) & (counts > 1)]

@@ -1,4 +1,4 @@
-"""Training: the paper's protocols, balanced batches, resumable loop, cross-validation."""
+"""Training: the paper's protocols, balanced batches, a resumable loop, and cross-validation."""
 
 from pyadx.training.crossval import Summary, run_rounds, summarise
 from pyadx.training.loop import Epoch, Trained, train

@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: temperature and bias, fitted on subjects that were held out."""
+"""Calibration of class probabilities by a temperature and a bias, fitted on held-out subjects."""
 
 from dataclasses import asdict, dataclass
 
@@ -6,21 +6,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-_LEAST = 0.01  # of a temperature
+_LEAST = 0.01  # lowest temperature
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How class scores are brought to calibrated ones: ``logits / temperature + bias``.
+    """Temperature and bias that turn logits into calibrated ones: ``logits / temperature + bias``.
 
     Attributes
     ----------
     temperature : float
-        Above 1 where the network was too sure.
+        Above 1 if the network was overconfident.
     bias : tuple of float
-        One per class; they sum to 0.
+        One number per class; they sum to 0.
     subjects : int
-        How many subjects it was fitted on.
+        Number of subjects in the fit.
     """
 
     temperature: float
@@ -38,20 +38,22 @@ def fit_calibration(logits: np.ndarray, labels: np.ndarray) -> Calibration:
     Parameters
     ----------
     logits : numpy.ndarray
-        Class scores before softmax of subjects that the network was not trained on, ``[N, classes]``.
+        ``[N, classes]``, of subjects that the network was not trained on.
     labels : numpy.ndarray
-        Class indices ``[N]``.
+        True classes, int ``[N]``.
 
     Returns
     -------
     Calibration
-        The most likely one. Where the scores separate the classes, likelihood grows without end as the
-        temperature falls; the fit stops where that hardly matters any more, at 0.01 at the latest.
+        The maximum-likelihood fit. If the logits separate the classes perfectly, the likelihood grows
+        without limit as the temperature falls. The fit then stops when the gain becomes negligible; the
+        temperature is never below 0.01.
 
     Raises
     ------
     ValueError
-        If there are fewer than two classes, or one has no subject.
+        If the shapes do not fit, there are fewer than two classes, a class has no subject, or the logits
+        point to the wrong class.
     """
     scores = torch.from_numpy(np.asarray(logits, np.float64))
     truth = torch.from_numpy(np.asarray(labels, np.int64))
@@ -67,7 +69,7 @@ def fit_calibration(logits: np.ndarray, labels: np.ndarray) -> Calibration:
     def loss() -> Tensor:
         optimizer.zero_grad()
         given = scores * factor.clamp(max=1 / _LEAST) + shift
-        # The bias has one direction that softmax does not see; a hair of weight decay keeps it at 0.
+        # Softmax ignores a constant added to all biases; a tiny weight decay keeps that constant at 0.
         value = nn.functional.cross_entropy(given, truth) + 1e-9 * shift.square().sum()
         value.backward()
         return value
@@ -75,30 +77,38 @@ def fit_calibration(logits: np.ndarray, labels: np.ndarray) -> Calibration:
     optimizer.step(loss)
     slope = float(factor.detach())
     if slope <= 0:
-        raise ValueError("the scores speak for the wrong class: calibration would turn the network round")
+        raise ValueError(
+            f"the logits point to the wrong class (fitted slope {slope:.3g}, expected above 0): "
+            "calibration would reverse the network's predictions; check the order of the classes"
+        )
     bias = (shift - shift.mean()).detach().tolist()
     return Calibration(1 / min(slope, 1 / _LEAST), tuple(bias), len(truth))
 
 
 @torch.no_grad()
 def apply_calibration(model: nn.Module, calibration: Calibration) -> None:
-    """Put a calibration into a network's last linear layer, so that everything that uses it has it.
+    """Fold a calibration into the weights of a network's last linear layer.
+
+    Its outputs are calibrated logits from then on, for every use of the network.
 
     Parameters
     ----------
     model : torch.nn.Module
-        Ends in a linear layer with a bias, one output per class; changed in place.
+        Network that ends in a linear layer with a bias and one output per class; changed in place.
     calibration : Calibration
-        From `fit_calibration` on this network's class scores.
+        From `fit_calibration` on this network's logits.
 
     Raises
     ------
     ValueError
-        If the network has no such layer.
+        If the last linear layer has no bias or another number of outputs, or there is none.
     """
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
     if not linear or linear[-1].bias is None or linear[-1].out_features != len(calibration.bias):
-        raise ValueError("the network does not end in a linear layer with a bias and one output per class")
+        raise ValueError(
+            "calibration needs a network whose last linear layer has a bias and one output for each of "
+            f"{len(calibration.bias)} classes"
+        )
     last = linear[-1]
     last.weight.div_(calibration.temperature)
     last.bias.div_(calibration.temperature).add_(torch.tensor(calibration.bias).to(last.bias))

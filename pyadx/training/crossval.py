@@ -1,4 +1,4 @@
-"""Cross-validation: many rounds, each in a folder of its own, done once whatever happens in between."""
+"""Cross-validation: each round has its own folder, and after an interruption only unfinished ones run."""
 
 import csv
 import os
@@ -18,7 +18,15 @@ from pyadx.training.rounds import Hardware, Recipe, read_result, run_round
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean and standard deviation over the rounds (``ddof`` 0, as the paper reports them)."""
+    """Mean and standard deviation over the rounds (``ddof`` 0, as the paper reports them).
+
+    Attributes
+    ----------
+    rounds : int
+        Number of rounds.
+    auc, accuracy : tuple of float
+        Mean and standard deviation.
+    """
 
     rounds: int
     auc: tuple[float, float]
@@ -32,7 +40,7 @@ class Summary:
 
 
 def round_folder(folder: Path, name: str) -> Path:
-    """Return where a round works."""
+    """Return the folder of a round's files."""
     return folder / "rounds" / name
 
 
@@ -53,9 +61,36 @@ def run_rounds(
     on_batch: Callable[[int], None] = lambda scans: None,
     on_epoch: Callable[[str, list[Epoch]], None] = lambda name, epochs: None,
 ) -> list[dict[str, Any]]:
-    """Run the rounds that are not finished, one after the other; return all results.
+    """Run the unfinished rounds of a plan, one after the other.
 
-    A round that was interrupted goes on after its last finished epoch.
+    A round that was interrupted continues after its last finished epoch.
+
+    Parameters
+    ----------
+    folder : path
+        Folder of the cross-validation; see `round_folder`.
+    plan : SplitPlan
+        The rounds.
+    scans : PreparedScans
+        Scans of all subjects of the plan.
+    recipe, hardware : Recipe, Hardware
+        What to train, and on what.
+    keep_models : bool
+        Write the checkpoint of each round.
+    on_batch : callable
+        Called after each batch with its number of scans.
+    on_epoch : callable
+        Called after each epoch with the name of the round and all its epochs so far.
+
+    Returns
+    -------
+    list of dict
+        Results of all rounds, in the order of the plan; see `run_round`.
+
+    Raises
+    ------
+    ValueError
+        As `run_round`.
     """
     folder = Path(folder)
     for one in plan.rounds:
@@ -76,7 +111,13 @@ def run_rounds(
 
 
 def summarise(results: Iterable[dict[str, Any]]) -> Summary:
-    """Return mean and standard deviation of AUC and accuracy."""
+    """Return the mean and standard deviation of AUC and accuracy.
+
+    Parameters
+    ----------
+    results : iterable of dict
+        Results of `run_round`, at least one.
+    """
     rows = list(results)
     auc, accuracy = (np.array([row[name] for row in rows]) for name in ("auc", "accuracy"))
     return Summary(
@@ -87,7 +128,17 @@ def summarise(results: Iterable[dict[str, Any]]) -> Summary:
 
 
 def write_tables(folder: Path, results: list[dict[str, Any]], title: str) -> None:
-    """Write ``rounds.csv``, ``rounds.md`` and ``predictions.csv``."""
+    """Write ``rounds.csv``, ``rounds.md`` and ``predictions.csv``.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the cross-validation.
+    results : list of dict
+        Results of `run_round`, at least one.
+    title : str
+        Heading of ``rounds.md``.
+    """
     columns = ("round", "auc", "accuracy", "loss", "epochs", "seconds")
     with replacing(folder / "rounds.csv") as (partial,), partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore")
@@ -95,7 +146,7 @@ def write_tables(folder: Path, results: list[dict[str, Any]], title: str) -> Non
         writer.writerows(results)
     lines = [f"# {title}", "", f"{summarise(results)} (standard deviation with ddof 0).", ""]
     lines += [
-        "| round | AUC | accuracy | training loss | epochs | s |",
+        "| round | AUC | accuracy | training loss | epochs | training time (s) |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     lines += [

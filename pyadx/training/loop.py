@@ -1,4 +1,4 @@
-"""The training loop: one network, one protocol, one split; every epoch can be the last before a crash."""
+"""The training loop: one network, one protocol, one split; it can be resumed after every epoch."""
 
 import os
 import time
@@ -25,20 +25,21 @@ _EVALUATION_BATCH = 2
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch gave.
+    """Results of one epoch.
 
     Attributes
     ----------
     epoch : int
-        From 1.
+        Number of the epoch, from 1.
     loss : float
-        Mean cross-entropy over the training scans, as they were seen.
+        Mean cross-entropy over the training scans. Each one is taken when its batch is trained on, so it is
+        of augmented scans and of weights that still change.
     auc, accuracy : float
-        Of the test scans after the epoch; NaN without test scans.
+        Metrics of the test scans after the epoch; NaN if there are none.
     seconds : float
-        Of training.
+        Duration of the training, without the test.
     busy : float
-        Share of these seconds spent in the network and the optimizer, not in getting batches ready.
+        Share of these seconds in the network and the optimizer; the rest went into preparing batches.
     """
 
     epoch: int
@@ -51,14 +52,14 @@ class Epoch:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A finished training.
+    """Result of a finished training.
 
     Attributes
     ----------
     epochs : list of Epoch
-        All of them.
+        All epochs, with those of an earlier, interrupted call.
     probabilities : numpy.ndarray
-        float64 ``[tests, classes]`` of the test scans, after the last epoch.
+        float64 ``[tests, classes]``: class probabilities of the test scans after the last epoch.
     """
 
     epochs: list[Epoch]
@@ -86,35 +87,38 @@ def train(
     Parameters
     ----------
     model : torch.nn.Module
-        On the CPU; in training mode afterwards, on the fabric's device.
+        Network on the CPU. Afterwards it is in training mode on the fabric's device.
     scans : PreparedScans
         Inputs and classes.
     train_on, test_on : numpy.ndarray
-        Indices of the scans to train and to test on, disjoint.
+        Indices of the scans to train on and to test on, without a common one. There may be no test scan.
     protocol : Protocol
         Optimizer, batches, epochs, augmentation.
     fabric : lightning_fabric.Fabric
-        Launched; decides device, precision and processes.
+        Launched fabric, which determines device, precision and processes.
     seed : int
-        Order of batches, dropout and augmentation follow from it.
+        Seed of the order of batches, of dropout and of augmentation.
     folder : path, optional
-        Where the state is kept after every epoch. If there is one, training goes on from it, on the CPU to
-        the same bits as if it had never stopped.
+        Folder for the state, which is saved after every epoch. If it already has a state, training is
+        resumed. On the CPU the result has the same bits as without the interruption.
     facts : dict, optional
-        What the state belongs to; a state of something else is refused.
-    on_batch, on_epoch : callable
-        Told how many scans went through, and after each epoch what all so far gave.
+        Description of this training. A state is refused unless it has the same facts, seed and protocol.
+    on_batch : callable
+        Called after each batch with its number of scans.
+    on_epoch : callable
+        Called after each epoch with all epochs so far.
 
     Returns
     -------
     Trained
-        History and the probabilities of the test scans.
+        History, and the probabilities of the test scans.
 
     Raises
     ------
     ValueError
-        If a scan is on both sides, a class is missing, batches are too small for the processes, or the loss
-        is no longer finite.
+        If a scan is both trained and tested on, the training scans have fewer than two classes, batches are
+        too small for the number of classes or processes, the loss is no longer finite, or the state in
+        ``folder`` is damaged or is one of another training.
     """
     _check(scans, train_on, test_on, protocol, fabric.world_size)
     if fabric.device.type == "cpu":
@@ -148,13 +152,30 @@ def train(
             save_state(folder, model, optimizer, belongs, FinishedEpochs([asdict(e) for e in epochs]))
         fabric.barrier()
         on_epoch(list(epochs))
-    if found is None:  # nobody to test, or all epochs were done before
+    if found is None:  # there is nobody to test, or the state had all epochs already
         found = predict(model, scans, test_on, fabric)
     return Trained(epochs, found)
 
 
 def predict(model: nn.Module, scans: PreparedScans, which: np.ndarray, fabric: Any) -> np.ndarray:
-    """Return class probabilities, float64 ``[len(which), classes]``; the model keeps its mode."""
+    """Return class probabilities of some scans; the model is in its earlier mode afterwards.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Network on the fabric's device.
+    scans : PreparedScans
+        Inputs.
+    which : numpy.ndarray
+        Indices of the scans.
+    fabric : lightning_fabric.Fabric
+        Launched fabric, for device and precision.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 ``[len(which), classes]``; ``[0, 0]`` without scans.
+    """
     training = model.training
     model.eval()
     parts = [np.zeros((0, 0))] if len(which) == 0 else []
@@ -191,7 +212,8 @@ def _one_epoch(
         started = time.perf_counter()
         optimizer.zero_grad()
         loss = nn.functional.cross_entropy(model(x), y, reduction="sum") / len(index)
-        # Processes average their gradients; each holds its share of the sum.
+        # The loss of a process is its share of the batch's mean, and its gradients are divided by the
+        # number of processes when they are averaged.
         fabric.backward(loss * fabric.world_size)
         optimizer.step()
         total += fabric.all_reduce(loss.detach().double(), reduce_op="sum") * len(index)
@@ -217,11 +239,11 @@ def _check(
 ) -> None:
     both = np.intersect1d(train_on, test_on)
     if len(both):
-        raise ValueError(f"subject {scans.scans[both[0]].subject} is both trained and tested on")
+        raise ValueError(f"subject {scans.scans[both[0]].subject} is in the training and in the test set")
     if len(np.unique(scans.labels[train_on])) < 2:
-        raise ValueError("training needs scans of two classes at least")
+        raise ValueError("training needs scans of at least two classes")
     if processes > 1 and protocol.batch_size < 2 * processes:
         raise ValueError(
             f"batches of {protocol.batch_size} are too small for {processes} processes: batch norm needs "
-            "two scans in each; use fewer devices or a larger batch_size"
+            "two scans per process; use fewer devices or a larger batch_size"
         )

@@ -1,4 +1,4 @@
-"""How well class probabilities tell classes apart."""
+"""Classification metrics: area under the ROC curve, and accuracy."""
 
 from typing import Any
 
@@ -20,9 +20,14 @@ def classification_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dic
     Returns
     -------
     dict
-        ``auc``: of class 1 against class 0; with more classes the mean over one class against the rest. NaN
-        where only one class is present. ``accuracy``: share of scans whose most probable class is the
-        true one.
+        ``auc``: of class 1 against class 0; with more than two classes, the unweighted mean of the areas
+        of each class against the rest. NaN if a class has no scan. ``accuracy``: share of scans whose most
+        probable class is the true one.
+
+    Raises
+    ------
+    ValueError
+        If scikit-learn is not installed.
     """
     with needed_for("the area under a ROC curve"):
         from sklearn.metrics import roc_auc_score

@@ -1,4 +1,4 @@
-"""Training protocols as data: the paper's recipes, and those of TOML files."""
+"""Training protocols: those of the paper, and those read from TOML files."""
 
 import os
 import sys
@@ -22,21 +22,27 @@ class Protocol:
     Attributes
     ----------
     optimizer : {"adam", "sgd"}
-        Adam (Kingma and Ba), or gradient descent with Nesterov momentum.
+        Adam (Kingma and Ba, ICLR 2015), or stochastic gradient descent with Nesterov momentum.
     learning_rate : float
-        Constant over the training.
+        Constant during the training; 1e-12 to 100.
     batch_size : int
-        Scans in a batch, at most; every batch holds both classes.
+        Largest number of scans in a batch, 2 to 4096; every batch contains every class.
     epochs : int
-        Passes over the training scans.
+        Number of passes over the training scans, 1 to 100,000.
     momentum : float
-        Of ``sgd``.
+        Momentum of ``sgd``, 0 to 0.9999.
     weight_decay : float
-        Added to the gradient as an L2 penalty; the paper has none.
+        Factor of the L2 penalty, 0 to 100; the paper uses none.
     flip : bool
-        Augmentation: mirror left and right, every second time.
+        Augmentation: mirror a scan along axis D (left and right on a grid of orientation RAS) with
+        probability 0.5.
     shift : int
-        Augmentation: move by up to so many voxels along every axis.
+        Augmentation: shift a scan along every axis by a random number of voxels up to this, 0 to 64.
+
+    Raises
+    ------
+    ValueError
+        If a value is of the wrong type or out of range.
     """
 
     optimizer: Optimizer
@@ -66,7 +72,7 @@ class Protocol:
                 raise ValueError(f"{name} must be a {'whole ' if whole else ''}number, got {value!r}")
             if not low <= number <= high:
                 raise ValueError(f"{name} must be between {low:g} and {high:g}, got {value!r}")
-            if not isinstance(value, int | float):  # numbers of NumPy are not written into files
+            if not isinstance(value, int | float):  # JSON cannot store NumPy's numbers
                 object.__setattr__(self, name, number)
         if not isinstance(self.flip, bool):
             raise ValueError(f"flip must be true or false, got {self.flip!r}")
@@ -92,17 +98,31 @@ PROTOCOLS = {
 
 
 def paper_protocol(architecture: str) -> Protocol:
-    """Return the paper's protocol for one of its networks; the GAP variants train as 3D-ResNet does."""
+    """Return the paper's protocol for one of its networks.
+
+    Parameters
+    ----------
+    architecture : str
+        ``vggnet`` has its own protocol; all others have that of 3D-ResNet.
+    """
     return PROTOCOLS["vggnet" if architecture == "vggnet" else "resnet"]
 
 
 def read_protocol(path: str | os.PathLike[str], base: Protocol) -> Protocol:
-    """Read a protocol from a TOML file; what the file does not say is as in ``base``.
+    """Read a protocol from a TOML file.
+
+    Parameters
+    ----------
+    path : path
+        File with some of the attributes of `Protocol` as keys.
+    base : Protocol
+        Source of the values that the file does not set.
 
     Raises
     ------
     ValueError
-        If the file is missing, no TOML, or names something unknown or out of range.
+        If the file is missing or is not TOML, or a key is unknown or a value out of range. The message
+        begins with the file.
     """
     source = Path(path)
     if not source.is_file():
@@ -121,10 +141,19 @@ def read_protocol(path: str | os.PathLike[str], base: Protocol) -> Protocol:
 def changed(base: Protocol, changes: dict[str, Any], source: str = "protocol") -> Protocol:
     """Return a protocol with some fields changed.
 
+    Parameters
+    ----------
+    base : Protocol
+        Protocol to start from; it is not changed.
+    changes : dict
+        New values by name of the field.
+    source : str
+        Beginning of error messages, such as the file of the changes.
+
     Raises
     ------
     ValueError
-        If a field does not exist or its value does not fit.
+        If a field does not exist, or a value is of the wrong type or out of range.
     """
     known = [field.name for field in fields(Protocol)]
     unknown = sorted(set(changes) - set(known))

@@ -1,4 +1,4 @@
-"""Rounds of a cross-validation in parallel, on Ray: this machine's cores or GPUs, or a cluster."""
+"""Parallel rounds of a cross-validation on Ray: on this machine's cores or GPUs, or on a cluster."""
 
 import os
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from pyadx.training.crossval import finished, round_folder
 from pyadx.training.ray_session import check_ray, in_a_line, ray_results, ray_session
 from pyadx.training.rounds import Hardware, Recipe, read_result, run_round
 
-_TRIES = 6  # of a round whose worker was lost
+_TRIES = 6  # how often a round is started whose worker is lost each time
 
 
 def run_rounds_on_ray(
@@ -28,26 +28,43 @@ def run_rounds_on_ray(
     keep_models: bool = False,
     on_round: Callable[[dict[str, Any]], None] = lambda result: None,
 ) -> list[dict[str, Any]]:
-    """Run the rounds that are not finished as tasks of Ray; return all results.
+    """Run the unfinished rounds as tasks of Ray.
 
-    A round whose worker is lost runs again and goes on after its last finished epoch, so ``folder`` must be
-    one that all workers see. A round that fails does not end the others.
+    A round is run again if its worker is lost, and continues after its last finished epoch. All workers
+    must therefore see ``folder``. If a round fails, the others still run.
 
     Parameters
     ----------
+    folder : path
+        Folder of the cross-validation; see `pyadx.training.crossval.round_folder`.
+    plan : SplitPlan
+        The rounds.
+    scans : PreparedScans
+        Scans of all subjects of the plan.
+    recipe, hardware : Recipe, Hardware
+        What to train, and on what.
     address : str, optional
-        Of a running cluster; by default Ray is started on this machine and stopped at the end.
+        Address of a running cluster. By default Ray is started on this machine and stopped at the end.
     workers : int, optional
-        Rounds at a time on this machine; by default one per GPU, or per two cores.
+        Number of rounds that run at the same time on this machine; by default one per GPU or, without a
+        GPU, one per two cores.
+    keep_models : bool
+        Write the checkpoint of each round.
     on_round : callable
-        Told the result of each round as it comes in.
+        Called with the result of each round when it finishes.
+
+    Returns
+    -------
+    list of dict
+        Results of all rounds, in the order of the plan; see `pyadx.training.run_round`.
 
     Raises
     ------
     ValueError
         If Ray is not installed.
     OSError
-        If rounds failed, once all others are finished.
+        If Ray can no longer be reached, or rounds failed; in the second case after all others have
+        finished.
     """
     folder = Path(folder)
     check_ray("--parallel ray")
@@ -74,7 +91,7 @@ def run_rounds_on_ray(
         reason = f"{first.name} ({in_a_line(error)})"
         raise OSError(
             f"{len(failed)} of {len(plan.rounds)} rounds failed, such as {reason}; the others are "
-            "finished, and --resume goes on with these"
+            "finished. --resume runs the failed ones again"
         )
     return finished(folder, plan)
 

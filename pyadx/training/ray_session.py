@@ -1,4 +1,4 @@
-"""Ray, started on this machine or joined as a running cluster, and left again."""
+"""Sessions of Ray, on this machine or on a running cluster."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -10,35 +10,35 @@ from pyadx.extras import needed_for
 
 
 def check_ray(option: str) -> None:
-    """Raise ``ValueError`` if Ray, which an option of the command line asks for, is not installed."""
+    """Raise ``ValueError`` if Ray is not installed; ``option`` is the command-line option that needs it."""
     with needed_for(option):
         import ray  # noqa: F401
 
 
 @contextmanager
 def ray_session(address: str | None, cpus: int) -> Iterator[Any]:
-    """Yield the module ``ray``, initialised; stop or leave it at the end.
+    """Yield the module ``ray``, started here or connected to a cluster; stop or disconnect it at the end.
 
     Parameters
     ----------
-    address : str, optional
-        Of a running cluster; without it Ray is started on this machine.
+    address : str or None
+        Address of a running cluster; ``None`` starts Ray on this machine.
     cpus : int
-        Cores that Ray may share out on this machine.
+        Number of cores on this machine that Ray may give to tasks; not used with a cluster.
     """
     import ray
 
-    # Uv's and pip's environments are the workers' own business; nothing is uploaded. Processes of this
-    # machine inherit how MKL rounds; a cluster is told, so that it gives the same bytes.
+    # Workers use the Python packages that their machine has; nothing is uploaded. Those on this machine
+    # inherit MKL's rounding mode; those of a cluster need it set, to compute the same bytes.
     rounding = os.environ.get("MKL_CBWR")
-    told = {"env_vars": {"MKL_CBWR": rounding}} if address and rounding else None
+    environment = {"env_vars": {"MKL_CBWR": rounding}} if address and rounding else None
     ray.init(
         address=address,
         num_cpus=None if address else cpus,
         include_dashboard=False,
         log_to_driver=False,
         ignore_reinit_error=True,
-        runtime_env=told,
+        runtime_env=environment,
     )
     try:
         yield ray
@@ -49,24 +49,29 @@ def ray_session(address: str | None, cpus: int) -> Iterator[Any]:
 def ray_results(
     ray: Any, submit: Callable[[Any], Any], items: Iterable[Any], in_flight: int, tries: int
 ) -> Iterator[tuple[Any, Any | BaseException]]:
-    """Yield every item with its result, or with the error that it ended with, as they are done.
+    """Run a task for every item, and yield each item with its result or its error when it is done.
 
-    An item whose task was lost (its worker, node, memory or object) is submitted again; what the task
-    itself raised is not. Ray's own tries, which have no end where memory runs out, are to be switched off
-    with ``max_retries=0``.
+    An item is submitted again if Ray lost its task: a worker or node died, memory ran out, or an object
+    was lost. It is not submitted again if the task itself raised an error. Create tasks with
+    ``max_retries=0``, because Ray's own retries never end if memory runs out.
 
     Parameters
     ----------
     ray : module
         From `ray_session`.
     submit : callable
-        Given an item, starts its task and returns Ray's reference.
+        Takes an item, starts its task, and returns Ray's reference to the result.
     items : iterable
-        Taken as tasks are done.
+        Read only as tasks can be submitted.
     in_flight : int
-        Tasks at a time.
+        Largest number of tasks that run or wait at the same time.
     tries : int
-        Of an item whose task was lost.
+        How often an item is submitted at most.
+
+    Yields
+    ------
+    tuple
+        The item, and the result of its task or the exception that ended it.
 
     Raises
     ------
@@ -100,13 +105,13 @@ def ray_results(
 
 
 def is_of_ray(error: BaseException) -> bool:
-    """Whether Ray lost a task, and not the task raised an error."""
+    """Whether an error is Ray's own, such as a lost worker, and was not raised by the task."""
     from ray.exceptions import RayError
 
     return isinstance(error, RayError)
 
 
 def in_a_line(error: BaseException) -> str:
-    """Name an error in one short line; those of Ray go over many."""
+    """Return the type and message of an error in one short line; Ray's messages have many lines."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__

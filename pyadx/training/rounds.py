@@ -1,4 +1,4 @@
-"""One round: a network trained on one side of a split and tested on the other, in a folder of its own."""
+"""One round of a cross-validation: a network is trained on a part of the scans and tested on the rest."""
 
 import csv
 import json
@@ -27,20 +27,20 @@ from pyadx.training.protocols import Protocol
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides a training, besides the scans.
+    """Everything that determines a training, except for the scans.
 
     Attributes
     ----------
     card : ModelCard
         Architecture, grid, classes, preprocessing.
     protocol : Protocol
-        Optimizer, batches, epochs.
+        Optimizer, batches, epochs, augmentation.
     seed : int
-        Of weights, order and dropout.
+        Seed of the weights, of the order of batches, of dropout, of augmentation and of shuffled labels.
     shuffle_labels : bool
-        A control: the training labels are shuffled, so that nothing can be learned.
+        Shuffle the training labels: a control in which nothing can be learned.
     keep_ids : bool
-        Let checkpoints carry ids and plain hashes of the training scans, not only salted hashes.
+        Write ids and plain hashes of the training scans into checkpoints, and not salted hashes.
     """
 
     card: ModelCard
@@ -52,25 +52,35 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Hardware:
-    """Where to train: `lightning_fabric.Fabric` understands these words."""
+    """What to train on; the values are those of `lightning_fabric.Fabric`.
+
+    Attributes
+    ----------
+    accelerator : str
+        Such as ``auto``, ``cpu`` or ``cuda``.
+    devices : int
+        Number of devices, each with a process of its own.
+    precision : str
+        Such as ``32-true``, ``16-mixed`` or ``bf16-mixed``.
+    """
 
     accelerator: str = "auto"
     devices: int = 1
     precision: str = "32-true"
 
     def check(self, tensorboard: bool = False) -> None:
-        """Raise ``ValueError`` if `fabric` would, without launching anything."""
+        """Raise ``ValueError`` if `fabric` would, or TensorBoard is needed and missing; launch nothing."""
         if tensorboard:
             _tensorboard_logger()
         self._fabric(())
 
     def fabric(self, loggers: Any = ()) -> Any:
-        """Return a launched fabric.
+        """Return a launched `lightning_fabric.Fabric`, with loggers of Lightning if they are given.
 
         Raises
         ------
         ValueError
-            If Lightning Fabric is not installed, or the hardware is not there.
+            If Lightning Fabric is not installed, or the hardware is not available.
         """
         fabric = self._fabric(loggers)
         fabric.launch()
@@ -93,7 +103,7 @@ class Hardware:
 
 
 def result_file(folder: Path) -> Path:
-    """Return where a finished round keeps its result."""
+    """Return the file with the result of a finished round."""
     return folder / "result.json"
 
 
@@ -117,22 +127,24 @@ def run_round(
     on_batch: Callable[[int], None] = lambda scans: None,
     on_epoch: Callable[[list[Epoch]], None] = lambda epochs: None,
 ) -> dict[str, Any]:
-    """Train and test; go on where an interrupted call stopped.
+    """Train and test a network; resume after the last finished epoch if an earlier call was interrupted.
 
     Parameters
     ----------
     folder : path
-        Gets ``log.csv``, ``model.safetensors``, ``result.json``, and ``last.pt`` until the round is done.
+        Folder for ``log.csv``, ``result.json``, ``model.safetensors`` if the model is kept, and ``last.pt``
+        until the round is finished.
     one : Round
-        Who trains and who tests.
+        Subjects to train on and to test on.
     scans : PreparedScans
-        At least the subjects of the round.
+        Scans of all subjects of the round; there may be more.
     recipe, hardware : Recipe, Hardware
-        What to train, and where.
+        What to train, and on what.
     keep_model : bool
-        Write the checkpoint. It carries salted hashes of the scans it was trained on, and the mean image of
-        each class of them (by their own labels, also where the training shuffled these). A class that is
-        refused one, such as for having fewer than eight scans, is warned about.
+        Write the checkpoint. It contains salted hashes of its training scans (or ids; see `Recipe`), their
+        statistics, and the mean image of each class; a warning names classes without one, such as those
+        with fewer than eight scans. The images are of the true classes, even if the training labels were
+        shuffled.
     tensorboard : bool
         Also log for TensorBoard.
     on_batch, on_epoch : callable
@@ -141,7 +153,14 @@ def run_round(
     Returns
     -------
     dict
-        Plain data: metrics, and the probabilities of every test scan.
+        Plain data: ``round``, ``auc``, ``accuracy``, ``loss``, ``epochs``, ``seconds``,
+        ``shuffled_labels``, ``class_names``; and ``test``, a list of ``subject``, ``label`` and
+        ``probabilities`` of each test scan.
+
+    Raises
+    ------
+    ValueError
+        As `pyadx.training.loop.train` and `Hardware.fabric`.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -241,9 +260,23 @@ def _save_model(
 
 
 def give_references(model: Any, scans: PreparedScans, train_on: np.ndarray, card: ModelCard) -> None:
-    """Give a network the mean image of each class of its training scans, and how these scans look.
+    """Give a network the mean image of each class of its training scans, and the scans' statistics.
 
-    Classes that get no image are warned of.
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Network with a card; its ``references`` and its card change.
+    scans : PreparedScans
+        Volumes and true classes.
+    train_on : numpy.ndarray
+        Indices of the training scans.
+    card : ModelCard
+        Classes and preprocessing.
+
+    Warns
+    -----
+    UserWarning
+        For each class without a mean image.
     """
     means = class_means(scans.volumes, scans.labels, train_on, card)
     images = {name: torch.from_numpy(image) for name, image in means.images.items()}
@@ -253,7 +286,7 @@ def give_references(model: Any, scans: PreparedScans, train_on: np.ndarray, card
     for name, facts in means.facts.items():
         if "refused" in facts:
             warnings.warn(
-                f"the checkpoint holds no mean image of {name}: {facts['refused']}; "
+                f"the checkpoint has no mean image of {name}: {facts['refused']}; "
                 f"pyadx convert --reference {name}=FILE adds one from a file",
                 UserWarning,
                 stacklevel=4,

@@ -1,4 +1,4 @@
-"""The state of an unfinished training, so that it goes on where it stopped."""
+"""The saved state of an unfinished training, from which it is resumed."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,13 @@ _NAME = "last.pt"
 
 @dataclass(frozen=True)
 class FinishedEpochs:
-    """What was reached: one row of plain numbers per finished epoch."""
+    """History of a training.
+
+    Attributes
+    ----------
+    rows : list of dict
+        Plain numbers of each finished epoch; see `pyadx.training.loop.Epoch`.
+    """
 
     rows: list[dict[str, Any]]
 
@@ -22,7 +28,19 @@ class FinishedEpochs:
 def save_state(
     folder: Path, model: nn.Module, optimizer: Any, belongs: dict[str, Any], progress: FinishedEpochs
 ) -> None:
-    """Write weights, optimizer, random states and history; replaces the old state at the end."""
+    """Write weights, optimizer, random states and history; the old state is replaced last.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder for the file ``last.pt``.
+    model, optimizer
+        Their ``state_dict()`` is saved.
+    belongs : dict
+        Plain data that identify the training.
+    progress : FinishedEpochs
+        History.
+    """
     state = {
         "belongs": belongs,
         "rows": progress.rows,
@@ -38,12 +56,26 @@ def save_state(
 def load_state(
     folder: Path, model: nn.Module, optimizer: Any, belongs: dict[str, Any]
 ) -> FinishedEpochs | None:
-    """Put model, optimizer and random states where they were; ``None`` if there is no state.
+    """Restore model, optimizer and random states.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of `save_state`.
+    model, optimizer
+        Changed in place.
+    belongs : dict
+        Must be equal to that of the saved state.
+
+    Returns
+    -------
+    FinishedEpochs or None
+        History; ``None`` if there is no state, and nothing is changed.
 
     Raises
     ------
     ValueError
-        If the state is damaged, or belongs to another training.
+        If the state is damaged, or is one of another training.
     """
     path = folder / _NAME
     if not path.is_file():
@@ -51,7 +83,7 @@ def load_state(
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         found, rows = state["belongs"], [dict(row) for row in state["rows"]]
-    except Exception:  # torch.load raises many kinds for a damaged file
+    except Exception:  # torch.load raises many kinds of errors for a damaged file
         raise ValueError(f"{path}: is damaged; remove it to start again") from None
     different = sorted(name for name in {*found, *belongs} if found.get(name) != belongs.get(name))
     if different:

@@ -135,7 +135,7 @@ RUNS = "__import__('pathlib').Path('ran').write_text('x')"
 ATTACKS = {
     "pickled weight": (pickled_weight, "as a pickle, which could run code"),
     "pickled constant": (pickled_constant, "as a pickle, which could run code"),
-    "pickled inputs": (pickled_inputs, "example inputs are no plain tensors"),
+    "pickled inputs": (pickled_inputs, "example inputs are not plain tensors"),
     "guard": (graph(lambda p: p.update(guards_code=[RUNS])), "holds the guard"),
     "guard's attribute": (graph(lambda p: p.update(guards_code=["L.__class__ == 1"])), "holds the guard"),
     "size": (
@@ -147,7 +147,7 @@ ATTACKS = {
         graph(lambda p: p["range_constraints"].update({"9**9**9": {"min_val": 0, "max_val": 1}})),
         "its graph holds the expression",
     ),
-    "operation": (graph(lambda p: first_node(p).update(target="torch.hub.load")), "no operation of torch"),
+    "operation": (graph(lambda p: first_node(p).update(target="torch.hub.load")), "is not an operation"),
     "file": (
         graph(lambda p: first_node(p).update(target="torch.ops.aten.save.default")), "reads or writes files"
     ),
@@ -163,9 +163,9 @@ ATTACKS = {
             in_spec=json.dumps([1, {"type": "os.system", "context": "null", "children_spec": []}]))),
         "takes or returns a os.system",
     ),
-    "library": (lambda parts: parts.update({"data/aotinductor/model/net.so": b"x"}), "is no part of a"),
-    "two of a name": (lambda parts: parts.update({"Models/model.json": b"{}"}), "two files of one name"),
-    "no graph": (lambda parts: parts.pop("models/model.json"), "no graph of the current format"),
+    "library": (lambda parts: parts.update({"data/aotinductor/model/net.so": b"x"}), "is not part of a"),
+    "two of a name": (lambda parts: parts.update({"Models/model.json": b"{}"}), "files of the same name"),
+    "no graph": (lambda parts: parts.pop("models/model.json"), "no graph in the current format"),
     "no JSON": (lambda parts: parts.update({"models/model.json": b"{"}), "is damaged"),
 }  # fmt: skip
 
@@ -194,7 +194,7 @@ def test_a_zip_bomb_and_what_is_no_archive(tmp_path):
     with pytest.raises(ValueError, match="would unpack to"):
         read_archive(bomb)
     (tmp_path / "text.pt2").write_text("no zip")
-    with pytest.raises(ValueError, match=r"text.pt2: damaged, or no file of torch.export.save"):
+    with pytest.raises(ValueError, match=r"text.pt2: damaged, or not a file of torch.export.save"):
         read_archive(tmp_path / "text.pt2")
     with pytest.raises(ValueError, match="no such file"):
         read_archive(tmp_path / "none.pt2")

@@ -136,7 +136,7 @@ def test_a_card_is_read_from_toml(tmp_path):
     ("text", "words"),
     [
         ('in_shape = [8, 9, 10]\nclas_names = ["NC", "AD"]', "did you mean 'class_names'"),
-        ('zzz = 1\nclass_names = ["NC", "AD"]', "known are in_shape"),
+        ('zzz = 1\nclass_names = ["NC", "AD"]', "known keys are in_shape"),
         ('class_names = ["NC", "AD"]', "in_shape missing"),
         ('in_shape = 8\nclass_names = ["NC", "AD"]', "in_shape must be a list"),
         ('in_shape = [8, 9]\nclass_names = ["NC", "AD"]', "three lengths"),
@@ -169,8 +169,8 @@ def test_a_missing_card_is_named(tmp_path):
         ({"orientation": "ras"}, "orientation"),
         ({"percentiles": (9, 3)}, "percentiles must be two numbers"),
         ({"percentiles": (0, 101)}, "percentiles"),
-        ({"intensity": "fixed"}, "'fixed' needs a mean and a std over 0"),
-        ({"intensity": "fixed", "mean": 0.0, "std": 0.0}, "needs a mean and a std over 0"),
+        ({"intensity": "fixed"}, "'fixed' needs a mean and a std above 0"),
+        ({"intensity": "fixed", "mean": 0.0, "std": 0.0}, "needs a mean and a std above 0"),
         ({"mean": 1.0}, "mean and std belong to intensity 'fixed', not to 'max'"),
     ],
 )

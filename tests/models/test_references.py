@@ -130,7 +130,7 @@ BAD = [
     (lambda image: {"control": image[:-1]}, r"shape \(15, 17, 18\), expected \(16, 17, 18\)"),
     (lambda image: {"control": image[None]}, "has shape"),
     (lambda image: {"control": torch.zeros(0)}, "has shape"),
-    (lambda image: {"nobody": image}, "'nobody', which is no class; known are control, patient"),
+    (lambda image: {"nobody": image}, "'nobody', which is not a class; the classes are control, patient"),
     (lambda image: {"control": image * float("nan")}, "NaN or infinity"),
     (lambda image: {"control": image / 0}, "NaN or infinity"),
     (lambda image: {"control": image * 1e6}, "too large for the half precision"),
@@ -175,7 +175,7 @@ def test_cards_that_lie_about_references_are_refused(facts, path):
 
 
 def test_facts_about_no_class_and_images_for_no_network_are_refused(model, image):
-    with pytest.raises(ValueError, match="'nobody', which is no class"):
+    with pytest.raises(ValueError, match="'nobody', which is not a class"):
         models.with_references(model, {"control": image}, {"nobody": {}})
     with pytest.raises(ValueError, match=r"built or loaded by pyadx\.models"):
         models.with_references(nn.Linear(1, 1), {})

@@ -52,7 +52,7 @@ def test_the_networks_of_pyadx_by_name_with_somebodys_weights(tmp_path):
     model = ModelSource("resnet-shallow-gap", tmp_path / "w.pth", card).load()
     scan = torch.rand(1, 1, 41, 41, 41)
     assert torch.equal(model(scan), built(scan))
-    with pytest.raises(ValueError, match="is an architecture: its weights come with --weights"):
+    with pytest.raises(ValueError, match="is an architecture without weights; give them with --weights"):
         ModelSource("resnet-shallow-gap").load()
 
 
@@ -106,8 +106,8 @@ def test_weights_in_half_precision_become_the_networks_own(own, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda state: state.pop("head.bias"), "fit net.py:network: 1 weights are missing, such as 'head"),
-        (lambda state: state.update(extra=torch.ones(1)), "1 are not of this network, such as 'extra'"),
+        (lambda state: state.pop("head.bias"), "do not fit net.py:network: 1 missing, such as 'head.bias'"),
+        (lambda state: state.update(extra=torch.ones(1)), "1 not in the network, such as 'extra'"),
         (lambda state: state.update({"head.bias": torch.ones(3)}), r"'head.bias' has shape \(3,\), expec"),
         (lambda state: state.clear(), "holds no state dict"),
     ],
@@ -140,10 +140,10 @@ def test_a_pickle_is_not_run(own):
         ("none.py:network", "none.py: no such file"),
         ("no_such_module_here:network", "no such module"),
         ("net.py:missing", "has no 'missing'; it has Small, Needs, network, fails, gives"),
-        ("net.py:Needs", r"needs width; write a function that needs nothing, such as def network\(\)"),
+        ("net.py:Needs", r"needs arguments \(width\); write a function without any, such as def net"),
         ("net.py:fails", r"net.py:fails: its code fails at net.py:\d+ \(NameError: name 'undefined'"),
-        ("net.py:gives", "gave a int, expected a torch.nn.Module"),
-        ("net.py:number", "is a int, expected what makes or is a torch.nn.Module"),
+        ("net.py:gives", "returned int, expected a torch.nn.Module"),
+        ("net.py:number", "is of type int, expected a torch.nn.Module, or a function or class that makes"),
         ("broken.py:network", r"broken.py: its code fails at broken.py:1 \(SyntaxError"),
     ],
 )
@@ -154,13 +154,13 @@ def test_code_that_gives_no_network(own, code, message):
 
 
 def test_what_does_not_go_together(own):
-    with pytest.raises(ValueError, match="what it takes is not known; say in_shape and class_names"):
+    with pytest.raises(ValueError, match="its input is not known; give in_shape and class_names"):
         source(card=None).load()
     with pytest.raises(ValueError, match="--weights has no meaning for demo:vggnet"):
         ModelSource("demo:vggnet", Path("net.pth")).load()
     with pytest.raises(ValueError, match=r"no such file of weights"):
         source(weights="none.pth").load()
-    with pytest.raises(ValueError, match=r"weights end in .safetensors or .pt"):
+    with pytest.raises(ValueError, match=r"a file of weights ends in .safetensors or .pt"):
         source(weights="card.toml").load()
 
 
@@ -205,7 +205,7 @@ def test_a_bundle_with_its_preprocessing(tmp_path):
 def test_a_bundle_is_not_run_unless_it_is_trusted(tmp_path):
     pytest.importorskip("monai")
     write_bundle(tmp_path / "bundle", [{"_target_": "$open('ran', 'w')"}])
-    with pytest.raises(ValueError, match="names Python to run; if you trust it, say --trust"):
+    with pytest.raises(ValueError, match="names Python to run; if you trust it, use --trust"):
         ModelSource(str(tmp_path / "bundle")).load()
 
 

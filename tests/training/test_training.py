@@ -148,7 +148,7 @@ def test_a_cross_validation_does_every_round_once(scans, recipe, hardware, tmp_p
 @pytest.mark.parametrize(
     ("train_on", "test_on", "words"),
     [
-        ([0, 1, 2, 3], [3, 4], "s03 is both trained and tested on"),
+        ([0, 1, 2, 3], [3, 4], "s03 is in the training and in the test set"),
         ([0, 2, 4], [1], "two classes"),
     ],
 )

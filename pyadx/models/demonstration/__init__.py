@@ -1,6 +1,7 @@
-"""Networks trained on the synthetic cohort, kept in the package for the demo and for trying things out.
+"""Networks trained on the synthetic cohort, bundled for the demo and for first experiments.
 
-They tell a synthetic disease that was planted into the MNI152 template. They know nothing about patients.
+They recognise a synthetic disease that was planted into the MNI152 template. They say nothing about
+patients.
 """
 
 from pathlib import Path
@@ -9,13 +10,13 @@ NETWORKS = ("vggnet", "resnet-shallow-gap")
 
 
 def demonstration_checkpoint(architecture: str) -> Path:
-    """Return the file of a network trained on the synthetic cohort; `pyadx.models.load` reads it.
+    """Return the checkpoint of a bundled network; `pyadx.models.load` reads it.
 
     Parameters
     ----------
     architecture : {"vggnet", "resnet-shallow-gap"}
-        3D-VGGNet at 110^3 and 2 mm, or 3D-ResNet-Shallow-GAP at 55^3 and 4 mm. How each was trained, and
-        on which scans, is in its card's provenance.
+        3D-VGGNet on 110^3 voxels of 2 mm, or 3D-ResNet-Shallow-GAP on 55^3 voxels of 4 mm. The provenance
+        in its card says how it was trained, and on which scans.
 
     Raises
     ------
@@ -23,5 +24,5 @@ def demonstration_checkpoint(architecture: str) -> Path:
         If there is no such network.
     """
     if architecture not in NETWORKS:
-        raise ValueError(f"there are demonstration networks {' and '.join(NETWORKS)}, not {architecture!r}")
+        raise ValueError(f"no demonstration network {architecture!r}; there are {' and '.join(NETWORKS)}")
     return Path(__file__).with_name(f"{architecture}.safetensors")

@@ -1,4 +1,4 @@
-"""Where a network comes from: our checkpoints, a user's own code and weights, archives of other tools."""
+"""Sources of networks: checkpoints of pyadx, a user's own code and weights, and files of other tools."""
 
 from pyadx.models.sources.source import ModelSource
 

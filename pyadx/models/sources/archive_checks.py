@@ -1,8 +1,8 @@
-"""What a ``.pt2`` file may hold: a graph and tensors, and nothing that torch would run as Python.
+"""Check that a ``.pt2`` file holds a graph and tensors, and nothing that torch would run as Python.
 
-`torch.export.load` unpickles what an archive calls pickled, compiles the guards in it as Python, hands the
-sizes in it to SymPy's ``eval`` and loads compiled libraries. So an archive is taken apart here, everything
-in it is compared with what a plain graph needs, and only what passed is put together again for torch.
+`torch.export.load` unpickles what an archive declares as pickled, compiles its guards as Python, passes its
+sizes to SymPy's ``eval``, and loads compiled libraries. Here an archive is taken apart, all its content is
+compared with what a plain graph needs, and only content that passes is put into a new archive for torch.
 """
 
 import ast
@@ -25,7 +25,7 @@ _OPERATIONS = re.compile(
     r"torch\.ops\.(aten|prims)\.\w+\.\w+|torch\.ops\.higher_order\.wrap_with_(set_grad_enabled|autocast)"
     r"|torch\.sym_\w+|_operator\.\w+|math\.(trunc|ceil|floor|sqrt|pow)"
 )
-# Names in generated code.
+# Values of these keys become names in generated code.
 _NAME_KEYS = ("name", "as_name", "parameter_name", "buffer_name", "tensor_constant_name", "fqn")
 _NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*|")
 _TREES = ("builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict")
@@ -39,11 +39,11 @@ _FUNCTIONS = (
     "IntTrueDiv", "FloatTrueDiv", "TruncToInt", "CeilToInt", "FloorToInt", "ToFloat", "Where", "Identity",
 )  # fmt: skip
 _SYMBOL = re.compile(r"[su]\d+|zuf\d+|u_\d+|int_oo|oo|True|False")
-_HINT = "--trust loads it all the same"
+_HINT = "--trust loads it without these checks"
 
 
 def checked_archive(path: Path) -> tuple[io.BytesIO, dict[str, str]]:
-    """Return an archive that holds what was checked and nothing else, and its extra files.
+    """Return an archive in memory with only the content that was checked, and its extra files by name.
 
     Parameters
     ----------
@@ -53,13 +53,14 @@ def checked_archive(path: Path) -> tuple[io.BytesIO, dict[str, str]]:
     Raises
     ------
     ValueError
-        If it is damaged, or holds anything that could run code. One line, beginning with the file.
+        If it is damaged, or holds anything that could run code. The message is one line that begins with
+        the file.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             return _rebuilt(archive)
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise ValueError(f"{path}: damaged, or no file of torch.export.save ({error})") from None
+        raise ValueError(f"{path}: damaged, or not a file of torch.export.save ({error})") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -68,20 +69,22 @@ def _rebuilt(archive: zipfile.ZipFile) -> tuple[io.BytesIO, dict[str, str]]:
     entries = archive.infolist()
     root = entries[0].filename.split("/")[0] if entries else ""
     names = [entry.filename for entry in entries]
-    # torch's reader does not tell upper from lower case.
+    # torch's reader ignores case: names that differ only in case are the same file to it.
     if len({name.lower() for name in names}) < len(names):
-        raise ValueError("holds two files of one name")
+        raise ValueError("holds two files of the same name; save it again with torch.export.save")
     size, room = sum(entry.file_size for entry in entries), Path(archive.filename or "").stat().st_size
     if size > 2 * room + 1_000_000:
-        raise ValueError(f"would unpack to {size} bytes from {room}: no file of torch.export.save")
+        raise ValueError(
+            f"would unpack to {size:,} bytes from {room:,}, which no file of torch.export.save does"
+        )
     parts: dict[str, bytes] = {}
     for entry in entries:
         inner = entry.filename.removeprefix(f"{root}/")
         if inner == entry.filename or not _PARTS.fullmatch(inner):
-            raise ValueError(f"holds {inner!r}, which is no part of a plain graph; {_HINT}")
+            raise ValueError(f"holds {inner!r}, which is not part of a plain graph; {_HINT}")
         parts[inner] = archive.read(entry)
     if "models/model.json" not in parts:
-        raise ValueError("holds no graph of the current format; save it again with torch.export.save")
+        raise ValueError("holds no graph in the current format; save it again with torch.export.save")
     for inner, content in parts.items():
         if inner.endswith("_config.json"):
             _check_payloads(_json(inner, content))
@@ -116,7 +119,7 @@ def _check_inputs(content: bytes) -> None:
         try:
             torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
         except Exception:
-            raise ValueError(f"its example inputs are no plain tensors; {_HINT}") from None
+            raise ValueError(f"its example inputs are not plain tensors; {_HINT}") from None
 
 
 def _check_program(program: Any) -> None:
@@ -124,13 +127,13 @@ def _check_program(program: Any) -> None:
         _check_guard(guard)
     for key, value in _pairs(program):
         if key == "target" and not (isinstance(value, str) and _OPERATIONS.fullmatch(value)):
-            raise ValueError(f"its graph calls {value!r}, which is no operation of torch; {_HINT}")
+            raise ValueError(f"its graph calls {value!r}, which is not an operation of torch; {_HINT}")
         if key == "target":
             _check_writes_no_file(value)
         elif key == "expr_str" or (key == "as_expr" and isinstance(value, str)):
             _check_size(value)
         elif key in _FORBIDDEN:
-            raise ValueError(f"its graph holds an object of a class of its own; {_HINT}")
+            raise ValueError(f"its graph holds an object of a custom class; {_HINT}")
         elif key in ("in_spec", "out_spec"):
             _check_tree(value)
         elif (key in _NAME_KEYS and not isinstance(value, dict | list)) and not (
@@ -184,15 +187,17 @@ def _check_tree(text: Any) -> None:
 
 def _parsed(text: Any) -> ast.AST:
     if not isinstance(text, str) or len(text) > 10_000:
-        raise ValueError("its graph holds a size that is no text")
+        raise ValueError(
+            "its graph holds a size or guard that is not text, or longer than 10,000 characters"
+        )
     try:
         return ast.parse(text.strip(), mode="eval")
     except (SyntaxError, ValueError, MemoryError):
-        raise ValueError(f"its graph holds the expression {text[:80]!r}, which is none; {_HINT}") from None
+        raise ValueError(f"its graph holds {text[:80]!r}, which is not an expression; {_HINT}") from None
 
 
 def _check_size(text: Any) -> None:
-    """Refuse what is not arithmetic on sizes."""
+    """Refuse an expression that is not arithmetic on sizes."""
     for node in ast.walk(_parsed(text)):
         plain = isinstance(node, _SIZES)
         if isinstance(node, ast.Name):
@@ -204,9 +209,12 @@ def _check_size(text: Any) -> None:
             # As in Symbol('s0', positive=True, integer=True).
             plain &= all(isinstance(key.value, ast.Constant) for key in node.keywords)
         elif isinstance(node, ast.Pow):
-            plain = False  # 9**9**9 takes for ever
+            plain = False  # computing 9**9**9 would never end
         if not plain:
-            raise ValueError(f"its graph holds the expression {str(text)[:80]!r}; {_HINT}")
+            raise ValueError(
+                f"its graph holds the expression {str(text)[:80]!r}, which is more than arithmetic on "
+                f"sizes; {_HINT}"
+            )
 
 
 def _check_guard(text: Any) -> None:

@@ -1,4 +1,4 @@
-"""Archives of ``torch.export``: a graph with its weights, and, once packed, a card and reference images."""
+"""Archives of ``torch.export``: a graph with its weights and, if pyadx packed it, a card and references."""
 
 import base64
 import binascii
@@ -33,22 +33,22 @@ def write_archive(program: ExportedProgram, model: nn.Module, path: Path) -> Non
     Parameters
     ----------
     program : torch.export.ExportedProgram
-        Of any batch size.
+        The exported network, with any batch size.
     model : torch.nn.Module
-        With ``card`` and ``references``.
+        Network with ``card`` and ``references``.
     path : Path
-        File to write, ``.pt2``: beside it first, then renamed.
+        File to write, ending in ``.pt2``. It is written under a temporary name and then renamed.
 
     Raises
     ------
     ValueError
-        If the model carries no card.
+        If the model has no card, or a reference image is invalid.
     """
     from safetensors.torch import save
 
     card = getattr(model, "card", None)
     if not isinstance(card, ModelCard):
-        raise ValueError("the network carries no card: pyadx.models.wrap gives it one")
+        raise ValueError("the network has no card; attach one with pyadx.models.wrap")
     extra = {_CARD: json.dumps(card.to_dict())}
     if images := stored(getattr(model, "references", {}), card):
         extra[_REFERENCES] = base64.b64encode(save(images)).decode()
@@ -65,19 +65,22 @@ def read_archive(path: Path, *, trust: bool = False) -> tuple[nn.Module, ModelCa
     Parameters
     ----------
     path : Path
-        Of `torch.export.save`, or of `write_archive`.
+        File of `torch.export.save` or `write_archive`.
     trust : bool
-        Skip the checks of `pyadx.models.sources.archive_checks`: the file may run code.
+        Skip the checks of `pyadx.models.sources.archive_checks`; the file may then run code.
 
     Returns
     -------
-    tuple
-        The network, whose layers can be watched, and its card; ``None`` if it was not packed.
+    model : torch.nn.Module
+        The network, with modules that take hooks. If the archive was exported with a batch of one, it takes
+        any batch where that gives the same outputs.
+    card : ModelCard or None
+        Its card; ``None`` if the archive was not packed by pyadx.
 
     Raises
     ------
     ValueError
-        If the file is damaged, could run code, or cannot be loaded by this version of torch.
+        If the file is missing or damaged, could run code, or cannot be loaded by this version of torch.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
@@ -91,10 +94,11 @@ def read_archive(path: Path, *, trust: bool = False) -> tuple[nn.Module, ModelCa
         with _quietly():
             program = torch.export.load(source, extra_files=found)
             model = _unflattened(program)
-    except Exception as error:  # whatever torch stumbles over
+    except Exception as error:  # torch.export.load raises many kinds of errors
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{path}: torch {torch.__version__} cannot load it ({reason})") from None
-    setattr(model, "check_input_constraints", False)  # noqa: B010 (of the batch it was exported with)
+    # The check allows only the batch size of the export.
+    setattr(model, "check_input_constraints", False)  # noqa: B010 (a field that torch does not type)
     extra = {**found, **extra}
     if not extra[_CARD]:
         return model, None
@@ -103,7 +107,7 @@ def read_archive(path: Path, *, trust: bool = False) -> tuple[nn.Module, ModelCa
 
 
 def input_words(model: nn.Module) -> str:
-    """Say what an archive takes, such as ``[1, 1, 96, 96, 96]``; empty if it does not say."""
+    """Return the input shape of an archive, such as ``[1, 1, 96, 96, 96]``; an empty text if unknown."""
     for node in getattr(model, "input_placeholders", ()):
         value = node.meta.get("val")
         if isinstance(value, Tensor):
@@ -133,7 +137,7 @@ def _references(path: Path, text: str, card: ModelCard) -> dict[str, Tensor]:
 
 
 def _unflattened(program: ExportedProgram) -> nn.Module:
-    """Return an exported network as modules, which can be watched, for any batch where that can be had."""
+    """Return an exported network as modules that take hooks, and any batch size where that is possible."""
     inputs = [node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs]
     shape = inputs[0].meta["val"].shape if len(inputs) == 1 else ()
     if not shape or type(shape[0]) is not int or shape[0] != 1:
@@ -152,17 +156,18 @@ def _unflattened(program: ExportedProgram) -> nn.Module:
 def _with_any_batch(program: ExportedProgram, scans: torch.fx.Node) -> ExportedProgram:
     """Return the program without the batch of one that ``torch.export`` wrote into its shapes.
 
-    Where a shape is spelled out the batch becomes "what is left", or, of a weight that is repeated for
-    every scan, the batch of the input. Everything else works on any batch.
+    Some operations have a shape as an argument. Its batch becomes -1, for which torch finds the size; for a
+    weight that is expanded for every scan it becomes the batch of the input. All other operations work on
+    any batch.
     """
     place = list(program.graph.nodes).index(scans)
-    program = copy.deepcopy(program)  # names may change
+    program = copy.deepcopy(program)  # its node is found by place, because names may change
     scans = list(program.graph.nodes)[place]
     follows = {scans}
     for node in list(program.graph.nodes):
         if follows & set(node.all_input_nodes):
             follows.add(node)
-        if node.op != "call_function" or node.target not in _SPELLED_OUT:
+        if node.op != "call_function" or node.target not in _WITH_SHAPE:
             continue
         shape, sizes = list(node.meta["val"].shape), list(node.args[1])
         if not sizes or sizes[0] != 1 or node.args[0].meta["val"].shape[:1] != (1,):
@@ -183,7 +188,7 @@ def _with_any_batch(program: ExportedProgram, scans: torch.fx.Node) -> ExportedP
 
 
 def _agree(both: Any, alone: list[Any]) -> bool:
-    """Whether two scans give the same together and one by one."""
+    """Whether two scans give the same outputs in one batch as one by one."""
     joined, single = (pytree.tree_leaves(value) for value in (both, alone[0]))
     second = pytree.tree_leaves(alone[1])
     return len(joined) == len(single) and all(
@@ -196,7 +201,7 @@ def _agree(both: Any, alone: list[Any]) -> bool:
     )
 
 
-_SPELLED_OUT = (aten.view.default, aten.reshape.default, aten._unsafe_view.default, aten.expand.default)
+_WITH_SHAPE = (aten.view.default, aten.reshape.default, aten._unsafe_view.default, aten.expand.default)
 
 
 @contextmanager

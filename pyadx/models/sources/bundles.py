@@ -1,6 +1,6 @@
-"""MONAI bundles: a network by its configuration, its weights, and its preprocessing as far as it maps.
+"""MONAI bundles: the network of a configuration, its weights, and its preprocessing as a model card.
 
-A bundle's configuration names Python to be run, so one is only loaded when its user trusts it.
+A bundle's configuration names Python code to run, so a bundle is only loaded if the user trusts it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ from pyadx.models.sources.state_dicts import load_weights
 
 _CONFIGS = ("inference", "evaluate", "train")
 _NETWORKS = ("network_def", "network", "net")
-# What changes neither where voxels lie nor what they hold.
+# Transforms that change neither the grid nor the values of an image.
 _NEUTRAL = (
     "LoadImage", "EnsureChannelFirst", "AddChannel", "EnsureType", "ToTensor", "CastToType", "ToDevice",
     "Identity",
@@ -24,13 +24,13 @@ _NEUTRAL = (
 
 
 class _Config(NamedTuple):
-    """A bundle's configuration: MONAI's parser of it, and what is said about the network."""
+    """A bundle's configuration, as a parser of MONAI, and its metadata."""
 
     parser: Any
     meta: Mapping[str, Any]
 
     def value(self, key: str, default: Any = None) -> Any:
-        """Return what an entry holds once its references are followed."""
+        """Return the value of an entry with its references resolved; this may run the bundle's Python."""
         raw: Any = self.parser.get()
         for part in key.split("#"):
             try:
@@ -41,23 +41,25 @@ class _Config(NamedTuple):
 
 
 def read_bundle(folder: Path, card: Path | None, weights: Path | None, trust: bool) -> nn.Module:
-    """Return the network of a MONAI bundle with a card.
+    """Return the network of a MONAI bundle, with a card.
 
     Parameters
     ----------
     folder : Path
-        With ``configs/metadata.json``, ``configs/inference.json`` (or ``.yaml``) and ``models/model.pt``.
+        Folder with ``configs/inference.json`` (or ``evaluate``, ``train``; or YAML), ``models/model.pt``,
+        and ``configs/metadata.json`` unless a card is given.
     card : Path or None
-        TOML file that says what the bundle's preprocessing and metadata would.
+        TOML file to use instead of the bundle's preprocessing and metadata.
     weights : Path or None
-        In place of ``models/model.pt``.
+        File to use instead of ``models/model.pt``.
     trust : bool
-        Whether the Python that the configuration names may run.
+        Whether the Python code that the configuration names may run.
 
     Raises
     ------
     ValueError
-        If it is no bundle, is not trusted, cannot be read, or its preprocessing does not map to a card.
+        If it is not a bundle, is not trusted, MONAI is not installed, it cannot be read, its code fails,
+        its weights do not fit, or its preprocessing does not map to a card.
     """
     config = _read(folder, trust)
     key = next((name for name in _NETWORKS if name in config.parser.get()), None)
@@ -65,9 +67,11 @@ def read_bundle(folder: Path, card: Path | None, weights: Path | None, trust: bo
         raise ValueError(f"{folder}: its configuration has no {' or '.join(_NETWORKS)}")
     try:
         model = config.value(key)
-    except Exception as error:  # it is the bundle's code
+    except Exception as error:  # the bundle's code may raise anything
         words = (str(error).splitlines() or [""])[0]
-        raise ValueError(f"{folder}: its {key} cannot be made ({type(error).__name__}: {words})") from error
+        raise ValueError(
+            f"{folder}: its {key} cannot be built ({type(error).__name__}: {words})"
+        ) from error
     if not isinstance(model, nn.Module):
         raise ValueError(f"{folder}: its {key} is a {type(model).__name__}, expected a torch.nn.Module")
     if weights is None:
@@ -98,7 +102,7 @@ def _read(folder: Path, trust: bool) -> _Config:
         raise ValueError(f"{folder}: is a folder, but no MONAI bundle (it has no configs/inference.json)")
     if not trust:
         raise ValueError(
-            f"{folder}: is a MONAI bundle, whose configuration names Python to run; if you trust it, say "
+            f"{folder}: is a MONAI bundle, and its configuration names Python to run; if you trust it, use "
             "--trust"
         )
     with needed_for(f"{folder}: is a MONAI bundle; reading it"):
@@ -109,7 +113,7 @@ def _read(folder: Path, trust: bool) -> _Config:
         meta = folder / "configs" / "metadata.json"
         if meta.is_file():
             parser.read_meta(str(meta))
-    except Exception as error:  # JSON, YAML and MONAI have errors of their own
+    except Exception as error:  # JSON, YAML and MONAI raise errors of their own
         raise ValueError(f"{folder}: its configuration cannot be read ({error})") from None
     entries = parser.get()
     entries.setdefault("bundle_root", str(folder))
@@ -143,11 +147,11 @@ def _card(folder: Path, config: _Config, model: nn.Module) -> ModelCard:
             channels=int(given.get("num_channels", 1)),
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{folder}: {error}; say it in a card of your own, --card card.toml") from None
+        raise ValueError(f"{folder}: {error}; write a card of your own, --card card.toml") from None
 
 
 def _prepared(config: _Config) -> dict[str, Any]:
-    """Return what a bundle's transforms mean for a card: fields of `Preprocessing` and ``in_shape``."""
+    """Return fields of `Preprocessing`, and ``in_shape``, that correspond to a bundle's transforms."""
     found: dict[str, Any] = {"intensity": "none"}
     transforms = config.parser.get().get("preprocessing", {}).get("transforms", ())
     for place, transform in enumerate(transforms):
@@ -166,14 +170,14 @@ def _prepared(config: _Config) -> dict[str, Any]:
         }
         fields = _MAPPED[kind](arguments)
         if fields is None:
-            raise ValueError(f"its preprocessing {name} does not map to a card with {_told(arguments)}")
+            raise ValueError(f"its preprocessing {name} does not map to a card with {_as_text(arguments)}")
         if "intensity" in fields and found["intensity"] != "none":
             raise ValueError(f"its preprocessing scales intensities twice, the second time by {name}")
         found |= fields
     return found
 
 
-def _told(arguments: Mapping[str, Any]) -> str:
+def _as_text(arguments: Mapping[str, Any]) -> str:
     return (
         ", ".join(f"{key}={value!r}" for key, value in arguments.items() if key != "keys") or "its defaults"
     )

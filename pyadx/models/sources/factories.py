@@ -1,4 +1,4 @@
-"""Networks made by a user's own code."""
+"""Networks that a user's own code makes."""
 
 import hashlib
 import importlib
@@ -17,35 +17,50 @@ from torch import nn
 
 
 def code_file(code: str) -> Path | None:
-    """Return the file of ``file.py`` or ``package.module``; ``None`` for a module without one.
+    """Return the source file of a user's code.
+
+    Parameters
+    ----------
+    code : str
+        ``file.py``, or ``package.module`` from the working folder or an installed package.
+
+    Returns
+    -------
+    Path or None
+        ``None`` for a module without a file.
 
     Raises
     ------
     ValueError
-        If there is none.
+        If there is no such file or module.
     """
     if code.endswith(".py"):
         path = Path(code)
         if not path.is_file():
             raise ValueError(f"{code}: no such file")
         return path
-    with _here_on_the_path(), _told(code):
+    with _working_folder_on_path(), _errors_in_one_line(code):
         spec = importlib.util.find_spec(code)
     if spec is None:
-        raise ValueError(f"{code}: no such module; it is looked for here and among what is installed")
+        raise ValueError(f"{code}: no such module in the working folder, nor among the installed packages")
     return Path(spec.origin) if spec.has_location and spec.origin else None
 
 
 def made_by(code: str, name: str) -> nn.Module:
-    """Return the network that ``name`` in ``file.py`` or ``package.module`` is or makes.
+    """Run a user's code and return the network that it makes.
 
-    This runs the code. ``name`` is a function or class that needs no arguments, or a network.
+    Parameters
+    ----------
+    code : str
+        ``file.py`` or ``package.module``.
+    name : str
+        A function or class in it that needs no arguments, or a network.
 
     Raises
     ------
     ValueError
-        If there is no such file or name, it needs arguments, the code fails, or what it gives is no
-        network. One line, with the line of the code that failed.
+        If there is no such file or name, it needs arguments, the code fails, or the result is not a
+        `torch.nn.Module`. The message is one line, with the line of the code that failed.
     """
     path = code_file(code)
     module = _module(code, path)
@@ -60,27 +75,27 @@ def made_by(code: str, name: str) -> nn.Module:
     if not isinstance(found, nn.Module):
         found = _called(found, f"{code}:{name}")
     if not isinstance(found, nn.Module):
-        raise ValueError(f"{code}:{name}: gave a {type(found).__name__}, expected a torch.nn.Module")
+        raise ValueError(f"{code}:{name}: returned {type(found).__name__}, expected a torch.nn.Module")
     return found
 
 
 def _module(code: str, path: Path | None) -> ModuleType:
     if not code.endswith(".py"):
-        with _here_on_the_path(), _told(code):
+        with _working_folder_on_path(), _errors_in_one_line(code):
             return importlib.import_module(code)
     assert path is not None
-    # A name of its own: a net.py must not stand in for the next one, nor for an installed package.
+    # A unique name: a net.py must not be taken for another net.py, nor for an installed package.
     own = f"_pyadx_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
     spec = importlib.util.spec_from_file_location(own, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[own] = module  # dataclasses and pickles look there
+    sys.modules[own] = module  # dataclasses and pickle look it up there
     folder = str(path.resolve().parent)
-    if folder not in sys.path:  # for what stands beside it, also imported later
+    if folder not in sys.path:  # the code may import files of its folder, also when it runs later
         sys.path.insert(0, folder)
     try:
-        with _told(code):
+        with _errors_in_one_line(code):
             spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[own]
@@ -90,7 +105,10 @@ def _module(code: str, path: Path | None) -> ModuleType:
 
 def _called(make: Any, what: str) -> Any:
     if not callable(make):
-        raise ValueError(f"{what}: is a {type(make).__name__}, expected what makes or is a torch.nn.Module")
+        raise ValueError(
+            f"{what}: is of type {type(make).__name__}, expected a torch.nn.Module, or a function or class "
+            "that makes one"
+        )
     try:
         parameters = inspect.signature(make).parameters.values()
     except (TypeError, ValueError):
@@ -102,10 +120,10 @@ def _called(make: Any, what: str) -> Any:
     ]
     if needed:
         raise ValueError(
-            f"{what}: needs {', '.join(needed)}; write a function that needs nothing, such as "
+            f"{what}: needs arguments ({', '.join(needed)}); write a function without any, such as "
             f"def network(): return {what.rsplit(':', 1)[1]}({needed[0]}=...)"
         )
-    with _told(what):
+    with _errors_in_one_line(what):
         return make()
 
 
@@ -115,7 +133,7 @@ def _may_make(value: Any, module: ModuleType) -> bool:
 
 
 @contextmanager
-def _here_on_the_path() -> Iterator[None]:
+def _working_folder_on_path() -> Iterator[None]:
     here = os.getcwd()
     if here not in sys.path:
         sys.path.insert(0, here)
@@ -123,8 +141,8 @@ def _here_on_the_path() -> Iterator[None]:
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
-    """Turn whatever a user's code raises into one line that names where it did."""
+def _errors_in_one_line(what: str) -> Iterator[None]:
+    """Turn an error in a user's code into a ``ValueError`` of one line with the place of the error."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Networks on the Hugging Face Hub: ``hf://owner/name``, perhaps with a file and a revision."""
+"""Networks on the Hugging Face Hub: ``hf://owner/name``, optionally with a file and a revision."""
 
 import re
 from functools import lru_cache
@@ -14,26 +14,31 @@ _SUFFIXES = (".safetensors", ".pt2", ".onnx")
 
 
 class HubFile(NamedTuple):
-    """A file of the Hub in this machine's cache, and the commit that it is of."""
+    """A file from the Hub in this machine's cache, and its commit."""
 
     path: Path
     revision: str
 
 
-@lru_cache(maxsize=8)  # one commit for the time of the process, and no question for every scan
+@lru_cache(maxsize=8)  # a process uses one commit, and does not contact the Hub for every scan
 def hub_file(name: str) -> HubFile:
-    """Return the file of a network on the Hub, downloaded unless it is in the cache.
+    """Return the file of a network on the Hub; download it if it is not in the cache.
 
     Parameters
     ----------
     name : str
         ``hf://owner/name``, ``hf://owner/name@revision`` or ``hf://owner/name/net.pt2@revision``.
 
+    Returns
+    -------
+    HubFile
+        Path in the cache, and commit.
+
     Raises
     ------
     ValueError
-        If the name is none, huggingface_hub is not installed, there is no such network or no way to it, or
-        it is not clear which of its files is meant.
+        If the name has another form, huggingface_hub is not installed, the network does not exist or cannot
+        be fetched, or it has not exactly one file that could be meant.
     """
     match = _NAME.fullmatch(name)
     if match is None:
@@ -48,7 +53,7 @@ def hub_file(name: str) -> HubFile:
         path = Path(hf_hub_download(repo, file, revision=revision))
     except ValueError:
         raise
-    except Exception as error:  # of the network, of the Hub, of the cache
+    except Exception as error:  # errors of the connection, the Hub and the cache have many types
         words = " ".join(str(error).split())[:200] or type(error).__name__
         raise ValueError(f"{name}: cannot be fetched ({words})") from None
     commit = next(

@@ -13,11 +13,16 @@ from pyadx.extras import needed_for
 def read_onnx(path: Path) -> nn.Module:
     """Return an ONNX network as a `torch.nn.Module`, in evaluation mode.
 
+    Parameters
+    ----------
+    path : Path
+        The ``.onnx`` file.
+
     Raises
     ------
     ValueError
-        If the file is missing or damaged, onnx2torch is not installed or does not know an operation, or the
-        network takes more than one tensor.
+        If the file is missing or damaged, onnx or onnx2torch is not installed, onnx2torch does not know an
+        operation, or the network does not take exactly one tensor.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
@@ -29,7 +34,7 @@ def read_onnx(path: Path) -> nn.Module:
         weights = {tensor.name for tensor in proto.graph.initializer}
         inputs = [value.name for value in proto.graph.input if value.name not in weights]
         if len(inputs) != 1:
-            raise ValueError(f"takes {len(inputs)} tensors ({', '.join(inputs)}), expected the scan alone")
+            raise ValueError(f"takes {len(inputs)} tensors ({', '.join(inputs)}), expected only the scan")
         _without_identities(proto.graph)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -38,16 +43,16 @@ def read_onnx(path: Path) -> nn.Module:
         found = re.search(r"operation_type='(\w+)', version=(\d+)", str(error))
         what = f"{found[1]} of version {found[2]}" if found else str(error).splitlines()[0]
         raise ValueError(
-            f"{path}: onnx2torch does not know {what}; export it with torch.onnx.export(..., dynamo=False, "
-            "opset_version=13), or give the code that made it: --model net.py:factory"
+            f"{path}: onnx2torch does not support {what}; export the network with torch.onnx.export(..., "
+            "dynamo=False, opset_version=13), or use the code that made it: --model net.py:factory"
         ) from None
-    except Exception as error:  # protobuf and onnx2torch have errors of their own
+    except Exception as error:  # protobuf and onnx2torch raise errors of their own
         words = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"{path}: cannot be read as ONNX ({words})") from None
 
 
 def _without_identities(graph: Any) -> None:
-    """Let whatever reads what an Identity hands on read that itself: onnx2torch finds no weights there."""
+    """Bypass and remove Identity nodes, because onnx2torch finds no weights behind an Identity."""
     outputs = {value.name for value in graph.output}
     kept: list[Any] = []
     source: dict[str, str] = {}

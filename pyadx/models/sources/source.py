@@ -1,4 +1,4 @@
-"""What ``--model``, ``--weights``, ``--card`` and ``--trust`` say, and the network that they mean."""
+"""The network that the options ``--model``, ``--weights``, ``--card`` and ``--trust`` specify."""
 
 import hashlib
 import json
@@ -27,21 +27,28 @@ _FACTORY = re.compile(r"(?P<code>.+\.py|[A-Za-z_]\w*(?:\.\w+)*):(?P<name>[A-Za-z
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A network that is still where the user keeps it.
+    """Where a network comes from; `load` makes it.
 
     Attributes
     ----------
     model : str
-        A checkpoint of `pyadx.models.save`; ``demo:NAME``, a bundled network; ``file.py:factory`` or
-        ``package.module:factory``, what returns a `torch.nn.Module`; an archive of ``torch.export`` or
-        ``pyadx pack``, ``.pt2``; ``.onnx``; the folder of a MONAI bundle; ``hf://owner/name@revision``, a
-        file of these on the Hugging Face Hub; or the name of an architecture of `pyadx.models.build`.
+        One of:
+
+        - a checkpoint of `pyadx.models.save`;
+        - ``demo:NAME``, a bundled network;
+        - ``file.py:factory`` or ``package.module:factory``, a function or class that makes a
+          `torch.nn.Module`, or such a module;
+        - a ``.pt2`` archive of ``torch.export`` or ``pyadx pack``, or an ``.onnx`` file;
+        - the folder of a MONAI bundle;
+        - ``hf://owner/name@revision``, one of these files on the Hugging Face Hub;
+        - one of `pyadx.models.ARCHITECTURES`.
     weights : Path or None
-        State dict for code that comes without: ``.pt``, ``.pth``, ``.ckpt`` or ``.safetensors``.
+        File of a state dict, for code, architectures and bundles; see
+        `pyadx.models.sources.state_dicts.load_weights`.
     card : Path or None
-        TOML file of `pyadx.models.read_card`.
+        TOML file for `pyadx.models.read_card`.
     trust : bool
-        Whether files may run code that they hold.
+        Whether archives and bundles may run code that they contain.
     """
 
     model: str
@@ -51,7 +58,7 @@ class ModelSource:
 
     @classmethod
     def of(cls, model: "ModelSource | str | os.PathLike[str]") -> "ModelSource":
-        """Return the source of a file that needs nothing else, or the source that is given."""
+        """Return a `ModelSource` unchanged, or that of a file that needs no other options."""
         return model if isinstance(model, ModelSource) else cls(os.fspath(model))
 
     def __str__(self) -> str:
@@ -74,7 +81,7 @@ class ModelSource:
 
     @property
     def path(self) -> Path | None:
-        """The file or folder that ``model`` names, if it names one."""
+        """The file or folder that ``model`` names, or ``None``."""
         if self.kind == "demo":
             return demonstration_checkpoint(self.model.removeprefix("demo:"))
         if self.kind == "factory":
@@ -85,12 +92,12 @@ class ModelSource:
 
     @property
     def revision(self) -> str | None:
-        """The commit of a file on the Hub."""
+        """The commit of a file on the Hub; ``None`` for other sources."""
         return hub_file(self.model).revision if self.model.startswith(_HUB) else None
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Every file that decides the network."""
+        """All files that determine the network, except those that its code imports."""
         own = self.path
         if own is not None and self.kind == "bundle":
             parts = [*sorted((own / "configs").iterdir()), own / "models" / "model.pt"]
@@ -99,7 +106,7 @@ class ModelSource:
 
     @property
     def name(self) -> str:
-        """What sidecars call it: no folders, which may name people, projects or machines."""
+        """Name for sidecars, without folders, because these may reveal people, projects or machines."""
         if self.kind == "factory":
             code, factory = _factory(self.model)
             return f"{Path(code).name}:{factory}"
@@ -108,7 +115,7 @@ class ModelSource:
         return str(self.path and self.path.resolve().name)
 
     def absolute(self) -> "ModelSource":
-        """Return the same for processes that work in another folder."""
+        """Return the same source with absolute paths, for processes with another working folder."""
         model = self.model
         if self.kind == "factory":
             code, factory = _factory(model)
@@ -131,8 +138,8 @@ class ModelSource:
         Raises
         ------
         ValueError
-            If a file is missing or damaged, what was given does not fit together, or the user's code
-            fails. One line.
+            If a file is missing or damaged, the options do not fit each other, or the user's code fails.
+            The message is one line.
         """
         load_one = _LOADERS.get(self.kind)
         if load_one is not None:
@@ -140,17 +147,22 @@ class ModelSource:
         for option, path in (("--weights", self.weights), ("--card", self.card)):
             if path is not None:
                 raise ValueError(
-                    f"{option} has no meaning for {self.model}, which has its own; leave it out, or name "
-                    "code with --model net.py:factory"
+                    f"{option} has no meaning for {self.model}, which has its own; leave it out, or use "
+                    "code of yours with --model net.py:factory"
                 )
         assert self.path is not None
         return load(self.path)
 
     def fingerprint(self, model: nn.Module) -> str:
-        """Return the SHA-256 of a network that came from here.
+        """Return the SHA-256 of a network that `load` made, in hexadecimal.
 
-        That of a checkpoint is of its weights. Other networks may change with their code or card, too:
-        theirs is of all these. Of code it covers the file that is named, not what that imports.
+        For a checkpoint it is that of the weights. For other sources it also covers the card and the files
+        that determine the network, but no files that the code imports.
+
+        Parameters
+        ----------
+        model : torch.nn.Module
+            The network.
         """
         own = fingerprint(model)
         if self.kind in ("demo", "checkpoint"):
@@ -178,7 +190,7 @@ def _load_factory(source: ModelSource) -> nn.Module:
         attach_card(model, read_card(source.card, type(model).__name__), {})
     elif not isinstance(getattr(model, "card", None), ModelCard):
         raise ValueError(
-            f"{source.model}: what it takes is not known; say in_shape and class_names in a small file: "
+            f"{source.model}: its input is not known; give in_shape and class_names in a small file, "
             "--card card.toml, or return pyadx.models.wrap(network, in_shape=..., class_names=...)"
         )
     if source.weights is not None:
@@ -189,13 +201,16 @@ def _load_factory(source: ModelSource) -> nn.Module:
 def _load_architecture(source: ModelSource) -> nn.Module:
     if source.weights is None or source.card is None:
         raise ValueError(
-            f"{source.model} is an architecture: its weights come with --weights, its grid and classes "
-            f"with --card FILE. Trained for trying it out: {' or '.join(f'demo:{n}' for n in _demos())}"
+            f"{source.model} is an architecture without weights; give them with --weights, and its grid "
+            f"and classes with --card. To try a trained one: {' or '.join(f'demo:{n}' for n in _demos())}"
         )
     card = read_card(source.card, source.model)
     model = build(source.model, card.in_shape, card.class_names, card.preprocessing)
     if (card.channels, card.task, card.output) != (1, "classification", None):
-        raise ValueError(f"{source.card}: {source.model} takes one channel and tells classes apart")
+        raise ValueError(
+            f"{source.card}: {source.model} takes one channel and is a classifier with a single output; "
+            "leave channels, task and output out"
+        )
     load_weights(model, source.weights, source.name)
     return attach_card(model, card, {})
 
@@ -212,7 +227,7 @@ def _load_onnx(source: ModelSource) -> nn.Module:
         raise ValueError(f"--weights has no meaning for {source.model}, which has its own; leave it out")
     if source.card is None:
         raise ValueError(
-            f"{source.model}: carries no card; say in_shape and class_names in a small file: "
+            f"{source.model}: carries no card; give in_shape and class_names in a small file, "
             "--card card.toml"
         )
     return attach_card(read_onnx(source.path), read_card(source.card, source.path.stem), {})
@@ -234,8 +249,9 @@ def _load_archive(source: ModelSource) -> nn.Module:
         )
     if packed is None:
         raise ValueError(
-            f"{source.model}: carries no card; it takes {input_words(model) or 'one tensor'}: say in_shape "
-            "and class_names in a small file, --card card.toml, or once and for all with pyadx pack"
+            f"{source.model}: carries no card; it takes {input_words(model) or 'one tensor'}. Give "
+            "in_shape and class_names in a small file, --card card.toml, or put a card into the archive "
+            "with pyadx pack"
         )
     return model
 

@@ -1,4 +1,4 @@
-"""Weights of somebody's network, from the files that training frameworks write."""
+"""Weights of a user's network, from the files that training frameworks write."""
 
 import os
 import warnings
@@ -12,30 +12,36 @@ from torch import Tensor, nn
 from pyadx.models.pickles import read_plain
 
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".tar")
-# Where frameworks keep the state dict: Lightning, MONAI, MedicalNet, timm, plain scripts.
+# Keys of the state dict in files of Lightning, MONAI, MedicalNet, timm and plain scripts.
 _PLACES = ("state_dict", "model_state_dict", "model", "net", "network", "model_state", "weights")
-_WRAPPERS = ("module.", "_orig_mod.")  # DataParallel, torch.compile
+_WRAPPERS = ("module.", "_orig_mod.")  # prefixes of DataParallel and torch.compile
 
 
 def load_weights(model: nn.Module, path: str | os.PathLike[str], name: str) -> None:
-    """Load a state dict into a network; every weight must be there, and none may be left over.
+    """Load a state dict into a network; its weights must be exactly those of the network.
 
-    Prefixes that ``DataParallel``, ``torch.compile`` and Lightning put before the names are taken away,
-    with a warning that says so.
+    Prefixes that ``DataParallel``, ``torch.compile`` and Lightning put before the names are removed. Counts
+    of batches (``num_batches_tracked``) may be missing. Weights are converted to the network's dtypes.
 
     Parameters
     ----------
     model : torch.nn.Module
         Changed in place.
     path : path
-        ``.safetensors``, or ``.pt``, ``.pth``, ``.ckpt``, ``.bin``, ``.tar``, of which nothing is executed.
+        ``.safetensors``, ``.pt``, ``.pth``, ``.ckpt``, ``.bin`` or ``.tar``. Nothing in it is executed.
     name : str
-        What errors call the network.
+        Name of the network for error messages.
 
     Raises
     ------
     ValueError
-        If the file cannot be read, or does not fit. One line, beginning with the file.
+        If the file cannot be read or does not fit the network. The message is one line that begins with the
+        file.
+
+    Warns
+    -----
+    UserWarning
+        If a prefix was removed; it states the prefix.
     """
     source = Path(path)
     state = read_state(source)
@@ -44,7 +50,7 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str], name: str) -> N
     _check_fits(source, state, expected, name)
     if prefix:
         warnings.warn(
-            f"{source.name}: the names of its weights begin with {prefix!r}, which was taken away",
+            f"{source.name}: the names of its weights begin with {prefix!r}; this prefix was removed",
             UserWarning,
             stacklevel=3,
         )
@@ -60,10 +66,15 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str], name: str) -> N
 def read_state(source: Path) -> dict[str, Tensor]:
     """Return the state dict in a file, without executing anything in it.
 
+    Parameters
+    ----------
+    source : Path
+        File of weights; see `load_weights`.
+
     Raises
     ------
     ValueError
-        If there is none.
+        If the file is missing or damaged, has an unknown suffix, could run code, or holds no state dict.
     """
     if not source.is_file():
         raise ValueError(f"{source}: no such file of weights")
@@ -71,8 +82,8 @@ def read_state(source: Path) -> dict[str, Tensor]:
         return _safetensors(source)
     if source.suffix.lower() not in _PICKLES:
         raise ValueError(
-            f"{source}: weights end in .safetensors or {', '.join(_PICKLES)}, not "
-            f"{source.suffix or 'without a suffix'}"
+            f"{source}: a file of weights ends in .safetensors or {', '.join(_PICKLES)}, but this name "
+            f"ends in {source.suffix or 'none of these'}"
         )
     data = _unpickled(source)
     for place in ("", *_PLACES):
@@ -96,11 +107,11 @@ def _safetensors(source: Path) -> dict[str, Tensor]:
 def _unpickled(source: Path) -> Mapping[str, Any]:
     def refused(kind: str | None) -> str:
         if kind is None:
-            return "is no file of torch.save, or damaged"
+            return "is not a file of torch.save, or is damaged"
         return (
-            f"holds a {kind} beside its weights, which could run code; where you trust the file: "
-            f"torch.save(torch.load({source.name!r}, weights_only=False)['state_dict'], 'w.pt'), or "
-            ".state_dict() of a whole network"
+            f"holds a {kind} beside its weights, which could run code; if you trust the file, extract the "
+            f"weights: torch.save(torch.load({source.name!r}, weights_only=False)['state_dict'], 'w.pt'), "
+            "or .state_dict() if the file holds a whole network"
         )
 
     data = read_plain(source, refused)
@@ -110,16 +121,16 @@ def _unpickled(source: Path) -> Mapping[str, Any]:
 
 
 def _without_prefix(state: dict[str, Tensor], expected: Mapping[str, Any]) -> tuple[dict[str, Tensor], str]:
-    """Take away what stands before every name and makes the names fit; return that, too."""
+    """Remove the prefixes of the names if the names then fit; return the prefixes, too."""
     taken = ""
     while not set(state) & set(expected):
         first = next(iter(state), "")
         known = [prefix for prefix in _WRAPPERS if all(key.startswith(prefix) for key in state)]
-        # Lightning calls the network what the user did: model.conv1.weight, net.conv1.weight.
+        # Lightning's prefix is the user's name for the network: model.conv1.weight, net.conv1.weight.
         prefix = known[0] if known else first.partition(".")[0] + "."
         if prefix == "." or "." not in first:
             break
-        # A LightningModule may keep weights of its loss beside the network: those have another prefix.
+        # A LightningModule may also hold weights of its loss; those have another prefix and are left out.
         inner = {key.removeprefix(prefix): t for key, t in state.items() if key.startswith(prefix)}
         if not known and not set(inner) & set(expected):
             break
@@ -130,17 +141,17 @@ def _without_prefix(state: dict[str, Tensor], expected: Mapping[str, Any]) -> tu
 def _check_fits(
     source: Path, state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], name: str
 ) -> None:
-    # Files of early versions of torch do not count batches.
+    # Early versions of torch did not count the batches of batch norms.
     missing = [key for key in expected if key not in state and not key.endswith("num_batches_tracked")]
     unknown = [key for key in state if key not in expected]
     other = [key for key in expected if key in state and tuple(state[key].shape) != expected[key]]
-    told = []
+    faults = []
     if missing:
-        told.append(f"{len(missing)} weights are missing, such as {missing[0]!r}")
+        faults.append(f"{len(missing)} missing, such as {missing[0]!r}")
     if unknown:
-        told.append(f"{len(unknown)} are not of this network, such as {unknown[0]!r}")
+        faults.append(f"{len(unknown)} not in the network, such as {unknown[0]!r}")
     if other:
         key = other[0]
-        told.append(f"{key!r} has shape {tuple(state[key].shape)}, expected {expected[key]}")
-    if told:
-        raise ValueError(f"{source}: does not fit {name}: {'; '.join(told)}")
+        faults.append(f"{key!r} has shape {tuple(state[key].shape)}, expected {expected[key]}")
+    if faults:
+        raise ValueError(f"{source}: its weights do not fit {name}: {'; '.join(faults)}")
