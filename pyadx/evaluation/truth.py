@@ -109,7 +109,7 @@ def region_truth(
     Raises
     ------
     TypeError, ValueError
-        As `causal_truth`, or if a mask has another shape or is not bool.
+        As `causal_truth`, or if a mask has another shape or holds no voxel.
     """
     scan, healthy = _pair(model, volume, twin)
     scorer = RegionScorer(
