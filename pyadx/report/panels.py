@@ -73,7 +73,7 @@ def save_panels(
     spacing : tuple of float
         Voxel size in mm along each axis; ignored if ``affine`` is given.
     at : sequence of int, optional
-        Voxel through which the sections are cut. By default where the first heatmap, as shown, is strongest.
+        Voxel where the sections are cut. By default, where the first heatmap, as shown, is strongest.
     facts : mapping, optional
         Title of a row to the sidecar of its heatmap, for the meaning of signs and a note on approximations.
     grid : str
@@ -81,7 +81,7 @@ def save_panels(
     affine : numpy.ndarray, optional
         Voxel-to-world matrix ``[4, 4]`` of the volumes, mm. With it, titles of sections also state mm.
     slices : sequence of float, optional
-        x, y, z in mm of the world of ``affine`` (RAS+), where the sections are cut; instead of ``at``.
+        x, y, z in mm of the world of ``affine`` (RAS+): place of the sections, instead of ``at``.
     threshold : float or str, optional
         Smallest absolute value shown: a number, or a percentile such as ``"99%"`` of each map's non-zero
         absolute values.
