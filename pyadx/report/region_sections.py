@@ -64,8 +64,8 @@ def _merges(merges: Sequence[Mapping[str, Any]]) -> str:
     return (
         "<h3>Parts of segments</h3><p>Interaction: change of the score when a segment is filled as a "
         "whole, minus the sum of the changes when its parts are filled separately. Positive: the parts are "
-        "redundant, so each can replace the others. Negative: the parts are needed together, so filling one "
-        "removes the effect of the others, too.</p>" + table(head, rows, kinds)
+        "redundant, so each can replace the others. Negative: the parts are needed together, so filling "
+        "one removes the effect of the others, too.</p>" + table(head, rows, kinds)
     )
 
 
