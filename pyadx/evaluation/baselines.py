@@ -1,4 +1,4 @@
-"""Maps that know nothing of the network: whatever explains it must beat them."""
+"""Baseline maps that ignore the network. A useful explanation must score better than these."""
 
 import numpy as np
 from torch import Tensor
@@ -7,19 +7,34 @@ from pyadx.ops.arrays import plain_array
 
 
 def random_map(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-    """Return uniform noise, float32 of the shape, from 0 to 1; the same for the same seed."""
+    """Return uniform noise, reproducible for each seed.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the map.
+    seed : int
+        Seed of the random generator.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 of this shape, values in [0, 1).
+    """
     return np.random.default_rng(seed).random(shape, np.float32)
 
 
 def edge_map(scan: Tensor | np.ndarray, width: float = 1.0) -> np.ndarray:
-    """Return the edges of a scan: the magnitude of its gradient (popular explainers have lost to it).
+    """Return the edges of a scan: the magnitude of its Gaussian-smoothed gradient.
+
+    Some popular explanation methods score worse than this map.
 
     Parameters
     ----------
     scan : Tensor or numpy.ndarray
         ``[D, H, W]``.
     width : float
-        Standard deviation of the Gaussian, voxels.
+        Standard deviation of the Gaussian in voxels.
 
     Returns
     -------
@@ -29,7 +44,9 @@ def edge_map(scan: Tensor | np.ndarray, width: float = 1.0) -> np.ndarray:
     Raises
     ------
     ValueError
-        If it has not three axes, or ``width`` is not positive.
+        If the scan does not have three axes, or ``width`` is not positive.
+    TypeError
+        If the scan does not hold real numbers.
     """
     from scipy import ndimage
 

@@ -1,4 +1,4 @@
-"""What heatmaps cost: evaluations of the network when done plainly, those that were done, and seconds."""
+"""Cost of heatmaps: forward passes a naive implementation needs, regions actually scored, and seconds."""
 
 import csv
 import os
@@ -15,21 +15,20 @@ from pyadx.markdown import markdown_table
 
 @dataclass(frozen=True)
 class Cost:
-    """Means over the scans of one method.
+    """Mean cost of one method per scan.
 
     Attributes
     ----------
     method : str
-        Its name.
+        Name of the method.
     scans : int
-        How many.
+        Number of scans.
     plain : float
-        Forward passes that the method's definition asks for, one per window or segment; for the CAM family
-        the one pass it needs.
+        Forward passes of a naive implementation: one per window or segment. The CAM family needs one.
     scored : float
-        Windows or segments that were scored, most of them by a small share of a forward pass.
+        Windows or segments that were scored. Most of them take a small share of a forward pass.
     seconds : float
-        Per scan, segmentation included.
+        Seconds per scan, segmentation included.
     """
 
     method: str
@@ -40,12 +39,17 @@ class Cost:
 
 
 def costs(facts: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Cost]:
-    """Return the cost of every method.
+    """Average the costs in the sidecars of heatmaps, method by method.
 
     Parameters
     ----------
-    facts : iterable
-        Name of the method, and the sidecar of one of its heatmaps.
+    facts : iterable of (str, mapping)
+        One pair per heatmap: the name of the method and the heatmap's sidecar.
+
+    Returns
+    -------
+    list of Cost
+        One per method, in the order in which the methods first appear.
     """
     found: dict[str, list[tuple[float, float, float]]] = {}
     for method, sidecar in facts:
@@ -56,7 +60,15 @@ def costs(facts: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Cost]:
 
 
 def write_costs(path: str | os.PathLike[str], rows: Iterable[Cost]) -> None:
-    """Write the costs as CSV."""
+    """Write the costs to a CSV file.
+
+    Parameters
+    ----------
+    path : path
+        Output file. It appears complete or not at all.
+    rows : iterable of Cost
+        One row of the file each.
+    """
     with replacing(Path(path)) as (partial,), partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["method", "scans", "plain_forwards", "scored", "seconds"])
@@ -66,7 +78,7 @@ def write_costs(path: str | os.PathLike[str], rows: Iterable[Cost]) -> None:
 
 
 def costs_markdown(rows: Iterable[Cost]) -> str:
-    """Return the costs as a table."""
-    columns = ["method", "forwards when done plainly", "windows or segments scored", "seconds per scan"]
+    """Return the costs as a Markdown table."""
+    columns = ["method", "forward passes (naive)", "windows or segments scored", "seconds per scan"]
     cells = [(c.method, f"{c.plain:,.0f}", f"{c.scored:,.0f}", f"{c.seconds:.3g}") for c in rows]
     return markdown_table(columns, cells)

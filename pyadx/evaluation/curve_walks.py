@@ -1,4 +1,8 @@
-"""Deletion and insertion at a baseline that moves: every step changes the scan of the step before."""
+"""Deletion and insertion curves scored step by step: each step changes only the scan of the step before.
+
+This needs the incremental engine with a moving baseline. Where whole forward passes are faster, the caller
+falls back to them.
+"""
 
 from typing import Any
 
@@ -11,9 +15,9 @@ from pyadx.inference.incremental.scorer import IncrementalScorer
 from pyadx.inference.score import Target
 from pyadx.inference.segments import distinct_segments
 
-_LARGEST_BOX = 0.3  # of the scan, on average: groups that are spread further are not worth a trace
-_LEAST_GAIN = 2.0  # predicted: whole forwards run in batches, steps run one by one
-_LARGEST_DRIFT = 1e-5  # of the score's range: what rounding may do to the last step
+_LARGEST_BOX = 0.3  # mean bounding box as a share of the scan; above it, tracing the model is not worth it
+_LEAST_GAIN = 2.0  # least predicted speed-up; above 1, because whole forwards are batched and steps are not
+_LARGEST_DRIFT = 1e-5  # largest rounding error at the last step, as a share of the score's range
 
 
 def walked_curves(
@@ -26,25 +30,26 @@ def walked_curves(
     always: bool,
     options: dict[str, Any],
 ) -> np.ndarray | None:
-    """Return the scores of deletion, then of insertion, float64 ``[2 * (steps + 1)]``.
+    """Score the deletion curve and then the insertion curve, one step after the other.
 
     Parameters
     ----------
     model, scan, target, fill
         As in `pyadx.evaluation.deletion_insertion`.
     ranks : Tensor
-        int32 ``[D, H, W]``: 1 for the group that goes first to ``steps``, 0 for voxels that stay.
+        int32 ``[D, H, W]``: the step at which a voxel is deleted, 1 to ``steps``; 0 for voxels that stay.
     steps : int
-        Groups.
+        Number of groups of voxels.
     always : bool
-        Whether to walk where whole forwards are predicted to be faster, too.
+        Score step by step even where whole forward passes are predicted to be faster.
     options : dict
-        Of `pyadx.inference.IncrementalScorer`.
+        Keyword arguments of `pyadx.inference.IncrementalScorer`.
 
     Returns
     -------
     ndarray or None
-        None where whole forwards are faster or rounding adds up, or the model cannot be traced.
+        Scores of deletion, then of insertion, float64 ``[2 * (steps + 1)]``. None if whole forward passes
+        are predicted to be faster, if rounding errors add up, or if the model cannot be traced.
 
     Raises
     ------
@@ -66,7 +71,7 @@ def walked_curves(
     gains = scorer.gains(regions.boxes)
     if not always and 1 / (1 / gains).mean() < _LEAST_GAIN:
         return None
-    # Groups that change no voxel leave the score as it is.
+    # distinct_segments drops groups that change no voxel (place -1); they keep the previous score.
     places = regions.inverse
     order = places[places >= 0]
     empty = scorer.filled(regions)
@@ -76,7 +81,7 @@ def walked_curves(
     drift = max(drift, scorer.rebase(scan))
     if not always and drift > _LARGEST_DRIFT * np.ptp(deletion):
         return None
-    # Both ends were scored afresh.
+    # The end of each walk accumulates rounding. The start of the other one is the same scan, scored afresh.
     deletion[-1], insertion[-1] = insertion[0], deletion[0]
     seen = np.append(0, np.cumsum(places >= 0))
     return np.concatenate([deletion[seen], insertion[seen]])

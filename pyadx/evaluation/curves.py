@@ -1,9 +1,9 @@
 """Exact precision-recall curves of one heatmap against many regions at once.
 
-Sorting is what costs: scikit-learn's `precision_recall_curve` sorts the scores anew for every region.
-Here they are sorted once, and each region only counts its voxels along that order. Equal scores are one
-threshold, as an occlusion map is piecewise constant and the order inside a tie means nothing. The
-numbers are those of scikit-learn.
+Most of the time goes into sorting. scikit-learn's `precision_recall_curve` sorts the scores again for every
+region. Here they are sorted once, and each region counts its voxels in that order. Equal scores share one
+threshold: occlusion maps are piecewise constant, and the order within a tie carries no information. The
+results equal those of scikit-learn.
 """
 
 from collections.abc import Mapping
@@ -22,11 +22,11 @@ class PrecisionRecall:
     Attributes
     ----------
     thresholds : numpy.ndarray
-        Distinct scores, descending, ``[T]``. Voxels with at least this score are found.
+        Distinct scores in descending order, ``[T]``. Voxels with at least this score count as found.
     hits : numpy.ndarray
-        int64 ``[T]``: found voxels inside the region.
+        int64 ``[T]``: number of found voxels inside the region (true positives).
     found : numpy.ndarray
-        int64 ``[T]``: found voxels.
+        int64 ``[T]``: number of found voxels (predicted positives).
     """
 
     thresholds: np.ndarray
@@ -37,7 +37,7 @@ class PrecisionRecall:
 
     @cached_property
     def precision(self) -> np.ndarray:
-        """Share of the found voxels that lie in the region, ``[T]``."""
+        """Share of the found voxels that are inside the region, ``[T]``."""
         return self.hits / self.found
 
     @cached_property
@@ -47,16 +47,27 @@ class PrecisionRecall:
 
     @cached_property
     def average_precision(self) -> float:
-        """Sum over thresholds of precision times the recall gained, in [0, 1]."""
+        """Sum over thresholds of precision times the gain in recall, in [0, 1]."""
         return float(np.sum(np.diff(self.recall, prepend=0.0) * self.precision))
 
     @property
     def prevalence(self) -> float:
-        """Share of all voxels that lie in the region: the average precision of a random map."""
+        """Share of all voxels that are in the region: the expected average precision of a random map."""
         return float(self.hits[-1] / self.found[-1])
 
     def thinned(self, points: int = 500) -> tuple[np.ndarray, np.ndarray]:
-        """Return recall and precision of at most so many points, evenly spread in recall, for plotting."""
+        """Thin out the curve for plotting.
+
+        Parameters
+        ----------
+        points : int
+            Largest number of points.
+
+        Returns
+        -------
+        recall, precision : numpy.ndarray
+            At most ``points`` points of the curve, evenly spread in recall.
+        """
         if len(self.recall) <= points:
             return self.recall, self.precision
         at = np.searchsorted(self.recall, np.linspace(0, 1, points), side="left")
@@ -70,25 +81,28 @@ def precision_recall(scores: np.ndarray, regions: Mapping[str, np.ndarray]) -> d
     Parameters
     ----------
     scores : numpy.ndarray
-        One per voxel, any shape, finite. Several scans are pooled by concatenation.
+        One finite score per voxel, in any shape. Concatenate scans to pool them.
     regions : mapping
-        Name to bool mask of the same shape.
+        Region name to bool mask of the same shape.
 
     Returns
     -------
     dict
-        Name to `PrecisionRecall`.
+        Region name to `PrecisionRecall`.
 
     Raises
     ------
     ValueError
-        If there are no voxels, scores are not finite, shapes differ, or a region is empty or everywhere.
+        If there are no voxels, scores are not finite, shapes differ, or a region holds none or all of the
+        voxels.
+    TypeError
+        If a mask is not of dtype bool.
     """
     flat = np.asarray(scores).ravel()
     if flat.size == 0:
-        raise ValueError("there are no voxels to evaluate on")
+        raise ValueError("there are no voxels to evaluate")
     if not np.isfinite(flat).all():
-        raise ValueError("the heatmap holds NaN or infinity; an explanation of these voxels does not exist")
+        raise ValueError("the heatmap holds NaN or infinity; every evaluated voxel needs a finite value")
     masks = {}
     for name, mask in regions.items():
         masks[name] = _checked_mask(name, mask, np.shape(scores))
@@ -106,11 +120,15 @@ def precision_recall(scores: np.ndarray, regions: Mapping[str, np.ndarray]) -> d
 def _checked_mask(name: str, mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     mask = np.asarray(mask)
     if mask.dtype != bool:
-        raise TypeError(f"region {name!r} must be a mask of bool, got {mask.dtype}")
+        raise TypeError(f"region {name!r} must be a mask of dtype bool, got {mask.dtype}")
     if mask.shape != shape:
-        raise ValueError(f"region {name!r} has shape {mask.shape}, the heatmap {shape}")
+        raise ValueError(f"region {name!r} has shape {mask.shape}, but the heatmap has shape {shape}")
     if not mask.any():
-        raise ValueError(f"region {name!r} is empty among the evaluated voxels: nothing can be found there")
+        raise ValueError(
+            f"region {name!r} is empty among the evaluated voxels: precision and recall need at least one"
+        )
     if mask.all():
-        raise ValueError(f"region {name!r} is all of the evaluated voxels: nothing can be told apart")
+        raise ValueError(
+            f"region {name!r} covers all of the evaluated voxels: precision and recall need some outside it"
+        )
     return mask.ravel()

@@ -1,4 +1,4 @@
-"""Does a heatmap name the voxels that the network uses? Deletion and insertion curves."""
+"""Deletion and insertion curves: whether a heatmap marks the voxels that the network uses."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,12 +29,12 @@ from pyadx.short_reprs import short_repr
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """A class score while voxels are taken away or brought back.
+    """A class score as voxels are deleted or inserted.
 
     Attributes
     ----------
     fraction : numpy.ndarray
-        Share of the voxels that were deleted or inserted, ``[S + 1]``, from 0 to 1.
+        Share of the ranked voxels that are deleted or inserted, ``[S + 1]``, from 0 to 1.
     score : numpy.ndarray
         Score of the target class, float64 ``[S + 1]``.
     """
@@ -46,14 +46,22 @@ class Curve:
 
     @property
     def auc(self) -> float:
-        """Area under the curve, by trapezoids."""
+        """Area under the curve (trapezoidal rule)."""
         widths = np.diff(self.fraction)
         return float(np.sum(widths * (self.score[1:] + self.score[:-1]) / 2))
 
 
 @dataclass(frozen=True, eq=False)
 class Faithfulness:
-    """Deletion (small is good) and insertion (large is good) of one heatmap."""
+    """Deletion and insertion curves of one heatmap.
+
+    Attributes
+    ----------
+    deletion : Curve
+        Score as voxels are deleted, the strongest first. A small area is good.
+    insertion : Curve
+        Score as voxels are inserted into an empty scan, the strongest first. A large area is good.
+    """
 
     deletion: Curve
     insertion: Curve
@@ -62,8 +70,9 @@ class Faithfulness:
     def srg(self) -> float:
         """Symmetric relevance gain (Bluecher et al., TMLR 2024): large is good, 0 for a random map.
 
-        The area of deletion from the least relevant voxel on, minus that from the most relevant on. The
-        first is insertion read backwards: both curves show the same scans, and areas do not change.
+        This is the area of deletion with the least relevant voxels first, minus the area with the most
+        relevant first. Deleting the least relevant first runs through the same scans as insertion, in
+        reverse order, so its area is that of insertion.
         """
         return self.insertion.auc - self.deletion.auc
 
@@ -85,44 +94,45 @@ def deletion_insertion(
     batch_size: BatchSize = "auto",
     engine: Engine = "auto",
 ) -> Faithfulness:
-    """Delete voxels from the strongest on, and insert them into an empty scan (Petsiuk et al., BMVC 2018).
+    """Delete the strongest voxels first, and insert them into an empty scan (Petsiuk et al., BMVC 2018).
 
-    Voxels are ranked once into ``steps`` groups of equal size, and one label volume serves all steps. Where
-    groups lie close together, as those of supervoxels do, they are filled one after another at a baseline
-    that moves (`pyadx.inference.IncrementalScorer`); otherwise the whole model sees every step. Equally
-    strong voxels are taken in the order of the volume.
+    Voxels are ranked once and split into ``steps`` groups of equal size. If the voxels of a group are close
+    together, as for supervoxels, each step recomputes only what changed since the last one
+    (`pyadx.inference.IncrementalScorer` with a moving baseline). Otherwise every step is a forward pass of
+    the whole model. Equally strong voxels keep the order in which the volume stores them.
 
     Parameters
     ----------
     model : torch.nn.Module
-        Maps ``[B, 1, D, H, W]`` to class scores; left as it was found.
+        Maps ``[B, C, D, H, W]`` to class scores. Its state is restored afterwards.
     volume : Tensor or numpy.ndarray
-        ``[1, D, H, W]`` or ``[1, 1, D, H, W]``; arrays and whole numbers are brought to the model.
+        ``[C, D, H, W]`` or ``[1, C, D, H, W]``. Arrays take the dtype and device of the model's weights,
+        integer tensors their dtype.
     heatmap : Tensor or numpy.ndarray
-        ``[D, H, W]``; its absolute value ranks the voxels.
+        ``[D, H, W]``. Voxels are ranked by its absolute value.
     target : int, str or None
-        Class whose score is followed; ``None`` takes the predicted class.
+        Class to score; ``None`` takes the predicted class.
     inside : Tensor or numpy.ndarray, optional
-        bool ``[D, H, W]``: voxels that are ranked. Without it those that differ from ``fill`` where that is
-        one number or a name, otherwise all. Voxels outside stay as they are.
+        bool ``[D, H, W]``: voxels to rank; all others keep their values. By default, the voxels that differ
+        from ``fill`` if that is one number or the name of a reference, and otherwise all voxels.
     steps : int
-        Groups of voxels.
+        Number of groups of voxels.
     fill : number, sequence, Tensor or str
-        What a deleted voxel becomes: as for `pyadx.ops.occlude_labels`, or the name of a reference that is
-        a volume, such as ``local`` or ``controls`` (`pyadx.explainers.references`).
+        Value of a deleted voxel: as for `pyadx.ops.occlude_labels`, or the name of a reference that is a
+        volume, such as ``local`` or ``controls`` (`pyadx.explainers.references`).
     spacing : float or sequence of float, optional
-        Voxel size in mm, for references that smooth.
+        Voxel size in mm; needed by references that smooth.
     score : {"probability", "logit", "log_odds", "output"}
-        What is followed.
+        Score to follow.
     outputs : {"logits", "probabilities", "log_probabilities"}
         What the model returns, as for `pyadx.Occlusion`.
     output, forward_args
-        Which of several outputs is followed, and what the model takes besides the scan, as for
+        Which of several outputs to follow, and what the model takes besides the scan, as for
         `pyadx.Occlusion`.
     batch_size : int or "auto"
-        Copies per forward.
+        Scans per forward pass.
     engine : {"auto", "incremental", "full"}
-        How steps are scored; curves are the same up to rounding.
+        How steps are scored. The curves are the same up to rounding.
 
     Returns
     -------
@@ -132,7 +142,9 @@ def deletion_insertion(
     Raises
     ------
     ValueError, TypeError
-        If shapes do not fit, the heatmap is not finite, or fewer voxels than steps are ranked.
+        If shapes do not match, the heatmap is not finite, or fewer voxels than ``steps`` are ranked.
+    UntraceableError
+        A ``ValueError``: if ``engine="incremental"`` and the model cannot be traced.
     """
     reading = Reading(followed_score(model, score), outputs)
     batch_size = check_batch_size(batch_size)
@@ -169,7 +181,7 @@ def _whole_curves(
     reading: Reading,
     options: dict[str, Any],
 ) -> np.ndarray:
-    """Return both curves, one after the other, by batches of whole forwards."""
+    """Score deletion, then insertion, in batches of whole forward passes, float64 ``[2 * (steps + 1)]``."""
     counts = torch.arange(steps + 1)
     taken = torch.stack([torch.ones_like(counts), counts + 1], 1)
     kept = torch.stack([counts + 1, torch.full_like(counts, steps + 1)], 1)
@@ -205,7 +217,7 @@ def _whole_curves(
 def _one_scan(volume: Tensor) -> Tensor:
     scan = volume[0] if volume.dim() == 5 and volume.shape[0] == 1 else volume
     if scan.dim() != 4:
-        raise ValueError(f"volume must be one scan [1,D,H,W] or [1,1,D,H,W], got {tuple(volume.shape)}")
+        raise ValueError(f"volume must be one scan [C,D,H,W] or [1,C,D,H,W], got {tuple(volume.shape)}")
     return scan.detach()
 
 
@@ -216,13 +228,13 @@ def _rank_groups(
     steps: int,
     fill: ops.Fill,
 ) -> Tensor:
-    """Return int32 ``[D, H, W]``: 1 for the strongest group of voxels to ``steps``, 0 for unranked ones."""
+    """Return the group of each voxel, int32 ``[D, H, W]``: 1 (strongest) to ``steps``, or 0 if unranked."""
     heat = np.abs(plain_array("heatmap", heatmap))
     shape = tuple(scan.shape[1:])
     if heat.shape != shape:
-        raise ValueError(f"the heatmap has shape {heat.shape}, the scan {shape}")
+        raise ValueError(f"the heatmap has shape {heat.shape}, but the scan has shape {shape}")
     if not np.isfinite(heat).all():
-        raise ValueError("the heatmap holds NaN or infinity; it cannot rank these voxels")
+        raise ValueError("the heatmap holds NaN or infinity; voxels are ranked by finite values only")
     if inside is not None:
         ranked = plain_array("inside", inside)
         if ranked.dtype != bool or ranked.shape != shape:

@@ -1,4 +1,4 @@
-"""Relevance mass by the protocol of a benchmark on real brains, so that figures stand beside its own."""
+"""Relevance mass by the protocol of a published benchmark on real brains, for comparison with it."""
 
 import numpy as np
 from torch import Tensor
@@ -18,10 +18,10 @@ def smoothed_mass(
     percentile: float = 99.0,
     dilation: int = 2,
 ) -> float:
-    """Return the share of a map's positive part that lies in a region (Siegel et al., arXiv 2508.02560).
+    """Return the share of a map's positive values inside a region (Siegel et al., arXiv 2508.02560).
 
-    The positive part is smoothed, values above a percentile are cut down to it, so that single voxels do
-    not decide, and the region is dilated. A map without a positive part has no share: 0.
+    Negative values become 0. The map is smoothed, and clipped at a percentile so that no single voxel
+    dominates. The region is dilated. A map without positive values has a share of 0.
 
     Parameters
     ----------
@@ -32,18 +32,23 @@ def smoothed_mass(
     spacing : float
         Voxel size in mm.
     inside : numpy.ndarray, optional
-        bool ``[D, H, W]``: only these voxels have mass, and count for the percentile.
+        bool ``[D, H, W]``, such as the brain: only these voxels count, for the share and the percentile.
     fwhm : float
-        Full width at half maximum of the Gaussian, mm.
+        Full width at half maximum of the Gaussian, in mm.
     percentile : float
-        Where values are cut.
+        Percentile at which values are clipped.
     dilation : int
-        Voxels by which the region grows, over faces.
+        Number of voxels by which the region is dilated, across faces.
+
+    Returns
+    -------
+    float
+        From 0 to 1.
 
     Raises
     ------
     ValueError
-        If shapes differ, the map is not finite, or the region is empty.
+        If shapes differ, the map is not finite, or ``region`` or ``inside`` is empty.
     """
     from scipy import ndimage
 
@@ -51,7 +56,9 @@ def smoothed_mass(
     within = np.ones(heat.shape, bool) if inside is None else inside
     for name, mask in (("region", region), ("inside", within)):
         if mask.dtype != bool or mask.shape != heat.shape:
-            raise ValueError(f"{name} must be a bool mask of shape {heat.shape}, got {mask.dtype}")
+            raise ValueError(
+                f"{name} must be a bool mask of shape {heat.shape}, got {mask.dtype} {mask.shape}"
+            )
         if not mask.any():
             raise ValueError(f"{name} holds no voxel")
     if not np.isfinite(heat).all():

@@ -1,4 +1,4 @@
-"""Does a heatmap find a region? (paper section 4.3: precision and recall against segmented regions)."""
+"""How well heatmaps find anatomical regions (paper section 4.3: precision and recall)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,17 +15,18 @@ class RegionScore:
     Attributes
     ----------
     average_precision : float
-        Area under the exact precision-recall curve, 0 to 1.
+        Average precision of the exact precision-recall curve, 0 to 1.
     prevalence : float
-        Share of the evaluated voxels in the region: what a random map reaches.
+        Share of the evaluated voxels in the region: the expected average precision of a random map.
     pointing : float
-        Pointing game (Zhang et al., IJCV 2018): whether the strongest voxel lies in the region; the share
-        that does where several are equally strong.
+        Pointing game (Zhang et al., IJCV 2018): 1 if the strongest voxel is in the region, else 0. If
+        several voxels are equally strong, the share of them in the region.
     relevance_mass : float
-        Share of the heatmap's absolute sum in the region (Arras et al., Information Fusion 2022).
+        Share of the sum of absolute values inside the region (Arras et al., Information Fusion 2022). NaN
+        if the heatmap is zero everywhere.
     relevance_rank : float
-        Share of the region among the strongest voxels, as many as the region has; ties count by their
-        expectation (Arras et al., 2022).
+        Share of the ``K`` strongest voxels that are in the region, where ``K`` is the region's number of
+        voxels (Arras et al., 2022). Ties count by their expected value.
     """
 
     average_precision: float
@@ -43,22 +44,23 @@ def localization(
     Parameters
     ----------
     heatmap : numpy.ndarray
-        ``[D, H, W]``; what matters is its absolute value.
+        ``[D, H, W]``. Its absolute value is scored.
     regions : mapping
-        Name to bool mask ``[D, H, W]`` on the heatmap's grid.
+        Region name to bool mask ``[D, H, W]`` on the heatmap's grid.
     inside : numpy.ndarray, optional
-        bool ``[D, H, W]``, such as the brain: only these voxels count. Without it the whole volume does,
-        and empty background, which is easy to leave dark, makes every figure look better.
+        bool ``[D, H, W]``, such as the brain: only these voxels count. Without it the whole volume counts.
+        Every score then looks better, because maps are easily dark in the empty background.
 
     Returns
     -------
     dict
-        Region to `RegionScore`.
+        Region name to `RegionScore`.
 
     Raises
     ------
     ValueError, TypeError
-        If shapes differ, the heatmap is not finite, or a region is empty or everywhere.
+        If shapes differ, the heatmap is not finite, a mask is not bool, or a region holds none or all of
+        the voxels that count.
     """
     strength, masks = evaluated_voxels(heatmap, regions, inside)
     curves = precision_recall(strength, masks)
@@ -70,29 +72,32 @@ def pooled_curves(
     regions: Sequence[Mapping[str, np.ndarray]],
     inside: Sequence[np.ndarray | None] | None = None,
 ) -> dict[str, PrecisionRecall]:
-    """Return precision-recall curves over the voxels of several scans together, as in the paper.
+    """Return precision-recall curves over the pooled voxels of several scans, as in the paper.
 
     Parameters
     ----------
     heatmaps : sequence of numpy.ndarray
         One per scan, as for `localization`.
     regions : sequence of mapping
-        Regions of each scan; the same names for all.
+        Regions of each scan. All scans need the same names.
     inside : sequence of numpy.ndarray, optional
-        Voxels of each scan that count.
+        bool mask of the voxels that count, one per scan.
 
     Returns
     -------
     dict
-        Region to `PrecisionRecall`.
+        Region name to `PrecisionRecall`.
 
     Raises
     ------
     ValueError, TypeError
-        As `localization`, or if the scans do not have the same regions.
+        As `localization`, or if the numbers of heatmaps, regions and masks differ, or the scans do not have
+        the same regions.
     """
     if not heatmaps or len(regions) != len(heatmaps):
-        raise ValueError(f"got {len(heatmaps)} heatmaps and regions of {len(regions)} scans")
+        raise ValueError(
+            f"got {len(heatmaps)} heatmaps and the regions of {len(regions)} scans; give both for each scan"
+        )
     names = list(regions[0])
     if any(sorted(one) != sorted(names) for one in regions):
         raise ValueError(f"every scan needs the regions {', '.join(names)}")
@@ -104,7 +109,7 @@ def pooled_curves(
 
 
 def region_score(curve: PrecisionRecall, strength: np.ndarray, mask: np.ndarray) -> RegionScore:
-    """Return all figures of one region from its curve and the evaluated voxels."""
+    """Score one region from its curve, the absolute values ``[N]`` and the region's mask ``[N]``."""
     total = float(np.sum(strength, dtype=np.float64))
     return RegionScore(
         average_precision=curve.average_precision,
@@ -129,14 +134,16 @@ def evaluated_voxels(
         )
     for name, mask in regions.items():
         if np.shape(mask) != heatmap.shape:
-            raise ValueError(f"region {name!r} has shape {np.shape(mask)}, the heatmap {heatmap.shape}")
+            raise ValueError(
+                f"region {name!r} has shape {np.shape(mask)}, but the heatmap has shape {heatmap.shape}"
+            )
     if inside is None:
         return np.abs(heatmap).ravel(), {name: np.ravel(mask) for name, mask in regions.items()}
     return np.abs(heatmap[inside]), {name: np.asarray(mask)[inside] for name, mask in regions.items()}
 
 
 def bootstrap_mean(values: Sequence[float], *, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
-    """Return the interval of the mean over scans, by the percentile bootstrap (10,000 draws).
+    """Return a confidence interval of the mean over scans (percentile bootstrap, 10,000 draws).
 
     Parameters
     ----------
@@ -145,12 +152,12 @@ def bootstrap_mean(values: Sequence[float], *, level: float = 0.95, seed: int = 
     level : float
         Confidence level.
     seed : int
-        Of the draws.
+        Seed of the draws.
 
     Returns
     -------
     tuple of float
-        Lower and upper end; NaN for fewer than two scans, where nothing can be said.
+        Lower and upper limit. Both are NaN for fewer than two scans.
     """
     known = np.asarray(values, np.float64)
     if len(known) < 2:
@@ -162,7 +169,7 @@ def bootstrap_mean(values: Sequence[float], *, level: float = 0.95, seed: int = 
 
 
 def mean_with_interval(values: Sequence[float]) -> str:
-    """Return a mean and its 95% bootstrap interval (`bootstrap_mean`) for tables."""
+    """Format a mean and its 95% bootstrap interval (`bootstrap_mean`) for a table."""
     low, high = bootstrap_mean(values)
     return f"{np.mean(values):.3f} [{low:.3f}, {high:.3f}]"
 
@@ -170,9 +177,10 @@ def mean_with_interval(values: Sequence[float]) -> str:
 def bootstrap_difference(
     one: Sequence[float], other: Sequence[float], *, level: float = 0.95, seed: int = 0
 ) -> tuple[float, float, float]:
-    """Return by how much one method's mean exceeds another's on the same scans, and the interval of that.
+    """Return the difference of two methods' means on the same scans, with its bootstrap interval.
 
-    Scans are drawn in pairs: what makes a scan hard for both methods does not widen the interval.
+    The bootstrap draws scans, not single values. A scan that is hard for both methods therefore does not
+    widen the interval.
 
     Parameters
     ----------
@@ -184,16 +192,18 @@ def bootstrap_difference(
     Returns
     -------
     tuple of float
-        Difference of the means, and the lower and upper end.
+        Mean of ``one`` minus mean of ``other``, and the lower and upper limit of the interval.
 
     Raises
     ------
     ValueError
-        If they are not of one length, or empty.
+        If the two differ in length, or are empty.
     """
     first, second = (np.asarray(values, np.float64) for values in (one, other))
     if first.shape != second.shape or first.ndim != 1 or first.size == 0:
-        raise ValueError(f"pairs need one value per scan of both, got {first.shape} and {second.shape}")
+        raise ValueError(
+            f"both methods need one value per scan, got arrays of shape {first.shape} and {second.shape}"
+        )
     pairs = first - second
     return float(pairs.mean()), *bootstrap_mean(pairs.tolist(), level=level, seed=seed)
 

@@ -1,4 +1,4 @@
-"""Sanity of explanations: whether they follow the weights, agree with each other and survive noise."""
+"""Sanity checks: whether heatmaps depend on the weights, agree with each other, and withstand noise."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
@@ -24,11 +24,21 @@ def rank_correlation(
     Parameters
     ----------
     one, other : Tensor or numpy.ndarray
-        Of one shape.
+        Heatmaps of the same shape.
     inside : numpy.ndarray, optional
         bool mask of the voxels that count.
     signed : bool
-        Rank the values with their signs.
+        Rank the signed values instead of the absolute ones.
+
+    Returns
+    -------
+    float
+        From -1 to 1; NaN if a heatmap is constant.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ.
     """
     from scipy.stats import rankdata
 
@@ -47,21 +57,26 @@ def rank_correlation(
 def agreement(
     heatmaps: Mapping[str, Tensor | np.ndarray], inside: np.ndarray | None = None
 ) -> tuple[list[str], np.ndarray]:
-    """Return the rank correlation of every two methods.
+    """Return the rank correlation of every pair of methods.
 
     Parameters
     ----------
     heatmaps : mapping
-        Method to heatmap, all of one shape.
+        Method name to heatmap. All heatmaps need the same shape.
     inside : numpy.ndarray, optional
         bool mask of the voxels that count.
 
     Returns
     -------
     names : list of str
-        The methods.
+        The methods, ``[M]``.
     correlations : numpy.ndarray
-        ``[M, M]``, symmetric, ones on the diagonal.
+        float64 ``[M, M]``, symmetric, with ones on the diagonal.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ.
     """
     names = list(heatmaps)
     table = np.eye(len(names))
@@ -72,22 +87,22 @@ def agreement(
 
 
 def randomised_weights(model: nn.Module, seed: int = 0) -> Iterator[tuple[str, nn.Module]]:
-    """Yield a copy of a network with ever more layers randomised, from the output down.
+    """Yield a copy of a network with one more layer randomised each time, starting at the output.
 
-    Each layer's weights are permuted, so that their distribution stays and what was learned goes
-    (Adebayo et al., NeurIPS 2018, who drew them anew).
+    The weights of a layer are permuted. This keeps their distribution and destroys what was learned. The
+    cascade is that of Adebayo et al. (NeurIPS 2018), who drew new weights instead.
 
     Parameters
     ----------
     model : torch.nn.Module
-        Stays as it is.
+        The network; it is not changed.
     seed : int
-        Of the permutations.
+        Seed of the permutations.
 
     Yields
     ------
-    tuple
-        Name of the layer that was randomised last, and the copy; the same object every time.
+    tuple of (str, torch.nn.Module)
+        Name of the layer that was randomised last, and the copy. It is the same object every time.
     """
     changed = copy.deepcopy(model)
     random = torch.Generator().manual_seed(seed)
@@ -107,25 +122,25 @@ def randomised_weights(model: nn.Module, seed: int = 0) -> Iterator[tuple[str, n
 def randomisation(
     model: nn.Module, explain: Explain, *, inside: np.ndarray | None = None, seed: int = 0
 ) -> list[tuple[str, float]]:
-    """Compare a heatmap with those of networks whose layers are randomised from the output down.
+    """Compare a heatmap with those of the same network as its layers are randomised from the output down.
 
-    A map that keeps its correlation shows the scan and not what was learned.
+    If the correlation stays high, the map shows the scan and not what the network learned.
 
     Parameters
     ----------
     model : torch.nn.Module
         The network.
     explain : callable
-        From a network to the heatmap ``[D, H, W]`` of one scan.
+        Takes a network and returns the heatmap ``[D, H, W]`` of one scan.
     inside : numpy.ndarray, optional
         bool mask of the voxels that count.
     seed : int
-        Of the randomisation.
+        Seed of the randomisation.
 
     Returns
     -------
-    list of tuple
-        Layer, and the rank correlation after it and all above were randomised.
+    list of (str, float)
+        For each layer its name, and the rank correlation once it and all later layers are randomised.
     """
     before = explain(model).detach().cpu().numpy()
     return [
@@ -143,33 +158,38 @@ def stability(
     inside: np.ndarray | None = None,
     seed: int = 0,
 ) -> list[float]:
-    """Compare a heatmap with those of the same scan under noise.
+    """Compare a heatmap with those of the same scan with added noise.
 
     Parameters
     ----------
     explain : callable
-        From a volume, of the shape given, to a heatmap ``[D, H, W]``.
+        Takes a tensor of the shape of ``volume`` and returns a heatmap ``[D, H, W]``.
     volume : Tensor or numpy.ndarray
-        The scan; ``explain`` is given a tensor of it, in float32 if it holds whole numbers.
+        The scan. ``explain`` receives it as a tensor; integers become float32.
     level : float
-        Standard deviation of Gaussian noise over the largest absolute value of the scan. Voxels of exactly
-        0, the background of a masked scan, stay 0.
+        Standard deviation of the Gaussian noise, as a share of the scan's largest absolute value. Voxels
+        that are exactly 0, such as the background of a masked scan, stay 0.
     draws : int
-        How many.
+        Number of noisy scans.
     inside : numpy.ndarray, optional
         bool mask of the voxels that count.
     seed : int
-        Of the noise.
+        Seed of the noise.
 
     Returns
     -------
     list of float
-        Rank correlation of each draw with the heatmap without noise.
+        For each draw, the rank correlation with the heatmap of the scan without noise.
+
+    Raises
+    ------
+    ValueError
+        If ``level`` is not positive, or ``draws`` is less than 1.
     """
     if not level > 0 or draws < 1:
         raise ValueError(f"level must be positive and draws at least 1, got {level} and {draws}")
     volume = plain_tensor("volume", volume)
-    if not volume.is_floating_point():  # noise would be cut off to whole numbers
+    if not volume.is_floating_point():  # integers would round the noise
         volume = volume.float()
     before = explain(volume).detach().cpu().numpy()
     random = torch.Generator().manual_seed(seed)

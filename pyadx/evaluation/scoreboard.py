@@ -1,4 +1,4 @@
-"""All methods against all regions, on all scans: figures per scan, pooled curves, tables."""
+"""Localisation of all methods and regions on all scans: scores per scan, pooled curves, tables."""
 
 import csv
 import os
@@ -16,7 +16,15 @@ from pyadx.markdown import markdown_table
 
 @dataclass(frozen=True)
 class ScanScore:
-    """One method on one scan against one region."""
+    """Score of one method on one scan for one region.
+
+    Attributes
+    ----------
+    method, subject, region : str
+        Names of the three.
+    score : RegionScore
+        The scores.
+    """
 
     method: str
     subject: str
@@ -25,12 +33,12 @@ class ScanScore:
 
 
 class Scoreboard:
-    """Collects heatmaps, scan by scan.
+    """Collects the scores of heatmaps, scan by scan.
 
     Attributes
     ----------
     rows : list of ScanScore
-        In the order they were added.
+        In the order in which they were added.
     """
 
     def __init__(self) -> None:
@@ -50,11 +58,12 @@ class Scoreboard:
         Parameters
         ----------
         method, subject : str
-            Whose it is.
+            Method that made the heatmap, and subject of the scan.
         heatmap : numpy.ndarray
             ``[I, J, K]``.
         regions : mapping
-            Name to bool mask. Subjects may have different ones; a region is pooled over those that have it.
+            Region name to bool mask ``[I, J, K]``. Subjects may have different regions: each one is pooled
+            over the subjects that have it.
         inside : numpy.ndarray, optional
             bool mask of the voxels that count.
 
@@ -72,16 +81,16 @@ class Scoreboard:
 
     @property
     def methods(self) -> list[str]:
-        """In the order they came."""
+        """Names of the methods, in the order in which they were added."""
         return list(dict.fromkeys(row.method for row in self.rows))
 
     @property
     def regions(self) -> list[str]:
-        """In the order they came."""
+        """Names of the regions, in the order in which they were added."""
         return list(dict.fromkeys(row.region for row in self.rows))
 
     def curves(self) -> dict[str, dict[str, PrecisionRecall]]:
-        """Return method to region to the curve over all scans' voxels together."""
+        """Return the curves over the pooled voxels of all scans: method to region to curve."""
         pooled: dict[str, dict[str, PrecisionRecall]] = {method: {} for method in self.methods}
         for (method, region), parts in self._voxels.items():
             strength = np.concatenate([part[0] for part in parts])
@@ -90,13 +99,21 @@ class Scoreboard:
         return pooled
 
     def values(self, method: str, region: str, figure: str) -> list[float]:
-        """Return one figure of all scans, such as ``average_precision``."""
+        """Return one field of `RegionScore`, such as ``average_precision``, for each scan."""
         chosen = (row.score for row in self.rows if (row.method, row.region) == (method, region))
         return [float(getattr(score, figure)) for score in chosen]
 
 
 def write_scores(path: str | os.PathLike[str], rows: Iterable[ScanScore]) -> None:
-    """Write every figure of every scan as CSV."""
+    """Write all scores of all scans to a CSV file.
+
+    Parameters
+    ----------
+    path : path
+        Output file. It appears complete or not at all.
+    rows : iterable of ScanScore
+        One row of the file each.
+    """
     names = list(RegionScore.__dataclass_fields__)
     with replacing(Path(path)) as (partial,), partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -107,10 +124,17 @@ def write_scores(path: str | os.PathLike[str], rows: Iterable[ScanScore]) -> Non
 
 
 def scoreboard_markdown(board: Scoreboard, curves: Mapping[str, Mapping[str, PrecisionRecall]]) -> str:
-    """Return tables of all methods against all regions.
+    """Return Markdown tables with a row per method and a column per region.
 
-    Average precision: pooled over the voxels of all scans, then the mean over scans with its 95% bootstrap
-    interval; the other figures: means over scans.
+    The table of average precision gives two figures: over the pooled voxels of all scans, and the mean over
+    scans with its 95% bootstrap interval. The tables of the other scores give means over scans.
+
+    Parameters
+    ----------
+    board : Scoreboard
+        The scores.
+    curves : mapping
+        Pooled curves, as `Scoreboard.curves` returns them.
     """
     columns = ["method", *board.regions]
     rows = []
@@ -123,12 +147,14 @@ def scoreboard_markdown(board: Scoreboard, curves: Mapping[str, Mapping[str, Pre
         rows.append([method, *cells])
     chance = [curves[board.methods[0]][region].prevalence for region in board.regions]
     rows.append(["prevalence (a random map)", *(f"{value:.3f}" for value in chance)])
-    words = "Average precision: pooled; mean over scans [95% bootstrap interval]."
+    words = (
+        "Average precision: on the pooled voxels of all scans; mean over scans [95% bootstrap interval]."
+    )
     parts = [f"{words}\n\n{markdown_table(columns, rows)}"]
     titles = {
-        "pointing": "Pointing game: share of scans whose strongest voxel lies in the region.",
-        "relevance_mass": "Relevance mass: share of the heatmap's sum in the region.",
-        "relevance_rank": "Relevance rank: share of the region among as many strongest voxels.",
+        "pointing": "Pointing game: share of scans with the heatmap's strongest voxel in the region.",
+        "relevance_mass": "Relevance mass: share of the sum of absolute values in the region.",
+        "relevance_rank": "Relevance rank: share of the K strongest voxels in a region of K voxels.",
     }
     for figure, words in titles.items():
         rows = [

@@ -1,8 +1,8 @@
-"""What a map should show, where it is known: scans of patients whose healthy twin is at hand.
+"""Ground truth for heatmaps: scans of synthetic patients, each with a healthy twin.
 
-The twin is the same person's scan without the disease, to the noise; a synthetic cohort has it. How far the
-class score moves when a window comes from the twin is then no estimate but the effect of the disease
-there on this very network. Maps are measured against it.
+The twin is the same scan without the disease, with the same noise. Only a synthetic cohort has such twins.
+If a window of the patient's scan is replaced by the twin's, the change of the class score is exactly the
+effect of the disease in that window on this network. Heatmaps are compared with these effects.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from pyadx.inference.score import Outputs, Score, Target
 from pyadx.inference.segments import distinct_segments
 from pyadx.ops.arrays import plain_array
 
-STRONGEST = 0.05  # of the voxels: the part of the truth that a map should find
+STRONGEST = 0.05  # share of the voxels: the strongest part of the truth, which a map should find
 
 
 def causal_truth(
@@ -42,34 +42,35 @@ def causal_truth(
     engine: Engine = "auto",
     progress: bool | None = None,
 ) -> Tensor:
-    """Return how far the class score falls when a window around each voxel comes from the healthy twin.
+    """Return how far the class score falls when the window around each voxel comes from the healthy twin.
 
-    ``T(v) = s(V) - s(V with the window at v taken from the twin)``: positive where the disease speaks for
-    the class. Windows in which the two do not differ are exactly zero and cost nothing.
+    ``T(v) = s(V) - s(V with the window at v taken from the twin)`` is positive where the disease raises the
+    class score. Windows in which scan and twin are equal get exactly 0 and are not scored.
 
     Parameters
     ----------
     model : torch.nn.Module
-        Maps ``[B, C, D, H, W]`` to class scores; left as it was found.
+        Maps ``[B, C, D, H, W]`` to class scores. Its state is restored afterwards.
     volume, twin : Tensor or numpy.ndarray
-        ``[C, D, H, W]`` or ``[1, C, D, H, W]``, prepared with the same numbers: the twin is scaled as the
-        scan is (`pyadx.data.inputs.prepared_volume` with ``like``), not by its own brightest voxel.
+        ``[C, D, H, W]`` or ``[1, C, D, H, W]``. Both need the same intensity scaling: scale the twin like
+        the scan (`pyadx.data.inputs.prepared_volume` with ``like``), not by its own brightest voxel.
     target : int, str or None
-        Class whose score is followed; ``None`` takes the class predicted for the scan.
+        Class to score; ``None`` takes the class predicted for the scan.
     window, stride : int
-        Size of the window and distance between windows, in voxels, as for `pyadx.Occlusion`.
+        Window size and distance between windows, in voxels, as for `pyadx.Occlusion`.
     score, outputs, output, forward_args, engine, progress
-        As for `pyadx.Occlusion`; ``log_odds`` does not flatten where the network is sure.
+        As for `pyadx.Occlusion`. The default score is ``log_odds``: unlike probabilities, it does not
+        saturate where the network is confident.
 
     Returns
     -------
     Tensor
-        float32 ``[D, H, W]``; exact at the centres of the windows, linear between them.
+        float32 ``[D, H, W]``, exact at the centres of the windows and interpolated linearly between them.
 
     Raises
     ------
     TypeError, ValueError
-        If the two do not fit each other or the model, or are the same everywhere.
+        If shapes do not match each other or the model, or if scan and twin are equal everywhere.
     """
     scan, healthy = _pair(model, volume, twin)
     explain = Occlusion(
@@ -98,17 +99,17 @@ def region_truth(
     model, volume, twin, target, score, outputs, output, forward_args
         As for `causal_truth`.
     regions : mapping
-        Name to bool mask ``[D, H, W]``.
+        Region name to bool mask ``[D, H, W]``.
 
     Returns
     -------
     dict
-        Name to ``s(V) - s(V with the region taken from the twin)``; 0 where nothing differs there.
+        Region name to ``s(V) - s(V with the region taken from the twin)``; 0 if the two are equal in it.
 
     Raises
     ------
     TypeError, ValueError
-        As `causal_truth`, or if a mask does not fit.
+        As `causal_truth`, or if a mask has another shape or holds no voxel.
     """
     scan, healthy = _pair(model, volume, twin)
     scorer = RegionScorer(
@@ -127,14 +128,16 @@ def region_truth(
 def _pair(
     model: nn.Module, volume: Tensor | np.ndarray, twin: Tensor | np.ndarray
 ) -> tuple[Tensor, Tensor]:
-    """Return scan and twin ``[C, D, H, W]``."""
+    """Check scan and twin, and return both as ``[C, D, H, W]``."""
     scans = [check_volume(given, model) for given in (volume, twin)]
     for name, scan in zip(("volume", "twin"), scans, strict=True):
         if scan.shape[0] != 1:
             raise ValueError(f"{name} must be one scan [C,D,H,W], got {tuple(scan.shape)}")
     scan, healthy = scans[0][0], scans[1][0]
     if scan.shape != healthy.shape:
-        raise ValueError(f"the scan has shape {tuple(scan.shape)}, its twin {tuple(healthy.shape)}")
+        raise ValueError(
+            f"the scan has shape {tuple(scan.shape)}, but its twin has shape {tuple(healthy.shape)}"
+        )
     if torch.equal(scan, healthy):
         raise ValueError("scan and twin are the same everywhere: there is no disease to find")
     return scan, healthy
@@ -142,18 +145,18 @@ def _pair(
 
 @dataclass(frozen=True)
 class Agreement:
-    """How a map agrees with the truth.
+    """Agreement of a heatmap with the truth.
 
     Attributes
     ----------
     rank : float
-        Spearman's correlation of the absolute values; 0 for a map without contrast.
+        Spearman's correlation of the absolute values; 0 if the map is constant.
     rank_signed : float
-        Spearman's correlation of the values with their signs.
+        Spearman's correlation of the signed values; 0 if the map is constant.
     average_precision : float
-        Of the truth's strongest voxels, ranked by the map's absolute value.
+        Average precision of finding the truth's strongest voxels by the map's absolute value.
     prevalence : float
-        Their share: the average precision of a random map.
+        Share of these voxels: the expected average precision of a random map.
     """
 
     rank: float
@@ -169,39 +172,42 @@ def truth_agreement(
     *,
     strongest: float = STRONGEST,
 ) -> Agreement:
-    """Measure a map against the causal truth.
+    """Compare a heatmap with the causal truth.
 
-    Voxels that are equally strong share a rank, in the map and in the truth, so that no figure depends on
-    the order of voxels. Those tied with the weakest of the truth's strongest count among them; voxels where
-    the truth is zero never do.
+    Equal values share a rank, in the map and in the truth, so the results do not depend on the order of
+    voxels. The truth's strongest part includes all voxels tied with its weakest one, and never voxels where
+    the truth is zero.
 
     Parameters
     ----------
     heatmap, truth : Tensor or numpy.ndarray
-        Of one shape, finite.
+        Finite, of the same shape.
     inside : numpy.ndarray, optional
         bool mask of the voxels that count.
     strongest : float
-        Share of the voxels, by absolute value, that make the truth's strongest part.
+        Share of the voxels that form the truth's strongest part, by absolute value; between 0 and 1.
 
     Returns
     -------
     Agreement
-        All figures.
+        Rank correlations and average precision.
 
     Raises
     ------
     ValueError, TypeError
-        If shapes differ, values are not finite, or the truth is zero wherever it counts.
+        If shapes differ, values are not finite, ``strongest`` is out of range, or the truth is zero on all
+        voxels that count.
     """
     if not 0 < strongest < 1:
         raise ValueError(f"strongest must be a share between 0 and 1, got {strongest!r}")
     heat, true = (plain_array("heatmap", x) for x in (heatmap, truth))
     if heat.shape != true.shape:
-        raise ValueError(f"the heatmap has shape {heat.shape}, the truth {true.shape}")
+        raise ValueError(f"the heatmap has shape {heat.shape}, but the truth has shape {true.shape}")
     if inside is not None:
         if inside.dtype != bool or inside.shape != heat.shape:
-            raise ValueError(f"inside must be a bool mask of shape {heat.shape}, got {inside.dtype}")
+            raise ValueError(
+                f"inside must be a bool mask of shape {heat.shape}, got {inside.dtype} {inside.shape}"
+            )
         heat, true = heat[inside], true[inside]
     heat, true = heat.ravel(), true.ravel()
     part = strongest_part(true, strongest)
@@ -217,18 +223,30 @@ def truth_agreement(
 
 
 def strongest_part(truth: np.ndarray, share: float = STRONGEST) -> np.ndarray:
-    """Return where the truth is strongest, bool of its shape.
+    """Return a mask of the strongest voxels, ties with the weakest of them included.
+
+    Parameters
+    ----------
+    truth : numpy.ndarray
+        Finite values of any shape. Strength is the absolute value.
+    share : float
+        Share of the voxels to return, between 0 and 1; always at least one voxel.
+
+    Returns
+    -------
+    numpy.ndarray
+        bool, of the shape of ``truth``. Voxels that are zero are never included.
 
     Raises
     ------
     ValueError
-        If it is not finite or zero everywhere.
+        If the truth is not finite, or is zero everywhere.
     """
     strength = np.abs(truth)
     if not np.isfinite(strength).all():
         raise ValueError("the truth holds NaN or infinity")
     if not strength.any():
-        raise ValueError("the truth is zero on all of the voxels that count: nothing can be found")
+        raise ValueError("the truth is zero on all of the voxels that count: there is nothing to find")
     count = max(1, int(np.ceil(share * strength.size)))
     weakest = np.partition(strength.ravel(), -count)[-count]
     found: np.ndarray = (strength >= weakest) & (strength > 0)

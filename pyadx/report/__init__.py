@@ -1,4 +1,4 @@
-"""Figures of scans and heatmaps, and the page to explore them."""
+"""Figures of scans and heatmaps, and an interactive HTML page to explore them."""
 
 from pyadx.report.dendrograms import save_dendrogram
 from pyadx.report.notebook import show

@@ -1,4 +1,4 @@
-"""The colour scale of a heatmap: one decision for figures, comparisons, the report page and notebooks."""
+"""Colour scale of a heatmap, shared by figures, comparisons, the report page and notebooks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ import numpy as np
 
 from pyadx.report.sidecars import followed_sign, sign_words
 
-# Maps of even lightness, which colour-blind readers can tell apart. Figures use the first of each kind.
+# Perceptually uniform colour maps, safe for colour-blind readers. Figures use the first of each kind.
 SEQUENTIAL = ("inferno", "viridis", "plasma", "cividis")
 _DARK = (18, 14, 24)
-# From 0 to the end of each side: share of the range and colour. Both sides are equally light at each share.
+# Stops from 0 to the end of each side: (share of the range, colour). Lightness is equal on both sides.
 DIVERGING = {
     "blue-red": {
         "negative": ((0.0, _DARK), (0.15, (20, 56, 140)), (0.5, (30, 120, 216)), (1.0, (96, 200, 255))),
@@ -22,7 +22,7 @@ DIVERGING = {
         "positive": ((0.0, _DARK), (0.15, (84, 32, 110)), (0.5, (156, 80, 196)), (1.0, (228, 160, 245))),
     },
 }
-SHADES = 5  # of cells on each side of 0
+SHADES = 5  # shades of table cells on each side of 0
 _PERCENTILE = 99.5
 
 
@@ -33,11 +33,11 @@ class ColourScale:
     Attributes
     ----------
     signed : bool
-        Whether colours diverge from 0: they run from ``-top`` to ``top``, else from 0 to ``top``.
+        Whether colours diverge from 0. They run from ``-top`` to ``top`` if so, and else from 0 to ``top``.
     top : float
-        The 99.5th percentile of the absolute values that are not zero; 1 where all are zero.
+        The 99.5th percentile of the absolute values that are not zero; 1 if all values are zero.
     low, high : str
-        What the ends of the scale mean, such as "speaks for NC" and "speaks for AD"; empty if unsigned.
+        Meaning of the two ends, such as "speaks for NC" and "speaks for AD"; empty if unsigned.
     """
 
     signed: bool
@@ -47,11 +47,11 @@ class ColourScale:
 
     @property
     def bottom(self) -> float:
-        """Value at the lower end."""
+        """Value at the lower end of the scale."""
         return -self.top if self.signed else 0.0
 
     def colormap(self) -> Any:
-        """Return Matplotlib's map of colours from `bottom` to `top`."""
+        """Return the Matplotlib colour map from `bottom` to `top`."""
         from matplotlib import colormaps
         from matplotlib.colors import LinearSegmentedColormap
 
@@ -63,20 +63,20 @@ class ColourScale:
         return LinearSegmentedColormap.from_list(name, [*down, *up], N=511)
 
     def opacity(self, values: np.ndarray) -> np.ndarray:
-        """Return 0 for zero to 1 at the ends, for values of any shape."""
+        """Return the opacity of values of any shape: 0 for zero, rising linearly to 1 at the ends."""
         share = np.abs(values.astype(np.float64)) / self.top
         return np.clip(share, 0, 1)
 
     @property
     def words(self) -> str:
-        """What the two ends mean, for beside a colour bar; empty if unsigned."""
+        """Label of the colour bar with the meaning of both ends; empty if unsigned."""
         return f"\N{LEFTWARDS ARROW} {self.low}    {self.high} \N{RIGHTWARDS ARROW}" if self.low else ""
 
 
 def colour_scale(values: np.ndarray, facts: Mapping[str, Any] | None = None) -> ColourScale:
-    """Decide whether a heatmap is signed, the range of its colours, and what a sign means.
+    """Choose the colour scale of a heatmap: signed or not, its range, and the meaning of the signs.
 
-    A map is signed if it holds negative values, or if its sidecar says that signs were kept.
+    A map is signed if it has negative values, or if its sidecar says that signs were kept.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def colour_scale(values: np.ndarray, facts: Mapping[str, Any] | None = None) -> 
     Returns
     -------
     ColourScale
-        The same for the same values, wherever it is drawn.
+        Depends only on the values and the sidecar, so a map looks the same wherever it is drawn.
     """
     facts = facts or {}
     size = np.abs(values[np.isfinite(values) & (values != 0)].astype(np.float64))
@@ -99,25 +99,25 @@ def colour_scale(values: np.ndarray, facts: Mapping[str, Any] | None = None) -> 
 
 
 def viewer_colormaps() -> dict[str, Any]:
-    """Return the colours that the page offers: names of the viewer's own, and ours for it to learn.
+    """Return the colour maps that the page offers: NiiVue's own, and ours to add to it.
 
     Returns
     -------
     dict
-        ``sequential`` : names that NiiVue knows. ``diverging`` : name to the two sides, each with the lists
-        ``R``, ``G``, ``B``, ``A`` and ``I`` (place, 0 to 255) that NiiVue's ``addColormap`` takes.
+        ``sequential`` : names of NiiVue's colour maps. ``diverging`` : name to the two sides, each with the
+        lists ``R``, ``G``, ``B``, ``A`` and ``I`` (position, 0 to 255) for NiiVue's ``addColormap``.
     """
     sides = {name: {side: _points(stops) for side, stops in own.items()} for name, own in DIVERGING.items()}
     return {"sequential": list(SEQUENTIAL), "diverging": sides}
 
 
 def sign_colours(name: str = "blue-red") -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-    """Return the colours of a negative and a positive bar, which show on white and on black."""
+    """Return the RGB colours of negative and positive bars; both are visible on white and on black."""
     return DIVERGING[name]["negative"][2][1], DIVERGING[name]["positive"][2][1]
 
 
 def sign_colormap() -> Any:
-    """Return Matplotlib's map for lines on white: pale at 0, the colours of bars at both ends."""
+    """Return a Matplotlib colour map for a white background: pale grey at 0, bar colours at the ends."""
     from matplotlib.colors import LinearSegmentedColormap
 
     negative, positive = sign_colours()
@@ -127,10 +127,10 @@ def sign_colormap() -> Any:
 
 
 def sign_styles() -> str:
-    """Return the page's style rules for bars, and for cells in `SHADES` steps from 0.
+    """Return the page's CSS rules for bars, and for table cells in `SHADES` shades on each side of 0.
 
-    The page allows no styles but those of its head, so colours of bars and cells are classes. They follow
-    the colours that are chosen in the viewer, which the body's ``data-signs`` holds.
+    The content security policy forbids inline styles, so the colours of bars and cells are classes. They
+    follow the colour map chosen in the viewer, which the body's ``data-signs`` attribute holds.
     """
     rules = []
     for place, name in enumerate(DIVERGING):
@@ -144,7 +144,7 @@ def sign_styles() -> str:
 
 
 def _points(stops: tuple[tuple[float, tuple[int, int, int]], ...]) -> dict[str, list[int]]:
-    """Lay one side out for the viewer: transparent at 0 itself, opaque from the next step on."""
+    """Convert one side to NiiVue's format: transparent at exactly 0, opaque from the next step on."""
     (_, first), *rest = stops
     places = [0, 1, *(round(255 * share) for share, _ in rest)]
     red, green, blue = (list(channel) for channel in zip(first, first, *(c for _, c in rest), strict=True))

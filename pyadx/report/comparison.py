@@ -30,30 +30,35 @@ def save_comparison(
     at: Sequence[int] | None = None,
     facts: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
-    """Draw the scan with its regions and every heatmap, a column each, in three sections.
+    """Draw the scan and every heatmap side by side, as columns of three sections with region outlines.
 
-    Methods differ in units, so every map is a share of the 99.5th percentile of its absolute values
-    that are not zero: one colour bar for maps without negative values, one that diverges from 0 for those
-    with them. Regions are outlined in every panel.
+    Methods differ in units, so every map is divided by the 99.5th percentile of its non-zero absolute
+    values. Maps without negative values share one colour bar. Signed maps share one that diverges from 0
+    if their signs mean the same.
 
     Parameters
     ----------
     path : path
-        PNG or PDF (300 dpi); written beside it first and then renamed.
+        PNG or PDF file (300 dpi). It appears complete or not at all.
     scan : numpy.ndarray
         ``[D, H, W]`` in canonical (RAS+) axis order.
     heatmaps : mapping
-        Title to ``[D, H, W]`` on the same voxels.
+        Title to heatmap ``[D, H, W]`` on the same voxels.
     regions : mapping
-        Name to bool ``[D, H, W]``; those with a colour of their own are outlined.
+        Region name to bool mask ``[D, H, W]``. Only regions with a colour in `REGION_COLOURS` are outlined.
     title : str
-        Written above the figure.
+        Title of the figure.
     spacing : sequence of float
         Voxel size in mm along each axis.
     at : sequence of int, optional
-        Voxel that the sections cut; the scan's centre of mass without it.
+        Voxel through which the sections are cut. By default the scan's centre of mass.
     facts : mapping, optional
-        Title to the sidecar of the heatmap: what a sign speaks for, and whether the map is approximate.
+        Title to the sidecar of the heatmap, for the meaning of signs and a note on approximations.
+
+    Raises
+    ------
+    ValueError
+        If Matplotlib is not installed.
     """
     check_figures_possible()
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -1,4 +1,4 @@
-"""Still figures of hierarchies as trees, merges coloured by what their parts hold in common."""
+"""Dendrograms of hierarchies, with merges coloured by the interaction of their parts."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ from pyadx.report.panels import check_figures_possible
 from pyadx.segmentation import Hierarchy
 
 Heights = Literal["level", "altitude"]
-_PLAIN = "0.72"  # merges of which nothing is known
+_PLAIN = "0.72"  # grey of merges whose interaction is not known
 
 
 def save_dendrogram(
@@ -24,30 +24,31 @@ def save_dendrogram(
     *,
     heights: Heights = "level",
 ) -> None:
-    """Draw the segments of a hierarchy as a tree, merges coloured and widened by their interaction.
+    """Draw the merge tree of a hierarchy. Colour and width of a merge show the interaction of its parts.
 
-    Every segment of any level hangs on the smallest one that holds it; where the coarsest level has several
-    segments, there are as many trees. Leaves stand side by side in the hierarchy's own order, so that no
-    lines cross.
+    The parent of a segment is the smallest other segment that contains it. If the coarsest level has
+    several segments, the figure shows as many trees. Leaves keep the order of the hierarchy, so lines do
+    not cross.
 
     Parameters
     ----------
     path : path
-        PNG or PDF (300 dpi); written beside it first and then renamed.
+        PNG or PDF file (300 dpi). It appears complete or not at all.
     hierarchy : Hierarchy
-        The tree.
+        Hierarchy of segments.
     interactions : MergeInteractions
-        Of this hierarchy: ``explain.run(scan, target, hierarchy).reports[0].interactions`` of SA-3DUCM.
+        Interactions of this hierarchy: with SA-3DUCM,
+        ``explain.run(scan, target, hierarchy).reports[0].interactions``.
     title : str
-        Written above the figure.
+        Title of the figure.
     heights : {"level", "altitude"}
-        How high a merge stands: the level at which the segment first is one, or what the merge cost.
-        Segments that nothing connects merge at an infinite altitude: a tenth above the highest other one.
+        Height of a merge: the finest level at which the segment is whole, or the altitude of the merge.
+        Unconnected segments merge at infinite altitude, drawn 10% above the highest finite one.
 
     Raises
     ------
     ValueError
-        If the interactions are of another hierarchy, or ``heights`` is something else.
+        If the interactions are of another hierarchy, ``heights`` is unknown, or Matplotlib is missing.
     """
     check_figures_possible()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -70,7 +71,7 @@ def save_dendrogram(
     axes = figure.subplots()
     plain = [line for segment, own in lines.items() if segment not in merges for line in own]
     axes.add_collection(LineCollection(plain, colors=_PLAIN, linewidths=0.6))
-    # The strongest come last, over the others.
+    # Draw the strongest last, on top of the others.
     known = sorted((s for s in lines if s in merges), key=lambda segment: abs(merges[segment]))
     drawn = LineCollection([line for segment in known for line in lines[segment]], cmap=sign_colormap())
     strength = np.array([merges[segment] for segment in known for _ in lines[segment]])
@@ -85,8 +86,7 @@ def save_dendrogram(
     axes.spines[["top", "right"]].set_visible(False)
     bar = figure.colorbar(drawn, ax=axes, pad=0.01, fraction=0.03)
     bar.set_label(
-        "interaction\n\N{LEFTWARDS ARROW} each takes away what others do    stand in for each other "
-        "\N{RIGHTWARDS ARROW}",
+        "interaction of the parts\n\N{LEFTWARDS ARROW} needed together    redundant \N{RIGHTWARDS ARROW}",
         fontsize=7,
     )
     bar.ax.tick_params(labelsize=7)
@@ -99,10 +99,10 @@ Line = list[tuple[float, float]]
 
 
 def _brackets(segments: list[Segment], heights: dict[Segment, float]) -> dict[Segment, list[Line]]:
-    """Return the lines of every segment that has parts: down to each part, and across."""
+    """Return the lines of every segment that has parts: one down to each part, and one across."""
     parts: dict[Segment, list[Segment]] = {}
     above: list[Segment] = []
-    for segment in sorted(segments, key=lambda one: (one[0], -one[1])):  # each before its parts
+    for segment in sorted(segments, key=lambda one: (one[0], -one[1])):  # a segment precedes its parts
         while above and above[-1][1] <= segment[0]:
             above.pop()
         if above:
@@ -122,7 +122,7 @@ def _brackets(segments: list[Segment], heights: dict[Segment, float]) -> dict[Se
 
 
 def _nodes(hierarchy: Hierarchy) -> np.ndarray:
-    """Return the node of every distinct segment, int64 ``[N]``."""
+    """Return the merge-tree node of every distinct segment, int64 ``[N]``."""
     place = {
         pair: i
         for i, pair in enumerate(zip(hierarchy.first.tolist(), hierarchy.last.tolist(), strict=True))
@@ -131,7 +131,10 @@ def _nodes(hierarchy: Hierarchy) -> np.ndarray:
 
 
 def _levels(hierarchy: Hierarchy) -> np.ndarray:
-    """Return the finest level at which each distinct segment is one: node n comes when 2R - K > n."""
+    """Return the finest level at which each distinct segment is whole.
+
+    With R leaves, a level of K regions has made the nodes n < 2R - K.
+    """
     counts = 2 * hierarchy.n_leaves - hierarchy.levels
     return np.searchsorted(counts, _nodes(hierarchy), "right").astype(np.float64)
 

@@ -1,4 +1,4 @@
-"""A still figure of group analyses: where groups differ, in which regions, and what the controls found."""
+"""Still figure of group analyses: sections of the difference, and effect sizes of regions."""
 
 import os
 import textwrap
@@ -25,32 +25,32 @@ from pyadx.report.panels import (
 from pyadx.report.steering import caption, section_title
 
 _DPI = 150
-_MOST = 12  # regions with bars
-_LETTERS, _LINE = 30, 120  # of a region's name, and of a line beneath a row
+_MOST = 12  # largest number of regions with bars
+_LETTERS, _LINE = 30, 120  # most characters of a region's name, and of a line of text below a row
 
 
 @dataclass(frozen=True, eq=False)
 class GroupFigureRow:
-    """One analysis.
+    """One analysis, drawn as one row of the figure.
 
     Attributes
     ----------
     name : str
-        What the maps are, such as the method.
+        Name of the maps, such as the method.
     background, difference : numpy.ndarray
-        ``[D, H, W]`` in canonical (RAS+) axis order; the difference of the groups' means.
+        Anatomical image and difference of the groups' means, ``[D, H, W]`` in canonical (RAS+) axis order.
     part : numpy.ndarray
-        The difference with zeros where it is not shown.
+        The difference, set to 0 where it is not shown.
     affine : numpy.ndarray
         Voxel-to-world matrix ``[4, 4]`` of these volumes, mm.
     at : sequence of int
-        Voxel that the sections cut.
+        Voxel where the sections are cut.
     groups : tuple of str
-        First less second.
+        Names of the groups. The difference is the first minus the second.
     regions : sequence of GroupRegion
-        The smallest q first; none if there was no atlas.
+        Regions, the smallest q first; empty without an atlas.
     words : str
-        Written beneath: numbers of subjects, what was found, what the controls found.
+        Text below the row: numbers of subjects, findings, and findings of the controls.
     masked : bool
         Whether the difference is shown inside a mask only.
     """
@@ -70,20 +70,25 @@ class GroupFigureRow:
 def save_group_figure(
     path: str | os.PathLike[str], rows: Sequence[GroupFigureRow], title: str, alpha: float = 0.05
 ) -> None:
-    """Draw one row per analysis: three sections of the difference, and bars of Hedges' g by region.
+    """Draw one row per analysis: three sections of the difference, and a bar of Hedges' g for each region.
 
-    Full bars are regions with q below ``alpha``, hollow ones all others.
+    Regions with q below ``alpha`` have filled bars, all others hollow ones.
 
     Parameters
     ----------
     path : path
-        PNG or PDF; written beside it first and then renamed.
+        PNG or PDF file. It appears complete or not at all.
     rows : sequence of GroupFigureRow
-        At least one.
+        At least one analysis.
     title : str
-        Written above the figure.
+        Title of the figure.
     alpha : float
         Level of q.
+
+    Raises
+    ------
+    ValueError
+        If Matplotlib is not installed.
     """
     check_figures_possible()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -99,7 +104,7 @@ def save_group_figure(
         _bars(row, axes[4], alpha)
         part.supxlabel(textwrap.fill(row.words, _LINE), fontsize=9, parse_math=False)
     beneath = caption(
-        "the maps' grid, axes turned to right, anterior, superior", world=True, masked=rows[0].masked
+        "the maps' grid, axes reoriented to right, anterior, superior", world=True, masked=rows[0].masked
     )
     figure.supxlabel(beneath, fontsize=7, color="0.35")
     path = Path(path)
@@ -137,7 +142,7 @@ def _bars(row: GroupFigureRow, axes: Any, alpha: float) -> None:
     axes.tick_params(labelsize=8)
     axes.invert_yaxis()
     first, second = row.groups
-    axes.set_xlabel(f"Hedges' g, {first} - {second}; full: q < {alpha:g}", fontsize=8, parse_math=False)
+    axes.set_xlabel(f"Hedges' g, {first} - {second}; filled: q < {alpha:g}", fontsize=8, parse_math=False)
     more = len(row.regions) - len(shown)
     if more:
         axes.set_title(f"{more} more regions", fontsize=8, loc="right")

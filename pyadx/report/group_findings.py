@@ -1,20 +1,26 @@
-"""What a group analysis found, in sentences for a page: who, how, what, and what chance finds."""
+"""Findings of a group analysis in sentences for a page: sample, method, results, controls."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from pyadx.report.markup import number
 
-_NAMED = 5  # regions in a sentence; the table has them all
+_NAMED = 5  # most regions named in a sentence; the table lists all
 
 
 def findings(facts: Mapping[str, Any]) -> list[str]:
-    """Return sentences, the most important first.
+    """Return the findings as sentences.
 
     Parameters
     ----------
     facts : mapping
-        ``group.json``, without folders.
+        Content of ``group.json``, with folder names removed from paths.
+
+    Returns
+    -------
+    list of str
+        Sample, method, voxels, clusters, regions, other networks, controls, and comparison with a published
+        map; sentences that do not apply are left out.
     """
     told = [_who(facts), _how(facts), _voxels(facts["voxels"]), _clusters(facts.get("clusters"))]
     told += [_regions(facts["regions"], facts["contrast"]), *_networks(facts), _null(facts["null"])]
@@ -23,7 +29,7 @@ def findings(facts: Mapping[str, Any]) -> list[str]:
 
 
 def significant(facts: Mapping[str, Any]) -> int:
-    """Return how many voxels are below the family-wise level."""
+    """Return the number of voxels with a family-wise p below the level."""
     return sum(int(count) for count in facts["voxels"]["significant"].values())
 
 
@@ -60,7 +66,7 @@ def _voxels(voxels: Mapping[str, Any]) -> str:
         return f"Voxels: {' and '.join(found)} ({how})."
     strongest = voxels["strongest"]
     p = "" if strongest["p"] is None else f", p = {number(strongest['p'])}"
-    return f"Voxels: none is found ({how}); the strongest has t = {number(strongest['t'])}{p}."
+    return f"Voxels: none is significant ({how}); the strongest has t = {number(strongest['t'])}{p}."
 
 
 def _clusters(clusters: Mapping[str, Any] | None) -> str:
@@ -97,11 +103,11 @@ def _replicated(one: Mapping[str, Any], regions: Mapping[str, Any]) -> str:
 
 
 def _networks(facts: Mapping[str, Any]) -> list[str]:
-    """Say what other networks show; `networks` is missing in results of earlier versions."""
+    """Return a sentence for each other network; results of earlier versions lack ``networks``."""
     told, regions = [], facts["regions"]
     for one in facts.get("networks", ()):
         control = one["kind"] != "replicate"
-        name = "Control network of shuffled labels" if control else f"Replicate {one['number']}"
+        name = "Control network trained on shuffled labels" if control else f"Replicate {one['number']}"
         people = " and ".join(f"{count} {group}" for group, count in one["n"].items())
         found = [] if one["voxels_found"] is None else [f"{one['voxels_found']:,} voxels"]
         if regions:
@@ -110,13 +116,17 @@ def _networks(facts: Mapping[str, Any]) -> list[str]:
                 f" ({', '.join(names[:_NAMED])}{', ...' if len(names) > _NAMED else ''})" if names else ""
             )
             found.append(f"{len(names)} regions{'' if control else ' with the same sign'}{more}")
-        r = "" if one["r"] is None else f"; its difference correlates with this one at r = {one['r']:.3f}"
-        told.append(f"{name}: maps of {people}; found are {' and '.join(found) or 'no p'}{r}.")
+        r = (
+            ""
+            if one["r"] is None
+            else f"; its difference map correlates with this one at r = {one['r']:.3f}"
+        )
+        told.append(f"{name}: maps of {people}; found: {' and '.join(found) or 'nothing was tested'}{r}.")
     return told
 
 
 def shuffled_words(null: Mapping[str, Any]) -> str:
-    """Say how many analyses with shuffled labels found a region or voxel; empty where none was tested."""
+    """Return how many analyses with shuffled labels found a region or voxel; empty if none was tested."""
     runs = {"region": null.get("region_runs", null["runs"]), "voxel": null["runs"]}
     return ", ".join(
         f"{null[f'runs_with_{what}']} of {count:,} found a {what}"
@@ -131,7 +141,7 @@ def _null(null: Mapping[str, Any] | None) -> str:
     found = shuffled_words(null)
     if not found:
         return "Controls: nothing was tested with shuffled labels."
-    return f"Controls, analyses with shuffled labels: {found}; one in twenty is what chance allows."
+    return f"Controls, analyses with shuffled labels: {found}; one in twenty is expected by chance."
 
 
 def _comparison(comparison: Mapping[str, Any] | None) -> str:

@@ -1,4 +1,4 @@
-"""What stands around the viewer on the page of a group analysis."""
+"""Parts of the page of a group analysis above and below the viewer."""
 
 import html
 from collections.abc import Sequence
@@ -22,18 +22,18 @@ _COLUMNS = ("name", "difference", "ci_low", "ci_high", "p", "p_fdr", "hedges_g")
 
 @dataclass(frozen=True)
 class GroupRegion:
-    """One region of the contrast; None for what nobody can tell.
+    """One region of the contrast. Unknown entries are None.
 
     Attributes
     ----------
     name : str
-        As the atlas has it.
+        Name of the region in the atlas.
     difference, low, high : float or None
-        Of the means, with its 95% interval.
+        Difference of the means, and the limits of its 95% confidence interval.
     p, q : float or None
-        Uncorrected, and by Benjamini-Hochberg.
+        Uncorrected p, and Benjamini-Hochberg q.
     g : float or None
-        Hedges'.
+        Hedges' g.
     """
 
     name: str
@@ -46,32 +46,37 @@ class GroupRegion:
 
 
 def sentences(told: Sequence[str]) -> str:
-    """Return findings as a list."""
+    """Return the findings as an HTML list."""
     return '<ul class="lead">' + "".join(f"<li>{html.escape(one)}</li>" for one in told) + "</ul>"
 
 
 def paragraph(text: str) -> str:
-    """Return text as a paragraph."""
+    """Return text as an HTML paragraph."""
     return f"<p>{html.escape(text)}</p>"
 
 
 def group_regions(
     number_of: int, regions: Sequence[GroupRegion], groups: tuple[str, str], atlas: str, *, placed: bool
 ) -> str:
-    """Return the table of regions; its names lead to them in the viewer.
+    """Return the section with the table of regions. Region names are buttons that show them in the viewer.
 
     Parameters
     ----------
     number_of : int
-        Place of the difference map on the page.
+        Index of the difference map on the page, from 0.
     regions : sequence of GroupRegion
-        In the order of the table.
+        Regions in the order of the table.
     groups : pair of str
-        First less second.
+        Names of the groups. Differences are the first minus the second.
     atlas : str
-        Its file.
+        File name of the atlas.
     placed : bool
-        Whether the page knows where they lie.
+        Whether the page knows the voxels of the regions.
+
+    Returns
+    -------
+    str
+        HTML.
     """
     points = [0.0, *(v for one in regions for v in (one.difference, one.low, one.high) if v is not None)]
     ends = (min(points), max(points)) if max(points) > min(points) else (-1.0, 1.0)
@@ -82,28 +87,28 @@ def group_regions(
         f'<th class="{kind}">{html.escape(word)}</th>' for kind, word in zip(kinds, words, strict=True)
     )
     first, second = groups
-    lies = (
-        "A click shows where a region lies."
+    hint = (
+        "Click a region to see where it is."
         if placed
-        else "The page was made without the atlas (--regions), so it cannot show where regions lie."
+        else "The page was made without the atlas (--regions), so it cannot show where the regions are."
     )
     legend = (
         f"Differences of means over subjects, {first} - {second}, in the regions of {atlas}; the smallest "
-        f"q first. A bar to the right: more in {first}; to the left: more in {second}. Whiskers: the "
-        f"interval. {lies}"
+        f"q first. A bar to the right: more in {first}; to the left: more in {second}. Whiskers: 95% "
+        f"confidence interval. {hint}"
     )
     table = foldable(head, rows, "regions groups")
     return f"<h2>Regions</h2>{paragraph(legend)}{table}{table_button(number_of)}"
 
 
 def group_tsv(regions: Sequence[GroupRegion]) -> str:
-    """Return the same as text of a TSV file."""
+    """Return the regions as the text of a TSV file."""
     rows = [[plain_cell(r.name), r.difference, r.low, r.high, r.p, r.q, r.g] for r in regions]
     return tsv_text(_COLUMNS, rows)
 
 
 def methods_section(text: str, cited: Sequence[str]) -> str:
-    """Return the methods text with a button that copies it, and what else to cite."""
+    """Return the section with the methods text, a button to copy it, and a list of further citations."""
     cite = "".join(f"<li>{html.escape(one)}</li>" for one in cited)
     return (
         "<h2>Methods text</h2>"

@@ -1,4 +1,4 @@
-"""Still figures of hierarchies: levels side by side, in axial, sagittal and coronal sections."""
+"""Still figures of hierarchies: several levels side by side, in axial, sagittal and coronal sections."""
 
 import os
 from pathlib import Path
@@ -11,8 +11,8 @@ from pyadx.report.panels import SECTIONS, centre_of_mass, check_figures_possible
 from pyadx.segmentation import Hierarchy
 
 _DPI = 150
-_COLUMNS = 5  # levels shown, besides scan and contour map
-_GOLDEN = 0.6180339887  # multiples of it, modulo 1, are spread evenly: hues of regions
+_COLUMNS = 5  # largest number of levels shown, next to the scan and the contour map
+_GOLDEN = 0.6180339887  # multiples of the golden ratio modulo 1 are spread evenly; used for hues
 
 
 def save_hierarchy_panels(
@@ -22,20 +22,25 @@ def save_hierarchy_panels(
     title: str,
     spacing: tuple[float, ...] = (1.0, 1.0, 1.0),
 ) -> None:
-    """Draw the scan, its contour map, and regions of several levels in colours.
+    """Draw the scan, its contour map (UCM), and the coloured regions of several levels.
 
     Parameters
     ----------
     path : path
-        PNG file; written beside it first and then renamed.
+        PNG or PDF file. It appears complete or not at all.
     scan : ndarray
-        ``[D, H, W]``.
+        ``[D, H, W]`` in canonical (RAS+) axis order.
     hierarchy : Hierarchy
-        On the same voxels.
+        Hierarchy of the same voxels.
     title : str
-        Written above the figure.
+        Title of the figure.
     spacing : tuple of float
         Voxel size in mm along each axis.
+
+    Raises
+    ------
+    ValueError
+        If Matplotlib is not installed.
     """
     check_figures_possible()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -70,18 +75,18 @@ def save_hierarchy_panels(
 
 
 def _scale(hierarchy: Hierarchy) -> float:
-    """Return a typical altitude, for a logarithmic scale."""
+    """Return the median positive altitude, the unit of the logarithmic scale."""
     merges = hierarchy.altitude[hierarchy.n_leaves :]
     positive = merges[(merges > 0) & np.isfinite(merges)]
     return float(np.median(positive)) if positive.size else 1.0
 
 
 def _region_colours(scan: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Give every region a hue of its own, as bright as the scan: RGB ``[D, H, W, 3]``."""
+    """Colour every region by its own hue and the scan's brightness: RGB ``[D, H, W, 3]``, 0 to 1."""
     from matplotlib.colors import hsv_to_rgb
 
     top = float(np.percentile(scan, 99.8)) or 1.0
     brightness = 0.25 + 0.75 * np.clip(scan / top, 0, 1)
-    hues = labels * _GOLDEN % 1.0  # neighbours in the numbering get hues far apart
+    hues = labels * _GOLDEN % 1.0  # consecutive labels get distant hues
     colours = hsv_to_rgb(np.stack([hues, np.full(labels.shape, 0.7), brightness], axis=-1))
     return np.where((labels > 0)[..., None], colours, 0.0)

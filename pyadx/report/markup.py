@@ -1,4 +1,4 @@
-"""Pieces of HTML: tables and pictures. What they are given is text, and stays text."""
+"""Pieces of HTML: tables and images. All text that they receive is escaped."""
 
 import base64
 import html
@@ -8,22 +8,22 @@ from typing import Any
 
 
 def image(file: Path, words: str) -> str:
-    """Return an image element that holds a PNG file."""
+    """Return an ``img`` element with a PNG file embedded; ``words`` is its alternative text."""
     encoded = base64.b64encode(file.read_bytes()).decode("ascii")
     return f'<img alt="{html.escape(words)}" src="data:image/png;base64,{encoded}">'
 
 
 def table(head: Sequence[Any], rows: Sequence[Sequence[Any]], kinds: Sequence[Sequence[str]] = ()) -> str:
-    """Return a table.
+    """Return an HTML table.
 
     Parameters
     ----------
     head : sequence
-        What stands above the columns.
+        Column headings.
     rows : sequence of sequence
-        Cells.
+        Cells, row by row.
     kinds : sequence of sequence of str
-        Class of every cell, where they have any.
+        CSS class of every cell, or an empty string; an empty sequence gives no cell a class.
     """
     top = "".join(f"<th>{html.escape(str(cell))}</th>" for cell in head)
     body = []
@@ -38,10 +38,10 @@ def table(head: Sequence[Any], rows: Sequence[Sequence[Any]], kinds: Sequence[Se
 
 
 def number(value: float | None) -> str:
-    """Return a number as tables show it; empty if it is not known."""
+    """Format a number for tables with four significant digits; ``None`` becomes an empty string."""
     return "" if value is None else f"{value:.4g}"
 
 
 def shortened(name: str, most: int) -> str:
-    """Return a name of at most so many letters; an ellipsis stands for what is cut."""
+    """Shorten a name to at most ``most`` characters, ending in an ellipsis if it was cut."""
     return name if len(name) <= most else name[: most - 1] + "…"

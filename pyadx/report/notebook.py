@@ -1,4 +1,4 @@
-"""The interactive view of a scan and its heatmaps in a notebook."""
+"""Interactive view of a scan and its heatmaps in a notebook."""
 
 import html
 import os
@@ -20,21 +20,21 @@ Volume = Scan | Tensor | np.ndarray | str | os.PathLike[str]
 
 
 class View:
-    """What `show` returns: a notebook displays it; ``page`` is its HTML.
+    """A report page that a notebook displays; `show` returns it.
 
     Parameters
     ----------
     page : str
-        A whole page.
+        HTML of the whole page, also kept as an attribute.
     height : int
-        Of the frame, pixels.
+        Height of the frame in pixels.
     """
 
     def __init__(self, page: str, height: int) -> None:
         self.page, self.height = page, height
 
     def _repr_html_(self) -> str:
-        allowed = "allow-scripts allow-downloads"  # downloads: tables of regions
+        allowed = "allow-scripts allow-downloads"  # downloads are for the tables of regions
         frame = f'width="100%" height="{self.height}" style="border:0" sandbox="{allowed}"'
         return f'<iframe {frame} srcdoc="{html.escape(self.page)}"></iframe>'
 
@@ -51,37 +51,38 @@ def show(
 ) -> View:
     """Display a scan and heatmaps interactively in a notebook.
 
-    Colours of a heatmap that holds negative values diverge from 0. What a sign speaks for is read from the
-    sidecar of a heatmap file; ``target`` and ``classes`` say it for arrays.
+    A heatmap with negative values has a diverging colour map centred on 0. The meaning of the sign is read
+    from the sidecar of a heatmap file. For arrays, state it with ``target`` and ``classes``.
 
     Parameters
     ----------
     scan : Scan, Tensor, numpy.ndarray or path
-        A scan file, or a volume as explainers take it: ``[D, H, W]``, with leading axes of length one.
+        A scan file, or a volume as explainers take it: ``[D, H, W]``, or with leading axes of length 1.
     heatmap : Scan, Tensor, numpy.ndarray, path, or mapping
-        One heatmap on the same voxels, or several by name.
+        One heatmap on the same voxels, or a mapping of names to heatmaps.
     spacing : float or tuple of float
-        Voxel size in mm where the scan is an array, whose axes are taken as right, anterior, superior.
+        Voxel size in mm of a scan given as an array. Its axes are taken as right, anterior, superior.
     title : str
-        Heading.
+        Heading. By default the name of the scan's file.
     height : int
-        Pixels.
+        Height of the view in pixels.
     target : str
-        Name of the class that is explained.
+        Name of the explained class.
     classes : sequence of str
-        Names of all classes. With two of them, negative values speak for the other one.
+        Names of all classes. With two classes, negative values speak for the other one.
 
     Returns
     -------
     View
-        Shown by Jupyter as it is.
+        Jupyter displays it when it is the last expression of a cell.
 
     Raises
     ------
     ValueError
-        If shapes differ, a heatmap is not finite, or files of scan and heatmap lie in different places.
+        If shapes differ, a heatmap is not finite, scan and heatmap files have different affines, or
+        Matplotlib is not installed.
     """
-    check_figures_possible()  # colour maps are Matplotlib's
+    check_figures_possible()  # the page uses Matplotlib's colour maps
     beneath = _scan(scan, spacing)
     several = heatmap if isinstance(heatmap, Mapping) else {"heatmap": heatmap}
     given: dict[str, Any] = {"target": {"name": target}, "classes": list(classes)} if target else {}
@@ -89,7 +90,9 @@ def show(
     for name, values in several.items():
         heat = _scan(values, spacing, read_volume)
         if _has_place(scan) and _has_place(values) and not heat.lies_on(beneath):
-            raise ValueError(f"{name}: does not lie on the scan's voxels (another shape or affine)")
+            raise ValueError(
+                f"{name}: is not on the scan's voxel grid (its shape or affine differs); resample it first"
+            )
         rows.append(PageHeatmap(name, heat.data, {**_facts(values), **given}))
     return View(html_page(beneath, rows, title=title or beneath.path.name, panels=False), height)
 
@@ -115,6 +118,6 @@ def _scan(
     while values.ndim > 3 and values.shape[0] == 1:
         values = values[0]
     if values.ndim != 3:
-        raise ValueError(f"expected one volume [D,H,W], got shape {values.shape}")
+        raise ValueError(f"expected a single volume [D,H,W], got shape {values.shape}")
     affine = np.diag([*np.broadcast_to(spacing, 3).tolist(), 1.0])
     return Scan(Path("scan"), SimpleNamespace(affine=affine), values.astype(np.float32, copy=False))

@@ -1,6 +1,6 @@
-"""One self-contained HTML page of a scan and its heatmaps, to be explored offline.
+"""A self-contained HTML page to explore a scan and its heatmaps offline.
 
-The viewer is NiiVue (BSD 2-Clause, `viewer/NIIVUE-LICENSE`), which stands in the page beside the volumes.
+The viewer is NiiVue (BSD 2-Clause, `viewer/NIIVUE-LICENSE`). Its code and the volumes are part of the page.
 """
 
 import base64
@@ -54,43 +54,49 @@ def html_page(
     beneath: str = "scan",
     slices: Sequence[float] | None = None,
 ) -> str:
-    """Return the page.
+    """Return the HTML of the page.
 
     Parameters
     ----------
     scan : Scan
-        What lies beneath.
+        Background image.
     heatmaps : sequence of PageHeatmap
-        The first one is shown first.
+        Heatmaps to offer. The page opens with the first one.
     title : str
-        Heading; any text, it is escaped.
+        Heading, as plain text; it is escaped.
     labels : numpy.ndarray, optional
-        Label volume on the scan's voxels: outlines of its regions, and their names at the crosshair.
+        Label volume on the scan's voxels. The page outlines its regions and names that at the crosshair.
     regions : mapping, optional
-        Name to the numbers in it; by default the paper's regions, by FreeSurfer's numbers.
+        Region name to label numbers. By default the paper's regions, by FreeSurfer's numbers.
     curves : mapping, optional
-        Heatmap name to region to precision-recall curve, drawn beneath.
+        Heatmap name to region to precision-recall curve, drawn below the viewer.
     panels : bool
-        Also put still sections into the page, for browsers without WebGL 2.
+        Include still sections, for browsers without WebGL 2.
     around : Around, optional
-        What the caller adds.
+        HTML that the caller adds.
     beneath : str
-        What the reader calls ``scan``.
+        The page's name for ``scan``.
     slices : sequence of float, optional
-        x, y, z in mm of the scan's world: where the page opens and its still sections are cut. Without it:
+        x, y, z in mm of the scan's world: where the page opens and still sections are cut. By default,
         where the first heatmap is strongest.
+
+    Returns
+    -------
+    str
+        The whole page. It loads nothing from elsewhere.
 
     Raises
     ------
     ValueError
-        If a heatmap or the label volume has another shape than the scan, a heatmap is not finite, or slices
-        lie outside the scan.
+        If a heatmap or the label volume differs in shape from the scan, if a heatmap is not finite, if
+        ``slices`` are outside the scan, or if the default ``regions`` are used and ``labels`` do
+        not look like FreeSurfer's.
     """
     for heat in heatmaps:
         if heat.values.shape != scan.data.shape:
             raise ValueError(
-                f"{heat.name}: has shape {heat.values.shape}, the {beneath} {scan.data.shape}; "
-                f"a heatmap must lie on the {beneath}'s voxels"
+                f"{heat.name}: has shape {heat.values.shape}, but the {beneath} has shape "
+                f"{scan.data.shape}; a heatmap must have the voxels of the {beneath}"
             )
         if not np.isfinite(heat.values).all():
             raise ValueError(f"{heat.name}: holds NaN or infinity")
@@ -128,9 +134,17 @@ def html_page(
 
 
 def save_page(path: str | os.PathLike[str], page: str) -> None:
-    """Write a page: beside the file first, then renamed."""
+    """Write a page to a file.
+
+    Parameters
+    ----------
+    path : path
+        Output file. It appears complete or not at all.
+    page : str
+        HTML, as `html_page` returns it.
+    """
     with replacing(Path(path)) as (partial,):
-        # Half of a pair of surrogates is text in JSON, and in no file.
+        # JSON allows lone surrogates in a text; UTF-8 files do not.
         partial.write_text(page, encoding="utf-8", errors="replace")
 
 
@@ -139,7 +153,7 @@ def _text(name: str) -> str:
 
 
 def _policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
-    """Return the content security policy: nothing is fetched, and only these scripts and styles run."""
+    """Return the content security policy: no requests, and only these scripts and styles."""
 
     def hashes(texts: Sequence[str]) -> str:
         digests = (hashlib.sha256(text.encode("utf-8")).digest() for text in texts)
@@ -152,7 +166,7 @@ def _policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
 
 
 def _volume(file: str, values: np.ndarray, affine: np.ndarray) -> dict[str, Any]:
-    """Return a volume as a file of its own: nothing of the header that it came with."""
+    """Return a volume as a new NIfTI file. Nothing of its original header is kept, for privacy."""
     nifti = base64.b64encode(quantised_nifti(values, affine)).decode("ascii")
     return {"file": f"{file}.nii.gz", "nifti": nifti}
 
@@ -174,7 +188,7 @@ def _heatmap(
 
 
 def _report(heat: PageHeatmap, affine: np.ndarray, labels: np.ndarray | None) -> dict[str, Any] | None:
-    """Return the regions of a heatmap: their table, and where they lie."""
+    """Return the regions of a heatmap: their table and their places."""
     places = heat.places or _places_of_sidecar(heat, labels)
     if places is None:
         return None
@@ -199,9 +213,11 @@ def _places_of_sidecar(heat: PageHeatmap, labels: np.ndarray | None) -> RegionPl
 
 
 def _regions(labels: np.ndarray, scan: Scan, regions: Mapping[str, Sequence[int]] | None) -> dict[str, Any]:
-    """Return the regions, numbered from 1 as the label colours of the viewer want them."""
+    """Return the regions, numbered from 1 because the viewer's label colours need consecutive numbers."""
     if labels.shape != scan.data.shape:
-        raise ValueError(f"the label volume has shape {labels.shape}, the scan {scan.data.shape}")
+        raise ValueError(
+            f"the label volume has shape {labels.shape}, but the scan has shape {scan.data.shape}"
+        )
     if regions is None:
         refuse_other_atlas("the label volume", labels, scan.affine, ", ".join(REGIONS))
         regions = REGIONS
@@ -211,7 +227,7 @@ def _regions(labels: np.ndarray, scan: Scan, regions: Mapping[str, Sequence[int]
     colours = [(0, 0, 0), *region_colours(regions)]
     red, green, blue = (list(channel) for channel in zip(*colours, strict=True))
     names = ["", *regions]
-    clear = [0] * len(names)  # the inside; the viewer draws the border
+    clear = [0] * len(names)  # transparent inside; the viewer draws the borders
     nifti = quantised_nifti(numbered, scan.affine, exact=True)
     return {
         "file": "regions.nii.gz",
@@ -229,7 +245,7 @@ def _regions(labels: np.ndarray, scan: Scan, regions: Mapping[str, Sequence[int]
 
 
 def _start(scan: Scan, heatmaps: Sequence[PageHeatmap], slices: Sequence[float] | None) -> list[float]:
-    """Return the world position, mm, that the page opens at: by default of the strongest voxel."""
+    """Return the world position in mm at which the page opens: by default that of the strongest voxel."""
     if slices is not None:
         voxel_at(slices, scan.affine, scan.data.shape, scan.path.name)
         return [float(mm) for mm in slices]
@@ -243,10 +259,10 @@ def _note(heatmaps: Sequence[PageHeatmap]) -> str:
     notes = [_NOTE]
     if any(mapping(heat.facts, "model").get("trained") is False for heat in heatmaps):
         notes.append(
-            "A network here is UNTRAINED (random weights): its maps show the method, not a disease."
+            "A network on this page is UNTRAINED (random weights): its maps show the method, not a disease."
         )
     if any(approximation(heat.facts) for heat in heatmaps):
-        notes.append("Some maps are APPROXIMATE; each says so where it is shown.")
+        notes.append("Some maps are APPROXIMATE and are marked as such.")
     return " ".join(notes)
 
 

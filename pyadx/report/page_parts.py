@@ -1,4 +1,4 @@
-"""What a page is made of: heatmaps, and what its caller puts around them."""
+"""Input of a page: its heatmaps, and HTML that the caller adds around the viewer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,19 +16,20 @@ class PageHeatmap:
     Attributes
     ----------
     name : str
-        What the reader calls it.
+        Name of the heatmap on the page.
     values : numpy.ndarray
         ``[I, J, K]`` in the scan's own axis order.
     facts : dict
-        Its sidecar, as `pyadx explain` writes it; may be empty. Folders in it do not reach the page.
+        The sidecar, as `pyadx explain` writes it; may be empty. The page's copy has no folder names.
     remark : str
-        Said where it is shown; by default whether it is approximate.
+        Shown together with the heatmap. By default it says whether the heatmap is approximate.
     ends : pair of str, optional
-        What negative and positive values mean; by default what the sidecar says.
+        Meaning of negative and of positive values. By default it is taken from the sidecar.
     places : RegionPlaces, optional
-        Regions that buttons lead to; by default those of the sidecar.
+        Regions that the page can show in the viewer. By default those of the sidecar.
     listed : bool
-        Offered in a list of one subject each, and left out of the still sections.
+        Whether the heatmap is a single subject's: offered in a drop-down list, and left out of the still
+        sections.
     """
 
     name: str
@@ -42,12 +43,12 @@ class PageHeatmap:
 
 @dataclass(frozen=True)
 class Around:
-    """HTML that a caller adds, who escapes what it holds.
+    """HTML that the caller adds to the page. The caller must escape it.
 
     Attributes
     ----------
     lead, first, last : str
-        Above the viewer, right beneath it, and at the end.
+        HTML above the viewer, directly below it, and at the end of the page.
     """
 
     lead: str = ""

@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Section name, canonical axis that is cut, and the letters at the left and right edge of the picture.
+# Section name, canonical axis normal to the section, and the letters at the picture's left and right edge.
 SECTIONS = (("axial", 2, "L", "R"), ("sagittal", 0, "P", "A"), ("coronal", 1, "L", "R"))
 FIGURES = (".png", ".pdf")
 _DPI = 150
-_NEIGHBOURHOOD = 1.5  # of the strongest voxel: standard deviation in voxels
-_SAME = 1e-6  # relative difference that is rounding
+_NEIGHBOURHOOD = 1.5  # standard deviation, in voxels, of the smoothing before the strongest voxel is sought
+_SAME = 1e-6  # relative difference below which two values count as equal
 
 
 def check_figures_possible() -> None:
-    """Raise ``ValueError`` where Matplotlib is not installed."""
+    """Raise ``ValueError`` if Matplotlib is not installed."""
     with needed_for("a figure"):
         import matplotlib  # noqa: F401
 
 
 def check_figure_name(path: Path) -> None:
-    """Raise ``ValueError`` unless a file's name ends as figures do."""
+    """Raise ``ValueError`` unless the file name ends in .png or .pdf."""
     if path.suffix.lower() not in FIGURES:
         raise ValueError(f"{path}: a figure is written as .png or .pdf")
 
@@ -54,51 +54,51 @@ def save_panels(
     threshold: Threshold | None = None,
     mask: np.ndarray | None = None,
 ) -> None:
-    """Draw the scan and heatmaps over it, one row each, in three sections.
+    """Draw the scan, and each heatmap over it, as rows of three sections.
 
-    Colours run from 0 to the 99.5th percentile of the absolute values of each heatmap that are not zero;
-    where a map holds negative values they diverge from 0, and run as far on the other side. The ends are on
-    its colour bar. Weak values are transparent. Threshold and mask hide values and move no colours.
+    The colours of a heatmap run from 0 to the 99.5th percentile of its non-zero absolute values. If it has
+    negative values, they diverge from 0 with the same range on both sides. Weak values are transparent.
+    Threshold and mask hide values but do not change the colours of others.
 
     Parameters
     ----------
     path : path
-        PNG or PDF; written beside it first and then renamed.
+        PNG or PDF file. It appears complete or not at all.
     scan : numpy.ndarray
         ``[D, H, W]`` in canonical (RAS+) axis order.
     heatmaps : mapping
-        Title of each row to ``[D, H, W]`` on the same voxels.
+        Title of each row to heatmap ``[D, H, W]`` on the same voxels.
     title : str
-        Written above the figure.
+        Title of the figure.
     spacing : tuple of float
-        Voxel size in mm along each axis, where no ``affine`` says it.
+        Voxel size in mm along each axis; ignored if ``affine`` is given.
     at : sequence of int, optional
-        Voxel that the sections cut. Without it: where the first heatmap, as it is shown, is strongest.
+        Voxel where the sections are cut. By default, where the first heatmap, as shown, is strongest.
     facts : mapping, optional
-        Title of a row to the sidecar of its heatmap: what a sign speaks for, and whether the map is
-        approximate.
+        Title of a row to the sidecar of its heatmap, for the meaning of signs and a note on approximations.
     grid : str
-        Which grid the numbers of voxels count in, such as "the network's grid"; written beneath.
+        Grid that voxel indices refer to, such as "the network's grid"; written below the figure.
     affine : numpy.ndarray, optional
-        Voxel-to-world matrix ``[4, 4]`` of the volumes, mm: sections are named by millimetres, too.
+        Voxel-to-world matrix ``[4, 4]`` of the volumes, mm. With it, titles of sections also state mm.
     slices : sequence of float, optional
-        x, y, z in mm of the world of ``affine`` (RAS+), which the sections cut; instead of ``at``.
+        x, y, z in mm of the world of ``affine`` (RAS+): place of the sections, instead of ``at``.
     threshold : float or str, optional
-        Maps are shown where their absolute values are at least this: a number, or a percentile such as
-        ``"99%"`` of each map's absolute values that are not 0.
+        Smallest absolute value shown: a number, or a percentile such as ``"99%"`` of each map's non-zero
+        absolute values.
     mask : numpy.ndarray, optional
-        Bool ``[D, H, W]``: maps are shown inside it only.
+        bool ``[D, H, W]``: maps are shown inside it only.
 
     Raises
     ------
     ValueError
-        If slices lie outside the scan, or come without ``affine`` or beside ``at``; if the threshold is
-        none; if the mask has another shape or holds no voxel; if the file is no .png or .pdf.
+        If ``slices`` are outside the scan, lack ``affine``, or are given together with ``at``; if the
+        threshold is invalid; if the mask has another shape or no voxel; if the file name does not end in
+        .png or .pdf; if Matplotlib is not installed.
 
     Warns
     -----
     UserWarning
-        If threshold and mask leave nothing of a map.
+        If threshold and mask hide all of a map.
     """
     check_figures_possible()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -143,7 +143,7 @@ def save_panels(
 
 
 def voxel_sizes(affine: np.ndarray) -> tuple[float, float, float]:
-    """Return the size of voxels in mm along each axis of a volume."""
+    """Return the voxel size in mm along each axis of a volume with this affine ``[4, 4]``."""
     x, y, z = np.linalg.norm(affine[:3, :3], axis=0).tolist()
     return x, y, z
 
@@ -158,9 +158,9 @@ def _centre(
     if slices is None:
         return section_voxel(scan, heatmaps) if at is None else list(at)
     if at is not None:
-        raise ValueError("sections are cut at a voxel (at) or at millimetres (slices), not both")
+        raise ValueError("give the place of the sections as a voxel (at) or in mm (slices), not both")
     if affine is None:
-        raise ValueError("slices are millimetres: give the affine that leads from voxels to them")
+        raise ValueError("slices are in mm of the world: give the affine, too")
     return voxel_at(slices, affine, scan.shape, "the scan")
 
 
@@ -173,10 +173,17 @@ def section_voxel(scan: np.ndarray, heatmaps: Mapping[str, np.ndarray]) -> list[
 
 
 def strongest_voxel(heatmap: np.ndarray, inside: np.ndarray) -> list[int]:
-    """Return where a map is strongest, in the brain if it is anything there.
+    """Return the voxel where a map is strongest.
 
-    By the absolute values of a neighbourhood, so that no single voxel decides; of a large region of equal
-    values the voxel nearest to its middle.
+    Absolute values are smoothed first, so that no single voxel decides. If several voxels are equally
+    strong, the one nearest to their centre is returned.
+
+    Parameters
+    ----------
+    heatmap : numpy.ndarray
+        ``[D, H, W]``.
+    inside : numpy.ndarray
+        bool ``[D, H, W]``, such as the brain. Voxels outside count only if the map is 0 everywhere inside.
     """
     from scipy.ndimage import gaussian_filter
 
@@ -190,7 +197,7 @@ def strongest_voxel(heatmap: np.ndarray, inside: np.ndarray) -> list[int]:
 
 
 def centre_of_mass(scan: np.ndarray) -> list[int]:
-    """Return the voxel nearest to the scan's centre of mass."""
+    """Return the voxel nearest to the centre of mass of a scan's absolute values."""
     mass = np.abs(scan).astype(np.float64)
     total = mass.sum()
     centre = []
@@ -202,7 +209,7 @@ def centre_of_mass(scan: np.ndarray) -> list[int]:
 
 
 def colour_bar(figure: Figure, overlay: Any, scale: ColourScale, unit: str = "", **place: Any) -> None:
-    """Draw the colour bar of a heatmap; beside it stand what its ends mean and the unit."""
+    """Draw the colour bar of a heatmap, labelled with the meaning of its ends and the unit."""
     bar = figure.colorbar(overlay, **place)
     bar.set_label("\n".join(text for text in (scale.words, unit) if text), fontsize=7, parse_math=False)
     bar.ax.tick_params(labelsize=7)
@@ -214,7 +221,7 @@ def cut(volume: np.ndarray, axis: int, index: int) -> np.ndarray:
 
 
 def show_scan(picture: Axes, scan: np.ndarray, axis: int, index: int, spacing: Sequence[float]) -> float:
-    """Draw a section in grey; return its aspect."""
+    """Draw a section in grey; return its aspect ratio (height of a pixel over its width)."""
     across, up = (s for a, s in enumerate(spacing) if a != axis)
     top = float(np.percentile(scan, 99.8)) or 1.0
     picture.imshow(
@@ -226,7 +233,7 @@ def show_scan(picture: Axes, scan: np.ndarray, axis: int, index: int, spacing: S
 def show_heatmap(
     picture: Axes, heatmap: np.ndarray, axis: int, index: int, scale: ColourScale, aspect: float
 ) -> Any:
-    """Draw a section of a heatmap, weak values transparent; return what a colour bar needs."""
+    """Draw a section of a heatmap, weak values transparent; return the image for the colour bar."""
     section = cut(heatmap, axis, index)
     return picture.imshow(
         section,
@@ -240,7 +247,7 @@ def show_heatmap(
 
 
 def label_sides(picture: Axes, left: str, right: str) -> None:
-    """Write the letters of the sides into a section, and take its ticks away."""
+    """Write the side letters into a section, and remove its ticks."""
     picture.set_xticks([])
     picture.set_yticks([])
     for x, letter in ((0.03, left), (0.97, right)):

@@ -9,17 +9,17 @@ from pyadx.evaluation.curves import PrecisionRecall
 from pyadx.files import replacing
 from pyadx.report.panels import check_figures_possible
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart.
+# The palette of Okabe and Ito, which colour-blind readers can tell apart.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 _DASHES = ("-", "--", ":")
 REGION_COLOURS = {"cortex": (86, 180, 233), "ventricle": (0, 158, 115), "hippocampus": (230, 159, 0)}
 
 
 def region_colours(names: Iterable[str]) -> list[tuple[int, int, int]]:
-    """Return a colour for every region: the paper's have their own, others are of hues far apart."""
+    """Return an RGB colour, 0 to 255, for every region: fixed for the paper's, distinct hues for others."""
     found = []
     for place, name in enumerate(names):
-        # Steps of the golden ratio around the circle of hues keep any number of them apart.
+        # Golden-ratio steps around the colour wheel keep any number of hues apart.
         mixed = colorsys.hsv_to_rgb(place * 0.618034 % 1, 0.65, 0.95)
         red, green, blue = (round(255 * part) for part in mixed)
         found.append(REGION_COLOURS.get(name, (red, green, blue)))
@@ -29,16 +29,23 @@ def region_colours(names: Iterable[str]) -> list[tuple[int, int, int]]:
 def save_precision_recall(
     path: str | os.PathLike[str], curves: Mapping[str, Mapping[str, PrecisionRecall]], title: str
 ) -> None:
-    """Draw the curves of every method against every region, with the prevalence as the line of chance.
+    """Draw precision-recall curves, one panel per region and one line per method.
+
+    A dashed line marks the prevalence, which is the precision of a random map.
 
     Parameters
     ----------
     path : path
-        PNG or PDF file; written beside it first and then renamed.
+        PNG or PDF file. It appears complete or not at all.
     curves : mapping
-        Method to region to curve; every method needs the same regions.
+        Method to region to curve. Every method needs the same regions.
     title : str
-        Written above the figure.
+        Title of the figure.
+
+    Raises
+    ------
+    ValueError
+        If Matplotlib is not installed.
     """
     check_figures_possible()
     from matplotlib.backends.backend_agg import FigureCanvasAgg

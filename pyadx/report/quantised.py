@@ -1,4 +1,4 @@
-"""Volumes in eight bits, as small NIfTI files for a page."""
+"""Volumes quantised to 8 bits, as small NIfTI files for a page."""
 
 import gzip
 
@@ -11,17 +11,17 @@ def quantised_nifti(values: np.ndarray, affine: np.ndarray, *, exact: bool = Fal
     Parameters
     ----------
     values : numpy.ndarray
-        ``[I, J, K]``, finite. Stored in 255 steps from 0 to the maximum or, where some are negative, in 127
-        steps on each side of 0; the header's slope brings them back to within half a step.
+        ``[I, J, K]``, finite. They are stored in 255 steps from 0 to the maximum or, if some are negative,
+        in 127 steps on each side of 0. Scaled by the header's slope they are right to within half a step.
     affine : numpy.ndarray
-        Voxel-to-world matrix, mm.
+        Voxel-to-world matrix ``[4, 4]``, mm.
     exact : bool
-        Keep whole numbers from 0 on as they are: labels, in 16 bits where there are more than 255.
+        Store non-negative integers, such as labels, unchanged; in 16 bits if the largest exceeds 255.
 
     Returns
     -------
     bytes
-        The same bytes for the same values.
+        Content of the file; the same values always give the same bytes.
     """
     import nibabel as nib
 
@@ -37,8 +37,8 @@ def quantised_nifti(values: np.ndarray, affine: np.ndarray, *, exact: bool = Fal
     image.header.set_slope_inter(step, 0)
     image.header.set_xyzt_units("mm")
     if exact:
-        image.header["intent_code"] = 1002  # label: viewers give each number a colour
-    # nibabel would scale the array once more if it were asked to save it with this slope.
+        image.header["intent_code"] = 1002  # NIFTI_INTENT_LABEL: viewers give each number its own colour
+    # Written by hand, because nibabel would apply the slope to the array a second time on saving.
     image.header["vox_offset"] = 352
     raw = image.header.binaryblock + b"\0\0\0\0" + stored.tobytes(order="F")
     return gzip.compress(raw, compresslevel=6, mtime=0)

@@ -8,21 +8,26 @@ from pyadx.report.markup import number
 from pyadx.report.region_reports import WHISKER, Region, RegionReport
 from pyadx.report.sidecars import mapping, sign_words
 
-SHOWN = 20  # the others are folded away
-_WIDTH, _HEIGHT, _MARGIN = 480.0, 18.0, 6.0  # of a bar's drawing
+SHOWN = 20  # rows shown at first; the others are in a collapsed block
+_WIDTH, _HEIGHT, _MARGIN = 480.0, 18.0, 6.0  # of a bar's SVG, in its own units
 
 
 def region_bars(number_of: int, report: RegionReport, facts: Mapping[str, Any]) -> str:
-    """Return a table whose rows are bars; each name is a button that shows the region in the viewer.
+    """Return a table with a bar for each region. Region names are buttons that show them in the viewer.
 
     Parameters
     ----------
     number_of : int
-        Place of the heatmap on the page.
+        Index of the heatmap on the page, from 0.
     report : RegionReport
-        Its regions.
+        Regions of this heatmap.
     facts : mapping
-        Its sidecar, for what the signs speak for.
+        Sidecar of this heatmap, for the meaning of the signs.
+
+    Returns
+    -------
+    str
+        HTML.
     """
     rows = [_row(number_of, place, one, report.ends) for place, one in enumerate(report.regions)]
     value = "share" if report.shared else "change"
@@ -34,9 +39,9 @@ def region_bars(number_of: int, report: RegionReport, facts: Mapping[str, Any]) 
 
 
 def completeness(report: RegionReport) -> str:
-    """Say what the values add up to, and what of the change they leave open."""
+    """Return a sentence on the sum of the values, and on the part of the change they do not explain."""
     if not report.shared:
-        return "Regions in the order in which they were taken; each change is on top of those before it."
+        return "Regions in the order in which they were selected; each change adds to those above it."
     if report.change is None or report.gap is None:
         return ""
     ends = ""
@@ -49,22 +54,22 @@ def completeness(report: RegionReport) -> str:
 
 
 def _legend(report: RegionReport, facts: Mapping[str, Any]) -> str:
-    """Say what bars, whiskers and diamonds are."""
+    """Return the legend of bars, whiskers and diamonds."""
     said = []
     if report.shared and mapping(facts, "target"):
         low, high = sign_words(facts)
         said.append(f"A bar to the right {high}, one to the left {low}.")
     if report.exact:
-        said.append("The shares are exact: every combination of regions that matters was scored.")
+        said.append("The shares are exact: all relevant combinations of regions were scored.")
     elif any(region.error is not None for region in report.regions):
         said.append(
-            f"Whiskers: {WHISKER} standard errors (SE) to either side, a 95% interval; the errors come "
-            "from drawing some orders of the regions instead of all."
+            f"Whiskers: {WHISKER} standard errors (SE) to either side, a 95% interval. The errors arise "
+            "because only a sample of all orders of the regions was used."
         )
     elif report.shared:
-        said.append("Standard errors are not known: they need two pairs of orders or more.")
+        said.append("Standard errors are not known: they need at least two pairs of orders.")
     if any(region.alone is not None for region in report.regions):
-        said.append("Diamond, alone: how far the score falls when this region alone is filled.")
+        said.append("Diamond (alone): how far the score falls when only this region is filled.")
     return " ".join(said)
 
 
@@ -82,18 +87,18 @@ def _row(number_of: int, place: int, region: Region, ends: tuple[float, float]) 
 def drawing(
     value: float, ends: tuple[float, float], whisker: float | None = None, diamond: float | None = None
 ) -> str:
-    """Return one bar; the numbers stand beside it for those who do not see.
+    """Return one bar as SVG. Screen readers skip it, because its numbers are in the same table row.
 
     Parameters
     ----------
     value : float
-        Where it ends; it begins at 0.
+        Length of the bar, which starts at 0.
     ends : pair of float
-        The least and the largest value of the chart.
+        Smallest and largest value of the chart.
     whisker : float, optional
-        Half of an interval around the value.
+        Half the width of an interval around the value.
     diamond : float, optional
-        Where a marker stands.
+        Value at which to draw a diamond.
     """
     low, high = ends
 
@@ -122,7 +127,7 @@ def drawing(
 
 
 def region_button(number_of: int, place: int, name: str) -> str:
-    """Return the button that shows a region in the viewer, which enables it if it knows where that is."""
+    """Return the button that shows a region in the viewer; the script enables it if the place is known."""
     return (
         f'<button type="button" class="region" data-heatmap="{number_of}" data-region="{place}" '
         f'aria-pressed="false" disabled>{html.escape(name)}</button>'
@@ -130,7 +135,7 @@ def region_button(number_of: int, place: int, name: str) -> str:
 
 
 def foldable(head: str, rows: Sequence[str], kind: str = "regions") -> str:
-    """Return a table of rows in HTML, of which those after the first `SHOWN` are folded away."""
+    """Return a table of HTML rows. Those after the first `SHOWN` are in a collapsed block."""
 
     def part(some: Sequence[str]) -> str:
         return f'<div class="scroll"><table class="{kind}"><tr>{head}</tr>{"".join(some)}</table></div>'
@@ -141,7 +146,7 @@ def foldable(head: str, rows: Sequence[str], kind: str = "regions") -> str:
 
 
 def table_button(number_of: int) -> str:
-    """Return the button that keeps the table of a heatmap's regions."""
+    """Return the button that downloads the table of a heatmap's regions."""
     return (
         f'<button type="button" class="download" data-heatmap="{number_of}" disabled>Table (TSV)</button>'
     )

@@ -1,4 +1,4 @@
-"""Still figures of what regions do: bars of their values, and a matrix of what pairs of them do."""
+"""Still figures of regions: bars of their values, and a matrix of the interactions of pairs."""
 
 import os
 import textwrap
@@ -16,7 +16,7 @@ from pyadx.report.region_bars import SHOWN, completeness
 from pyadx.report.region_reports import WHISKER, pairs_of, region_report
 from pyadx.report.sidecars import mapping, sign_words
 
-_LETTERS, _LINE = 40, 72  # of a region's name, and of a line above the bars
+_LETTERS, _LINE = 40, 72  # most characters of a region's name, and of a line of text above the bars
 
 
 def save_region_bars(
@@ -27,28 +27,28 @@ def save_region_bars(
     most: int = SHOWN,
     facts: Mapping[str, Any] | None = None,
 ) -> None:
-    """Draw the values of regions as horizontal bars, the largest at the top.
+    """Draw the values of regions as horizontal bars, the largest absolute value at the top.
 
-    Whiskers are 1.96 standard errors to either side; a diamond is how far the score falls when the region
-    alone is filled. Decisive regions are in the order in which they were taken.
+    Whiskers extend 1.96 standard errors to either side. A diamond marks how far the score falls when only
+    this region is filled. The regions of a `FlipReport` keep the order in which they were selected.
 
     Parameters
     ----------
     path : path
-        PNG or PDF (300 dpi); written beside it first and then renamed.
+        PNG or PDF file (300 dpi). It appears complete or not at all.
     report : mapping
-        The entry ``report`` of a sidecar, or what ``facts()`` of a `ShapleyReport` or `FlipReport` gives.
+        The ``report`` entry of a sidecar, or what ``facts()`` of a `ShapleyReport` or `FlipReport` returns.
     title : str
-        Written above the figure.
+        Title of the figure.
     most : int
-        Regions that are drawn, the strongest; how many more there are is written beneath.
+        Largest number of regions drawn. The number of others is written above the bars.
     facts : mapping, optional
-        The sidecar, for what a sign speaks for.
+        The sidecar, for the meaning of the signs.
 
     Raises
     ------
     ValueError
-        If the report holds no regions.
+        If the report has no regions, or Matplotlib is not installed.
     """
     check_figures_possible()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -56,7 +56,7 @@ def save_region_bars(
 
     known = region_report(report)
     if known is None:
-        raise ValueError("the report holds no regions with values")
+        raise ValueError("the report holds no regions with values, so there are no bars to draw")
     shown = known.regions[:most]
     figure = Figure(figsize=(6.4, 0.24 * len(shown) + 1.6), layout="constrained")
     FigureCanvasAgg(figure)
@@ -92,19 +92,20 @@ def save_region_bars(
 def save_pair_matrix(path: str | os.PathLike[str], report: Mapping[str, Any], title: str) -> None:
     """Draw the interactions of pairs of regions as a matrix with numbers.
 
-    Negative (blue): the two stand in for each other. Positive (red): both are needed.
+    Negative (blue): the two regions are redundant, so each can replace the other. Positive (red): the two
+    are needed together.
 
     Parameters
     ----------
     path, title
         As in `save_region_bars`.
     report : mapping
-        The entry ``report`` of a sidecar, or what ``facts()`` of a `ShapleyReport` gives.
+        The ``report`` entry of a sidecar, or the result of ``facts()`` of a `ShapleyReport`.
 
     Raises
     ------
     ValueError
-        If the report holds no interactions of pairs.
+        If the report has no interactions of pairs, or Matplotlib is not installed.
     """
     check_figures_possible()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -112,7 +113,7 @@ def save_pair_matrix(path: str | os.PathLike[str], report: Mapping[str, Any], ti
 
     pairs = pairs_of(report)
     if pairs is None:
-        raise ValueError("the report holds no interactions of pairs")
+        raise ValueError("the report holds no interactions of pairs, so there is no matrix to draw")
     matrix = np.array([[np.nan if v is None else v for v in row] for row in pairs.matrix])
     limit = float(np.nanmax(np.abs(matrix), initial=0.0)) or 1.0
     side = 0.5 * len(matrix) + 2.4
@@ -130,7 +131,7 @@ def save_pair_matrix(path: str | os.PathLike[str], report: Mapping[str, Any], ti
             ink = "white" if abs(value) > 0.6 * limit else "black"
             axes.text(column, row, f"{value:.2g}", ha="center", va="center", fontsize=6, color=ink)
     bar = figure.colorbar(image, shrink=0.7)
-    words = "stand in for each other \N{LEFTWARDS ARROW}   \N{RIGHTWARDS ARROW} needed together"
+    words = "interaction\nredundant \N{LEFTWARDS ARROW}   \N{RIGHTWARDS ARROW} needed together"
     bar.set_label(words, fontsize=7)
     bar.ax.tick_params(labelsize=7)
     with replacing(Path(path)) as (partial,):

@@ -1,7 +1,8 @@
-"""Where the regions of a report lie on the scan, read from the heatmap that they were painted into.
+"""Voxels of a report's regions, recovered from the heatmap.
 
-A sidecar names regions, and not their voxels. The heatmap holds them: every region has a value of its own.
-Where an atlas is given that the map fits, that says it also for regions of equal values.
+A sidecar lists the regions but not their voxels. The voxels of a region share a value in the heatmap, so
+they can be recovered from it if no other region has this value. If a label volume matches the heatmap, it
+also tells regions of equal value apart.
 """
 
 from dataclasses import dataclass
@@ -11,22 +12,24 @@ import numpy as np
 
 from pyadx.report.region_reports import RegionReport
 
-_CLOSE = 1e-5  # of the largest value: float32, and what interpolation makes of equal values
-_FITTING = 0.5  # share of the regions of an atlas whose median is their value
+_CLOSE = (
+    1e-5  # tolerance relative to the largest value: float32 rounding, and interpolation of equal values
+)
+_FITTING = 0.5  # least share of regions whose median in the heatmap is their value, for an atlas to match
 
 
 @dataclass(frozen=True, eq=False)
 class RegionPlaces:
-    """Regions that buttons of the page lead to.
+    """Regions that the page can show in the viewer, and their table.
 
     Attributes
     ----------
     names : tuple of str
-        ``[R]``.
+        Names of the regions, ``[R]``.
     numbers : numpy.ndarray
-        Every voxel's region, from 1 in the order of the names; 0 is none.
+        Integers ``[I, J, K]``: region of every voxel, from 1 in the order of the names; 0 for no region.
     table : str
-        The regions as text of a TSV file.
+        The regions as the text of a TSV file.
     """
 
     names: tuple[str, ...]
@@ -35,22 +38,22 @@ class RegionPlaces:
 
 
 def region_numbers(heat: np.ndarray, report: RegionReport, labels: np.ndarray | None = None) -> np.ndarray:
-    """Return the number of every voxel's region, from 1 in the order of the report; 0 is none.
+    """Return the region of every voxel, numbered from 1 in the order of the report; 0 for no region.
 
     Parameters
     ----------
     heat : numpy.ndarray
-        ``[I, J, K]``.
+        Heatmap, ``[I, J, K]``.
     report : RegionReport
-        Of this heatmap.
+        Regions of this heatmap.
     labels : numpy.ndarray, optional
-        A label volume on the same voxels. It is taken if the heatmap fits it, and else left alone.
+        Label volume on the same voxels. It is ignored if it does not match the heatmap.
 
     Returns
     -------
     numpy.ndarray
-        uint16 ``[I, J, K]``. Regions that cannot be told from another one, or from the background, have no
-        voxel.
+        uint16 ``[I, J, K]``. Without a matching label volume, regions with the value of another region, or
+        with a value near 0, have no voxels.
     """
     painted = _painted(report)
     if labels is not None:
@@ -62,14 +65,19 @@ def region_numbers(heat: np.ndarray, report: RegionReport, labels: np.ndarray | 
 
 
 def region_centres(numbers: np.ndarray, count: int) -> list[list[int] | None]:
-    """Return the voxel of every region that is closest to the region's middle; None of one without voxels.
+    """Return for every region its voxel nearest to its centroid, or None if it has no voxels.
 
     Parameters
     ----------
     numbers : numpy.ndarray
-        ``[I, J, K]``: 0 is none.
+        Region of every voxel, ``[I, J, K]``; 0 for no region.
     count : int
-        Regions are numbered from 1 to it.
+        Number of regions, which are numbered 1 to ``count``.
+
+    Returns
+    -------
+    list
+        Voxel indices or None, ``[count]``.
     """
     flat = numbers.ravel()
     inside = np.flatnonzero(flat)
@@ -87,13 +95,13 @@ def region_centres(numbers: np.ndarray, count: int) -> list[list[int] | None]:
 
 
 def _painted(report: RegionReport) -> list[np.ndarray]:
-    """Return the values that a map may show in the regions, of every way to paint it."""
+    """Return the regions' values in the heatmap, for every way in which a heatmap may be painted."""
     values = np.array([region.value for region in report.regions])
     sizes = np.array([region.voxels or 0 for region in report.regions])
     painted = [values]
     if (sizes > 0).all():
         painted.append(values / sizes)
-    if not report.shared:  # `pyadx flip` writes places in the list
+    if not report.shared:  # `pyadx flip` paints ranks, from 1
         painted.append(np.arange(1.0, len(values) + 1))
     return painted
 

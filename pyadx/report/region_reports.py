@@ -1,32 +1,32 @@
-"""What a sidecar says of regions, one by one and in pairs; what is missing or odd is left out."""
+"""Region values and interactions from a sidecar. Missing or malformed entries are skipped."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 _LARGEST_LABEL = 2**31 - 1
-_LARGEST = 1e100  # no score is; what is computed from such numbers overflows
+_LARGEST = 1e100  # no real score is this large, and arithmetic on such numbers overflows
 WHISKER = 1.96  # standard errors: 95% of a normal distribution
 
 
 @dataclass(frozen=True)
 class Region:
-    """One region of a report; None for what is not known.
+    """One region of a report. Unknown entries are None.
 
     Attributes
     ----------
     name : str
-        What it is called; its label where it has no name.
+        Name of the region, or its label number if it has none.
     label : int
-        Its number in the label volume.
+        Number in the label volume.
     value : float
-        Its share of the change or, of decisive regions, how far it moved the score.
+        Share of the change of the score (Shapley values), or change of the score (decisive regions).
     error : float or None
         Standard error of the value.
     alone, first : float or None
         As in `pyadx.explainers.shapley_report.ShapleyReport`.
     voxels : int or None
-        Its size.
+        Number of voxels.
     """
 
     name: str
@@ -39,30 +39,31 @@ class Region:
 
     @property
     def whisker(self) -> float:
-        """Half of the 95% interval; 0 where the error is not known."""
+        """Half the width of the 95% interval; 0 if the error is not known."""
         return WHISKER * (self.error or 0.0)
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The least and the largest that a chart has to hold of it."""
+        """Smallest and largest value that a chart of this region must include."""
         points = (self.value - self.whisker, self.value + self.whisker, self.alone or 0.0, 0.0)
         return min(points), max(points)
 
 
 @dataclass(frozen=True)
 class RegionReport:
-    """Regions in the order of the page.
+    """Regions of a heatmap, in the order of the page.
 
     Attributes
     ----------
     regions : tuple of Region
-        Those with shares by the absolute value, the largest first; decisive ones as they were taken.
+        Regions with shares are sorted by absolute value, the largest first. Decisive regions keep the
+        order in which they were selected.
     shared : bool
         Whether the values are shares of ``change``.
     score, reference_score, change, gap : float or None
         As in `pyadx.explainers.shapley_report.ShapleyReport`.
     exact : bool
-        Whether nothing had to be estimated.
+        Whether the shares are exact, not estimated from samples.
     """
 
     regions: tuple[Region, ...]
@@ -75,7 +76,7 @@ class RegionReport:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The least and the largest value of a chart of all regions; never the same."""
+        """Smallest and largest value of a chart of all regions; always different."""
         ends = [region.ends for region in self.regions]
         low, high = min(low for low, _ in ends), max(high for _, high in ends)
         return (low, high) if high > low else (-1.0, 1.0)
@@ -83,14 +84,14 @@ class RegionReport:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Interactions of regions.
+    """Interactions of pairs of regions.
 
     Attributes
     ----------
     names : tuple of str
-        Regions, ``[N]``.
+        Names of the regions, ``[N]``.
     matrix : tuple
-        ``[N][N]``; None on the diagonal and where nothing is known.
+        Interactions, ``[N][N]``; None on the diagonal and where unknown.
     """
 
     names: tuple[str, ...]
@@ -98,13 +99,19 @@ class Pairs:
 
 
 def region_report(report: Any) -> RegionReport | None:
-    """Read the regions of a report; None where it holds none.
+    """Read the regions of a report.
 
     Parameters
     ----------
     report : mapping
-        The entry ``report`` of a sidecar, or what ``facts()`` of a `ShapleyReport` or `FlipReport` gives.
-        Columns of another length than ``labels`` are left out, and regions without a whole number or value.
+        The ``report`` entry of a sidecar, or what ``facts()`` of a `ShapleyReport` or `FlipReport` returns.
+        Columns whose length differs from that of ``labels`` are skipped, and so are regions without an
+        integer label or a finite value.
+
+    Returns
+    -------
+    RegionReport or None
+        None if the report has no regions.
     """
     report = report if isinstance(report, Mapping) else {}
     labels, shared = _list(report, "labels"), "values" in report
@@ -138,7 +145,7 @@ def region_report(report: Any) -> RegionReport | None:
 
 
 def pairs_of(report: Any) -> Pairs | None:
-    """Read the interactions of pairs, ``report["pairwise"]``; None where there are none."""
+    """Read the interactions of pairs from ``report["pairwise"]``; None if there are none."""
     pairwise = report.get("pairwise") if isinstance(report, Mapping) else None
     pairwise = pairwise if isinstance(pairwise, Mapping) else {}
     labels, names, matrix = (_list(pairwise, name) for name in ("labels", "names", "matrix"))
@@ -156,7 +163,7 @@ def pairs_of(report: Any) -> Pairs | None:
 
 
 def merges_of(report: Any) -> list[dict[str, Any]]:
-    """Read the interactions of merges, ``report["interactions"]``, in their order.
+    """Read the interactions of merges from ``report["interactions"]``, in the order given.
 
     Returns
     -------
@@ -185,14 +192,14 @@ def _whole(value: Any) -> int | None:
 
 
 def _number(value: Any) -> float | None:
-    """Return a finite number; a sidecar may hold NaN, and whole numbers of any length."""
+    """Return a finite float, or None. A sidecar may hold NaN, and integers too large for a float."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
     try:
         number = float(value)
     except OverflowError:
         return None
-    return number if abs(number) <= _LARGEST else None  # NaN is not, either
+    return number if abs(number) <= _LARGEST else None  # also None for NaN
 
 
 def _name(name: Any, label: Any) -> str:

@@ -1,4 +1,4 @@
-"""Regions of a heatmap on the page: what each of them does, and what they do together."""
+"""Sections of the page on a heatmap's regions: their values, and their interactions."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -13,16 +13,21 @@ _MERGES = 10
 
 
 def region_sections(number_of: int, name: str, facts: Mapping[str, Any]) -> str:
-    """Return what the page shows of one heatmap's regions; empty where its sidecar tells of none.
+    """Return the section on one heatmap's regions.
 
     Parameters
     ----------
     number_of : int
-        Place of the heatmap on the page, by which the viewer knows its bars.
+        Index of the heatmap on the page, from 0. It links the buttons of the regions to the heatmap.
     name : str
-        What the reader calls it.
+        Name of the heatmap.
     facts : mapping
-        Its sidecar.
+        Sidecar of the heatmap.
+
+    Returns
+    -------
+    str
+        HTML; empty if the sidecar has no regions.
     """
     said = facts.get("report")
     report, pairs, merges = region_report(said), pairs_of(said), merges_of(said)[:_MERGES]
@@ -34,7 +39,7 @@ def region_sections(number_of: int, name: str, facts: Mapping[str, Any]) -> str:
         kinds = [["", *row] for row in _shades(pairs.matrix)]
         parts.append(
             "<h3>Pairs of regions</h3><p>Interactions, in units of the score. Negative: the two regions "
-            "stand in for each other. Positive: they work only together.</p>"
+            "are redundant, so each can replace the other. Positive: the two are needed together.</p>"
             + table(["", *pairs.names], rows, kinds)
         )
     if merges:
@@ -57,14 +62,15 @@ def _merges(merges: Sequence[Mapping[str, Any]]) -> str:
     ]
     head = ["segment (leaves)", "parts", "filled together", "sum of the parts", "interaction"]
     return (
-        "<h3>Parts of segments</h3><p>Changes of the score when a segment is filled as a whole, and when "
-        "its parts are filled one by one. Positive: the parts stand in for each other. Negative: each "
-        "of them takes away what the others do.</p>" + table(head, rows, kinds)
+        "<h3>Parts of segments</h3><p>Interaction: change of the score when a segment is filled as a "
+        "whole, minus the sum of the changes when its parts are filled separately. Positive: the parts are "
+        "redundant, so each can replace the others. Negative: the parts are needed together, so filling "
+        "one removes the effect of the others, too.</p>" + table(head, rows, kinds)
     )
 
 
 def _shades(matrix: Sequence[Sequence[float | None]]) -> list[list[str]]:
-    """Return the class of every cell: its sign, and its share of the largest in steps."""
+    """Return the CSS class of every cell: its sign, and a shade by its size relative to the largest."""
     top = max((abs(value) for row in matrix for value in row if value is not None), default=0.0) or 1.0
 
     def kind(value: float | None) -> str:

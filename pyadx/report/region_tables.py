@@ -1,4 +1,4 @@
-"""Regions of a report as a TSV file: numbers in full, names as harmless cells."""
+"""Regions of a report as a TSV file, with unrounded numbers and names that are safe in spreadsheets."""
 
 import os
 import re
@@ -10,15 +10,15 @@ from pyadx.files import check_output_file, replacing
 from pyadx.report.region_reports import RegionReport, region_report
 
 COLUMNS = ("name", "label", "value", "standard_error", "alone", "first", "voxels")
-# Cells that a spreadsheet takes for a formula begin so; the wide forms count in East Asian versions.
+# Spreadsheets take cells that start with these for formulas; East Asian versions also the full-width forms.
 _FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 
 
 def region_tsv(report: RegionReport) -> str:
-    """Return a row for every region in the order of the report; what is not known is ``n/a``.
+    """Return the regions as the text of a TSV file, in the order of the report; unknown values are ``n/a``.
 
-    A name keeps to its cell: blanks of any kind become single spaces, and one that a spreadsheet would
-    compute gets an apostrophe in front.
+    White space and control characters in a name become single spaces. A name that a spreadsheet would take
+    for a formula gets a leading apostrophe.
     """
     rows = [
         [plain_cell(r.name), r.label, r.value, r.error, r.alone, r.first, r.voxels] for r in report.regions
@@ -27,13 +27,13 @@ def region_tsv(report: RegionReport) -> str:
 
 
 def tsv_text(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Return rows under a head; ``None`` is ``n/a``."""
+    """Return the text of a TSV file with a header line; ``None`` becomes ``n/a``."""
     text = [["n/a" if value is None else str(value) for value in row] for row in rows]
     return "".join("\t".join(row) + "\n" for row in (columns, *text))
 
 
 def check_region_table(path: Path, *, overwrite: bool) -> None:
-    """Raise ``ValueError`` unless a table can be written to a path."""
+    """Raise ``ValueError`` unless the path ends in .tsv and can be written."""
     if path.suffix.lower() != ".tsv":
         raise ValueError(f"{path}: a table is written as .tsv")
     check_output_file(path, overwrite=overwrite)
@@ -45,10 +45,10 @@ def save_region_table(path: str | os.PathLike[str], report: Mapping[str, Any]) -
     Parameters
     ----------
     path : path
-        Written beside it first and then renamed.
+        Output file. It appears complete or not at all.
     report : mapping
-        The entry ``report`` of a sidecar, or what ``facts()`` of a `ShapleyReport` or `FlipReport` gives.
-        One without regions, as of a class that no region decides, gives the head of the table alone.
+        The ``report`` entry of a sidecar, or what ``facts()`` of a `ShapleyReport` or `FlipReport` returns.
+        A report without regions, such as a `FlipReport` that selects none, gives a header line only.
     """
     known = region_report(report) or RegionReport((), shared=False)
     with replacing(Path(path)) as (partial,):
@@ -56,6 +56,6 @@ def save_region_table(path: str | os.PathLike[str], report: Mapping[str, Any]) -
 
 
 def plain_cell(name: str) -> str:
-    """Return a name that keeps to its cell, and that no spreadsheet takes for a formula."""
+    """Return a name as one TSV cell that no spreadsheet takes for a formula."""
     plain = re.sub(r"[\s\x00-\x1f\x7f]+", " ", name).strip()
     return f"'{plain}" if plain.startswith(_FORMULA) else plain

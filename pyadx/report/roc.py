@@ -13,17 +13,23 @@ from pyadx.report.panels import check_figures_possible
 
 
 def save_roc(path: str | os.PathLike[str], rounds: Sequence[dict[str, Any]], title: str) -> None:
-    """Draw the ROC curve of every round, and their mean over equal false positive rates.
+    """Draw the ROC curve of every round, and their mean at equal false positive rates.
 
     Parameters
     ----------
     path : path
-        PNG file; written beside it first and then renamed.
+        PNG file. It appears complete or not at all.
     rounds : sequence of dict
-        Results of rounds of a two-class cohort, as `pyadx.training.rounds.run_round` returns them; with
-        more classes the first class is drawn against the others.
+        Results of the rounds, as `pyadx.training.rounds.run_round` returns them. With two classes, the
+        second one is positive. With more, the first class is drawn against all others. Rounds that test
+        only one of the two are skipped.
     title : str
-        Written above the figure.
+        Title of the figure.
+
+    Raises
+    ------
+    ValueError
+        If Matplotlib or scikit-learn is not installed.
     """
     check_figures_possible()
     from matplotlib.backends.backend_agg import FigureCanvasAgg

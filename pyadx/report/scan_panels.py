@@ -1,4 +1,4 @@
-"""Still figures of a scan as it was read, and heatmaps on its voxels, turned to canonical axes."""
+"""Still figures of a scan and heatmaps in the scan's own axis order, reoriented to canonical axes."""
 
 import os
 from collections.abc import Sequence
@@ -23,24 +23,24 @@ def save_scan_panels(
     threshold: Threshold | None = None,
     mask: np.ndarray | None = None,
 ) -> None:
-    """Draw heatmaps over a scan, whatever the order of its axes.
+    """Draw heatmaps over a scan with any axis order; see `save_panels`.
 
     Parameters
     ----------
     path : path
-        PNG or PDF; written beside it first and then renamed.
+        PNG or PDF file. It appears complete or not at all.
     scan : Scan
-        What lies beneath.
+        Background image.
     heatmaps : sequence of PageHeatmap
-        On its voxels, one row each.
+        Heatmaps on the scan's voxels, one row each.
     title : str
-        Written above the figure.
+        Title of the figure.
     grid : str
-        What the reader calls the voxels of ``scan``.
+        Name of the voxel grid of ``scan`` in the caption.
     slices, threshold : optional
-        As `save_panels` takes them.
+        As for `save_panels`.
     mask : numpy.ndarray, optional
-        Bool ``[I, J, K]`` on the voxels of ``scan``: maps are shown inside it only.
+        bool ``[I, J, K]`` on the voxels of ``scan``: maps are shown inside it only.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def save_scan_panels(
         {heat.name: apply_orientation(heat.values, turn) for heat in heatmaps},
         title,
         facts={heat.name: heat.facts for heat in heatmaps},
-        grid=f"{grid}, axes turned to right, anterior, superior",
+        grid=f"{grid}, axes reoriented to right, anterior, superior",
         affine=affine,
         slices=slices,
         threshold=threshold,

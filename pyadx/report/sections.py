@@ -1,4 +1,4 @@
-"""What stands beneath the viewer: regions, predictions, localisation, provenance."""
+"""Sections below the viewer: regions, predictions, scan checks, localisation, provenance."""
 
 import html
 import json
@@ -18,7 +18,7 @@ Named = Sequence[tuple[str, Mapping[str, Any]]]
 
 
 def sections(sidecars: Named, curves: Curves | None) -> str:
-    """Return the HTML of all sections; those that nothing is known for are left out.
+    """Return the HTML of all sections that have content.
 
     Parameters
     ----------
@@ -26,6 +26,11 @@ def sections(sidecars: Named, curves: Curves | None) -> str:
         Name and sidecar of every heatmap.
     curves : mapping, optional
         Heatmap name to region to precision-recall curve.
+
+    Returns
+    -------
+    str
+        HTML; empty if there is nothing to show.
     """
     parts = [region_sections(place, name, facts) for place, (name, facts) in enumerate(sidecars)]
     known = [(name, facts) for name, facts in sidecars if facts]
@@ -64,21 +69,21 @@ def _facts_table(known: Named) -> str:
 
 
 def _checks(known: Named) -> str:
-    """Say in what the scan is not like those that each network was made for."""
+    """Return the section on how the scan differs from those each network was made for."""
     rows = []
     for name, facts in known:
         checks = mapping(facts, "checks")
         if not checks:
-            continue  # of an earlier version
+            continue  # sidecars of earlier versions have no checks
         doubts = checks.get("outside")
         said = [str(words) for words in doubts] if isinstance(doubts, list) else []
-        rows.append([name, checks.get("compared_with", ""), "; ".join(said) or "nothing stands out"])
-    head = ["heatmap", "compared with", "the scan"]
-    return "<h2>Is it a scan for this network?</h2>" + table(head, rows) if rows else ""
+        rows.append([name, checks.get("compared_with", ""), "; ".join(said) or "nothing unusual"])
+    head = ["heatmap", "compared with", "unusual about the scan"]
+    return "<h2>Does the scan suit the network?</h2>" + table(head, rows) if rows else ""
 
 
 def _reference(facts: Mapping[str, Any]) -> str:
-    """Say what stood in for tissue, and how far another reference's map agrees."""
+    """Return the name of the reference, and how well the map of a second reference agrees."""
     words = str(mapping(facts, "reference").get("name", ""))
     second = mapping(facts, "second_reference")
     if not second:

@@ -1,4 +1,4 @@
-"""What a heatmap's sidecar says, in the words of figures and pages; what is missing or odd is left out."""
+"""Wording for figures and pages from a heatmap's sidecar. Missing or malformed entries are skipped."""
 
 import json
 import re
@@ -10,19 +10,29 @@ from pyadx.data.heatmaps import sidecar_path
 from pyadx.report.markup import shortened
 
 _LONGEST_NAME = 24
-# An absolute path or file address inside a longer text: what follows the last separator is kept.
+# An absolute path or file URL inside a longer text, without its last part. The last part is kept.
 _PATH = re.compile(r"""(?<![\w./\\~])(?:file:/+|~?/(?!/)|\\\\|[A-Za-z]:[\\/])(?:[^\s"'<>|,;]*[\\/])?""")
 
 
 def read_facts(heatmap: Path) -> dict[str, Any]:
-    """Read the sidecar of a heatmap; empty where there is none, or where it is not one of pyadx.
+    """Read the sidecar of a heatmap.
 
-    Other programs put what a scanner wrote into a file of this name, which must not reach a page.
+    Other programs write a JSON file of the same name with scanner metadata, which must not reach a page.
+
+    Parameters
+    ----------
+    heatmap : Path
+        Heatmap file.
+
+    Returns
+    -------
+    dict
+        The sidecar; empty if there is none, or if pyadx did not write it.
 
     Raises
     ------
     ValueError
-        If the file is there and cannot be read as JSON.
+        If the file exists but cannot be read as JSON.
     """
     note = sidecar_path(heatmap)
     try:
@@ -36,31 +46,32 @@ def read_facts(heatmap: Path) -> dict[str, Any]:
 
 
 def mapping(facts: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return an entry that should be a mapping; empty where it is missing or something else."""
+    """Return an entry that should be a mapping, or an empty mapping if it is missing or something else."""
     found = facts.get(name)
     return found if isinstance(found, Mapping) else {}
 
 
 def followed_sign(facts: Mapping[str, Any]) -> bool:
-    """Whether the sidecar says that the map keeps the sign, of changes or of a layer's evidence."""
+    """Return whether the sidecar says that the map keeps signs (``signed`` or ``rectify="none"``)."""
     parameters = mapping(facts, "parameters")
     return parameters.get("signed") is True or parameters.get("rectify") == "none"
 
 
 def sign_words(facts: Mapping[str, Any]) -> tuple[str, str]:
-    """Say what negative and positive values speak for.
+    """Return the meaning of negative and of positive values.
 
     Parameters
     ----------
     facts : mapping
-        A sidecar: the explained class is ``target.name``, the classes are the keys of ``prediction`` or
-        the list ``classes``.
+        A sidecar. The explained class is ``target.name``. The classes are the list ``classes`` or the keys
+        of ``prediction``.
 
     Returns
     -------
     tuple of str
-        For negative and for positive values. With two classes, what lowers the probability of one raises
-        that of the other, and both are named; a class score has no such twin.
+        Meaning of negative and of positive values, such as "speaks for NC" and "speaks for AD". With two
+        classes, what lowers the probability of one raises that of the other, so both are named. This does
+        not hold for logits and CAM: there, negative values speak against the explained class.
     """
     target = mapping(facts, "target").get("name")
     if not isinstance(target, str) or not target:
@@ -70,7 +81,7 @@ def sign_words(facts: Mapping[str, Any]) -> tuple[str, str]:
     given = facts.get("classes")
     classes = list(given if isinstance(given, list | tuple) else mapping(facts, "prediction"))
     others = [name for name in classes if isinstance(name, str) and name != target]
-    # A class's own score may fall without another's rising; its probability and log-odds may not.
+    # A logit may fall without another one rising. With two classes, probability and log-odds may not.
     scores = mapping(facts, "parameters").get("score") == "logit" or facts.get("method") == "cam"
     two = len(classes) == 2 and len(others) == 1 and not scores
     against = f"speaks for {_short(others[0])}" if two else f"speaks against {_short(target)}"
@@ -78,9 +89,9 @@ def sign_words(facts: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def approximation(facts: Mapping[str, Any]) -> str:
-    """Say that a map is approximate, such as "approximate: 215 of 729 regions scored"; empty if it is not.
+    """Return a note such as "approximate: 215 of 729 regions scored"; empty for an exact map.
 
-    The entries may stand at the top of the sidecar or in one of its groups, such as ``occlusion``.
+    The entries may be at the top level of the sidecar or in one of its groups, such as ``occlusion``.
     """
     for place in (facts, *(group for group in facts.values() if isinstance(group, Mapping))):
         said = place.get("approximate")
@@ -96,12 +107,17 @@ def approximation(facts: Mapping[str, Any]) -> str:
 
 
 def shareable(facts: Any) -> Any:
-    """Return a copy of a sidecar without folders: of every path in it the last part is left.
+    """Return a copy of a sidecar in which every path is reduced to its last part, for privacy.
 
     Parameters
     ----------
     facts : mapping, sequence, str or plain value
         A sidecar, or a part of one.
+
+    Returns
+    -------
+    dict, list, str or plain value
+        The copy; tuples become lists.
     """
     if isinstance(facts, Mapping):
         return {_without_folders(str(name)): shareable(value) for name, value in facts.items()}

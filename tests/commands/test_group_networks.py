@@ -102,9 +102,9 @@ def test_the_page_tells_both(here, run):
     assert code == 0, err
     page = (here / "page.html").read_text()
     assert "Hippocampus_L (more in AD; in 1 of 2 replicates)" in page
-    assert "Replicate 1: maps of 12 AD and 12 NC; found are" in page
+    assert "Replicate 1: maps of 12 AD and 12 NC; found:" in page
     assert (
-        "Control network of shuffled labels: maps of 12 AD and 12 NC; found are 0 voxels and 0 regions"
+        "Control network trained on shuffled labels: maps of 12 AD and 12 NC; found: 0 voxels and 0 regions"
         in page
     )
 

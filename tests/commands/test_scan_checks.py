@@ -66,7 +66,7 @@ def test_one_that_is_not_is_told_noted_and_shown(cohort, run):
     assert [line.split("odd.nii.gz: ")[1] for line in told] == checks()["outside"]
     assert run("report", "odd.nii.gz", "heat.nii.gz", "-o", "page.html")[0] == 0
     page = Path("page.html").read_text()
-    assert "Is it a scan for this network?" in page
+    assert "Does the scan suit the network?" in page
     assert "does it have another contrast?" in page
     assert "18 scans of cohort.csv" in page
 

@@ -112,7 +112,7 @@ def test_bootstrap_interval_covers_the_mean_at_its_level():
     [
         (np.full((3, 3, 3), np.nan), np.eye(3, dtype=bool)[None].repeat(3, 0), "NaN or infinity"),
         (np.zeros((3, 3, 3)), np.zeros((3, 3, 3), bool), "is empty among the evaluated voxels"),
-        (np.zeros((3, 3, 3)), np.ones((3, 3, 3), bool), "is all of the evaluated voxels"),
+        (np.zeros((3, 3, 3)), np.ones((3, 3, 3), bool), "covers all of the evaluated voxels"),
         (np.zeros((3, 3, 3)), np.ones((3, 3, 2), bool), "has shape"),
         (np.zeros((0, 3, 3)), np.zeros((0, 3, 3), bool), "no voxels"),
     ],

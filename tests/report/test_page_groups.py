@@ -151,7 +151,7 @@ def test_without_the_atlas_regions_have_no_places(results, run):
     note.write_text(json.dumps(facts))
     page = page_of(results, run)
     assert viewer_data(page)["heatmaps"][0]["report"]["at"] == [None] * 3
-    assert "cannot show where regions lie" in page
+    assert "cannot show where the regions are" in page
 
 
 def test_subjects_are_the_most_and_the_least_like_their_group(results, run):
@@ -189,7 +189,7 @@ def test_maps_that_are_gone_are_told_and_left_out(results, run):
 
 def test_where_nothing_is_found_the_page_says_so(tmp_path, run):
     page = page_of(analyse(tmp_path, run, effect=0, seed=3), run)
-    assert "Voxels: none is found" in page
+    assert "Voxels: none is significant" in page
     assert "There is no map of t above the threshold" in page
     assert len(names(page)) == 4
     assert "<h2>Regions</h2>" not in page

@@ -144,7 +144,7 @@ def test_the_line_above_says_what_adds_up_and_what_is_left():
 def test_decisive_regions_are_bars_in_their_order(tmp_path, run):
     report = {"kind": "remove", "labels": [17, 4], "names": ["h", "v"], "changes": [0.4, 1.3]}
     text = region_sections(0, "map", {"method": "flip", "report": report})
-    assert "in the order in which they were taken" in text
+    assert "in the order in which they were selected" in text
     assert re.findall(r"disabled>(\w)</button>", text) == ["h", "v"]
 
 

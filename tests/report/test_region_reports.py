@@ -110,7 +110,7 @@ def test_what_the_explainers_report_is_read_back():
     assert "shares are exact" in region_bars(0, known, {})
     drawn = pyadx.RegionShapley(model, pairs=3, exact=0).run(scan, 1, atlas).reports[0]
     assert not region_report(drawn.facts()).exact
-    assert "drawing some orders" in region_bars(0, region_report(drawn.facts()), {})
+    assert "a sample of all orders" in region_bars(0, region_report(drawn.facts()), {})
     pairs = pairs_of(report.facts())
     assert pairs.matrix[0][1] == report.pairwise.matrix[0, 1]
     decisive = pyadx.decisive_regions(model, scan, None, atlas)

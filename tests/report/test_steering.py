@@ -65,14 +65,16 @@ def test_sections_are_cut_at_millimetres_and_say_so(figures):
         "axial, voxel 11, z = 6 mm", "sagittal, voxel 6, x = -8 mm", "coronal, voxel 15, y = 6 mm",
     ]  # fmt: skip
     words = texts(figure)[-1]
-    assert "Voxels count from 0 in a grid." in words
-    assert "Millimetres count in the file's world: x to the right, y to the front, z up." in words
+    assert "Voxel indices start at 0 and refer to a grid." in words
+    assert (
+        "Positions in mm are the file's world coordinates: x to the right, y to the front, z up." in words
+    )
 
 
 def test_without_a_world_there_are_no_millimetres(figures):
     save_panels("a.png", grey_scan(), {"map": graded()}, "title", at=(1, 2, 3), grid="a grid")
     assert texts(figures[0][0])[0] == "axial, voxel 3"
-    assert texts(figures[0][0])[-1] == "Voxels count from 0 in a grid."
+    assert texts(figures[0][0])[-1] == "Voxel indices start at 0 and refer to a grid."
 
 
 @pytest.mark.parametrize("axes", ["RAS", "LPI", "SAL"])
@@ -134,7 +136,9 @@ def test_the_cut_follows_what_is_shown(figures):
 
 
 def test_a_figure_that_shows_nothing_says_so(figures):
-    with pytest.warns(UserWarning, match="map: the figure shows nothing of it; .* reaches the threshold"):
+    with pytest.warns(
+        UserWarning, match="map: the figure shows nothing of it, because .* reaches the threshold"
+    ):
         save_panels("a.png", grey_scan(), {"map": graded()}, "t", threshold=1e9)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -162,7 +166,10 @@ def test_a_figure_may_be_a_pdf(figures):
         ({"threshold": "inf"}, "got 'inf'"),
         ({"threshold": float("nan")}, "got nan"),
         ({"mask": np.zeros(SHAPE, bool)}, "the mask holds no voxel"),
-        ({"mask": np.ones((2, 3, 4), bool)}, r"the mask has shape \(2, 3, 4\), map \(20, 24, 16\)"),
+        (
+            {"mask": np.ones((2, 3, 4), bool)},
+            r"the mask has shape \(2, 3, 4\), but map has shape \(20, 24, 16\)",
+        ),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(given, words, tmp_path):

@@ -1,4 +1,4 @@
-"""Maps of many subjects: sums that stream, contrasts of two groups, permutations, regions, controls."""
+"""Group statistics of heatmaps: streaming sums, contrasts of two groups, permutation tests, regions."""
 
 from pyadx.evaluation.groups.comparison import SpatialCorrelation, spatial_correlation
 from pyadx.evaluation.groups.contrasts import Contrast, compare_groups, hedges_g

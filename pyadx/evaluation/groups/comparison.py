@@ -1,4 +1,4 @@
-"""How alike a group map and a map of the literature are, with a null that keeps their smoothness."""
+"""Spatial correlation of a group map with a published map, with a null that keeps the maps' smoothness."""
 
 from dataclasses import dataclass
 
@@ -15,15 +15,15 @@ class SpatialCorrelation:
     Attributes
     ----------
     first, second : float
-        Of either group's mean map with the other map.
+        Correlation of each group's mean map with the other map.
     difference : float
-        Of the difference map.
+        Correlation of the difference map with the other map.
     p : float
-        Two-sided, of ``difference`` against ``null``.
+        Two-sided p of ``difference`` under ``null``.
     null : numpy.ndarray
-        float64 ``[permutations]``: of the difference map with shuffled labels.
+        float64 ``[permutations]``: correlation of the difference map with shuffled labels.
     voxels, subjects : int
-        How many were there.
+        Numbers of voxels and subjects.
     """
 
     first: float
@@ -38,21 +38,30 @@ class SpatialCorrelation:
 def spatial_correlation(
     matrix: MapMatrix, other: np.ndarray, design: Design, *, permutations: int = 1000, seed: int = 0
 ) -> SpatialCorrelation:
-    """Correlate the difference of two groups with another map.
+    """Correlate the difference of two groups with another map, over voxels.
 
-    Every map of a group, also with shuffled labels, is a weighted sum of the subjects' maps: products of
-    the maps with each other and with the other map, ``[N, N]`` and ``[N]``, give all correlations exactly.
+    The null shuffles group labels among subjects. This keeps the maps, and with them their smoothness.
+
+    Any group map, also with shuffled labels, is a weighted sum of the subjects' maps. So the products of
+    the maps with each other, ``[N, N]``, and with the other map, ``[N]``, give all correlations exactly.
 
     Parameters
     ----------
     matrix : MapMatrix
-        ``[N, V]``.
+        Maps of all subjects, ``[N, V]``.
     other : numpy.ndarray
         ``[V]``, the other map on the same voxels.
     design : Design
-        Of the subjects; the difference is adjusted for its covariates.
-    permutations, seed : int
-        Of labels among subjects, which keeps the smoothness of maps.
+        Groups and covariates of the ``N`` subjects. The difference is adjusted for the covariates.
+    permutations : int
+        Number of times the labels are shuffled.
+    seed : int
+        Seed of the shuffling.
+
+    Returns
+    -------
+    SpatialCorrelation
+        Correlations and the p of the difference.
 
     Raises
     ------
@@ -62,7 +71,7 @@ def spatial_correlation(
     aside = other.astype(np.float64) - other.mean(dtype=np.float64)
     length = float(np.sqrt(aside @ aside))
     if length == 0:
-        raise ValueError("it is constant inside the mask: nothing can be correlated with it")
+        raise ValueError("it is constant inside the mask, so no correlation with it is defined")
     subjects, voxels = matrix.shape
     products, sums, shared = np.zeros((subjects, subjects)), np.zeros(subjects), np.zeros(subjects)
     for start, stop in matrix.blocks(1 << 16):

@@ -1,4 +1,4 @@
-"""The difference of two groups: Welch's test or a linear model, with effect size and interval."""
+"""Difference of two groups: Welch's test or a linear model, with effect size and confidence interval."""
 
 import warnings
 from dataclasses import dataclass
@@ -8,22 +8,23 @@ import numpy as np
 from pyadx.evaluation.groups.design import Design
 
 CONFIDENCE = 0.95
-_ROUNDING = 1e-13  # of a standard error, in the largest value
+_ROUNDING = 1e-13  # largest standard error that is rounding only, relative to the largest absolute value
 _Test = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # difference, error, degrees of freedom, p
 
 
 @dataclass(frozen=True, eq=False)
 class Contrast:
-    """First group less second, for ``K`` measures; arrays are float64 ``[K]``.
+    """First group minus second group, for ``K`` measures. All arrays are float64 ``[K]``.
 
     Attributes
     ----------
     difference, error : numpy.ndarray
-        Of the means (adjusted for the covariates, if there are any), and its standard error.
+        Difference of the means, adjusted for covariates if there are any, and its standard error.
     low, high : numpy.ndarray
-        95% confidence interval.
+        Limits of the 95% confidence interval.
     t, df, p : numpy.ndarray
-        Two-sided test; NaN where no subject differs from the others.
+        t, its degrees of freedom, and the two-sided p. t and p are NaN where the standard error is 0, as
+        for a measure that is constant within each group.
     """
 
     difference: np.ndarray
@@ -41,9 +42,14 @@ def compare_groups(values: np.ndarray, design: Design) -> Contrast:
     Parameters
     ----------
     values : numpy.ndarray
-        ``[N, K]``.
+        Measures of all subjects, ``[N, K]``.
     design : Design
-        Of the same ``N`` subjects.
+        Groups and covariates of the same ``N`` subjects.
+
+    Returns
+    -------
+    Contrast
+        One test per measure.
 
     Raises
     ------
@@ -57,9 +63,9 @@ def compare_groups(values: np.ndarray, design: Design) -> Contrast:
         raise ValueError("each group needs at least two subjects")
     test = _welch if design.covariates is None else _model
     with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # SciPy's, of constant measures
+        warnings.simplefilter("ignore", RuntimeWarning)  # SciPy warns about constant measures
         difference, error, df, p = test(measured, design)
-    # Rounding leaves constant measures a spread of 1e-17 and with it any t.
+    # Rounding gives constant measures a standard error of about 1e-17 instead of 0, and so an arbitrary t.
     constant = error <= _ROUNDING * np.abs(measured).max(0)
     t = np.divide(difference, error, out=np.full(error.shape, np.nan), where=~constant)
     reach = stats.t.ppf((1 + CONFIDENCE) / 2, df) * error
@@ -95,22 +101,22 @@ def hedges_g(
     variances: tuple[np.ndarray, np.ndarray],
     counts: tuple[int, int],
 ) -> np.ndarray:
-    """Return Hedges' g: the difference of means in pooled standard deviations, without small-sample bias.
+    """Return Hedges' g: the difference of means in units of the pooled SD, corrected for small samples.
 
-    The correction is the exact one, ``J(m) = gamma(m/2) / (sqrt(m/2) gamma((m-1)/2))`` with
-    ``m = n1 + n2 - 2`` (Hedges 1981); covariates do not enter.
+    The correction is exact: ``J(m) = gamma(m/2) / (sqrt(m/2) gamma((m-1)/2))`` with ``m = n1 + n2 - 2``
+    (Hedges 1981). Covariates are not used.
 
     Parameters
     ----------
     means, variances : pair of numpy.ndarray
-        ``[K]`` of either group; unbiased variances.
+        Mean and unbiased variance of the first and the second group, ``[K]`` each.
     counts : pair of int
-        Subjects.
+        Number of subjects in each group.
 
     Returns
     -------
     numpy.ndarray
-        float64 ``[K]``; 0 where both groups are constant and equal, NaN where they are constant and differ.
+        float64 ``[K]``; 0 where the means are equal, NaN where both groups are constant and differ.
     """
     from scipy.special import gammaln
 

@@ -13,11 +13,11 @@ class Covariate:
     Attributes
     ----------
     name : str
-        Of the column.
+        Name of the column.
     cells : tuple of str
-        One per subject, none of them empty.
+        One cell per subject. None may be empty.
     category : bool
-        Whether its cells are names of categories, also where they look like numbers.
+        Treat the cells as categories even if they look like numbers.
     """
 
     name: str
@@ -27,16 +27,16 @@ class Covariate:
 
 @dataclass(frozen=True, eq=False)
 class Design:
-    """Who is in the first group, and what else differs between subjects.
+    """Design of a comparison of two groups: group labels and covariates of ``N`` subjects.
 
     Attributes
     ----------
     first : numpy.ndarray
-        bool ``[N]``: in the first group of the contrast.
+        bool ``[N]``: True for subjects of the first group of the contrast.
     covariates : numpy.ndarray or None
-        float64 ``[N, C]``, centred columns; without the intercept.
+        float64 ``[N, C]``: centred columns, without an intercept.
     columns : tuple of str
-        Their names, such as ``age`` or ``site[B]``.
+        Names of these columns, such as ``age`` or ``site[B]``.
     """
 
     first: np.ndarray
@@ -44,36 +44,41 @@ class Design:
     columns: tuple[str, ...] = ()
 
     def shuffled(self, generator: np.random.Generator) -> "Design":
-        """Return the same design with the labels dealt out anew; covariates stay with their subjects."""
+        """Return the design with shuffled group labels. Covariates stay with their subjects."""
         return Design(generator.permutation(self.first), self.covariates, self.columns)
 
     def adjusted(self) -> np.ndarray:
-        """Return the first group's indicator less what the nuisance columns explain, float64 ``[N]``."""
+        """Return the residual of the first group's indicator on the nuisance columns, float64 ``[N]``."""
         x = self.first.astype(np.float64)
         basis = np.linalg.qr(self.nuisance())[0]
         return np.asarray(x - basis @ (basis.T @ x))
 
     def nuisance(self) -> np.ndarray:
-        """Return intercept and covariates, float64 ``[N, 1 + C]``."""
+        """Return the nuisance columns: intercept and covariates, float64 ``[N, 1 + C]``."""
         ones = np.ones((len(self.first), 1))
         return ones if self.covariates is None else np.hstack([ones, self.covariates])
 
 
 def make_design(first: Sequence[bool] | np.ndarray, covariates: Sequence[Covariate] = ()) -> Design:
-    """Code covariates: numbers are centred, categories become centred indicators of all but one of them.
+    """Build a design. Numbers are centred; categories become centred indicators of all but the first one.
 
     Parameters
     ----------
     first : sequence of bool
-        ``[N]``, in the first group of the contrast.
+        ``[N]``: True for subjects of the first group of the contrast.
     covariates : sequence of Covariate
-        Of the same subjects in the same order.
+        Covariates of the same subjects, in the same order.
+
+    Returns
+    -------
+    Design
+        Groups and coded covariates.
 
     Raises
     ------
     ValueError
-        If a covariate is the same for everybody, the columns say the same as others or as the groups, or
-        there are too many of them for so few subjects.
+        If a covariate is constant, if a column is a linear combination of the others, if the covariates
+        determine the groups, or if there are too few subjects for so many columns.
     """
     group = np.asarray(first, bool)
     names: list[str] = []
@@ -93,7 +98,7 @@ def make_design(first: Sequence[bool] | np.ndarray, covariates: Sequence[Covaria
     if len(group) <= coded.shape[1] + 2:
         raise ValueError(
             f"{len(group)} subjects are too few for the groups and {coded.shape[1]} columns of covariates "
-            f"({', '.join(names)[:200]})"
+            f"({', '.join(names)[:200]}); leave some covariates out"
         )
     _check_rank(group, coded, names)
     return Design(group, coded, tuple(names))
@@ -119,16 +124,18 @@ def _numbers(cells: Sequence[str]) -> np.ndarray | None:
 
 
 def _check_rank(group: np.ndarray, coded: np.ndarray, names: Sequence[str]) -> None:
-    """Refuse columns that others already say, and name the first one."""
+    """Raise ``ValueError`` if a column depends linearly on others, and name the first such column."""
     spread = coded / np.linalg.norm(coded, axis=0)
     indicator = (group - group.mean())[:, None]
     for last in range(1, len(names) + 1):
         if np.linalg.matrix_rank(spread[:, :last], tol=1e-8) < last:
             raise ValueError(
-                f"covariate {names[last - 1]!r} follows from the other covariates; leave one of them out"
+                f"covariate {names[last - 1]!r} follows from the other covariates (it is a linear "
+                "combination of them); leave one of them out"
             )
     whole = np.hstack([spread, indicator / np.linalg.norm(indicator)])
     if np.linalg.matrix_rank(whole, tol=1e-8) < whole.shape[1]:
         raise ValueError(
-            f"the groups follow from the covariates ({', '.join(names)[:200]}): nothing is left to compare"
+            f"the groups follow from the covariates ({', '.join(names)[:200]}), so no difference is "
+            "left to test; leave some covariates out"
         )

@@ -1,4 +1,4 @@
-"""Maps of all subjects as rows of one file, read a block of voxels at a time."""
+"""The maps of all subjects in one file, one row each, read in blocks of voxels."""
 
 import os
 import zlib
@@ -11,12 +11,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class MapMatrix:
-    """A float32 file of ``[subjects, voxels]``, so that permutations need no memory for all of it.
+    """A float32 array ``[subjects, voxels]`` in a file, so that permutation tests never load all of it.
 
     Attributes
     ----------
     path : Path
-        The file, as `numpy.lib.format` has it.
+        The file, in NumPy's ``.npy`` format.
     """
 
     path: Path
@@ -25,32 +25,32 @@ class MapMatrix:
     def create(
         cls, path: str | os.PathLike[str], subjects: int, voxels: int, *, keep: bool = False
     ) -> "MapMatrix":
-        """Make a file of zeros.
+        """Create a file of zeros.
 
         Parameters
         ----------
         path : path
             The file.
         subjects, voxels : int
-            Rows and columns.
+            Numbers of rows and columns.
         keep : bool
-            Whether to go on with a file of these rows and columns that is there already.
+            Keep the content of an existing file if it has this shape.
 
         Raises
         ------
         OSError
-            If the disk has no room for all of it.
+            If the disk has too little free space for the whole file.
         """
         if not (keep and _is_of(Path(path), (subjects, voxels))):
             np.lib.format.open_memmap(path, "w+", np.float32, (subjects, voxels)).flush()
-        if hasattr(os, "posix_fallocate"):  # a mapped file that finds no room later ends the process
+        if hasattr(os, "posix_fallocate"):  # else a full disk kills the process at a later write
             with Path(path).open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, Path(path).stat().st_size)
         return cls(Path(path))
 
     @classmethod
     def of(cls, path: str | os.PathLike[str], values: np.ndarray) -> "MapMatrix":
-        """Write an array of ``[subjects, voxels]`` into a file."""
+        """Write an array ``[subjects, voxels]`` to a file, as float32."""
         np.save(path, np.asarray(values, np.float32))
         return cls(Path(path))
 
@@ -61,9 +61,9 @@ class MapMatrix:
         return int(found[0]), int(found[1])
 
     def write(self, row: int, values: np.ndarray) -> int:
-        """Write one subject's map ``[voxels]``; return its check sum.
+        """Write one subject's map ``[voxels]``; return its checksum (CRC-32).
 
-        Processes may write different rows at a time.
+        Several processes may write different rows at the same time.
         """
         matrix = np.load(self.path, mmap_mode="r+")
         matrix[row] = values
@@ -71,15 +71,15 @@ class MapMatrix:
         return zlib.crc32(matrix[row])
 
     def check_of(self, row: int) -> int:
-        """Return the check sum (CRC-32) of a subject's map as it stands in the file."""
+        """Return the checksum (CRC-32) of a subject's map as the file holds it."""
         return zlib.crc32(np.load(self.path, mmap_mode="r")[row])
 
     def block(self, start: int, stop: int) -> np.ndarray:
-        """Return voxels ``start`` to ``stop`` of every subject, float64 ``[subjects, stop - start]``."""
+        """Return voxels ``start`` to ``stop - 1`` of all subjects, float64 ``[subjects, stop - start]``."""
         return np.load(self.path, mmap_mode="r")[:, start:stop].astype(np.float64)
 
     def blocks(self, voxels: int) -> Iterator[tuple[int, int]]:
-        """Yield first and last (exclusive) voxel of blocks of at most so many voxels."""
+        """Yield start and stop (exclusive) of consecutive blocks of at most ``voxels`` voxels."""
         total = self.shape[1]
         for start in range(0, total, voxels):
             yield start, min(total, start + voxels)

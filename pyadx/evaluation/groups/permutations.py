@@ -1,4 +1,4 @@
-"""Voxelwise permutation tests with family-wise error: nilearn's `permuted_ols` on blocks of voxels."""
+"""Voxelwise permutation tests with family-wise error control: nilearn's `permuted_ols`, block by block."""
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -11,30 +11,30 @@ from pyadx.evaluation.groups.design import Design
 from pyadx.evaluation.groups.matrix import MapMatrix
 
 ALPHA = 0.05
-# Values of a block: so few stay in a processor's cache, where a permutation costs half as much, and
-# memory is the same for any number of subjects.
+# Values per block. Blocks of this size fit in the processor cache, which halves the time per permutation,
+# and memory does not grow with the number of subjects.
 BLOCK = 100 << 14
 _LARGEST_T = 1e9
-_LEAST_NILEARN = (0, 13)  # from here on permuted_ols returns a dict of its own accord
+_LEAST_NILEARN = (0, 13)  # from this version on, permuted_ols returns a dict by default
 
 
 @dataclass(frozen=True, eq=False)
 class PermutationTest:
-    """What the permutations say; maps are ``[V]``.
+    """Result of a permutation test of ``V`` voxels.
 
     Attributes
     ----------
     t : numpy.ndarray
-        float64, of the first group less the second; 0 where no subject differs from the others.
+        float64 ``[V]``: t of the first group minus the second; 0 where all subjects have the same value.
     p : numpy.ndarray or None
-        float64, two-sided, family-wise over the voxels, of the maximum statistic; ``None`` without
+        float64 ``[V]``: two-sided p, family-wise over the voxels by the maximum statistic. ``None`` without
         permutations.
     maxima : numpy.ndarray
-        float64 ``[permutations]``, largest absolute t of each.
+        float64 ``[permutations]``: largest absolute t of each permutation.
     shuffled : numpy.ndarray
-        float64 ``[controls]``, largest absolute t with the labels of each control.
+        float64 ``[controls]``: largest absolute t with the shuffled labels of each control.
     more : dict of numpy.ndarray
-        Of clusters and TFCE, where they were asked for, by nilearn's names.
+        Not used by `permutation_test`, which leaves it empty; `cluster_test` returns its results itself.
     """
 
     t: np.ndarray
@@ -44,8 +44,8 @@ class PermutationTest:
     more: dict[str, np.ndarray]
 
     def threshold(self, alpha: float = ALPHA) -> float | None:
-        """Return the absolute t above which a voxel has ``p < alpha``; ``None`` where none can have it."""
-        # p = (1 + reached) / (1 + permutations), so that at most `need - 1` maxima may reach a voxel's t.
+        """Return the absolute t above which ``p < alpha``; ``None`` if there are too few permutations."""
+        # p = (1 + reached) / (1 + permutations), so at most `need - 1` maxima may reach a voxel's t.
         need = int(np.ceil(alpha * (len(self.maxima) + 1) - 1e-9)) - 1
         return None if need < 1 else float(np.sort(self.maxima)[len(self.maxima) - need])
 
@@ -56,7 +56,7 @@ class PermutationTest:
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """One task: voxels of a matrix, the design, and the controls' designs."""
+    """One task for a process: a block of voxels, the design, and the controls' designs."""
 
     matrix: MapMatrix
     start: int
@@ -79,32 +79,38 @@ def permutation_test(
 ) -> PermutationTest:
     """Test every voxel for a difference of the groups.
 
-    `nilearn.mass_univariate.permuted_ols` (two-sided, with an intercept, Freedman-Lane) runs on one block
-    of voxels at a time with the same seed, which draws the same permutations for each: the largest t over
-    all blocks is the largest t of the whole. Voxels at which no subject differs are left out.
+    `nilearn.mass_univariate.permuted_ols` (two-sided, with an intercept, Freedman-Lane) tests one block of
+    voxels at a time. All blocks use the same seed and so the same permutations. The largest t of a
+    permutation over all blocks is therefore its largest t over all voxels. Voxels where all subjects have
+    the same value are not tested.
 
     Parameters
     ----------
     matrix : MapMatrix
-        ``[N, V]``.
+        Maps of all subjects, ``[N, V]``.
     design : Design
-        Of the ``N`` subjects.
+        Groups and covariates of the ``N`` subjects.
     permutations : int
-        0 gives t alone.
+        Number of permutations; 0 computes t only.
     seed : int
-        Of the permutations.
+        Seed of the permutations.
     controls : sequence of Design
-        Shuffled labels. They are measured against the permutations of the real ones: those deal out
-        the same labels, so that their maxima have the same distribution.
+        The design with shuffled labels. Controls use the permutations of the real labels as their null.
+        Both shuffle the same labels, so the maxima have the same distribution.
     run : callable
-        As `map`, perhaps on other processes; results in the order of the blocks.
+        Works like `map`, possibly in other processes. Results must keep the order of the blocks.
     block : int, optional
-        Voxels at a time; decides memory, not the result. By default as many as have `BLOCK` values.
+        Voxels per block. It affects memory, not the result. By default a block holds `BLOCK` values.
+
+    Returns
+    -------
+    PermutationTest
+        t, p and the maxima of permutations and controls; ``more`` is empty.
 
     Raises
     ------
     ValueError
-        If nilearn is missing, or a number is negative.
+        If nilearn is missing or too old, or ``permutations`` or ``seed`` is negative.
     """
     check_nilearn()
     if permutations < 0 or seed < 0:
@@ -136,46 +142,51 @@ def cluster_test(
     tfce: bool = False,
     jobs: int = 1,
 ) -> dict[str, np.ndarray]:
-    """Test clusters, by size and mass, or threshold-free cluster enhancement (TFCE), with nilearn.
+    """Test clusters by size and mass, or by threshold-free cluster enhancement (TFCE), with nilearn.
 
-    Needs all voxels at once (some 24 bytes per subject and voxel), and for every permutation a search for
-    clusters: seconds for TFCE.
+    This holds all voxels in memory (about 24 bytes per subject and voxel). Each permutation searches for
+    clusters, which takes seconds with TFCE.
 
     Parameters
     ----------
     matrix, design, permutations, seed
         As for `permutation_test`.
     mask : numpy.ndarray
-        bool ``[I, J, K]``, the matrix' voxels in their order.
+        bool ``[I, J, K]``: the voxels of the matrix's columns, in C order.
     affine : numpy.ndarray
-        ``[4, 4]``, voxel to world, mm.
+        Voxel-to-world matrix ``[4, 4]``, mm.
     forming_p : float, optional
         Cluster-forming threshold, an uncorrected two-sided p.
     tfce : bool
-        Also TFCE.
+        Also run TFCE.
     jobs : int
-        Processes; each draws permutations of its own, so that another number gives other ones.
+        Number of processes. Each one draws its own permutations, so they depend on this number.
 
     Returns
     -------
     dict of numpy.ndarray
-        By nilearn's names: ``size``, ``mass``, ``tfce`` and ``logp_max_*`` are ``[V]``, ``h0_max_*``
-        ``[permutations]``. The logarithm is to base 10, its sign is turned.
+        By nilearn's names: ``size``, ``mass``, ``tfce`` and ``logp_max_*`` (``-log10 p``) are ``[V]``;
+        ``h0_max_*`` are ``[permutations]``.
+
+    Raises
+    ------
+    ValueError
+        If nilearn is missing or too old.
     """
     check_nilearn()
     import nibabel as nib
     from nilearn.maskers import NiftiMasker
     from nilearn.mass_univariate import permuted_ols
 
-    # float32 as it is stored: nilearn makes several copies.
+    # Stays float32, because nilearn makes several copies.
     values = np.asfortranarray(np.load(matrix.path, mmap_mode="r"))
-    differs = np.ptp(values, axis=0) > 0  # the others have no t, and would join clusters as NaN
+    differs = np.ptp(values, axis=0) > 0  # the others have t = NaN, and NaN would join clusters
     tested = np.zeros(mask.shape, np.uint8)
     tested[mask] = differs
     masker = NiftiMasker(nib.Nifti1Image(tested, affine), dtype="float64").fit()
     values = values if differs.all() else values[:, differs]
     with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
-        warnings.simplefilter("ignore")  # of constant voxels and of header details
+        warnings.simplefilter("ignore")  # about constant voxels and header details
         found = permuted_ols(
             design.first.astype(np.float64), values, design.covariates, n_perm=permutations,
             random_state=seed, n_jobs=jobs, masker=masker, threshold=forming_p, tfce=tfce,
@@ -191,21 +202,29 @@ def _spread(values: np.ndarray, differs: np.ndarray) -> np.ndarray:
 
 
 def family_wise(t: np.ndarray, maxima: np.ndarray) -> np.ndarray:
-    """Return ``(1 + maxima that reach t) / (1 + maxima)``, as nilearn counts."""
+    """Return the family-wise p of each t: ``(1 + n_reached) / (1 + n_maxima)``, as nilearn computes it.
+
+    Parameters
+    ----------
+    t : numpy.ndarray
+        Absolute t, any shape.
+    maxima : numpy.ndarray
+        Largest absolute t of each permutation, ``[permutations]``.
+    """
     ordered = np.sort(maxima)
     reached = len(ordered) - np.searchsorted(ordered, t, side="left")
     return np.asarray((1 + reached) / (1 + len(ordered)))
 
 
 def check_nilearn() -> None:
-    """Raise ``ValueError`` if nilearn, which tests voxels, is missing or too old."""
+    """Raise ``ValueError`` if nilearn is missing or too old."""
     try:
         from nilearn import __version__
     except ImportError:
         raise ValueError("group statistics need nilearn: pip install 'pyadx[group]'") from None
     if tuple(int(part) for part in __version__.split(".")[:2]) < _LEAST_NILEARN:
         raise ValueError(
-            f"group statistics need nilearn 0.13, found {__version__}: pip install 'pyadx[group]'"
+            f"group statistics need nilearn 0.13 or newer, found {__version__}: pip install 'pyadx[group]'"
         )
 
 
@@ -224,9 +243,9 @@ def _test_block(task: _Block) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _finite(t: np.ndarray) -> np.ndarray:
-    """Bound what no file can hold: of few subjects, groups may be constant and differ at a voxel.
+    """Replace infinite and NaN t. With few subjects both groups may be constant at a voxel and yet differ.
 
-    Bounded alike in the analysis and its permutations, so that such voxels tie.
+    The bound is the same for the analysis and its permutations, so such voxels tie.
     """
     return np.nan_to_num(t, nan=0.0, posinf=_LARGEST_T, neginf=-_LARGEST_T).clip(-_LARGEST_T, _LARGEST_T)
 
@@ -235,8 +254,8 @@ def _permuted(design: Design, values: np.ndarray, permutations: int, seed: int) 
     from nilearn.mass_univariate import permuted_ols
 
     with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
-        warnings.simplefilter("ignore")  # voxels that hold a value in one subject only divide by 0
-        # Never a constant column: nilearn would take it for a test of the intercept and flip signs.
+        warnings.simplefilter("ignore")  # voxels where only one subject has a value divide by 0
+        # No constant column here: nilearn would test the intercept instead, and flip signs.
         found: dict[str, np.ndarray] = permuted_ols(
             design.first.astype(np.float64), values, design.covariates, n_perm=permutations,
             random_state=seed, n_jobs=1,

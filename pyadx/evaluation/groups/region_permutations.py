@@ -1,4 +1,4 @@
-"""Permutation tests of regions: p of each one, and family-wise over all of them."""
+"""Permutation tests of regions: p of each region, uncorrected and family-wise over all regions."""
 
 from dataclasses import dataclass
 
@@ -7,49 +7,56 @@ import numpy as np
 from pyadx.evaluation.groups.contrasts import compare_groups
 from pyadx.evaluation.groups.design import Design
 
-_COLUMNS = 1 << 15  # regions times permutations that are compared at a time: some 30 MB of 100 subjects
-_ROUNDING = 1e-9  # two t of the same labels differ by less
+_COLUMNS = 1 << 15  # regions times permutations per step: about 30 MB for 100 subjects
+_ROUNDING = 1e-9  # relative: largest rounding error between two t of the same labels
 
 
 @dataclass(frozen=True, eq=False)
 class RegionNull:
-    """What t of every region is when labels mean nothing.
+    """Null distribution of every region's t.
 
     Attributes
     ----------
     t : numpy.ndarray
-        float64 ``[permutations, K]``, absolute; 0 where no subject differs from the others.
+        float64 ``[permutations, K]``: absolute t of each permutation; 0 where t is not defined.
     """
 
     t: np.ndarray
 
     def p(self, t: np.ndarray) -> np.ndarray:
-        """Return the two-sided p of every region by itself, float64 ``[K]``; NaN where t is."""
+        """Return the uncorrected two-sided p of every region, float64 ``[K]``; NaN where ``t`` is NaN."""
         reached = (self.t >= np.abs(t) * (1 - _ROUNDING)).sum(0)
         return np.where(np.isnan(t), np.nan, (1 + reached) / (1 + len(self.t)))
 
     def family_wise(self, t: np.ndarray) -> np.ndarray:
-        """Return the two-sided p of every region against the largest t of all regions, float64 ``[K]``."""
+        """Return the two-sided family-wise p (largest t of all regions), float64 ``[K]``; NaN as ``t``."""
         largest = self.t.max(1, initial=0.0)[:, None]
         reached = (largest >= np.abs(t) * (1 - _ROUNDING)).sum(0)
         return np.where(np.isnan(t), np.nan, (1 + reached) / (1 + len(self.t)))
 
 
 def permute_regions(values: np.ndarray, design: Design, *, permutations: int, seed: int = 0) -> RegionNull:
-    """Test every region with labels dealt out anew.
+    """Compute every region's t with permuted subjects.
 
-    Subjects are permuted, all regions alike, which keeps what regions have in common. With covariates it
-    is what they leave unexplained that is permuted [1]_. The statistic is that of `compare_groups`:
-    Welch's t stays valid where groups also differ in their spread [2]_.
+    A permutation moves all regions of a subject together, which keeps the correlation between regions.
+    With covariates, the residuals on them are permuted [1]_. The statistic is that of `compare_groups`.
+    Welch's t stays valid if the groups also differ in variance [2]_.
 
     Parameters
     ----------
     values : numpy.ndarray
-        ``[N, K]``.
+        Values of all subjects, ``[N, K]``.
     design : Design
-        Of the same ``N`` subjects.
-    permutations, seed : int
-        How many, at least 1, and which.
+        Groups and covariates of the same ``N`` subjects.
+    permutations : int
+        Number of permutations, at least 1.
+    seed : int
+        Seed of the permutations.
+
+    Returns
+    -------
+    RegionNull
+        t of every permutation and region.
 
     Raises
     ------
@@ -66,7 +73,7 @@ def permute_regions(values: np.ndarray, design: Design, *, permutations: int, se
     measured = np.asarray(values, np.float64)
     basis = np.linalg.qr(design.nuisance())[0]
     left = measured - basis @ (basis.T @ measured)
-    # Rounding leaves constant regions a spread, and with it a t.
+    # Rounding gives constant regions nonzero residuals, and so an arbitrary t.
     left[:, np.ptp(measured, axis=0) == 0] = 0
     subjects, regions = left.shape
     generator = np.random.default_rng([seed, 2])

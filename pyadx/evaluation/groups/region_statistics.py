@@ -1,4 +1,4 @@
-"""Regions of an atlas in two groups: means, differences, false discovery rate, left against right."""
+"""Regions of an atlas in two groups: means, differences, false discovery rate, left-right asymmetry."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,20 +12,20 @@ from pyadx.evaluation.groups.permutations import ALPHA
 from pyadx.evaluation.groups.region_permutations import RegionNull
 
 GROUP_COLUMNS: dict[str, str] = {
-    "name": "The region.",
-    "group": "A group, or the contrast of two of them.",
-    "n": "Subjects.",
-    "mean": "Mean over subjects; of the contrast the difference, adjusted for covariates if there are any.",
-    "sd": "Standard deviation over subjects; of the contrast the pooled one of both groups.",
-    "se": "Standard error of the mean, or of the difference.",
-    "ci_low": "Lower end of its 95% confidence interval.",
-    "ci_high": "Upper end.",
-    "t": "Of the contrast.",
-    "p": "Of the contrast, two-sided, uncorrected.",
-    "p_fdr": "Its q: Benjamini-Hochberg over the regions of the table, from p_permuted where that is told.",
-    "hedges_g": "Standardised difference without small-sample bias; covariates do not enter.",
-    "p_permuted": "Of the contrast, two-sided, uncorrected, by permutation of subjects.",
-    "p_fwe": "The same, family-wise over the regions of the table (maximum statistic).",
+    "name": "Name of the region.",
+    "group": "A group, or the contrast of the two groups.",
+    "n": "Number of subjects.",
+    "mean": "Mean over subjects; for the contrast, their difference, adjusted for any covariates.",
+    "sd": "Standard deviation over subjects; for the contrast, pooled over both groups.",
+    "se": "Standard error of the mean; for the contrast, of the difference.",
+    "ci_low": "Lower limit of the 95% confidence interval of the mean or difference.",
+    "ci_high": "Upper limit of the 95% confidence interval of the mean or difference.",
+    "t": "t of the contrast.",
+    "p": "Two-sided p of the contrast, uncorrected.",
+    "p_fdr": "Benjamini-Hochberg q over the table's regions, from p_permuted if available, else from p.",
+    "hedges_g": "Hedges' g, with small-sample correction; not adjusted for covariates.",
+    "p_permuted": "Two-sided p of the contrast by permutation of subjects, uncorrected.",
+    "p_fwe": "Two-sided p by permutation, family-wise over the table's regions (maximum statistic).",
 }
 
 
@@ -41,21 +41,22 @@ def group_table(
     Parameters
     ----------
     names : sequence of str
-        ``[K]``, the regions.
+        Names of the regions, ``[K]``.
     values : numpy.ndarray
         ``[N, K]``, one value per subject and region.
     design : Design
-        Of the ``N`` subjects: Welch's test without covariates, ordinary least squares with them.
+        Groups and covariates of the ``N`` subjects. The test is Welch's without covariates, and ordinary
+        least squares with them.
     groups : pair of str
-        What the first and the second group are called.
+        Names of the first and the second group.
     null : RegionNull, optional
         Permutations of the same values and design.
 
     Returns
     -------
     list of dict
-        Three rows per region, with the keys `GROUP_COLUMNS`: either group and the contrast. ``None`` where
-        there is nothing to tell.
+        Three rows per region, with the keys of `GROUP_COLUMNS`: the first group, the second group and the
+        contrast. A cell is ``None`` if it is not defined or does not apply to the row.
 
     Raises
     ------
@@ -83,12 +84,12 @@ def group_table(
 
 
 def is_found(row: Mapping[str, Any], level: float = ALPHA) -> bool:
-    """Say whether a row of `group_table` has a q below the level."""
+    """Return whether a row of `group_table` has a q below ``level``."""
     return row["p_fdr"] is not None and row["p_fdr"] < level
 
 
 def false_discovery(p: np.ndarray) -> np.ndarray:
-    """Return Benjamini-Hochberg's q of every p; NaN, which nobody tested, stays and does not count."""
+    """Return the Benjamini-Hochberg q of every p. NaN (not tested) stays NaN and does not count."""
     from scipy.stats import false_discovery_control
 
     q = np.full(p.shape, np.nan)
@@ -101,9 +102,24 @@ def false_discovery(p: np.ndarray) -> np.ndarray:
 def shuffled_findings(
     values: np.ndarray, controls: Sequence[Design], null: RegionNull | None = None, level: float = ALPHA
 ) -> list[int]:
-    """Return in how many regions every control, whose labels were shuffled, has ``q < level``.
+    """Count the regions with ``q < level`` in every control analysis with shuffled labels.
 
-    Controls are measured against the permutations of the real labels, which deal out the same ones.
+    Parameters
+    ----------
+    values : numpy.ndarray
+        ``[N, K]``, one value per subject and region.
+    controls : sequence of Design
+        The design with shuffled labels.
+    null : RegionNull, optional
+        Permutations of the real labels. They are the controls' null, too, because both shuffle the same
+        labels. Without it, q is computed from the parametric p.
+    level : float
+        Level of q.
+
+    Returns
+    -------
+    list of int
+        One count per control.
     """
     found = [compare_groups(values, one) for one in controls]
     p = [one.p if null is None else null.p(one.t) for one in found]
@@ -111,19 +127,19 @@ def shuffled_findings(
 
 
 def asymmetries(names: Sequence[str], values: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """Compare left and right: ``(L - R) / (|L| + |R|)`` of regions whose names differ only in the side.
+    """Return the asymmetry ``(L - R) / (|L| + |R|)`` of regions whose names differ only in the side.
 
     Parameters
     ----------
     names : sequence of str
-        ``[K]``.
+        Names of the regions, ``[K]``.
     values : numpy.ndarray
-        ``[N, K]``.
+        ``[N, K]``, one value per subject and region.
 
     Returns
     -------
     names : list of str
-        Of the pairs, with ``*`` for the side.
+        Names of the pairs, with ``*`` in place of the side.
     values : numpy.ndarray
         float64 ``[N, pairs]``; 0 where both sides are 0.
     """
@@ -132,7 +148,7 @@ def asymmetries(names: Sequence[str], values: np.ndarray) -> tuple[list[str], np
         side = side_of(name)
         if side is not None:
             sides.setdefault(side[1], {}).setdefault(side[0], []).append(at)
-    # Two left ones under one name are nobody's pair.
+    # A name with two left or two right regions is ambiguous and forms no pair.
     pairs = {
         name: (found["L"][0], found["R"][0])
         for name, found in sides.items()

@@ -1,4 +1,4 @@
-"""Sums over the maps of a group that grow with voxels, never with subjects."""
+"""Running sums over the maps of a group. Memory grows with the number of voxels, not of subjects."""
 
 from dataclasses import dataclass
 
@@ -9,22 +9,23 @@ from pyadx.evaluation.truth import strongest_part
 
 @dataclass(eq=False)
 class MapSums:
-    """What is kept of the maps that were added so far; parts of a group can be merged.
+    """Running mean and variance of maps. Sums of parts of a group can be merged.
 
-    Welford's update keeps the mean and the sum of squared deviations, Chan's formula merges two of them
-    (Chan, Golub and LeVeque 1983): neither subtracts large numbers of the same size. The same maps in the
-    same order and parts give the same bytes.
+    Welford's update keeps the mean and the sum of squared deviations, and Chan's formula merges two of them
+    (Chan, Golub and LeVeque 1983). Neither subtracts large, nearly equal numbers. The same maps, in the
+    same order and parts, give bitwise the same sums.
 
     Attributes
     ----------
     count : int
-        Maps.
+        Number of maps.
     mean : numpy.ndarray
-        float64 ``[V]``.
+        float64 ``[V]``: mean of the maps.
     squares : numpy.ndarray
-        float64 ``[V]``, sum of squared deviations from the mean.
+        float64 ``[V]``: sum of squared deviations from the mean.
     strongest : numpy.ndarray
-        int64 ``[V]``, in how many maps the voxel is among the strongest 5%; see `strongest_part`.
+        int64 ``[V]``: number of maps with the voxel among their strongest 5% (see
+        `pyadx.evaluation.truth.strongest_part`).
     """
 
     count: int
@@ -34,7 +35,7 @@ class MapSums:
 
     @classmethod
     def empty(cls, voxels: int) -> "MapSums":
-        """Return the sums of no map."""
+        """Return sums to which no map has been added."""
         return cls(0, np.zeros(voxels), np.zeros(voxels), np.zeros(voxels, np.int64))
 
     def add(self, values: np.ndarray) -> None:
@@ -43,15 +44,17 @@ class MapSums:
         Parameters
         ----------
         values : numpy.ndarray
-            ``[V]``, finite.
+            The map, ``[V]``, finite.
 
         Raises
         ------
         ValueError
-            If it has another length, or is not finite.
+            If the map has another number of voxels, or is not finite.
         """
         if values.shape != self.mean.shape:
-            raise ValueError(f"a map of {values.shape} voxels does not fit sums of {self.mean.shape}")
+            raise ValueError(
+                f"the map has shape {values.shape}, but the sums have {self.mean.shape} voxels"
+            )
         if not np.isfinite(values).all():
             raise ValueError("the map holds NaN or infinity")
         self.count += 1
@@ -62,12 +65,17 @@ class MapSums:
             self.strongest += strongest_part(values)
 
     def merge(self, other: "MapSums") -> None:
-        """Add the maps of another part of the group.
+        """Add the sums of another part of the group.
+
+        Parameters
+        ----------
+        other : MapSums
+            Sums over other maps of the same voxels.
 
         Raises
         ------
         ValueError
-            If it has another number of voxels.
+            If ``other`` has another number of voxels.
         """
         if other.mean.shape != self.mean.shape:
             raise ValueError(f"sums of {other.mean.shape} voxels do not fit those of {self.mean.shape}")
@@ -89,10 +97,10 @@ class MapSums:
 
     @property
     def sd(self) -> np.ndarray:
-        """Its root."""
+        """Standard deviation, float64 ``[V]``; NaN for fewer than two maps."""
         return np.sqrt(self.variance)
 
     @property
     def share(self) -> np.ndarray:
-        """Share of the maps whose strongest 5% hold the voxel, float64 ``[V]``, 0 to 1."""
+        """Share of the maps with the voxel among their strongest 5%, float64 ``[V]``, 0 to 1."""
         return self.strongest / max(1, self.count)

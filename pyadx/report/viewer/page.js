@@ -1,11 +1,11 @@
 "use strict";
-// The page of one scan and its heatmaps. Volumes come as gzipped NIfTI inside the page; nothing is fetched.
+// The page of one scan and its heatmaps. It embeds its volumes as gzipped NIfTI and fetches nothing.
 (async function () {
   const data = JSON.parse(document.getElementById("data").textContent);
   const at = (id) => document.getElementById(id);
   const NONE = -1;
   const VIEWS = { "multiplanar + 3D": 3, axial: 0, coronal: 1, sagittal: 2, "3D render": 4 };
-  const BELOW_THRESHOLD_CLEAR = 2; // the viewer's colormapType: colours run from 0, whatever is hidden
+  const BELOW_THRESHOLD_CLEAR = 2; // NiiVue's colormapType: colours start at 0 even if weak values are hidden
   const { sequential, diverging } = data.colours;
   const names = { sequential, diverging: Object.keys(diverging) };
   const chosen = { sequential: names.sequential[0], diverging: names.diverging[0] };
@@ -17,7 +17,7 @@
     document.body.dataset.reason = reason;
   }
 
-  // Tables of regions can be kept also where there is no viewer.
+  // Before the check for WebGL 2: tables can be downloaded without the viewer, too.
   for (const button of document.querySelectorAll("button.download")) {
     const { table, table_file } = data.heatmaps[button.dataset.heatmap].report;
     button.disabled = false;
@@ -30,7 +30,7 @@
     });
   }
 
-  // Pages from a disk may not reach the clipboard; what is selected can be copied everywhere.
+  // Browsers may deny local files the clipboard, so the text is also selected for copying by hand.
   for (const button of document.querySelectorAll("button.copy")) {
     button.disabled = false;
     button.addEventListener("click", async () => {
@@ -60,7 +60,7 @@
   let overlays = [];
   let regions = null;
   let shown = data.heatmaps.length ? 0 : NONE;
-  let marked = null; // the region that is highlighted: its button, name and volume
+  let marked = null; // the highlighted region: its button, name and volume
   let marks = 0;
 
   function element(name, text, kind) {
@@ -81,20 +81,20 @@
     });
   }
 
-  // The viewer's arithmetic has absolute tolerances, so it sees heatmaps in shares of their scale.
+  // NiiVue uses absolute tolerances, so heatmaps are rescaled to shares of their largest colour value.
   async function heatmap(heat) {
     const image = await volume(heat, { colormap: names.sequential[0], cal_min: 0, cal_max: heat.top });
     image.hdr.scl_slope /= heat.top;
     return image;
   }
 
-  // Offer the colours of the kind that is shown, and return the viewer's names of both sides.
+  // Offer the colour maps that suit the heatmap, and return NiiVue's names of both sides.
   function sides(heat) {
     const kind = heat.signed ? "diverging" : "sequential";
     const select = at("colours");
     if (select.dataset.kind === kind) {
       chosen[kind] = select.value;
-      document.body.dataset.signs = chosen.diverging; // bars of regions follow
+      document.body.dataset.signs = chosen.diverging; // colours the bars of regions alike
     } else {
       select.dataset.kind = kind;
       select.replaceChildren(...names[kind].map((name) => element("option", name)));
@@ -103,7 +103,7 @@
     return heat.signed ? [`${chosen[kind]} negative`, `${chosen[kind]} positive`] : ["", chosen[kind]];
   }
 
-  // The colour bar: what is hidden is left open, and both ends say what they mean.
+  // Draw the colour bar. The hidden range stays blank, and both ends are labelled with their meaning.
   function drawScale(heat, negative, positive, share) {
     const bar = at("bar"), steps = 256;
     bar.width = heat.signed ? 2 * steps - 1 : steps;
@@ -124,7 +124,7 @@
     at("high").textContent = heat.signed ? `${heat.high}  ${top}` : top;
   }
 
-  // Only what is seen is on the GPU: the scan, one heatmap, the outlines.
+  // Only visible volumes are on the GPU: the scan, one heatmap, and the outlines.
   function refresh() {
     const share = at("threshold").value / 100;
     const layers = [scan];
@@ -180,7 +180,7 @@
     at("subjects").value = index !== NONE && data.heatmaps[index].listed ? String(index) : "";
   }
 
-  // A region as a volume of which the viewer draws the border. It is read anew each time: that is soon done.
+  // A volume of one region, of which NiiVue draws the border. Decoding it again each time is fast enough.
   async function outline(report, region) {
     const image = await volume(report, { opacity: 1 });
     image.img = image.img.map((number) => (number === region + 1 ? 1 : 0));
@@ -188,13 +188,13 @@
     return image;
   }
 
-  // Show the region of a bar: its heatmap, the crosshair in its middle, its border. Once more hides the border.
+  // Show a region: its heatmap, the crosshair at its centre, its border. A second click hides the border.
   async function mark(button) {
     const index = Number(button.dataset.heatmap), region = Number(button.dataset.region);
     const { report } = data.heatmaps[index];
     const asked = ++marks, again = marked && marked.button === button;
     const image = again ? null : await outline(report, region);
-    if (asked !== marks) return; // another bar was chosen meanwhile
+    if (asked !== marks) return; // another region was chosen in the meantime
     if (marked) marked.button.setAttribute("aria-pressed", "false");
     marked = again ? null : { button, image, name: report.names[region] };
     if (marked) {
@@ -211,7 +211,7 @@
     for (const button of document.querySelectorAll("button.region")) {
       const { report } = data.heatmaps[button.dataset.heatmap];
       if (!report.at[button.dataset.region]) {
-        button.title = "Nothing here tells where this region lies.";
+        button.title = "The page does not know where this region is.";
         continue;
       }
       button.disabled = false;
@@ -265,7 +265,7 @@
       regions = await volume(data.regions, { opacity: 1 });
       regions.setColormapLabel(data.regions.colours);
     }
-    nv.opts.atlasOutline = 0.6; // of labels: the outlines, and the region that is highlighted
+    nv.opts.atlasOutline = 0.6; // for label volumes: the region outlines and the highlighted region
     nv.addVolume(scan);
     nv.setSliceType(VIEWS["multiplanar + 3D"]);
     nv.scene.crosshairPos = nv.mm2frac(data.at);
