@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pyadx.explainers.references.tissue import background_of
+from pyadx.inference.background import background_of
 
 LEAST_SCANS = 8  # minimum for statistics; fewer scans would describe single people
 _DEVIATIONS = 6.0  # standard deviations from the mean; no scan like the training scans is farther

@@ -16,7 +16,7 @@ from pyadx.explainers.shared_options import (
 from pyadx.inference.batching import BatchSize
 from pyadx.inference.global_pooling import GapHead, find_gap_head
 from pyadx.inference.model_state import Forward
-from pyadx.inference.score import probabilities
+from pyadx.inference.score import class_score
 
 
 @method(
@@ -42,9 +42,9 @@ class CAM(ActivationMaps):
     rectify : {"abs", "relu", "none"}
         What is done to the weighted sum. ``abs`` is the paper's choice.
     score : {"logit", "probability", "log_odds", "output"}
-        ``logit`` (the paper) and ``output`` take the target's row ``w_t`` of the output layer as weights.
-        ``probability`` takes the derivative through the softmax, ``p_t (w_t - sum_j p_j w_j)``, and
-        ``log_odds`` gives the same map.
+        The weights are the derivative of this score: the target's row ``w_t`` of the output layer for
+        ``logit`` (the paper) and ``output``, ``p_t (w_t - sum_j p_j w_j)`` for ``probability``, and
+        ``w_t - sum_j q_j w_j`` for ``log_odds``, where ``q`` is the softmax over the other classes.
     align, outputs, output, batch_size, progress, keep_trace
         As in `GradCAM`.
 
@@ -84,12 +84,9 @@ class CAM(ActivationMaps):
         return features, self._weights(self._head.rows(), outputs, classes)
 
     def _weights(self, rows: Tensor, outputs: Tensor, classes: Tensor) -> Tensor:
-        if self._run.score == "output":
-            return rows[classes]
-        if self._run.score == "logit":
-            # A single output is the logit of class 1; minus it is the logit of class 0.
-            return (rows if len(rows) > 1 else torch.cat([-rows, rows]))[classes]
-        if len(rows) == 1:  # softmax over (0, logit) is the sigmoid
-            rows = torch.cat([torch.zeros_like(rows), rows])
-        shares = probabilities(outputs)
-        return shares.gather(1, classes[:, None]) * (rows[classes] - shares @ rows)
+        """Return the derivative of each scan's class score by the averaged features, ``[B, features]``."""
+        with torch.enable_grad():
+            outputs = outputs.detach().requires_grad_()
+            scores = class_score(outputs, classes, self._run.score)
+            (by_output,) = torch.autograd.grad(scores.sum(), outputs)
+        return by_output @ rows

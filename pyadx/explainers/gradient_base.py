@@ -35,6 +35,7 @@ from pyadx.inference.reading import followed_score
 from pyadx.inference.score import Target, targets_per_scan
 from pyadx.inference.watch import OutputWatch
 from pyadx.ops.numbers import real_number
+from pyadx.segmentation.checks import as_spacing
 
 LARGEST_GAP = 0.05  # share of the score's change; a larger completeness gap is warned about
 
@@ -120,6 +121,7 @@ class GradientMethod(Explainer):
         self.score = self._run.score
         self.outputs = outputs
         self.output = output_of(model, output)
+        as_spacing(spacing)
         self.spacing = spacing
         if self._captum is not None:
             captum_attribution(own.name, self._captum)

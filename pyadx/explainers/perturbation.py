@@ -25,6 +25,7 @@ from pyadx.inference.score import Outputs, Score, Target, targets_per_scan
 from pyadx.inference.score_store import ScoreStore
 from pyadx.inference.scoring_facts import scoring_facts
 from pyadx.ops.arrays import plain_array
+from pyadx.segmentation.checks import as_spacing
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ class Perturbation(Explainer):
         self._run = RunOptions(followed_score(model, score), outputs, batch_size, progress)
         self.model = model
         self.fill = plain_reference(fill)
+        as_spacing(spacing)
         self.spacing = spacing
         self.signed = signed
         self.score = self._run.score

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-from pyadx.explainers.references.tissue import background_of
+from pyadx.inference.background import background_of
 from pyadx.ops.arrays import plain_array
 from pyadx.segmentation import Hierarchy
 

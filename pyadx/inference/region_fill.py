@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyadx.inference.background import background_of
+
 
 class RegionFill(ABC):
     """Base class of fills that compute values for each region. Only brain voxels are filled.
@@ -14,7 +16,8 @@ class RegionFill(ABC):
     Parameters
     ----------
     volume : Tensor
-        The scan ``[C, D, H, W]``. Voxels that are 0 in every channel are background and stay as they are.
+        The scan ``[C, D, H, W]``. Voxels that are background in every channel stay as they are; see
+        `pyadx.inference.background.background_of`.
 
     Attributes
     ----------
@@ -26,7 +29,7 @@ class RegionFill(ABC):
 
     def __init__(self, volume: Tensor) -> None:
         self.volume = volume
-        self.brain = (volume != 0).any(0)
+        self.brain = (volume != background_of(volume)).any(0)
 
     @abstractmethod
     def values(self, box: np.ndarray, inside: Tensor) -> Tensor:

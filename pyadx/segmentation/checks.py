@@ -1,11 +1,13 @@
 """Checks of the arguments of a segmentation, before any work starts."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from pyadx.ops.arrays import plain_array
+from pyadx.ops.numbers import real_number, values_of
 
 _MAX_VOXELS = 2**31 - 1
 
@@ -76,12 +78,14 @@ def as_spacing(spacing: float | Sequence[float] | None) -> tuple[float, float, f
     ValueError
         If it is not one or three positive finite numbers.
     """
-    values = np.atleast_1d(np.asarray(1.0 if spacing is None else spacing, dtype=np.float64))
-    if values.size == 1:
-        values = np.repeat(values, 3)
-    if values.shape != (3,) or not (np.isfinite(values) & (values > 0)).all():
+    given = 1.0 if spacing is None else spacing
+    entries = values_of(given)
+    sizes = [real_number(size) for size in ([given] if entries is None else entries)]
+    sizes = sizes * 3 if len(sizes) == 1 else sizes
+    if len(sizes) != 3 or not all(size is not None and 0 < size < np.inf for size in sizes):
         raise ValueError(f"spacing must be one or three positive numbers in mm, got {spacing!r}")
-    return float(values[0]), float(values[1]), float(values[2])
+    first, second, third = (float(size) for size in sizes if size is not None)
+    return first, second, third
 
 
 def check_device(device: str) -> None:
@@ -90,7 +94,10 @@ def check_device(device: str) -> None:
         return
     import torch
 
-    known = isinstance(device, str) and device.split(":")[0] == "cuda"
-    if not known or not torch.cuda.is_available():
-        reason = "torch sees no CUDA GPU here" if known else "it must be cpu, cuda or cuda:N"
-        raise ValueError(f"device {device!r}: {reason}")
+    match = re.fullmatch(r"cuda(?::(\d+))?", device) if isinstance(device, str) else None
+    if match is None:
+        raise ValueError(f"device {device!r}: it must be cpu, cuda or cuda:N")
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(match[1] or 0) >= found:
+        seen = f"{found} CUDA GPU{'s' * (found > 1)}, numbered from 0" if found else "no CUDA GPU"
+        raise ValueError(f"device {device!r}: torch sees {seen} here")

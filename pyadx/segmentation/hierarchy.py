@@ -137,22 +137,15 @@ class Hierarchy:
         """
         if (n_regions is not None) + (altitude is not None) + (min_area is not None) != 1:
             raise ValueError("give exactly one of n_regions, altitude and min_area")
-        n_regions = None if n_regions is None else _number("n_regions", n_regions)
-        altitude = None if altitude is None else _number("altitude", altitude)
-        min_area = None if min_area is None else _number("min_area", min_area)
         if n_regions is not None:
-            if n_regions < 1:
-                raise ValueError(f"n_regions must be at least 1, got {n_regions}")
-            kept = self._order >= self.n_leaves - n_regions
+            kept = self._order >= self.n_leaves - _count("n_regions", n_regions)
         elif altitude is not None:
-            if not altitude >= 0:
-                raise ValueError(f"altitude must be at least 0, got {altitude}")
-            kept = self.altitude[self.n_leaves :][self._order] > altitude
+            least = real_number(altitude)
+            if least is None or not least >= 0:
+                raise ValueError(f"altitude must be a number of at least 0, got {altitude!r}")
+            kept = self.altitude[self.n_leaves :][self._order] > least
         else:
-            assert min_area is not None
-            if min_area < 1:
-                raise ValueError(f"min_area must be at least 1 voxel, got {min_area}")
-            kept = self._divided(min_area)[self._order]
+            kept = self._divided(_count("min_area", min_area))[self._order]
         of_leaf = np.concatenate([[0, 1], 1 + np.cumsum(kept)]).astype(np.int32)
         return of_leaf[self.leaves]
 
@@ -171,7 +164,7 @@ class Hierarchy:
             ``i + 2``. Regions a and b > a are in one region once the highest of the merges at ``a - 1`` to
             ``b - 2`` is done.
         """
-        kept = self._order >= self.n_leaves - n_regions
+        kept = self._order >= self.n_leaves - _count("n_regions", n_regions)
         return self._order[kept]
 
     def _divided(self, min_area: int) -> np.ndarray:
@@ -263,8 +256,8 @@ class Hierarchy:
         save_labels(path, self.label_stack(), affine)
 
 
-def _number(name: str, value: Any) -> Any:
+def _count(name: str, value: Any) -> int:
     number = real_number(value)
-    if number is None:
-        raise ValueError(f"{name} must be a number, got {value!r}")
-    return number
+    if number is None or not number >= 1 or not number.is_integer():
+        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+    return int(number)

@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-import numpy as np
-
-from pyadx.ops.numbers import whole_number
+from pyadx.ops.numbers import real_number, whole_number
 from pyadx.segmentation.checks import as_spacing
 
 CueKind = Literal["gradient", "chi2", "gpb"]
@@ -81,7 +79,8 @@ def check_options(
         number = whole_number(value)
         if number is None or number < least:
             raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
-    if not (np.isfinite(smoothing) and 0 <= smoothing <= 10):
+    width = real_number(smoothing)
+    if width is None or not 0 <= width <= 10:
         raise ValueError(f"smoothing must be from 0 to 10 voxels, got {smoothing!r}")
     as_spacing(spacing)
-    return Preset(cue, linkage, int(min_size), float(smoothing))  # type: ignore[arg-type]
+    return Preset(cue, linkage, int(min_size), width)  # type: ignore[arg-type]

@@ -424,7 +424,7 @@ BAD = {
     ),
     "same": (lambda f: None, ["--covariates", "group"], "groups follow from the cov"),
     "zero": (
-        lambda f: change_map(f, np.zeros(SHAPE)), [], "zero everywhere inside the mask and cannot be",
+        lambda f: change_map(f, np.zeros(SHAPE)), [], "zero everywhere inside the mask, so it cannot be",
     ),
     "normalise": (lambda f: None, ["--normalise", "max"], "--normalise must be one of none, sum, p99"),
     "values": (lambda f: None, ["--values", "shapley"], "has no Shapley values of regions"),

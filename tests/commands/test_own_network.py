@@ -16,5 +16,5 @@ def test_a_bundled_network_is_found_by_its_name(name):
 
 
 def test_an_unknown_bundled_network_is_refused_with_those_there_are():
-    with pytest.raises(ValueError, match="vggnet and resnet-shallow-gap, not 'alexnet'"):
+    with pytest.raises(ValueError, match="no demonstration network 'alexnet'; there are vggnet and"):
         network(Path("demo:alexnet"))

@@ -28,6 +28,40 @@ def test_equals_the_weighted_sum_of_the_averaged_maps(rectify, scans):
     assert torch.allclose(CAM(model, rectify)(scans, targets).double(), expected, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize("score", ["logit", "probability", "log_odds", "output"])
+def test_weights_are_the_derivative_of_the_score(score, outputs, scans):
+    model = randomised(Gap(classes=outputs)).double().eval()
+    targets = [0, 0, 0] if score == "output" else [outputs - 1, 0, 1]
+    features = features_of(model, model.act, scans)
+    pooled = features.mean((2, 3, 4)).requires_grad_()
+    logits = model.fc(pooled)
+    if outputs == 1 and score != "output":
+        logits = torch.cat([torch.zeros_like(logits), logits], 1)
+    p = logits.softmax(1)
+    scored = {"logit": logits, "output": logits, "probability": p, "log_odds": p.log() - (1 - p).log()}[
+        score
+    ]
+    chosen = scored[range(3), targets]
+    if outputs == 1 and score == "logit":  # class 0 has the logit's negative
+        chosen = torch.where(torch.tensor(targets) == 1, 1, -1) * logits[:, 1]
+    (weights,) = torch.autograd.grad(chosen.sum(), pooled)
+    expected = reference.weighted_cam(features, weights, (8, 9, 10), "none")
+    found = CAM(model, "none", score=score)(scans, targets).double()
+    assert torch.allclose(found, expected, rtol=1e-5, atol=1e-7 * expected.abs().max().item())
+
+
+def test_log_odds_do_not_vanish_where_the_probability_is_one(scans):
+    model = randomised(Gap()).double()
+    with torch.no_grad():
+        model.fc.bias += torch.tensor([0.0, 1000.0])
+    assert not CAM(model, score="probability")(scans, target=1).any()
+    logits = CAM(model, "none")(scans, target=1) - CAM(model, "none")(scans, target=0)
+    assert torch.allclose(
+        CAM(model, "none", score="log_odds")(scans, target=1), logits, rtol=1e-5, atol=1e-7
+    )
+
+
 def test_bias_is_ignored(scans):
     """MONAI adds the output layer's bias to the map."""
     model = randomised(Gap()).double()

@@ -12,9 +12,10 @@ from reference import references as twin
 import pyadx
 from pyadx.explainers.references import fill_of, parse_reference, reference_volume, write_reference
 from pyadx.explainers.references.regionwise import Harmonic, RegionMean
-from pyadx.explainers.references.tissue import background_of, brain_mean, brain_of, local_mean, matched
+from pyadx.explainers.references.tissue import brain_mean, brain_of, local_mean, matched
 from pyadx.explainers.references.words import needs_network
 from pyadx.explainers.segments import segmented_part
+from pyadx.inference.background import background_of
 from pyadx.inference.region_fill import RegionFill, members
 from pyadx.inference.regions import distinct_regions
 from pyadx.ops import fill_tensor
@@ -290,6 +291,13 @@ def test_a_background_other_than_0_is_what_the_corners_share():
     offset = shifted - scan
     for make in (brain_mean, lambda volume: local_mean(volume, 1.5)):
         assert torch.allclose(make(shifted), make(scan) + offset, atol=1e-12)
+    box = np.array([1, 1, 1, 6, 6, 5])
+    for kind in (RegionMean, Harmonic):
+        fills = [kind(volume) for volume in (scan, shifted)]
+        inside = members(fills[0], box)
+        assert torch.equal(members(fills[1], box), inside)
+        plain, moved = (fill.values(box, inside) for fill in fills)
+        assert torch.allclose(moved, plain + offset[:, :1, :1, :1], atol=1e-9)
     whole = torch.rand(1, 5, 5, 5)
     assert float(background_of(whole)) == 0  # a whole head has noise there
     assert float(background_of(torch.ones(1, 3, 3, 3))) == 0  # nothing else is in it

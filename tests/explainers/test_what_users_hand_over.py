@@ -8,6 +8,7 @@ import torch
 from networks import Gap, Plain, randomised
 from paper_methods import Occlusion, SupervoxelOcclusion
 
+import pyadx
 from pyadx import CAM, GradCAM, models
 from pyadx.evaluation.faithfulness import deletion_insertion
 from pyadx.evaluation.sanity import rank_correlation, stability
@@ -282,8 +283,28 @@ def test_hierarchies_are_cut_by_numbers_of_any_library():
     for wrong in (0.5, "1", True, None):
         with pytest.raises(ValueError, match="level must be from 0"):
             tree.labels(wrong)
-    with pytest.raises(ValueError, match="n_regions must be a number, got 'many'"):
-        tree.cut(n_regions="many")
+    for wrong in ("many", 2.5, 0, np.inf, np.nan):
+        for name in ("n_regions", "min_area"):
+            with pytest.raises(ValueError, match=f"{name} must be an integer of at least 1, got "):
+                tree.cut(**{name: wrong})
+        with pytest.raises(ValueError, match="n_regions must be an integer of at least 1, got "):
+            tree.joins(wrong)
+    for wrong in ("many", -1, np.nan):
+        with pytest.raises(ValueError, match="altitude must be a number of at least 0, got "):
+            tree.cut(altitude=wrong)
+
+
+@pytest.mark.parametrize("method", ["occlusion", "sa3ducm", "shapley", "flip", "integratedgradients"])
+def test_the_voxel_size_is_a_number_or_three_of_any_library(method):
+    scan = whole_scan().astype(np.float32)
+    make = pyadx.explainer(method, randomised(Gap(3)), spacing=1.5)
+    expected = make(scan, target=1)
+    for spacing in (np.float32(1.5), torch.tensor(1.5), [1.5] * 3, np.full(3, 1.5), torch.full((3,), 1.5)):
+        found = pyadx.explainer(method, randomised(Gap(3)), spacing=spacing)(scan, target=1)
+        assert torch.equal(found, expected), spacing
+    for wrong in (0, -2.0, "2", (1.0, 2.0), (1, 1, np.inf), np.ones((3, 3)), True):
+        with pytest.raises(ValueError, match="spacing must be one or three positive numbers in mm, got "):
+            pyadx.explainer(method, randomised(Gap(3)), spacing=wrong)
 
 
 def test_checkpoints_are_written_with_numbers_of_numpy(tmp_path):

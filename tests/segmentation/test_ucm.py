@@ -221,8 +221,11 @@ def test_bad_volumes_are_told(change, words):
         ({"max_regions": 2.5}, "max_regions"),
         ({"min_size": -1}, "min_size"),
         ({"smoothing": np.inf}, "smoothing"),
+        ({"smoothing": "a"}, "smoothing must be from 0 to 10 voxels, got 'a'"),
         ({"threads": 0}, "threads"),
         ({"device": "tpu"}, "it must be cpu, cuda or cuda:N"),
+        ({"device": "cuda:x"}, "it must be cpu, cuda or cuda:N"),
+        ({"device": "cuda:99"}, "torch sees (no|.*) CUDA GPU"),
     ],
 )
 def test_bad_options_are_told(options, words):

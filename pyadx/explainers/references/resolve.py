@@ -13,6 +13,7 @@ from pyadx.explainers.references.words import LOCAL_MM, Reference, file_of
 from pyadx.inference.region_fill import RegionFill
 from pyadx.inference.wrappers import described
 from pyadx.ops.arrays import plain_tensor
+from pyadx.segmentation.checks import as_spacing
 
 Spacing = float | Sequence[float] | None
 
@@ -93,15 +94,10 @@ def reference_volume(
 
 
 def in_voxels(millimetres: float, spacing: Spacing) -> float | list[float]:
-    """Convert a length in mm to voxels; one length per axis if ``spacing`` is a sequence.
-
-    Without a voxel size, voxels of 2 mm are assumed.
-    """
+    """Convert a length in mm to voxels along each axis; voxels of 2 mm are assumed without ``spacing``."""
     if spacing is None:
         return VOXELS * millimetres / LOCAL_MM
-    if isinstance(spacing, Sequence):
-        return [millimetres / size for size in spacing]
-    return millimetres / float(spacing)
+    return [millimetres / size for size in as_spacing(spacing)]
 
 
 def controls_of(model: nn.Module) -> Tensor:

@@ -7,26 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyadx.inference.background import background_of
+
 VOXELS = 4.0  # standard deviation where the voxel size is not known: 8 mm at 2 mm voxels
 _LEAST_OVERLAP = 0.5  # smallest share of the scan's brain that a reference must cover
 _LEAST_CORRELATION = 0.3  # with the scan inside the brain; less suggests another contrast
-
-
-def background_of(volume: Tensor) -> Tensor:
-    """Return the background value of each channel, ``[C, 1, 1, 1]``.
-
-    It is the value that all eight corners of a channel share: standardised scans have a background other
-    than 0. If the corners differ, or the channel is constant, it is 0.
-
-    Parameters
-    ----------
-    volume : Tensor
-        ``[C, D, H, W]``.
-    """
-    corners = volume[:, :: max(volume.shape[1] - 1, 1)][:, :, :: max(volume.shape[2] - 1, 1)]
-    corners = corners[..., :: max(volume.shape[3] - 1, 1)].flatten(1)
-    same = (corners == corners[:, :1]).all(1) & (volume.flatten(1) != corners[:, :1]).any(1)
-    return torch.where(same, corners[:, 0], torch.zeros_like(corners[:, 0]))[:, None, None, None]
 
 
 def brain_of(volume: Tensor) -> Tensor:
