@@ -294,7 +294,10 @@ def test_hierarchies_are_cut_by_numbers_of_any_library():
             tree.cut(altitude=wrong)
 
 
-@pytest.mark.parametrize("method", ["occlusion", "sa3ducm", "shapley", "flip", "integratedgradients"])
+@pytest.mark.parametrize(
+    "method",
+    ["occlusion:stride=4", "sa3ducm:max_regions=6", "shapley:max_regions=4,pairs=2", "integratedgradients"],
+)
 def test_the_voxel_size_is_a_number_or_three_of_any_library(method):
     scan = whole_scan().astype(np.float32)
     make = pyadx.explainer(method, randomised(Gap(3)), spacing=1.5)
