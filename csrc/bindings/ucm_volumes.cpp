@@ -33,9 +33,7 @@ Array<float> gradient(const Array<float>& volume, const Array<uint8_t>& mask, co
   return out;
 }
 
-py::tuple chi_square(const Array<uint8_t>& bins, const Triple& spacing,
-                     const std::vector<double>& radii, int threads, py::object progress) {
-  const ucm::Shape shape = shape_of(bins);
+void check_balls(const Triple& spacing, const std::vector<double>& radii) {
   if (radii.empty() || radii.size() > 10)
     throw py::value_error("radii must have one to ten values");
   for (size_t i = 0; i < radii.size(); ++i) {
@@ -50,6 +48,12 @@ py::tuple chi_square(const Array<uint8_t>& bins, const Triple& spacing,
   // Counters have 16 bits.
   if (!(voxels < 50000.0))
     throw py::value_error("the largest ball has 50,000 voxels or more: choose smaller radii");
+}
+
+py::tuple chi_square(const Array<uint8_t>& bins, const Triple& spacing,
+                     const std::vector<double>& radii, int threads, py::object progress) {
+  const ucm::Shape shape = shape_of(bins);
+  check_balls(spacing, radii);
   Array<float> strength = like<float>(bins);
   Array<uint8_t> direction = like<uint8_t>(bins);
   const uint8_t* values = bins.data();
@@ -66,6 +70,7 @@ py::tuple chi_square(const Array<uint8_t>& bins, const Triple& spacing,
 }
 
 py::dict ball(const Triple& spacing, const std::vector<double>& radii) {
+  check_balls(spacing, radii);
   const ucm::Ball found = ucm::make_ball(spacing.data(), radii);
   std::vector<int64_t> steps;
   std::vector<int32_t> halves;

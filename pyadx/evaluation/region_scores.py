@@ -127,6 +127,7 @@ def evaluated_voxels(
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Return the absolute values ``[N]`` and region masks ``[N]`` of the voxels that count."""
     heatmap = np.asarray(heatmap)
+    inside = None if inside is None else np.asarray(inside)
     if inside is not None and (inside.dtype != bool or inside.shape != heatmap.shape):
         raise ValueError(
             f"inside must be a bool mask of the heatmap's shape {heatmap.shape}, got {inside.dtype} "

@@ -200,10 +200,11 @@ def truth_agreement(
     """
     if not 0 < strongest < 1:
         raise ValueError(f"strongest must be a share between 0 and 1, got {strongest!r}")
-    heat, true = (plain_array("heatmap", x) for x in (heatmap, truth))
+    heat, true = plain_array("heatmap", heatmap), plain_array("truth", truth)
     if heat.shape != true.shape:
         raise ValueError(f"the heatmap has shape {heat.shape}, but the truth has shape {true.shape}")
     if inside is not None:
+        inside = np.asarray(inside)
         if inside.dtype != bool or inside.shape != heat.shape:
             raise ValueError(
                 f"inside must be a bool mask of shape {heat.shape}, got {inside.dtype} {inside.shape}"

@@ -42,7 +42,8 @@ def save_roc(path: str | os.PathLike[str], rounds: Sequence[dict[str, Any]], tit
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], "--", color="0.6", linewidth=0.8)
-    steps, curves = np.linspace(0, 1, 201), []
+    steps = np.linspace(0, 1, 201)
+    curves, areas = [], []
     for result in rounds:
         names = result["class_names"]
         positive = 1 if len(names) == 2 else 0
@@ -53,8 +54,9 @@ def save_roc(path: str | os.PathLike[str], rounds: Sequence[dict[str, Any]], tit
         false, true, _ = roc_curve(truth, scores)
         axes.step(false, true, where="post", color="C0", alpha=0.25, linewidth=0.8)
         curves.append(np.interp(steps, false, true))
+        areas.append(result["auc"])
     if curves:
-        area = np.mean([r["auc"] for r in rounds])
+        area = np.mean(areas)
         axes.plot(
             steps, np.mean(curves, axis=0), color="C0", label=f"mean of {len(curves)}, AUC {area:.3f}"
         )

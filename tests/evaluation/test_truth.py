@@ -12,6 +12,7 @@ from pyadx.evaluation import (
     causal_truth,
     deletion_insertion,
     edge_map,
+    localization,
     random_map,
     region_truth,
     smoothed_mass,
@@ -110,6 +111,19 @@ def test_a_truth_that_is_mostly_zero_takes_no_zero_in_and_a_flat_map_agrees_with
     opposite = truth_agreement(-truth, truth)
     assert opposite.rank == pytest.approx(1)
     assert opposite.rank_signed == pytest.approx(-1)
+
+
+def test_masks_and_maps_can_be_tensors():
+    random = torch.Generator().manual_seed(0)
+    heat, truth, inside = torch.rand(3, 3, 4, 5, generator=random)
+    inside = inside > 0.3
+    expected = truth_agreement(heat.numpy(), truth.numpy(), inside.numpy())
+    assert truth_agreement(heat, truth, inside) == expected
+    assert localization(heat, {"region": truth > 0.5}, inside) == localization(
+        heat.numpy(), {"region": (truth > 0.5).numpy()}, inside.numpy()
+    )
+    with pytest.raises(TypeError, match="truth"):
+        truth_agreement(heat, "truth")
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,22 @@ def test_the_ball_that_both_sides_share():
         assert np.array_equal((halves >> (16 + n)) & 1, sides[:, n] < -1e-9)
 
 
+@pytest.mark.parametrize(
+    ("spacing", "radii", "words"),
+    [
+        ([1.0] * 3, [], "radii must have one to ten values"),
+        ([1.0] * 3, [float(n) for n in range(1, 12)], "radii must have one to ten values"),
+        ([1.0] * 3, [2.0, 1.0], "radii must be positive and ascending"),
+        ([1.0] * 3, [float("nan")], "radii must be positive and ascending"),
+        ([1.0, 0.0, 1.0], [2.0], "spacing must be positive"),
+        ([1.0] * 3, [1e9], "50,000 voxels or more"),
+    ],
+)
+def test_balls_that_do_not_fit_are_refused_before_they_are_made(spacing, radii, words):
+    with pytest.raises(ValueError, match=words):
+        _ucm.ball(spacing, radii)
+
+
 def test_wrong_bins_are_told():
     for bins in (torch.zeros(2, 2, 2, dtype=torch.uint8), torch.zeros(2, 2, 2)):
         with pytest.raises(TypeError, match="bins must be a CUDA uint8 tensor"):
