@@ -91,7 +91,7 @@ Model = Annotated[
 ]
 Weights = Annotated[
     Path | None,
-    typer.Option(help="State dict for --model net.py:factory: .pt, .pth, .ckpt or .safetensors."),
+    typer.Option(help="State dict (.pt, .pth, .ckpt or .safetensors) for a network from code."),
 ]
 Card = Annotated[
     Path | None,
@@ -124,7 +124,7 @@ Spaces = Annotated[
         "written on the network's grid. Both may be given.",
     ),
 ]
-Target = Annotated[str, typer.Option(help="Class to explain.")]
+Target = Annotated[str, typer.Option(help="Class to explain, of every scan.")]
 Method = Annotated[
     str,
     typer.Option(help="NAME[:option=value,...], such as gradcam:layer=conv2b; pyadx methods lists them."),

@@ -16,6 +16,7 @@ from pyadx.commands.cohorts.workers import Workers, check_workers, run_tasks
 from pyadx.commands.devices import pick_device
 from pyadx.commands.explaining.heatmaps import HeatmapJob, hash_in, heatmap_of
 from pyadx.commands.explaining.networks import network
+from pyadx.commands.explaining.provenance import check_target
 from pyadx.commands.training.runs import reading_of, run_of, warn_of_other_reading
 from pyadx.data.cohort import Cohort, CohortReading, ScanRecord, read_cohort
 from pyadx.data.cohort.bids import read_bids
@@ -24,7 +25,6 @@ from pyadx.data.cohort.records import class_of
 from pyadx.data.derivatives import check_scans, entities_on_grid, start_derivatives
 from pyadx.inference.batching import is_out_of_memory
 from pyadx.inference.progress import progress_bar
-from pyadx.inference.score import class_index
 from pyadx.models.card import ModelCard
 from pyadx.models.sources import ModelSource
 from pyadx.training.ray_session import in_a_line
@@ -101,7 +101,7 @@ def run_explain_cohort(request: ExplainCohortRequest) -> CohortResult:
     spec = request.job.spec
     net = network(request.job.model)
     names = net.card.class_names
-    class_index(request.target, len(names), names)
+    check_target(request.target, names)
     run = run_of(ModelSource.of(request.job.model).path)
     warn_of_other_reading(reading_of(run), request.reading, request.cohort)
     cohort = _cohort(request, net.card)

@@ -20,6 +20,7 @@ from pyadx.commands.evaluating.truth_rows import (
 )
 from pyadx.commands.explaining.heatmaps import HeatmapJob, heatmap_of, make_job
 from pyadx.commands.explaining.networks import Model, network
+from pyadx.commands.explaining.provenance import check_target
 from pyadx.commands.reporting.report import atlas_regions
 from pyadx.commands.training.runs import reading_of, run_of, warn_of_other_reading
 from pyadx.commands.training.setup import run_facts
@@ -35,7 +36,6 @@ from pyadx.evaluation.costs import Cost, costs, write_costs
 from pyadx.evaluation.scoreboard import Scoreboard, scoreboard_markdown, write_scores
 from pyadx.files import check_writable_folder, replacing, together
 from pyadx.inference.progress import progress_bar
-from pyadx.inference.score import class_index
 from pyadx.models.sources import ModelSource
 from pyadx.report.panels import check_figures_possible
 from pyadx.report.precision_recall import save_precision_recall
@@ -114,7 +114,7 @@ def run_evaluate(request: EvaluateRequest) -> Evaluation:
     pick_device(request.device)
     model, note = _network_of(request.run)
     card = network(model).card
-    class_index(request.target, len(card.class_names), card.class_names)
+    check_target(request.target, card.class_names)
     jobs = _jobs(request, model, card.architecture)
     source = request.cohort or (Path(note["cohort"]) if note else None)
     if source is None:

@@ -141,3 +141,11 @@ def target_index(text: str | None, names: Sequence[str]) -> int | None:
         return None
     named = text in names or not text.isdecimal()
     return class_index(text if named else int(text), len(names), names)
+
+
+def check_target(text: str, names: Sequence[str]) -> None:
+    """Raise ``ValueError`` unless a cohort's target is the name of a class."""
+    if text not in names:
+        raise ValueError(
+            f"--target {text}: the network's classes are {', '.join(names)}; choose one of them"
+        )

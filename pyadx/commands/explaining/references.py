@@ -174,11 +174,15 @@ def comparison_words(facts: dict[str, Any]) -> str:
     own = facts["correlation"]
     words = (
         f"second reference {facts['name']}: the maps correlate by {'nothing' if own is None else own}; "
-        f"{facts['share_with_other_sign']:.0%} of the first map's absolute sum has the opposite sign"
+        f"{_percent(facts['share_with_other_sign'])} of the first map's absolute sum has the opposite sign"
     )
     flip = facts.get("strongest_flip")
     at = "" if flip is None else f", strongest at {', '.join(f'{n:g}' for n in flip['at_mm'])} mm"
     return words + at
+
+
+def _percent(share: float) -> str:
+    return "less than 1%" if 0 < share < 0.005 else f"{share:.0%}"
 
 
 def _file(spec: MethodSpec) -> str | None:

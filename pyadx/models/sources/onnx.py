@@ -1,9 +1,14 @@
 """Networks in ONNX, converted by onnx2torch."""
 
 import re
+import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, NoReturn
 
 from torch import nn
 
@@ -28,7 +33,9 @@ def read_onnx(path: Path) -> nn.Module:
         raise ValueError(f"{path}: no such file")
     with needed_for(f"{path}: reading ONNX"):
         import onnx
-        from onnx2torch import convert
+
+        with _torchvision_or_not():
+            from onnx2torch import convert
     try:
         proto = onnx.load(str(path))
         weights = {tensor.name for tensor in proto.graph.initializer}
@@ -49,6 +56,30 @@ def read_onnx(path: Path) -> nn.Module:
     except Exception as error:  # protobuf and onnx2torch raise errors of their own
         words = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"{path}: cannot be read as ONNX ({words})") from None
+
+
+@contextmanager
+def _torchvision_or_not() -> Iterator[None]:
+    """Let onnx2torch be imported without torchvision, which it needs for detectors only.
+
+    Installing torchvision replaces torch by another build, unless both were made for each other.
+    """
+    if "torchvision" in sys.modules or find_spec("torchvision") is not None:
+        yield
+        return
+    package, ops = ModuleType("torchvision"), ModuleType("torchvision.ops")
+    package.ops = ops  # type: ignore[attr-defined]
+    for name in ("roi_align", "nms", "box_convert"):
+        setattr(ops, name, _refuse)
+    sys.modules.update({"torchvision": package, "torchvision.ops": ops})
+    try:
+        yield
+    finally:
+        del sys.modules["torchvision"], sys.modules["torchvision.ops"]
+
+
+def _refuse(*args: Any, **kwargs: Any) -> NoReturn:
+    raise ValueError("this network has operations of detectors, which need torchvision")
 
 
 def _without_identities(graph: Any) -> None:
