@@ -25,7 +25,7 @@ from pyadx.cli import (  # noqa: F401 (they add their commands)
     segment,
     training,
 )
-from pyadx.cli.common import app
+from pyadx.cli.common import app, how_to_continue
 
 _INTERRUPTED = 130  # the shell's code for a process that Ctrl-C ended
 # With --quiet these commands write warnings to the sidecar only. Other commands still print them.
@@ -121,5 +121,5 @@ def run() -> None:
 
 def _terminated(number: int, frame: Any) -> None:
     """End as Ctrl-C does, so that unfinished files are removed. Batch systems send SIGTERM first."""
-    _fail("terminated", 128 + number)
+    _fail(f"terminated{how_to_continue()}", 128 + number)
     sys.exit(128 + number)

@@ -29,23 +29,35 @@ def options(
     ] = False,
 ) -> None:
     """Define the options of ``pyadx`` itself."""
+    _ways.clear()
 
 
 class Interrupted(Exception):  # noqa: N818 (Ctrl-C is no error)
-    """Ctrl-C in a command that continues where it stopped when it is called again."""
+    """Ctrl-C in a command whose next call continues."""
 
     exit_code = 130  # the shell's code for a process that Ctrl-C ended
 
     def format_message(self) -> str:
         """Return the line that is printed."""
-        return "interrupted; run the same command again to continue where it stopped"
+        return f"interrupted{how_to_continue()}"
 
 
-def going_on(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that ends with `Interrupted` on Ctrl-C."""
+AGAIN = "run the same command again to continue where it stopped"
+_ways: list[Callable[[], str]] = []  # how to continue what runs now; at most one
+
+
+def how_to_continue() -> str:
+    """Return the end of the line that says that a command was stopped."""
+    way = _ways[-1]() if _ways else ""
+    return f"; {way}" if way else ""
+
+
+def continued(run: Callable[..., Any], way: Callable[[], str] = lambda: AGAIN) -> Callable[..., Any]:
+    """Return a function that ends with `Interrupted` on Ctrl-C; ``way`` says how to continue."""
 
     @wraps(run)
     def called(*given: Any) -> Any:
+        _ways[:] = [way]
         try:
             return run(*given)
         except KeyboardInterrupt:

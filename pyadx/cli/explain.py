@@ -20,6 +20,7 @@ from pyadx.cli.common import (
     Trust,
     Weights,
     app,
+    continued,
 )
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def explain(
     from pyadx.commands.explaining.explain import ExplainRequest, run_explain
     from pyadx.commands.explaining.several import is_folder, run_several, scans_in
     from pyadx.commands.figures import FigureOptions
+    from pyadx.data.heatmaps import scores_path
     from pyadx.models.sources import ModelSource
 
     request = ExplainRequest(
@@ -117,7 +119,11 @@ def explain(
         drawn=FigureOptions(slices, threshold, figure_mask),
     )
     if len(scans) == 1 and not is_folder(scans[0]):
-        _tell(out, run_explain(request), quiet)
+
+        def way() -> str:
+            return "add --resume to continue where it stopped" if scores_path(out).exists() else ""
+
+        _tell(out, continued(run_explain, way)(request), quiet)
         return
     found = scans_in(scans)
     failed = run_several(found, request, lambda path, explanation: _tell(path, explanation, quiet))

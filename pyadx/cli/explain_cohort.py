@@ -23,6 +23,7 @@ from pyadx.cli.common import (
     Trust,
     Weights,
     app,
+    continued,
     split_spaces,
 )
 
@@ -70,7 +71,7 @@ def explain_cohort(
     # Workers may have another working directory.
     scans, on_grid = split_spaces(space)
     job = make_job(method, ModelSource(model, weights, card, trust).absolute(), on_grid=on_grid)
-    result = run_explain_cohort(
+    result = continued(run_explain_cohort)(
         ExplainCohortRequest(
             Path(os.path.abspath(cohort)),
             job,

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pyadx.cli.common import GroupColumn, Quiet, app, going_on
+from pyadx.cli.common import GroupColumn, Quiet, app, continued
 
 
 @app.command()
@@ -96,7 +96,7 @@ def group(
     from pyadx.commands.groups.group import run_group
     from pyadx.commands.groups.request import GroupRequest
 
-    facts = going_on(run_group)(
+    facts = continued(run_group)(
         GroupRequest(
             maps=tuple(path.absolute() for path in maps),  # workers may have another working directory
             participants=participants,
