@@ -253,7 +253,7 @@ class Scorer(Baseline, ABC):
             evaluation_mode(self.model),
             torch.no_grad(),
             tensor_float(False),
-            progress_bar("occlusion", total, shown) as bar,
+            progress_bar("regions scored", total, shown) as bar,
         ):
             tell = advance or bar
             if is_shared():
