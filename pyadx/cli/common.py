@@ -29,7 +29,6 @@ def options(
     ] = False,
 ) -> None:
     """Define the options of ``pyadx`` itself."""
-    _ways.clear()
 
 
 class Interrupted(Exception):  # noqa: N818 (Ctrl-C is no error)
@@ -39,11 +38,11 @@ class Interrupted(Exception):  # noqa: N818 (Ctrl-C is no error)
 
     def format_message(self) -> str:
         """Return the line that is printed."""
-        return f"interrupted{how_to_continue()}"
+        return f"interrupted{self}"
 
 
 AGAIN = "run the same command again to continue where it stopped"
-_ways: list[Callable[[], str]] = []  # how to continue what runs now; at most one
+_ways: list[Callable[[], str]] = []  # how to continue what runs now
 
 
 def how_to_continue() -> str:
@@ -57,11 +56,13 @@ def continued(run: Callable[..., Any], way: Callable[[], str] = lambda: AGAIN) -
 
     @wraps(run)
     def called(*given: Any) -> Any:
-        _ways[:] = [way]
+        _ways.append(way)
         try:
             return run(*given)
         except KeyboardInterrupt:
-            raise Interrupted from None
+            raise Interrupted(how_to_continue()) from None
+        finally:
+            _ways.pop()
 
     return called
 

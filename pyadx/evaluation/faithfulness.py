@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pyadx import ops
 from pyadx.evaluation.curve_walks import walked_curves
+from pyadx.evaluation.masks import bool_mask
 from pyadx.explainers.references import Reference, plain_reference, reference_volume
 from pyadx.inference.adapted import Adapted
 from pyadx.inference.batch.dependence import find_dependence, runs_apart
@@ -236,11 +237,7 @@ def _rank_groups(
     if not np.isfinite(heat).all():
         raise ValueError("the heatmap holds NaN or infinity; voxels are ranked by finite values only")
     if inside is not None:
-        ranked = plain_array("inside", inside)
-        if ranked.dtype != bool or ranked.shape != shape:
-            raise ValueError(
-                f"inside must be a bool mask of shape {shape}, got {ranked.dtype} {ranked.shape}"
-            )
+        ranked = bool_mask("inside", inside, shape)
     elif real_number(fill) is not None:
         ranked = (scan != ops.fill_tensor(fill, scan)).any(0).cpu().numpy()
     else:

@@ -3,6 +3,7 @@
 import numpy as np
 from torch import Tensor
 
+from pyadx.evaluation.masks import bool_mask
 from pyadx.ops.arrays import plain_array
 
 _FWHM_PER_SIGMA = float(np.sqrt(8 * np.log(2)))
@@ -53,12 +54,9 @@ def smoothed_mass(
     from scipy import ndimage
 
     heat = plain_array("heatmap", heatmap).astype(np.float64)
-    within = np.ones(heat.shape, bool) if inside is None else inside
+    region = bool_mask("region", region, heat.shape)
+    within = np.ones(heat.shape, bool) if inside is None else bool_mask("inside", inside, heat.shape)
     for name, mask in (("region", region), ("inside", within)):
-        if mask.dtype != bool or mask.shape != heat.shape:
-            raise ValueError(
-                f"{name} must be a bool mask of shape {heat.shape}, got {mask.dtype} {mask.shape}"
-            )
         if not mask.any():
             raise ValueError(f"{name} holds no voxel")
     if not np.isfinite(heat).all():

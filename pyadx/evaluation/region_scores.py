@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pyadx.evaluation.curves import PrecisionRecall, precision_recall
+from pyadx.evaluation.masks import bool_mask
 
 
 @dataclass(frozen=True)
@@ -127,12 +128,7 @@ def evaluated_voxels(
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Return the absolute values ``[N]`` and region masks ``[N]`` of the voxels that count."""
     heatmap = np.asarray(heatmap)
-    inside = None if inside is None else np.asarray(inside)
-    if inside is not None and (inside.dtype != bool or inside.shape != heatmap.shape):
-        raise ValueError(
-            f"inside must be a bool mask of the heatmap's shape {heatmap.shape}, got {inside.dtype} "
-            f"{inside.shape}"
-        )
+    inside = None if inside is None else bool_mask("inside", inside, heatmap.shape)
     for name, mask in regions.items():
         if np.shape(mask) != heatmap.shape:
             raise ValueError(

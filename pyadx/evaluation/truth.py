@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pyadx.evaluation.curves import precision_recall
+from pyadx.evaluation.masks import bool_mask
 from pyadx.evaluation.sanity import rank_correlation
 from pyadx.explainers import Occlusion
 from pyadx.explainers.perturbation import masks_per_scan
@@ -204,11 +205,7 @@ def truth_agreement(
     if heat.shape != true.shape:
         raise ValueError(f"the heatmap has shape {heat.shape}, but the truth has shape {true.shape}")
     if inside is not None:
-        inside = np.asarray(inside)
-        if inside.dtype != bool or inside.shape != heat.shape:
-            raise ValueError(
-                f"inside must be a bool mask of shape {heat.shape}, got {inside.dtype} {inside.shape}"
-            )
+        inside = bool_mask("inside", inside, heat.shape)
         heat, true = heat[inside], true[inside]
     heat, true = heat.ravel(), true.ravel()
     part = strongest_part(true, strongest)

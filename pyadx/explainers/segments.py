@@ -5,7 +5,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-from pyadx.inference.background import background_of
+from pyadx.inference.background import brain_mask
 from pyadx.ops.arrays import plain_array
 from pyadx.segmentation import Hierarchy
 
@@ -64,7 +64,7 @@ def segmented_part(scan: Tensor, inside: np.ndarray | None) -> np.ndarray:
     ValueError
         If there is no such voxel.
     """
-    brain = (scan != background_of(scan)).any(0).cpu().numpy()
+    brain = brain_mask(scan).cpu().numpy()
     found: np.ndarray = brain if inside is None else inside & brain
     if not found.any():
         what = "is 0 everywhere" if inside is None else "holds only background inside the mask"

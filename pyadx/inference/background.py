@@ -4,6 +4,11 @@ import torch
 from torch import Tensor
 
 
+def brain_mask(volume: Tensor) -> Tensor:
+    """Return which voxels of ``[C, D, H, W]`` are not background in all channels, bool ``[D, H, W]``."""
+    return (volume != background_of(volume)).any(0)
+
+
 def background_of(volume: Tensor) -> Tensor:
     """Return the background value of each channel, ``[C, 1, 1, 1]``.
 

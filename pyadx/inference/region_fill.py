@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyadx.inference.background import background_of
+from pyadx.inference.background import brain_mask
 
 
 class RegionFill(ABC):
@@ -29,7 +29,7 @@ class RegionFill(ABC):
 
     def __init__(self, volume: Tensor) -> None:
         self.volume = volume
-        self.brain = (volume != background_of(volume)).any(0)
+        self.brain = brain_mask(volume)
 
     @abstractmethod
     def values(self, box: np.ndarray, inside: Tensor) -> Tensor:

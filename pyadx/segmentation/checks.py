@@ -80,12 +80,12 @@ def as_spacing(spacing: float | Sequence[float] | None) -> tuple[float, float, f
     """
     given = 1.0 if spacing is None else spacing
     entries = values_of(given)
-    sizes = [real_number(size) for size in ([given] if entries is None else entries)]
+    # What is no number becomes 0, which is refused, too.
+    sizes = [real_number(size) or 0.0 for size in ([given] if entries is None else entries)]
     sizes = sizes * 3 if len(sizes) == 1 else sizes
-    if len(sizes) != 3 or not all(size is not None and 0 < size < np.inf for size in sizes):
+    if len(sizes) != 3 or not all(0 < size < np.inf for size in sizes):
         raise ValueError(f"spacing must be one or three positive numbers in mm, got {spacing!r}")
-    first, second, third = (float(size) for size in sizes if size is not None)
-    return first, second, third
+    return sizes[0], sizes[1], sizes[2]
 
 
 def check_device(device: str) -> None:

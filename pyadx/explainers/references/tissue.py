@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyadx.inference.background import background_of
+from pyadx.inference.background import background_of, brain_mask
 
 VOXELS = 4.0  # standard deviation where the voxel size is not known: 8 mm at 2 mm voxels
 _LEAST_OVERLAP = 0.5  # smallest share of the scan's brain that a reference must cover
@@ -27,7 +27,7 @@ def brain_of(volume: Tensor) -> Tensor:
     ValueError
         If there is no such voxel.
     """
-    brain = (volume != background_of(volume)).any(0)
+    brain = brain_mask(volume)
     if not brain.any():
         raise ValueError("the scan is 0 everywhere: there is no brain to compute a reference from")
     return brain
