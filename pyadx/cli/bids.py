@@ -8,7 +8,19 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from pyadx.cli.common import Card, Device, Quiet, Spaces, Strict, Target, Trust, Weights, app, split_spaces
+from pyadx.cli.common import (
+    Card,
+    Device,
+    Quiet,
+    Spaces,
+    Strict,
+    Target,
+    Trust,
+    Weights,
+    app,
+    continued,
+    split_spaces,
+)
 from pyadx.cli.explain_cohort import tell_result
 from pyadx.cli.group import column_names, tell
 
@@ -123,7 +135,7 @@ def bids(
             )
         if len(sessions) > 1:
             raise ValueError("the group level compares one map per subject: give one --session-label")
-        facts = run_group_level(
+        facts = continued(run_group_level)(
             BidsGroupRequest(
                 bids_dir,
                 out_dir,
@@ -149,7 +161,7 @@ def bids(
         plain_labels(session_label or (), "ses-"),
         {} if bids_filter_file is None else read_filter_file(bids_filter_file),
     )
-    result = run_participant_level(
+    result = continued(run_participant_level)(
         BidsAppRequest(
             bids_dir,
             out_dir,

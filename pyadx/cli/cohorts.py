@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pyadx.cli.common import Card, Quiet, Trust, Weights, app
+from pyadx.cli.common import Card, Quiet, Trust, Weights, app, continued
 
 Statistics = Annotated[
     Path | None,
@@ -27,7 +27,7 @@ def phantom(
     """Make a synthetic cohort from the MNI152 brain with a planted disease, whose true place is known."""
     from pyadx.commands.cohorts.phantom import run_phantom
 
-    groups = run_phantom(out, subjects, seed, jobs, not quiet)
+    groups = continued(run_phantom)(out, subjects, seed, jobs, not quiet)
     if not quiet:
         counts = ", ".join(f"{count} {name}" for name, count in sorted(groups.items()))
         print(f"SYNTHETIC cohort of {counts}: {out}")

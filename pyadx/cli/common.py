@@ -51,6 +51,12 @@ def how_to_continue() -> str:
     return f"; {way}" if way else ""
 
 
+def by_resume(begun: Callable[[], bool], given: bool) -> Callable[[], str]:
+    """Return how to continue a command with ``--resume``: not at all before it has ``begun``."""
+    words = AGAIN if given else "add --resume to continue where it stopped"
+    return lambda: words if begun() else ""
+
+
 def continued(run: Callable[..., Any], way: Callable[[], str] = lambda: AGAIN) -> Callable[..., Any]:
     """Return a function that ends with `Interrupted` on Ctrl-C; ``way`` says how to continue."""
 

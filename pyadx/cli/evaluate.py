@@ -18,6 +18,7 @@ from pyadx.cli.common import (
     Trust,
     Weights,
     app,
+    continued,
 )
 
 
@@ -95,7 +96,7 @@ def evaluate(
         {"images": images, "group_column": group_column, "derivative": derivative, "space": space},
         key,
     )
-    evaluation = run_evaluate(request)
+    evaluation = continued(run_evaluate)(request)
     for warning in evaluation.warnings:
         print(f"pyadx: warning: {warning}", file=sys.stderr)
     if not quiet:
@@ -123,7 +124,7 @@ def reproduce(
     """Run the paper's experiments: Table 1, Figure 2, Figure 3, and what every method costs."""
     from pyadx.commands.evaluating.reproduce import ReproduceRequest, run_reproduce
 
-    report = run_reproduce(
+    report = continued(run_reproduce)(
         ReproduceRequest(out, cohort, setting, regions, set_aside, seed, device, not quiet)
     )
     if not quiet:

@@ -20,6 +20,7 @@ from pyadx.cli.common import (
     Trust,
     Weights,
     app,
+    by_resume,
     continued,
 )
 
@@ -119,14 +120,15 @@ def explain(
         drawn=FigureOptions(slices, threshold, figure_mask),
     )
     if len(scans) == 1 and not is_folder(scans[0]):
-
-        def way() -> str:
-            return "add --resume to continue where it stopped" if scores_path(out).exists() else ""
-
+        way = by_resume(lambda: scores_path(out).exists(), resume)
         _tell(out, continued(run_explain, way)(request), quiet)
         return
     found = scans_in(scans)
-    failed = run_several(found, request, lambda path, explanation: _tell(path, explanation, quiet))
+    # After --overwrite nothing tells the new heatmaps from the old ones.
+    way = by_resume(lambda: not overwrite, resume)
+    failed = continued(run_several, way)(
+        found, request, lambda path, explanation: _tell(path, explanation, quiet)
+    )
     for path, reason in failed:
         print(f"pyadx: error: {path.name}: {' '.join(reason.split())}", file=sys.stderr)
     if failed:

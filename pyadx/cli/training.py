@@ -1,11 +1,23 @@
 """``pyadx train`` and ``pyadx crossval``."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from pyadx.cli.common import CohortPath, Derivative, Device, GroupColumn, Images, Quiet, Space, app
+from pyadx.cli.common import (
+    CohortPath,
+    Derivative,
+    Device,
+    GroupColumn,
+    Images,
+    Quiet,
+    Space,
+    app,
+    by_resume,
+    continued,
+)
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the run.")]
 Model = Annotated[str, typer.Option(help="vggnet, resnet, resnet-gap or resnet-shallow-gap.")]
@@ -41,6 +53,17 @@ KeepIds = Annotated[
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start the run in the folder again.")]
+
+
+def _way(request: Any) -> Callable[[], str]:
+    def way() -> str:
+        from pyadx.commands.training.setup import is_begun
+
+        if request.overwrite and is_begun(request.out):
+            return "replace --overwrite by --resume to continue where it stopped"
+        return by_resume(lambda: is_begun(request.out), request.resume)()
+
+    return way
 
 
 def _request(cohort: Path, out: Path, *, quiet: bool, spacing: float, **options: Any) -> Any:
@@ -108,7 +131,7 @@ def train(
         precision=precision, tensorboard=tensorboard, keep_ids=keep_ids, resume=resume,
         overwrite=overwrite, quiet=quiet,
     )  # fmt: skip
-    result = run_train(request, whole, round_name)
+    result = continued(run_train, _way(request))(request, whole, round_name)
     if not quiet and is_first_process():
         tested = f", AUC {result['auc']:.3f}, accuracy {result['accuracy']:.3f}" if result["test"] else ""
         print(
@@ -170,7 +193,7 @@ def crossval(
         spacing=spacing, intensity=intensity, shuffle_labels=shuffle_labels, device=device,
         precision=precision, keep_ids=keep_ids, resume=resume, overwrite=overwrite, quiet=quiet,
     )  # fmt: skip
-    result = run_crossval(request, parallel, ray_address, workers, keep_models)
+    result = continued(run_crossval, _way(request))(request, parallel, ray_address, workers, keep_models)
     if not quiet:
         print(result.title)
         for one in result.rounds:

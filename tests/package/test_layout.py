@@ -18,7 +18,8 @@ PACKAGE = ROOT / "pyadx"
 # From the top floor down: a module imports only from floors below its own (and from its own folder).
 FLOORS = [
     "cli", "commands", "report", "evaluation", "training", "data", "explainers", "inference",
-    "segmentation", "models", "ops", "npz", "files", "markdown", "short_reprs", "extras", "cores", "_ucm",
+    "segmentation", "models", "ops", "npz", "files", "markdown", "short_reprs", "extras", "cores",
+    "processes", "_ucm",
 ]  # fmt: skip
 # They work on anybody's module and must not know ours, nor files.
 INDEPENDENT = {"explainers": {"models", "data"}, "inference": {"models", "data"}}

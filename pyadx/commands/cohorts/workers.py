@@ -1,15 +1,13 @@
 """Run many independent tasks, a few at a time: in this process, in local processes, or on Ray."""
 
-import os
-import signal
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from itertools import islice
-from multiprocessing import get_context, resource_tracker
 from typing import Any
 
+from pyadx.processes import Processes, processes
 from pyadx.segmentation.threads import thread_count
 from pyadx.training.ray_session import check_ray, is_of_ray, ray_results, ray_session
 
@@ -104,66 +102,52 @@ def run_tasks(
 def _in_processes(
     work: Callable[[Any], Any], items: Iterator[Any], workers: Workers
 ) -> Iterator[tuple[Any, Any | BaseException]]:
-    executor = _pool(workers.count, workers.threads)
-    try:
-        open_: dict[Future[Any], Any] = {}
-        while True:
-            for item in islice(items, _IN_FLIGHT * workers.count - len(open_)):
-                open_[_submit(executor, work, item)] = item
-            if not open_:
-                return
-            done, _ = wait(open_, return_when=FIRST_COMPLETED)
-            broken = [future for future in done if isinstance(future.exception(), BrokenProcessPool)]
-            for future in done - set(broken):
-                yield open_.pop(future), future.result()
-            if not broken:
-                continue
-            # One lost process breaks the whole pool, and the pool does not say which task did it. Running
-            # the tasks one by one finds the task that kills its worker.
-            executor.shutdown(wait=False, cancel_futures=True)
-            for future, item in list(open_.items()):
-                if future.done() and future.exception() is None:
-                    yield item, future.result()
-                else:
-                    yield item, _alone(work, item, workers)
-            open_.clear()
-            executor = _pool(workers.count, workers.threads)
-    finally:
-        executor.shutdown(wait=False, cancel_futures=True)
+    while True:
+        lost: list[Any] = []
+        with processes(workers.count, _start, workers.threads) as pool:
+            yield from _until_lost(pool, work, items, workers, lost)
+        if not lost:
+            return
+        # One lost process breaks the whole pool, and the pool does not say which task did it. Running
+        # the tasks one by one finds the task that kills its worker.
+        for item in lost:
+            yield item, _alone(work, item, workers)
+
+
+def _until_lost(
+    pool: Processes, work: Callable[[Any], Any], items: Iterator[Any], workers: Workers, lost: list[Any]
+) -> Iterator[tuple[Any, Any]]:
+    """Yield results until all are there or a process is lost; ``lost`` gets the tasks without result."""
+    open_: dict[Future[Any], Any] = {}
+    while not lost:
+        for item in islice(items, _IN_FLIGHT * workers.count - len(open_)):
+            try:
+                open_[pool.submit(work, item)] = item
+            except BrokenProcessPool:
+                lost.append(item)
+                break
+        if not open_:
+            return
+        done, _ = wait(open_, return_when=FIRST_COMPLETED)
+        if lost or any(isinstance(future.exception(), BrokenProcessPool) for future in done):
+            done, _ = wait(open_)
+        for future in done:
+            item = open_.pop(future)
+            if isinstance(future.exception(), BrokenProcessPool):
+                lost.append(item)
+            else:
+                yield item, future.result()
 
 
 def _alone(work: Callable[[Any], Any], item: Any, workers: Workers) -> Any | BaseException:
     lost: BaseException = RuntimeError("its worker was lost")
     for _ in range(_TRIES):
-        with _pool(1, workers.threads) as executor:
-            try:
-                return _submit(executor, work, item).result()
-            except BrokenProcessPool as error:
-                lost = error
+        try:
+            with processes(1, _start, workers.threads) as pool:
+                return pool.submit(work, item).result()
+        except BrokenProcessPool as error:
+            lost = error
     return lost
-
-
-def _pool(processes: int, threads: int) -> ProcessPoolExecutor:
-    resource_tracker.ensure_running()  # once it runs, it lets Ctrl-C through, also one that waited
-    return ProcessPoolExecutor(processes, get_context("spawn"), initializer=_begin, initargs=(threads,))
-
-
-def _submit(executor: ProcessPoolExecutor, work: Callable[[Any], Any], item: Any) -> Future[Any]:
-    """Submit a task with Ctrl-C blocked. A worker that starts now inherits the block: see `_begin`."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        return executor.submit(work, item)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _begin(threads: int) -> None:
-    """Prepare a worker; Ctrl-C during its imports ends it without a traceback."""
-    _start(threads)
-    try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    except KeyboardInterrupt:
-        os._exit(130)
 
 
 def _start(threads: int) -> None:

@@ -158,6 +158,11 @@ def is_first_process() -> bool:
     return int(os.environ.get("LOCAL_RANK", "0")) == 0 and int(os.environ.get("RANK", "0")) == 0
 
 
+def is_begun(folder: Path) -> bool:
+    """Return whether a folder holds a run that can be resumed."""
+    return (folder / _NOTE).is_file()
+
+
 def _card(request: TrainingRequest) -> ModelCard:
     names = tuple(part.strip() for part in request.classes.split(","))
     preprocessing = Preprocessing(_intensity(request.intensity), request.spacing)

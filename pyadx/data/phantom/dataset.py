@@ -3,10 +3,9 @@
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from pyadx.data.phantom.anatomy import LABEL_NAMES, mni152_anatomy
 from pyadx.data.phantom.atrophy import TemplateGrid, template_grid
 from pyadx.data.phantom.subject import EFFECT, NATURAL_SPREAD, SEVERITY, Person, draw_people, make_scan
 from pyadx.files import holds_results, replacing
+from pyadx.processes import processes
 
 SHAPE = (110, 110, 110)
 _SPACING = 2.0
@@ -89,15 +89,10 @@ def write_phantom(
             write_subject(folder, person)
             advance(1)
         return people
-    with ProcessPoolExecutor(min(jobs, len(missing)), mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(write_subject, folder, person) for person in missing]
-        try:
-            for future in as_completed(futures):
-                future.result()
-                advance(1)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    with processes(min(jobs, len(missing))) as pool:
+        for future in as_completed([pool.submit(write_subject, folder, person) for person in missing]):
+            future.result()
+            advance(1)
     return people
 
 
