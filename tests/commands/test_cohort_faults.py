@@ -95,6 +95,22 @@ def test_killed_and_called_again(cohort, undisturbed, how, workers):
     assert_whole("maps", undisturbed)
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_interrupted_phantom_says_how_to_continue(tmp_path, monkeypatch, jobs):
+    pytest.importorskip("nilearn")
+    monkeypatch.chdir(tmp_path)
+    program = Program(["phantom", "-o", "made", "--subjects", 50, "--jobs", jobs, "-q"])
+    until = time.monotonic() + 120
+    while not list(Path().glob("made/sub-*")) and time.monotonic() < until and not program.ended:
+        time.sleep(0.005)
+    os.killpg(program.pid, signal.SIGINT)
+    ended = program.finish()
+    words = "interrupted; run the same command again to continue where it stopped"
+    assert ended.stderr == f"pyadx: error: {words}\n"
+    assert ended.returncode == 130
+    assert not list(Path().rglob(".partial*"))
+
+
 @pytest.fixture
 def small_disk(cohort):
     """A file system on which a few heatmaps have room; grows and turns read-only on demand."""

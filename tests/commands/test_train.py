@@ -145,6 +145,28 @@ def test_killed_during_crossval_loses_one_epoch_at_most(cohort, tmp_path):
     assert one == other
 
 
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ([], "add --resume"),
+        (["--resume"], "run the same command again"),
+        (["--overwrite"], "replace --overwrite by --resume"),
+    ],
+    ids=lambda given: "-".join(given) if isinstance(given, list) else "",
+)
+def test_an_interruption_says_how_to_continue(cohort, more, words):
+    program = Program(
+        ["crossval", cohort, "-o", "cv", *SMALL, "--folds", "2", "--epochs", "500", "-q", *more]
+    )
+    until = time.monotonic() + 120
+    while not Path("cv/rounds/split1-fold1").exists() and time.monotonic() < until and not program.ended:
+        time.sleep(0.005)
+    os.kill(program.pid, signal.SIGINT)
+    done = program.finish()
+    assert done.stderr == f"pyadx: error: interrupted; {words} to continue where it stopped\n"
+    assert done.returncode == 130
+
+
 def ray_workers():
     """Process ids of Ray's workers that are training."""
     found = []
