@@ -16,7 +16,7 @@ from torch import nn
 from pyadx import models
 from pyadx.data.cohort import ScanRecord
 from pyadx.data.inputs import PreparedScans
-from pyadx.training import Hardware, changed, paper_protocol, train
+from pyadx.training import Hardware, paper_protocol, train, with_changes
 from pyadx.training.batches import balanced_batches
 
 CASES = {"vggnet": ((110, 110, 110), 15), "resnet-shallow-gap": ((55, 55, 55), 12)}
@@ -66,7 +66,7 @@ def test_epoch(network, name, device, timed, tmp_path):
     pytest.importorskip("lightning_fabric")
     shape, count = CASES[network]
     scans = cohort(shape, count)
-    protocol = changed(paper_protocol(network), {"epochs": 1}, "benchmark")
+    protocol = with_changes(paper_protocol(network), {"epochs": 1}, "benchmark")
     ours = pyadx_call(network, scans, protocol, device, tmp_path)
     plain = plain_call(network, scans, protocol, device, torch.channels_last_3d)
     other = plain_call(network, scans, protocol, device, torch.contiguous_format)

@@ -22,7 +22,7 @@ from pyadx.models.training_scans import training_record
 from pyadx.training.calibration import apply_calibration, fit_calibration
 from pyadx.training.loop import train
 from pyadx.training.metrics import classification_metrics
-from pyadx.training.protocols import changed, paper_protocol
+from pyadx.training.protocols import paper_protocol, with_changes
 from pyadx.training.rounds import Hardware, give_references
 
 
@@ -70,7 +70,7 @@ def train_network(options):
     for stage, text in enumerate(options.stages.split(",")):
         rate, epochs = text.split("x")
         changes = {"learning_rate": float(rate), "epochs": int(epochs), "flip": True}
-        protocol = changed(paper_protocol(options.arch), changes)
+        protocol = with_changes(paper_protocol(options.arch), changes)
         folder = options.out / f"stage{stage}"
         folder.mkdir(parents=True, exist_ok=True)
         fabric = Hardware(accelerator="cpu").fabric()
@@ -85,7 +85,7 @@ def train_network(options):
         logits = torch.cat([model(torch.from_numpy(scans.volumes[i].copy())[None, None]) for i in held])
     before = classification_metrics(scans.labels[held], probabilities(logits.double()).numpy())
     calibration = fit_calibration(logits.numpy(), scans.labels[held])
-    apply_calibration(model, calibration)
+    apply_calibration(model, calibration, torch.from_numpy(scans.volumes[held[0]].copy())[None, None])
     print(f"held out: {before}\n{calibration}\n{seconds:.0f} s")
     used = [scans.scans[i] for i in train_on]
     record = training_record(

@@ -3,9 +3,9 @@
 ``python benchmarks/networks_table.py OUT.jsonl`` measures. A second call goes on where the first one
 stopped. ``--table`` prints Markdown.
 
-Every network has random weights. It is traced, and compared with whole forwards in float64 (largest
+Every network has random weights. It is traced, and compared with full forwards in float64 (largest
 relative difference of the score's change over 6 boxes). Windows of 7 voxels are timed in float32, with the
-engine that ``auto`` chooses, against whole forwards at the best batch size of 1, 2 and 4.
+engine that ``auto`` chooses, against full forwards at the best batch size of 1, 2 and 4.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The input of peers in shapley_peers.py: values of coalitions by whole forwards, and a tree."""
+"""The input of peers in shapley_peers.py: values of coalitions by full forwards, and a tree."""
 
 import copy
 import time

@@ -1,7 +1,7 @@
-"""How fast are walks through orders of regions on the moving baseline, compared with whole forwards?
+"""How fast are walks through orders of regions on the moving baseline, compared with full forwards?
 
 ``python benchmarks/shapley_orders.py --out orders.jsonl`` walks through orders of the MNI152 brain's
-segments: it fills them one after another, and then restores them. Whole forwards, at their best batch size
+segments: it fills them one after another, and then restores them. Full forwards, at their best batch size
 and layout, take turns with the walks. Either way an order of K regions takes K evaluations.
 ``python benchmarks/shapley_orders.py --table orders.jsonl`` turns the lines into Markdown.
 """
@@ -69,7 +69,7 @@ def measure(architecture, side, count):
     scorer = RegionScorer("auto", model, scan, 1, fill=fill, score="log_odds", signed=True)
     players = players_of_tree(tree, Choice(count), None)
     game = Game(scorer, players)
-    # Walks and whole forwards take turns, so that other load affects both alike.
+    # Walks and full forwards take turns, so that other load affects both alike.
     layouts = (torch.contiguous_format, torch.channels_last_3d)
     ways = [(batch, layout) for batch in (1, 2, 4) for layout in layouts]
     whole = {way: [] for way in ways}
@@ -78,7 +78,7 @@ def measure(architecture, side, count):
         order = game.regions.inverse[players.order(np.random.default_rng(round_number))]
         order = order[order >= 0]
         started = time.perf_counter()
-        game.back()
+        game.reset()
         *_, drift = walk(scorer, game.regions, order, game.ends)
         seconds = (time.perf_counter() - started) / (2 * len(order))
         for way in ways:
@@ -123,7 +123,7 @@ def table(path):
                 "",
             ]
             out += [
-                "| network | grid | regions | step of an order, ms | whole forward at its best, ms | "
+                "| network | grid | regions | step of an order, ms | full forward at its best, ms | "
                 "ratio | drift |",
                 "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
             ]

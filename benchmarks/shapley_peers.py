@@ -6,7 +6,7 @@ where the first one stopped. The network ``slice`` is a 2D network for an axial 
 ``--table results.jsonl`` prints Markdown.
 
 All estimators have the same network, regions (a cut of the scan's hierarchy), fill and score (log-odds of
-AD). A peer gets a function from coalitions to scores, so nearly all of its time goes to whole forwards. It
+AD). A peer gets a function from coalitions to scores, so nearly all of its time goes to full forwards. It
 is called several times with different seeds; their spread gives its standard error. Times are CPU seconds
 of the process, on one thread, since they depend little on other load.
 """

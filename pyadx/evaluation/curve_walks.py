@@ -1,6 +1,6 @@
 """Deletion and insertion curves scored step by step: each step changes only the scan of the step before.
 
-This needs the incremental engine with a moving baseline. Where whole forward passes are faster, the caller
+This needs the incremental engine with a moving baseline. Where full forward passes are faster, the caller
 falls back to them.
 """
 
@@ -16,7 +16,7 @@ from pyadx.inference.score import Target
 from pyadx.inference.segments import distinct_segments
 
 _LARGEST_BOX = 0.3  # mean bounding box as a share of the scan; above it, tracing the model is not worth it
-_LEAST_GAIN = 2.0  # least predicted speed-up; above 1, because whole forwards are batched and steps are not
+_LEAST_GAIN = 2.0  # least predicted speed-up; above 1, because full forwards are batched and steps are not
 _LARGEST_DRIFT = 1e-5  # largest rounding error at the last step, as a share of the score's range
 
 
@@ -41,14 +41,14 @@ def walked_curves(
     steps : int
         Number of groups of voxels.
     always : bool
-        Score step by step even where whole forward passes are predicted to be faster.
+        Score step by step even where full forward passes are predicted to be faster.
     options : dict
         Keyword arguments of `pyadx.inference.IncrementalScorer`.
 
     Returns
     -------
     ndarray or None
-        Scores of deletion, then of insertion, float64 ``[2 * (steps + 1)]``. None if whole forward passes
+        Scores of deletion, then of insertion, float64 ``[2 * (steps + 1)]``. None if full forward passes
         are predicted to be faster, if rounding errors add up, or if the model cannot be traced.
 
     Raises

@@ -182,7 +182,7 @@ def _whole_curves(
     reading: Reading,
     options: dict[str, Any],
 ) -> np.ndarray:
-    """Score deletion, then insertion, in batches of whole forward passes, float64 ``[2 * (steps + 1)]``."""
+    """Score deletion, then insertion, in batches of full forward passes, float64 ``[2 * (steps + 1)]``."""
     counts = torch.arange(steps + 1)
     taken = torch.stack([torch.ones_like(counts), counts + 1], 1)
     kept = torch.stack([counts + 1, torch.full_like(counts, steps + 1)], 1)

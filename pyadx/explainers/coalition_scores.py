@@ -1,7 +1,7 @@
 """Scores of coalitions: scans in which some regions are present and the others are filled.
 
 One baseline moves from coalition to coalition. Each region that is filled or brought back is a commit,
-which costs a fraction of a forward pass. If so many regions change that a whole forward pass is cheaper,
+which costs a fraction of a forward pass. If so many regions change that a full forward pass is cheaper,
 the model runs on the new scan instead.
 """
 
@@ -38,7 +38,7 @@ class Coalitions:
     drift : float
         Largest rounding error of a score at the checks made so far.
     commits, forwards : int
-        Commits of single regions, and whole forward passes that replaced several of them.
+        Commits of single regions, and full forward passes that replaced several of them.
     """
 
     def __init__(self, scorer: RegionScorer, regions: Regions) -> None:

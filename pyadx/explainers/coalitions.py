@@ -20,7 +20,7 @@ def splits_of(joins: np.ndarray, balanced: bool = False) -> tuple[Split, ...]:
     Parameters
     ----------
     joins : ndarray
-        ``[K - 1]``: when each pair of neighbours merges; see `pyadx.segmentation.Hierarchy.joins`.
+        ``[K - 1]``: when each pair of neighbours merges; see `pyadx.segmentation.Hierarchy.merge_order`.
     balanced : bool
         Build a flatter tree over the same leaves: split each block where neighbours merge last, among the
         places that leave a third of its players on either side. No branch is then much longer than

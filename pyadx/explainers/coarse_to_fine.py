@@ -1,5 +1,6 @@
 """An approximate occlusion map within a time budget: a coarse grid first, finer where the map varies."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from pyadx import ops
 from pyadx.explainers.windows import WindowGrid
+from pyadx.inference.progress import progress_bar
 from pyadx.inference.regions import Regions
 from pyadx.inference.scorer import Scorer
 from pyadx.inference.sharding import is_shared
@@ -72,8 +74,13 @@ def coarse_to_fine(
         )
     until = budget_s + (clock() if started is None else started)
     until -= _MAP_MARGIN * _seconds_of_map(grid, clock)
-    slice_s = min(_SLICE_SECONDS, _SLICE_SHARE * budget_s)
-    search = _Search(scorer, grid, regions, until, slice_s, clock)
+    with progress_bar("seconds of the budget", math.ceil(budget_s), scorer.progress) as advance:
+        told = _Seconds(math.ceil(budget_s), until, clock, advance)
+        slice_s = min(_SLICE_SECONDS, _SLICE_SHARE * budget_s)
+        return _estimate(_Search(scorer, grid, regions, until, slice_s, clock, told), grid)
+
+
+def _estimate(search: "_Search", grid: WindowGrid) -> tuple[Tensor, int]:
     step = _coarsest(grid)
     search.score(search.lattice(step), deadline=False)
     estimate = search.values[search.lattice(step)]
@@ -86,6 +93,22 @@ def coarse_to_fine(
         known = search.known[finer]
         estimate = torch.where(known, search.values[finer], guess)
     return estimate.flatten(), search.scored
+
+
+class _Seconds:
+    """Moves a progress bar by the seconds that have passed, since nobody knows how many regions fit."""
+
+    def __init__(
+        self, total: int, until: float, clock: Callable[[], float], advance: Callable[[int], None]
+    ) -> None:
+        self._total, self._until, self._clock, self._advance = total, until, clock, advance
+        self._told = 0
+
+    def __call__(self, regions: int) -> None:
+        left = max(0, math.ceil(self._until - self._clock()))
+        passed = max(self._told, self._total - left)
+        self._advance(passed - self._told)
+        self._told = passed
 
 
 def _coarsest(grid: WindowGrid) -> int:
@@ -116,8 +139,9 @@ class _Search:
         until: float,
         slice_s: float,
         clock: Callable[[], float],
+        told: Callable[[int], None],
     ) -> None:
-        self._scorer, self._regions, self._clock = scorer, regions, clock
+        self._scorer, self._regions, self._clock, self._told = scorer, regions, clock, told
         self._until, self._slice_s = until, slice_s
         self._indices = torch.arange(int(np.prod(grid.counts))).reshape(grid.counts)
         self._region = torch.from_numpy(regions.inverse)
@@ -156,7 +180,8 @@ class _Search:
 
     def _score(self, now: Tensor) -> Tensor:
         started = self._clock()
-        scores = self._scorer.score_regions(self._regions.part(now.numpy())).float().cpu()
+        part = self._regions.part(now.numpy())
+        scores = self._scorer.score_regions(part, advance=self._told).float().cpu()
         seconds = max(1e-6, self._clock() - started)
         if self.scored == 1:
             self._last.clear()  # its time does not predict that of others

@@ -51,7 +51,7 @@ class RegionFlip(Perturbation):
 
     The search is greedy. In each step it takes the region that moves the score most in the current scan,
     until the class is decided. Then it drops regions that are not needed, the last taken first, and checks
-    the result with a whole forward pass. None of the regions that are left was found to be dispensable, but
+    the result with a full forward pass. None of the regions that are left was found to be dispensable, but
     another set may be smaller. If the search decides nothing, the result has all regions that were taken.
 
     Sources: the question is that of Dabkowski and Gal, "Real Time Image Saliency for Black Box

@@ -55,7 +55,7 @@ class FlipReport:
 
     @property
     def approximate(self) -> bool:
-        """Never: a whole forward pass confirms the decision. A smaller set may exist all the same."""
+        """Never: a full forward pass confirms the decision. A smaller set may exist all the same."""
         return False
 
     def facts(self) -> dict[str, Any]:

@@ -41,14 +41,14 @@ class Game:
         self.regions = distinct_segments(scorer.volume, players.numbers, players.intervals, scorer.fill)
         self._facts = scoring_facts(scorer, self.regions)
         self.alone = self._changes()
-        self._scan = scorer.mark(self.regions)
+        self._scan = scorer.snapshot(self.regions)
         self.ends = ends_of(scorer, self.regions)
         scorer.refill(self.ends.scan)
         self.first = -self._changes()
 
-    def back(self) -> None:
+    def reset(self) -> None:
         """Return to the original scan, exactly as it was."""
-        self.scorer.back(self._scan)
+        self.scorer.restore(self._scan)
 
     def _changes(self) -> np.ndarray:
         return self.regions.spread(self.scorer.score_regions(self.regions)).double().cpu().numpy()
@@ -79,7 +79,7 @@ class Game:
         places = self.regions.inverse
 
         def draw(pair: int) -> Pair:
-            self.back()
+            self.reset()
             order = places[self.players.order(np.random.default_rng([seed, pair]))]
             leaving, coming, drift = walk(self.scorer, self.regions, order[order >= 0], self.ends)
             spread = [np.where(places >= 0, steps[places], 0.0) for steps in (leaving, coming)]

@@ -48,7 +48,7 @@ def shapiq_game(
 
     A coalition holds the regions that are present; all others are filled. Its value is the class score of
     that scan. If few regions differ from the coalition that was scored before, it is computed by commits
-    (`pyadx.inference.IncrementalScorer.commit`), otherwise by a whole forward pass. Needs shapiq
+    (`pyadx.inference.IncrementalScorer.commit`), otherwise by a full forward pass. Needs shapiq
     (``pip install 'pyadx[shapiq]'``). Source: Muschalik et al., "shapiq: Shapley interactions for machine
     learning", NeurIPS 2024.
 

@@ -76,7 +76,7 @@ def _matrix(game: Game, own: np.ndarray) -> np.ndarray:
     scan, filled = game.ends.scan, game.ends.reference
     scorer, regions = game.scorer, game.regions
     scorer.refill(filled)
-    game.back()
+    game.reset()
 
     def changes(chosen: np.ndarray) -> np.ndarray:
         scores = scorer.score_regions(regions.part(chosen), advance=lambda count: None)

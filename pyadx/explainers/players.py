@@ -267,7 +267,7 @@ def players_of_tree(tree: Hierarchy, choice: Choice, inside: np.ndarray | None) 
     labels = tuple(range(1, regions + 1))
     splits: tuple[Split, ...] = ()
     if choice.order != "flat":
-        splits = splits_of(tree.joins(choice.count), balanced=choice.order == "balanced")
+        splits = splits_of(tree.merge_order(choice.count), balanced=choice.order == "balanced")
     return Players(numbers, labels, tuple(map(str, labels)), splits, tuple((n,) for n in labels))
 
 

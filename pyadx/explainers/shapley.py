@@ -275,7 +275,7 @@ class RegionShapley(Perturbation):
             incremental=fast,
             full=len(game.regions.boxes) - fast,
         )
-        game.back()
+        game.reset()
         heat = spread_over(players.numbers, found.values, self.show == "voxel").to(scan.device)
         return heat, scorer, report
 

@@ -49,7 +49,7 @@ class Adapted(nn.Module):
     def _returned(self, scans: Tensor) -> object:
         if not self.arguments:
             return self.inside(scans)
-        positional, named = self.arguments.beside(scans)
+        positional, named = self.arguments.for_scans(scans)
         return self.inside(scans, *positional, **named)
 
     @property

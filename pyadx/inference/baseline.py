@@ -20,7 +20,7 @@ from pyadx.inference.watch import OutputWatch
 
 
 @dataclass(frozen=True, eq=False)
-class Mark:
+class Snapshot:
     """A snapshot: the scan, the model's outputs for it, and what was cached."""
 
     volume: Tensor
@@ -106,20 +106,20 @@ class Baseline:
         self._forget()
         return abs(earlier - self.reference)
 
-    def mark(self, regions: Regions) -> Mark:
+    def snapshot(self, regions: Regions) -> Snapshot:
         """Take a snapshot of the scan, and of what is cached for regions like these.
 
-        `back` returns to it bit for bit and without a forward pass. The snapshot holds a second copy of the
-        cache, where memory allows one.
+        `restore` returns to it bit for bit and without a forward pass. The snapshot holds a second copy of
+        the cache, where memory allows one.
         """
-        return Mark(self.volume.clone(), self._outputs, self._logits, self._keep(regions))
+        return Snapshot(self.volume.clone(), self._outputs, self._logits, self._keep(regions))
 
-    def back(self, mark: Mark) -> None:
+    def restore(self, snapshot: Snapshot) -> None:
         """Return to the scan of a snapshot. The fill values stay as they are now."""
-        self.volume, self._owns_volume = mark.volume.clone(), True
-        self._outputs = mark.outputs
-        self._set_base(mark.logits)
-        self._bring_back(mark.kept)
+        self.volume, self._owns_volume = snapshot.volume.clone(), True
+        self._outputs = snapshot.outputs
+        self._set_base(snapshot.logits)
+        self._bring_back(snapshot.kept)
 
     def refill(self, fill: Tensor) -> None:
         """Change the fill values from here on; ``fill`` is broadcastable to ``[C, D, H, W]``."""

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from torch import Tensor, nn
 
-from pyadx.inference.baseline import Mark
+from pyadx.inference.baseline import Snapshot
 from pyadx.inference.chunks import Wait, gathered
 from pyadx.inference.errors import UntraceableError
 from pyadx.inference.full import FullScorer
@@ -93,7 +93,7 @@ class RegionScorer(Scorer):
             self._slow = FullScorer(model, volume, target, **options)
             self.share(self._slow)
         else:
-            self._slow = FullScorer.beside(self._fast)
+            self._slow = FullScorer.sharing(self._fast)
             self.share(self._fast)
 
     def incremental(self, boxes: np.ndarray) -> np.ndarray:
@@ -134,13 +134,13 @@ class RegionScorer(Scorer):
         self._share_base()
         return drift
 
-    def mark(self, regions: Regions) -> Mark:
-        """Take a snapshot of the scan; see `Baseline.mark`."""
-        return self._first.mark(regions)
+    def snapshot(self, regions: Regions) -> Snapshot:
+        """Take a snapshot of the scan; see `Baseline.snapshot`."""
+        return self._first.snapshot(regions)
 
-    def back(self, mark: Mark) -> None:
-        """Return to the scan of a snapshot; see `Baseline.back`."""
-        self._first.back(mark)
+    def restore(self, snapshot: Snapshot) -> None:
+        """Return to the scan of a snapshot; see `Baseline.restore`."""
+        self._first.restore(snapshot)
         self._share_base()
 
     @property

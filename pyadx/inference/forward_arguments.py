@@ -61,7 +61,7 @@ class ForwardArguments:
         }
         return part
 
-    def beside(self, scans: Tensor) -> tuple[tuple[Any, ...], dict[Any, Any]]:
+    def for_scans(self, scans: Tensor) -> tuple[tuple[Any, ...], dict[Any, Any]]:
         """Return the positional and named arguments of a forward pass.
 
         Parameters

@@ -10,7 +10,7 @@ from typing import Any
 _PATIENCE = 2.0
 
 
-def somebody_watches() -> bool:
+def is_interactive() -> bool:
     """Whether output goes to a person: standard error is a terminal, or the code runs in a notebook."""
     return _in_notebook() or bool(sys.stderr is not None and sys.stderr.isatty())
 
@@ -34,7 +34,7 @@ def progress_bar(title: str, total: int, shown: bool | None) -> Iterator[Callabl
     callable
         Call it with the number of steps just done.
     """
-    if shown is None and not somebody_watches():
+    if shown is None and not is_interactive():
         shown = False
     if shown is False:
         yield lambda count: None

@@ -137,7 +137,7 @@ class Scorer(Baseline, ABC):
         self._shared = dict(vars(self))
 
     @classmethod
-    def beside(cls, other: Scorer) -> Self:
+    def sharing(cls, other: Scorer) -> Self:
         """Return a scorer for another scorer's scan, without running the model again."""
         made = cls.__new__(cls)
         made.share(other)

@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pyadx.inference.adapted import inside_of
 from pyadx.inference.last_operation import last_squashing
 from pyadx.inference.reading import Reading, Seen
 from pyadx.inference.score import as_logits, class_score, probabilities
@@ -18,6 +20,7 @@ _SUM_TOLERANCE = 1e-5  # how far the sum of a scan's float32 probabilities may b
 _FLAT = 1e-6  # a score is flat if it moves by at most this share of its logit's movement
 _NEAR = 1e-3  # distance from 0 or 1 below which saturation explains why a probability does not move
 _NOISE = 64  # a logit has moved only if by more than this many of its rounding errors
+_negative_logits: "weakref.WeakSet[nn.Module]" = weakref.WeakSet()  # known not to end in a log-sigmoid
 _LARGE = 30.0  # a single output beyond this is unlikely to be a logit
 
 
@@ -196,13 +199,15 @@ def _wrong_kind_message(outputs: Tensor, model: nn.Module, place: Callable[[], s
         message = _probabilities_message if sums or single else _independent_message
     elif high <= 0 and single:
         sums, message = False, _logarithms_message
-        if not any(isinstance(module, nn.LogSigmoid) for module in model.modules()):
-            return None  # half of all logits are negative: too common to search
+        if inside_of(model) in _negative_logits:
+            return None  # half of all logits are negative: one search for each model is enough
     elif high <= 0 and bool((values.logsumexp(1).abs() <= tolerance).all()):
         sums, message = True, _logarithms_message
     else:
         return None
     where = place()
+    if where is None and message is _logarithms_message and single:
+        _negative_logits.add(inside_of(model))
     # In half precision, a sum close to 1 proves nothing.
     if where is None and (not sums or outputs.dtype in (torch.float16, torch.bfloat16)):
         return None

@@ -51,7 +51,7 @@ def html_page(
     curves: Mapping[str, Mapping[str, PrecisionRecall]] | None = None,
     panels: bool = True,
     around: Around | None = None,
-    beneath: str = "scan",
+    scan_name: str = "scan",
     slices: Sequence[float] | None = None,
 ) -> str:
     """Return the HTML of the page.
@@ -74,7 +74,7 @@ def html_page(
         Include still sections, for browsers without WebGL 2.
     around : Around, optional
         HTML that the caller adds.
-    beneath : str
+    scan_name : str
         The page's name for ``scan``.
     slices : sequence of float, optional
         x, y, z in mm of the scan's world: where the page opens and still sections are cut. By default,
@@ -95,8 +95,8 @@ def html_page(
     for heat in heatmaps:
         if heat.values.shape != scan.data.shape:
             raise ValueError(
-                f"{heat.name}: has shape {heat.values.shape}, but the {beneath} has shape "
-                f"{scan.data.shape}; a heatmap must have the voxels of the {beneath}"
+                f"{heat.name}: has shape {heat.values.shape}, but the {scan_name} has shape "
+                f"{scan.data.shape}; a heatmap must have the voxels of the {scan_name}"
             )
         if not np.isfinite(heat.values).all():
             raise ValueError(f"{heat.name}: holds NaN or infinity")
@@ -106,7 +106,7 @@ def html_page(
         "scan": {
             **_volume(scan.path.name, scan.data, scan.affine),
             "top": float(np.abs(scan.data).max()) or 1.0,
-            "words": beneath,
+            "words": scan_name,
         },
         "heatmaps": [_heatmap(i, heat, scan.affine, labels) for i, heat in enumerate(heatmaps)],
         "colours": viewer_colormaps(),

@@ -149,7 +149,7 @@ class Hierarchy:
         of_leaf = np.concatenate([[0, 1], 1 + np.cumsum(kept)]).astype(np.int32)
         return of_leaf[self.leaves]
 
-    def joins(self, n_regions: int) -> np.ndarray:
+    def merge_order(self, n_regions: int) -> np.ndarray:
         """Return which merge joins each region of ``cut(n_regions)`` with the next one.
 
         Parameters

@@ -2,7 +2,7 @@
 
 from pyadx.training.crossval import Summary, run_rounds, summarise
 from pyadx.training.loop import Epoch, Trained, train
-from pyadx.training.protocols import PROTOCOLS, Protocol, changed, paper_protocol, read_protocol
+from pyadx.training.protocols import PROTOCOLS, Protocol, paper_protocol, read_protocol, with_changes
 from pyadx.training.rounds import Hardware, Recipe, run_round
 
 __all__ = [
@@ -13,11 +13,11 @@ __all__ = [
     "Recipe",
     "Summary",
     "Trained",
-    "changed",
     "paper_protocol",
     "read_protocol",
     "run_round",
     "run_rounds",
     "summarise",
     "train",
+    "with_changes",
 ]

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pyadx.inference.model_state import evaluation_mode
+
 _LEAST = 0.01  # lowest temperature
 
 
@@ -86,7 +88,7 @@ def fit_calibration(logits: np.ndarray, labels: np.ndarray) -> Calibration:
 
 
 @torch.no_grad()
-def apply_calibration(model: nn.Module, calibration: Calibration) -> None:
+def apply_calibration(model: nn.Module, calibration: Calibration, scan: Tensor) -> None:
     """Fold a calibration into the weights of a network's last linear layer.
 
     Its outputs are calibrated logits from then on, for every use of the network.
@@ -97,11 +99,14 @@ def apply_calibration(model: nn.Module, calibration: Calibration) -> None:
         Network that ends in a linear layer with a bias and one output per class; changed in place.
     calibration : Calibration
         From `fit_calibration` on this network's logits.
+    scan : Tensor
+        ``[1, C, D, H, W]``: the network is run on it before and afterwards, in evaluation mode.
 
     Raises
     ------
     ValueError
-        If the last linear layer has no bias or another number of outputs, or there is none.
+        If the last linear layer has no bias or another number of outputs, or there is none, or its
+        outputs are not the network's. The network is unchanged then.
     """
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
     if not linear or linear[-1].bias is None or linear[-1].out_features != len(calibration.bias):
@@ -109,6 +114,17 @@ def apply_calibration(model: nn.Module, calibration: Calibration) -> None:
             "calibration needs a network whose last linear layer has a bias and one output for each of "
             f"{len(calibration.bias)} classes"
         )
-    last = linear[-1]
-    last.weight.div_(calibration.temperature)
-    last.bias.div_(calibration.temperature).add_(torch.tensor(calibration.bias).to(last.bias))
+    last, bias = linear[-1], torch.tensor(calibration.bias).to(linear[-1].bias)
+    kept = last.weight.clone(), last.bias.clone()
+    with evaluation_mode(model):
+        expected = model(scan) / calibration.temperature + bias
+        last.weight.div_(calibration.temperature)
+        last.bias.div_(calibration.temperature).add_(bias)
+        found = model(scan)
+    if not torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max())):
+        last.weight.copy_(kept[0])
+        last.bias.copy_(kept[1])
+        raise ValueError(
+            "calibration needs a network that returns the outputs of its last linear layer; the outputs of "
+            "this one come from elsewhere"
+        )

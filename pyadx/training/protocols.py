@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch.nn import Parameter
 
+from pyadx.models.registry import check_architecture
 from pyadx.ops.numbers import real_number, whole_number
 
 Optimizer = Literal["adam", "sgd"]
@@ -102,9 +103,15 @@ def paper_protocol(architecture: str) -> Protocol:
 
     Parameters
     ----------
-    architecture : str
-        ``vggnet`` has its own protocol; all others have that of 3D-ResNet.
+    architecture : {"vggnet", "resnet", "resnet-gap", "resnet-shallow-gap"}
+        ``vggnet`` has its own protocol; the others have that of 3D-ResNet.
+
+    Raises
+    ------
+    ValueError
+        If the paper has no such network.
     """
+    check_architecture(architecture)
     return PROTOCOLS["vggnet" if architecture == "vggnet" else "resnet"]
 
 
@@ -135,10 +142,10 @@ def read_protocol(path: str | os.PathLike[str], base: Protocol) -> Protocol:
         data = tomllib.loads(source.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{source}: is not TOML ({error})") from None
-    return changed(base, data, str(source))
+    return with_changes(base, data, str(source))
 
 
-def changed(base: Protocol, changes: dict[str, Any], source: str = "protocol") -> Protocol:
+def with_changes(base: Protocol, changes: dict[str, Any], source: str = "protocol") -> Protocol:
     """Return a protocol with some fields changed.
 
     Parameters

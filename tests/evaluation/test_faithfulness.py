@@ -62,7 +62,7 @@ def test_curves_equal_the_slow_reference(network, steps):
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize("fill", [0.0, "local"])
-def test_curves_at_a_moving_baseline_are_those_of_whole_forwards(network, dtype, fill):
+def test_curves_at_a_moving_baseline_are_those_of_full_forwards(network, dtype, fill):
     torch.manual_seed(0)
     volume = torch.rand(1, 11, 8, 9, dtype=dtype) + 0.1
     volume[:, :2] = 0

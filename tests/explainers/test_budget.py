@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -31,13 +32,14 @@ class SlowScorer:
     def __init__(self, clock, first, call, region, jitter=0.0):
         self.clock, self.first, self.call, self.region, self.jitter = clock, first, call, region, jitter
         self.random = torch.Generator().manual_seed(0)
-        self.calls = 0
+        self.calls, self.progress = 0, False
 
-    def score_regions(self, part):
+    def score_regions(self, part, advance):
         spent = self.call + self.region * len(part.boxes)
         spent *= 1 + self.jitter * torch.rand(1, generator=self.random).item()
         self.clock.now += spent + (self.first if self.calls == 0 else 0)
         self.calls += 1
+        advance(len(part.boxes))
         return torch.ones(len(part.boxes))
 
 
@@ -72,6 +74,27 @@ def test_what_no_budget_suffices_for_is_27_windows_at_most(windows):
     scores, scored = coarse_to_fine(SlowScorer(clock, 0, 0, 60.0), grid, regions, 1.0, clock)
     assert 0 < scored <= 27
     assert (scores > 0).all()  # the others are interpolated
+
+
+def test_the_bar_counts_the_seconds_of_the_budget(windows, monkeypatch):
+    grid, regions = windows
+    bars = []
+
+    @contextmanager
+    def bar(*given):
+        bars.append([given])
+        yield bars[-1].append
+
+    monkeypatch.setattr("pyadx.explainers.coarse_to_fine.progress_bar", bar)
+    clock = Clock()
+    started = clock.now
+    clock.now += 2.5
+    coarse_to_fine(SlowScorer(clock, 0, 0, 0.3), grid, regions, 19.5, clock, started)
+    ((given, *steps),) = bars
+    assert given == ("seconds of the budget", 20, False)
+    assert sum(steps[:1]) == 3
+    assert 17 <= sum(steps) <= 20  # the last slice that fits ends before the budget does
+    assert min(steps) >= 0
 
 
 class Slow(torch.nn.Module):

@@ -139,7 +139,7 @@ def test_groups_can_be_players(model, scan, generator):
     assert heat[labels == 6] == pytest.approx(report.values[1], rel=1e-6)
 
 
-def test_interactions_of_pairs_are_those_of_whole_forwards(model, scan, generator):
+def test_interactions_of_pairs_are_those_of_full_forwards(model, scan, generator):
     labels = blocks(5, generator)
     report = pyadx.RegionShapley(model, fill=0.4).run(scan, 1, labels).reports[0]
     found = report.pairwise

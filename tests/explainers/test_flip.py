@@ -1,4 +1,4 @@
-"""Decisive regions: found as a greedy search by whole forwards finds them, and none can be left out."""
+"""Decisive regions: found as a greedy search by full forwards finds them, and none can be left out."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def score(model, volume, target):
 
 
 def slow(model, scan, labels, target, fill, keep):
-    """The same greedy search and pruning, by whole forwards."""
+    """The same greedy search and pruning, by full forwards."""
     every = [int(n) for n in np.unique(labels) if n > 0]
 
     def with_taken(taken):
@@ -79,7 +79,7 @@ def slow(model, scan, labels, target, fill, keep):
 @pytest.mark.parametrize("engine", ["incremental", "full"])
 @pytest.mark.parametrize("keep", [False, True])
 @pytest.mark.parametrize("seed", range(4))
-def test_the_search_is_that_of_whole_forwards(seed, keep, engine, generator):
+def test_the_search_is_that_of_full_forwards(seed, keep, engine, generator):
     torch.manual_seed(seed)
     model = randomised(Plain(1, 3)).double().eval()
     scan = torch.rand(1, *SHAPE, generator=generator, dtype=torch.float64) + 0.1

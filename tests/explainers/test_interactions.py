@@ -1,4 +1,4 @@
-"""Interactions of merges equal what whole forwards of filled scans give."""
+"""Interactions of merges equal what full forwards of filled scans give."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ SHAPE = (14, 11, 13)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_interactions_are_those_of_whole_forwards(seed):
+def test_interactions_are_those_of_full_forwards(seed):
     torch.manual_seed(seed)
     model = randomised(Plain(1, 3)).double().eval()
     scan = torch.rand(1, *SHAPE, dtype=torch.float64) + 0.2

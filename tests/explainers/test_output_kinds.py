@@ -9,7 +9,7 @@ from paper_methods import Occlusion, SupervoxelOcclusion
 from torch import nn
 
 from pyadx import CAM, GradCAM
-from pyadx.inference import FullScorer, IncrementalScorer
+from pyadx.inference import FullScorer, IncrementalScorer, watch
 
 SHAPE = (9, 8, 10)
 ENDS = {
@@ -256,12 +256,22 @@ def test_probabilities_taken_for_logits_are_told_once_and_the_layer_is_named(
         (lambda x: x.softmax(1)[:, 1:], 2, "a softmax at its end"),
         (lambda x: torch.cat([1 - x.sigmoid(), x.sigmoid()], 1), 1, "look like probabilities"),
         (lambda x: x.exp() / x.exp().sum(1, keepdim=True), 3, "look like probabilities already"),
+        (nn.functional.logsigmoid, 1, "a log-sigmoid at its end"),
     ],
 )
 def test_functions_are_found_as_layers_are(generator, function, classes, words):
     model = Functional(gap(classes), function)
     (message,) = warnings_of(lambda: Occlusion(model, 3, 4)(scans_of(generator)))
     assert words in message
+
+
+def test_negative_logits_are_searched_for_a_log_sigmoid_once(generator, monkeypatch):
+    searches, search = [], watch.last_squashing
+    monkeypatch.setattr(watch, "last_squashing", lambda *given: searches.append(1) or search(*given))
+    own = GradCAM(Functional(gap(1), lambda x: -x.abs()))
+    for _ in range(3):
+        assert warnings_of(lambda: own(scans_of(generator, 1))) == []
+    assert len(searches) == 1
 
 
 def test_a_scripted_model_is_seen_through(generator):

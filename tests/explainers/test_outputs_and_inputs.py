@@ -175,7 +175,7 @@ def test_one_number_per_scan_is_a_logit_or_is_followed_as_it_is(spelling, form, 
         (lambda own, other: {"age": (own[:, 0] * 2).exp()}, "age"),
     ],
 )
-def test_what_is_done_to_one_number_per_scan_is_scored_as_whole_forwards_score_it(line, output, scans):
+def test_what_is_done_to_one_number_per_scan_is_scored_as_full_forwards_score_it(line, output, scans):
     model = Returning(line, 1)
     options = {"score": "output", "output": output}
     found = [

@@ -1,4 +1,4 @@
-"""Coalitions on our engine are whole forwards', and shapiq's estimators find what brute force finds."""
+"""Coalitions on our engine are full forwards', and shapiq's estimators find what brute force finds."""
 
 import copy
 import sys

@@ -288,7 +288,7 @@ def test_hierarchies_are_cut_by_numbers_of_any_library():
             with pytest.raises(ValueError, match=f"{name} must be an integer of at least 1, got "):
                 tree.cut(**{name: wrong})
         with pytest.raises(ValueError, match="n_regions must be an integer of at least 1, got "):
-            tree.joins(wrong)
+            tree.merge_order(wrong)
     for wrong in ("many", -1, np.nan):
         with pytest.raises(ValueError, match="altitude must be a number of at least 0, got "):
             tree.cut(altitude=wrong)

@@ -12,7 +12,7 @@ from pyadx import CAM, GradCAM
 from pyadx.evaluation.faithfulness import deletion_insertion
 from pyadx.inference import FullScorer, IncrementalScorer
 from pyadx.inference.batch.axis import ALL_APART, Entangled
-from pyadx.inference.batch.dependence import BatchDependenceWarning, runs_apart
+from pyadx.inference.batch.dependence import BatchDependenceWarning, find_dependence, runs_apart
 from pyadx.inference.batch.trace import place_in_trace, state_of_trace
 from pyadx.inference.batch.watch import Watch
 from pyadx.inference.incremental.trace import trace
@@ -310,6 +310,21 @@ def test_an_unknown_operation_is_tried_with_other_scans_beside_it(scans):
     Recurrent.first = False
     with pytest.warns(BatchDependenceWarning, match="layer 'unit', LSTM"):
         FullScorer(build(Recurrent), scans[0], 1).score(BOXES)
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_where_memory_does_not_suffice_for_three_scans_two_are_tried(scans, most):
+    model = Centred().eval().double()
+
+    class Short(Forward):
+        def __call__(self, batch):
+            if len(batch) > most:
+                raise torch.OutOfMemoryError("no room")
+            return super().__call__(batch)
+
+    with torch.no_grad():
+        found = find_dependence(Short(model), scans[0])
+    assert (found is None) == (most == 1)
 
 
 def test_torchs_own_layers_in_sequence_need_no_check():

@@ -128,20 +128,20 @@ def test_coming_back_to_a_mark_is_as_if_nothing_had_been_done(case, engine):
     scorer = RegionScorer(engine, model.float(), scan.float(), 1, score="logit", signed=True)
     scorer.commit(regions.part(np.array([1])))
     volume, score = scorer.volume.clone(), scorer.reference
-    mark = scorer.mark(regions)
+    snapshot = scorer.snapshot(regions)
     expected = scorer.score_regions(regions)
     first = walk(scorer, regions, scan.float(), [3, 0, 5])
     for away in (lambda: scorer.rebase(other), lambda: scorer.refill(other * 0.5), lambda: None):
         away()
         scorer.refill(torch.zeros_like(volume))
-        scorer.back(mark)
+        scorer.restore(snapshot)
         assert scorer.reference == score
         assert torch.equal(scorer.volume, volume)
         assert torch.equal(scorer.score_regions(regions), expected)
-        scorer.back(mark)
+        scorer.restore(snapshot)
         assert torch.equal(walk(scorer, regions, scan.float(), [3, 0, 5]), first)
     assert torch.equal(scan, kept)
-    assert torch.equal(mark.volume, volume)
+    assert torch.equal(snapshot.volume, volume)
 
 
 def test_a_mark_keeps_no_maps_where_memory_is_bounded(generator):
@@ -149,11 +149,11 @@ def test_a_mark_keeps_no_maps_where_memory_is_bounded(generator):
     labels = players(scan.shape[1:], 4, generator)
     regions = distinct_segments(scan, labels, np.array([[i, i + 1] for i in range(4)]), scan * 0)
     scorer = IncrementalScorer(model, scan, 1, score="logit", max_memory=1 << 24)
-    mark = scorer.mark(regions)
-    assert mark.kept is None
+    snapshot = scorer.snapshot(regions)
+    assert snapshot.kept is None
     expected = walk(FullScorer(model, scan, 1, score="logit"), regions, scan, range(4))
     for _ in range(2):
-        scorer.back(mark)
+        scorer.restore(snapshot)
         assert (walk(scorer, regions, scan, range(4)) - expected).abs().max() < 1e-10
 
 

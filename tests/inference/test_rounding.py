@@ -158,22 +158,20 @@ def test_random_networks_with_norms_and_regions_that_leave_little(data):
     assert_equal(network.double(), volume, boxes, outside, stops=(None, 0, 1, 2, 99))
 
 
-def test_ordinary_windows_are_not_scored_by_whole_forwards(monkeypatch):
+def test_ordinary_windows_are_not_scored_by_full_forwards(monkeypatch):
     """Networks with norms keep what boxes gain: nothing of theirs is doubtful."""
     network = lively(
         Net(8, nn.Conv3d(1, 8, 3, bias=False), nn.BatchNorm3d(8), nn.ReLU(), nn.Conv3d(8, 8, 3),
             nn.GroupNorm(2, 8), nn.ReLU(), nn.Conv3d(8, 8, 3), nn.InstanceNorm3d(8)),
         torch.rand(2, 1, 14, 14, 14),
     ).double()  # fmt: skip
-    whole = []
-    original = IncrementalScorer._whole_forward
-    monkeypatch.setattr(
-        IncrementalScorer, "_whole_forward", lambda *args: whole.append(1) or original(*args)
-    )
+    full = []
+    original = IncrementalScorer._full_forward
+    monkeypatch.setattr(IncrementalScorer, "_full_forward", lambda *args: full.append(1) or original(*args))
     volume = brain((14, 14, 14))
     low = torch.cartesian_prod(*[torch.arange(0, 11, 2)] * 3)
     IncrementalScorer(network, volume, 1).score(torch.cat([low, low + 3], 1))
-    assert not whole
+    assert not full
 
 
 class LogOfEnergy(nn.Module):

@@ -111,10 +111,10 @@ def test_info_shows_a_network_layer_by_layer(tmp_path, monkeypatch, capsys):
     assert "regression: age, in output 'age'" in out
     assert "whole maps  group_norm" in out
     assert "boxes       conv3d" in out
-    assert "predicted gain over whole forwards" in out
+    assert "predicted gain over full forwards" in out
     assert "from group_norm on (layer 'norm', GroupNorm" in out
     assert main(["info", "--model", "net.py:branches", "--card", "card.toml"]) == 0
-    assert "one whole forward per region: torch.export cannot trace the model" in capsys.readouterr().out
+    assert "one full forward per region: torch.export cannot trace the model" in capsys.readouterr().out
     (tmp_path / "card.toml").write_text(card.replace("channels = 2", "channels = 3"))
     assert main(["info", "--model", "net.py:Two", "--card", "card.toml"]) == 2
     assert "fails on a scan of 3x16x17x18 voxels" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from scipy.optimize import minimize
 from torch import nn
 
 from pyadx.inference.score import probabilities
-from pyadx.training.calibration import apply_calibration, fit_calibration
+from pyadx.training.calibration import Calibration, apply_calibration, fit_calibration
 
 
 def draw(random, classes, count=400):
@@ -56,10 +56,13 @@ def test_applied_it_gives_the_calibrated_scores():
     before = model(x).detach()
     logits, labels = draw(np.random.default_rng(0), 3)
     calibration = fit_calibration(logits, labels)
-    apply_calibration(model, calibration)
+    apply_calibration(model, calibration, x[:1])
     expected = before / calibration.temperature + torch.tensor(calibration.bias)
     torch.testing.assert_close(model(x), expected)
     torch.testing.assert_close(probabilities(model(x)).sum(1), torch.ones(6, dtype=torch.float64))
+
+
+SOME = Calibration(2.0, (0.25, -0.25), 6)
 
 
 def test_what_cannot_be_calibrated_is_refused():
@@ -71,6 +74,26 @@ def test_what_cannot_be_calibrated_is_refused():
     with pytest.raises(ValueError, match="wrong class"):
         fit_calibration(np.array([[3.0, 0], [2, 0], [0, 2.5], [0.2, 0]]), np.array([1, 1, 0, 1]))
     with pytest.raises(ValueError, match="linear layer"):
-        apply_calibration(
-            nn.Conv3d(1, 2, 1), fit_calibration(np.eye(2).repeat(3, 0), np.eye(2).argmax(1).repeat(3))
-        )
+        apply_calibration(nn.Conv3d(1, 2, 1), SOME, torch.zeros(1, 1, 2, 2, 2))
+
+
+class HeadFirst(nn.Module):
+    """Registers its layers in another order than it runs them."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(2, 2)
+        self.body = nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.head(self.body(x.flatten(1)).relu())
+
+
+def test_a_layer_that_does_not_give_the_outputs_is_left_as_it_is():
+    torch.manual_seed(0)
+    model, scan = HeadFirst(), torch.rand(1, 1, 2, 2, 2)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(ValueError, match="come from elsewhere"):
+        apply_calibration(model, SOME, scan)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert model.training

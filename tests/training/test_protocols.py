@@ -16,6 +16,8 @@ def test_the_papers_recipes():
     assert PROTOCOLS["resnet"] == Protocol("sgd", 1e-3, 3, 150, momentum=0.9)
     assert paper_protocol("resnet-gap") == paper_protocol("resnet-shallow-gap") == PROTOCOLS["resnet"]
     assert paper_protocol("vggnet") == PROTOCOLS["vggnet"]
+    with pytest.raises(ValueError, match="unknown architecture 'densenet'; known are vggnet, resnet"):
+        paper_protocol("densenet")
 
 
 @pytest.mark.parametrize(("name", "reference"), [("vggnet", adam_steps), ("resnet", nesterov_steps)])

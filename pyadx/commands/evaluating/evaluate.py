@@ -265,7 +265,7 @@ def _reading(request: EvaluateRequest, source: Path, note: dict[str, Any] | None
     """Read the cohort as the run did, unless options differ; warn if that selects other images."""
     trained = reading_of(note)
     own = note is not None and source.resolve() == Path(note["cohort"]).resolve()
-    reading = ((trained if own else None) or CohortReading()).changed(**request.reading)
+    reading = ((trained if own else None) or CohortReading()).with_changes(**request.reading)
     warn_of_other_reading(trained, reading, source)
     return reading
 

@@ -103,7 +103,7 @@ def run_group_report(request: GroupReportRequest) -> int:
         regions=None if atlas is None else atlas.regions,
         curves=None if atlas is None else _curves(results, atlas, inside),
         around=Around(lead, first, methods_section(results.methods, cited)),
-        beneath="background",
+        scan_name="background",
         slices=drawn["slices"],
     )
     save_page(request.out, page)

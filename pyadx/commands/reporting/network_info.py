@@ -39,12 +39,12 @@ def network_lines(source: ModelSource) -> list[str]:
     try:
         scorer = IncrementalScorer(unwrapped(model), volume, 0, output=card.output, score=_score(card))
     except UntraceableError as error:
-        return [*lines, f"Occlusion runs one whole forward per region: {error}"]
+        return [*lines, f"Occlusion runs one full forward per region: {error}"]
     except (RuntimeError, IndexError) as error:  # errors of the network itself
         raise ValueError(f"{source}: fails on a scan of {_grid(card)} voxels ({error})") from None
     lines += _table(scorer.layers())
     gains = scorer.typical_gains(_SIDES)
-    lines += ["", "predicted gain over whole forwards, on boxes of the scan:"]
+    lines += ["", "predicted gain over full forwards, on boxes of the scan:"]
     lines += [f"  {side:3d} voxels wide: {gain:6.1f}x" for side, gain in gains.items()]
     end = scorer.ending()
     lines.append(

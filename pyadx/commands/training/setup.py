@@ -16,7 +16,7 @@ from pyadx.data.inputs import PreparedScans, prepare_scans
 from pyadx.files import holds_results, replacing, together
 from pyadx.inference.progress import progress_bar
 from pyadx.models.card import Intensity, ModelCard, Preprocessing
-from pyadx.training.protocols import Protocol, changed, paper_protocol, read_protocol
+from pyadx.training.protocols import Protocol, paper_protocol, read_protocol, with_changes
 from pyadx.training.rounds import Hardware, Recipe
 
 _NOTE = "run.json"
@@ -180,7 +180,7 @@ def _protocol(request: TrainingRequest) -> Protocol:
     protocol = paper_protocol(request.architecture)
     if request.protocol is not None:
         protocol = read_protocol(request.protocol, protocol)
-    return changed(protocol, request.protocol_changes, "options")
+    return with_changes(protocol, request.protocol_changes, "options")
 
 
 def _hardware(request: TrainingRequest) -> Hardware:

@@ -75,7 +75,7 @@ class CohortReading:
         """Return the fields that differ from their defaults, for files."""
         return {name: value for name, value in asdict(self).items() if value != getattr(_DEFAULT, name)}
 
-    def changed(self, **given: str | os.PathLike[str] | None) -> "CohortReading":
+    def with_changes(self, **given: str | os.PathLike[str] | None) -> "CohortReading":
         """Return a copy with new values: ``None`` keeps a field, the text ``none`` clears it."""
         changes = {name: os.fspath(value) for name, value in given.items() if value is not None}
         parts: dict[str, Any] = asdict(self)

@@ -127,12 +127,16 @@ def find_dependence(
     before, behind = _others(scan)
     batch = torch.stack([before, scan, behind])
     try:
-        beside = forward(batch.clone())
-        if beside.shape != (len(batch), *alone.shape[1:]):
-            raise ValueError(f"{len(batch)} scans give class scores of shape {tuple(beside.shape)}")
+        try:
+            beside = _scores_of(forward, batch, alone)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            batch = batch[:2]
+            beside = _scores_of(forward, batch, alone)
     except Exception as error:  # the user's code, which may raise anything
         if is_out_of_memory(error):
-            return None  # scoring will halve its batches, to one scan if need be
+            return None  # not even two scans fit, so scoring will run them one at a time
         return BatchDependence(where or _line_of(error), None, largest, _first_line(error))
     difference = float((beside[1] - alone[0]).abs().max())
     certain = entangled is not None and entangled.certain
@@ -142,6 +146,14 @@ def find_dependence(
         return None  # the model is random: two runs of the same scan differ as well
     # A run finds any line of the user's code; a trace knows only lines of `forward` methods.
     return BatchDependence(_place(forward, batch) or where, difference, largest)
+
+
+def _scores_of(forward: Forward, batch: Tensor, alone: Tensor) -> Tensor:
+    """Return the class scores of a batch; ``ValueError`` unless each scan has as many as ``alone``."""
+    scores = forward(batch.clone())
+    if scores.shape != (len(batch), *alone.shape[1:]):
+        raise ValueError(f"{len(batch)} scans give class scores of shape {tuple(scores.shape)}")
+    return scores
 
 
 def _place(forward: Forward, batch: Tensor) -> str:

@@ -47,7 +47,7 @@ class BatchMemory:
         self._device, self._size = volume.device, volume.shape[1:]
         self._budget = float(_BATCH_BYTES.get(volume.device.type, 256 << 20))
 
-    def lower(self, budget: float) -> None:
+    def limit(self, budget: float) -> None:
         """Keep batches within ``budget`` bytes from now on, because larger ones did not fit."""
         self._budget = min(self._budget, budget)
 

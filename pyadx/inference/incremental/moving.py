@@ -27,7 +27,7 @@ _MOST_BATCHES = 2048  # that are kept; each takes a few kB
 
 
 @dataclass(frozen=True, eq=False)
-class Mark:
+class Snapshot:
     """A copy of what was cached for a scan."""
 
     maps: dict[fx.Node, Tensor]
@@ -42,7 +42,7 @@ class MovingProgram(Program):
         super().__init__(*arguments)
         self._batches: dict[tuple[int, bytes], Batch] = {}
 
-    def look_at(self, volume: Tensor, changes: InputChanges | None = None) -> None:
+    def use_volume(self, volume: Tensor, changes: InputChanges | None = None) -> None:
         """Use another tensor as the scan from now on; the cached maps stay.
 
         Parameters
@@ -61,25 +61,25 @@ class MovingProgram(Program):
         self.maps.clear()
         self._before.clear()
 
-    def mark(self) -> Mark:
-        """Return a copy of what is cached, for `back`."""
+    def snapshot(self) -> Snapshot:
+        """Return a copy of what is cached, for `restore`."""
         maps = {node: kept.clone() for node, kept in self.maps.items()}
-        return Mark(maps, dict(self._before), dict(self._largest))
+        return Snapshot(maps, dict(self._before), dict(self._largest))
 
-    def back(self, mark: Mark) -> None:
-        """Restore a copy from `mark`; `look_at` must have been called with the scan of that time."""
+    def restore(self, snapshot: Snapshot) -> None:
+        """Restore a copy from `snapshot`; `use_volume` must have been called with the scan of that time."""
         for node in list(self.maps):
-            if node not in mark.maps:
+            if node not in snapshot.maps:
                 del self.maps[node]
         source = self._trace.input
-        for node, kept in mark.maps.items():
+        for node, kept in snapshot.maps.items():
             if node is source:  # may be a view of a scan, which must not be overwritten
                 self.maps[node] = channels_innermost(self._volume[None])[0]
             elif node in self.maps:
                 self.maps[node].copy_(kept)
             else:
                 self.maps[node] = kept.clone()
-        self._before, self._largest = dict(mark.before), dict(mark.largest)
+        self._before, self._largest = dict(snapshot.before), dict(snapshot.largest)
 
     def move(self, plan: Plan, box: np.ndarray, values: Tensor) -> tuple[Tensor, bool] | None:
         """Change the voxels of a box, and update the cached maps.

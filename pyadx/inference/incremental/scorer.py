@@ -39,7 +39,7 @@ from pyadx.inference.watch import OutputWatch
 
 _TYPICAL = (7,)  # side of a window in voxels
 _LEAST_GAIN, _LEAST_GAIN_WHOLE = 1.3, 2.0  # predicted gains that pay: without and with whole maps
-_MOST_KEPT = 2 << 30  # bytes of cached maps that are copied by `mark`
+_MOST_KEPT = 2 << 30  # bytes of cached maps that are copied by `snapshot`
 _AHEAD = {"cuda": 1}  # chunks launched ahead; on a CPU that would only delay their results
 
 
@@ -248,7 +248,7 @@ class IncrementalScorer(Scorer):
 
         def run_whole(start: int, stop: int) -> None:
             for place in range(start, stop):
-                after[place] = self._whole_forward(regions, place)[0]
+                after[place] = self._full_forward(regions, place)[0]
 
         with tensor_float(self.precision == "tf32"):
             if most == 0:  # not even one fits into max_memory; a full forward does, since one has run
@@ -256,13 +256,13 @@ class IncrementalScorer(Scorer):
             else:
                 left = in_batches(count, tried, self.volume.device, run, advance)
                 if left < tried:  # remembered for all further regions, whatever their size
-                    self._memory.lower(left * per_region)
+                    self._memory.limit(left * per_region)
         return lambda: self._finish(regions, after, doubtful)
 
     def _finish(self, regions: Regions, after: Tensor, doubtful: Tensor) -> Tensor:
         """Wait for the class scores, replace doubtful ones by full forwards, and return the changes."""
         for place in doubtful.nonzero()[:, 0].tolist():
-            after[place] = self._whole_forward(regions, place)[0]
+            after[place] = self._full_forward(regions, place)[0]
         return self._change(check_outputs(after, len(after), self.output_kind))
 
     def _score_batch(
@@ -275,7 +275,7 @@ class IncrementalScorer(Scorer):
 
     def _move(self, box: np.ndarray, values: Tensor) -> Tensor:
         """Change the scan's voxels in a box, update the cached maps, and return the model's new outputs."""
-        self.program.look_at(self.volume)
+        self.program.use_volume(self.volume)
         plan = self.lowered.plan(int(self.lowered.choose(box[None])[0][0]))
         self.program.cache([plan])
         found = self.program.move(plan, box, values)
@@ -287,22 +287,22 @@ class IncrementalScorer(Scorer):
     def _keep(self, regions: Regions) -> Any:
         if self.max_memory is not None or self.volume.device.type != "cpu":
             return None  # memory is too scarce for a second copy
-        self.program.look_at(self.volume)
+        self.program.use_volume(self.volume)
         self._prepare(regions.boxes)
-        return self.program.mark() if self.program.cache_bytes <= _MOST_KEPT else None
+        return self.program.snapshot() if self.program.cache_bytes <= _MOST_KEPT else None
 
     def _bring_back(self, kept: Any) -> None:
         if kept is None:
             self._forget()
             return
-        self.program.look_at(self.volume, self._input_changes())
-        self.program.back(kept)
+        self.program.use_volume(self.volume, self._input_changes())
+        self.program.restore(kept)
 
     def _forget(self) -> None:
-        self.program.look_at(self.volume, self._input_changes())
+        self.program.use_volume(self.volume, self._input_changes())
         self.program.forget()
 
-    def _whole_forward(self, regions: Regions, place: int) -> Tensor:
+    def _full_forward(self, regions: Regions, place: int) -> Tensor:
         """Return the class scores of one filled scan as the model gives them, ``[1, classes]``."""
         with tensor_float(False):
             outputs = self._forward(filled(self.volume, regions, self.fill, place), True)
