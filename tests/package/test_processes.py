@@ -18,21 +18,26 @@ import os, signal, sys, time
 from pathlib import Path
 from processes import processes
 
+def begin(number):
+    file = Path(f".begun-{number}")
+    file.write_text(str(os.getpid()))
+    file.rename(f"begun-{number}")
+
 def work(number):
-    Path(f"begun-{number}").write_text(str(os.getpid()))
     try:
+        begin(number)
         time.sleep(600)
     finally:
         time.sleep(0.3)
         Path(f"cleaned-{number}").touch()
 
 def quick(number):
-    Path(f"begun-{number}").write_text(str(os.getpid()))
+    begin(number)
 
 def stubborn(number):
-    Path(f"begun-{number}").write_text(str(os.getpid()))
     while True:
         try:
+            begin(number)
             time.sleep(600)
         except KeyboardInterrupt:
             pass
@@ -72,7 +77,7 @@ class Started:
         )  # fmt: skip
 
     def wait_for(self, count):
-        self._until(lambda: len(self.numbers("begun")) >= count and all(self.workers()), 60)
+        self._until(lambda: len(self.numbers("begun")) >= count, 60)
 
     def numbers(self, state):
         return {path.name.partition("-")[2] for path in self.folder.glob(f"{state}-*")}
