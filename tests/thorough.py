@@ -39,6 +39,7 @@ THOROUGH = (
     "commands/test_resume.py::test_killed_and_resumed_equals_undisturbed[2]",
     "commands/test_resume.py::test_killed_and_resumed_equals_undisturbed[15]",
     "commands/test_cohort_faults.py::test_killed_and_called_again",
+    "commands/test_workers.py::",
     "commands/test_cohort_faults.py::test_an_interrupted_phantom_says_how_to_continue",
     "commands/test_cohort_faults.py::test_a_scan_for_which_memory_runs_out_is_noted_and_the_others_go_on",
     # Maps of groups: further workers, networks, damage and ways to end.

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from pyadx.processes import Processes, processes
 from pyadx.segmentation.threads import thread_count
@@ -35,6 +36,8 @@ class Workers:
         gets one core.
     cores : int, optional
         Cores that all tasks share; by default this machine's cores.
+    session : Session, optional
+        What several calls of `run_tasks` share (`session`).
     """
 
     engine: str = "local"
@@ -43,6 +46,7 @@ class Workers:
     gpus: int = 0
     cpus: int | None = None
     cores: int | None = None
+    session: "Session | None" = field(default=None, compare=False, repr=False)
 
     @property
     def threads(self) -> int:
@@ -72,6 +76,55 @@ def check_workers(workers: Workers) -> None:
         check_ray("--engine ray")
 
 
+class Session:
+    """Processes, or a session of Ray, for several calls of `run_tasks`; started for the first task."""
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+        self._stack = ExitStack()
+        self._open: Any = None
+
+    def processes(self) -> Processes:
+        """Return the processes."""
+        if self._open is None:
+            self._open = self._stack.enter_context(
+                processes(self._workers.count, _start, self._workers.threads)
+            )
+        return cast(Processes, self._open)
+
+    def ray(self) -> Any:
+        """Return the module ``ray``, started or connected."""
+        if self._open is None:
+            cores = self._workers.count * self._workers.threads
+            self._open = self._stack.enter_context(ray_session(self._workers.address, cores))
+        return self._open
+
+    def close(self) -> None:
+        """Stop what was started."""
+        self._open = None
+        self._stack.close()
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._open = None
+        self._stack.__exit__(*error)
+
+
+@contextmanager
+def session(workers: Workers) -> Iterator[Workers]:
+    """Return workers that share their processes among all calls of `run_tasks` in the block.
+
+    Starting processes takes seconds, because each one imports torch.
+    """
+    if workers.session is not None:
+        yield workers
+        return
+    with Session(workers) as shared:
+        yield replace(workers, session=shared)
+
+
 def run_tasks(
     work: Callable[[Any], Any], items: Iterable[Any], workers: Workers
 ) -> Iterator[tuple[Any, Any | BaseException]]:
@@ -89,25 +142,28 @@ def run_tasks(
     """
     check_workers(workers)
     if workers.engine == "ray":
-        yield from _on_ray(work, iter(items), workers)
+        with session(workers) as shared:
+            yield from _on_ray(work, iter(items), shared)
     elif workers.count == 1:
         if workers.cpus is not None or workers.cores is not None:
             _start(workers.threads)
         for item in items:
             yield item, work(item)
     else:
-        yield from _in_processes(work, iter(items), workers)
+        with session(workers) as shared:
+            yield from _in_processes(work, iter(items), shared)
 
 
 def _in_processes(
     work: Callable[[Any], Any], items: Iterator[Any], workers: Workers
 ) -> Iterator[tuple[Any, Any | BaseException]]:
+    assert workers.session is not None
     while True:
         lost: list[Any] = []
-        with processes(workers.count, _start, workers.threads) as pool:
-            yield from _until_lost(pool, work, items, workers, lost)
+        yield from _until_lost(workers.session.processes(), work, items, workers, lost)
         if not lost:
             return
+        workers.session.close()
         # One lost process breaks the whole pool, and the pool does not say which task did it. Running
         # the tasks one by one finds the task that kills its worker.
         for item in lost:
@@ -159,13 +215,16 @@ def _start(threads: int) -> None:
 def _on_ray(
     work: Callable[[Any], Any], items: Iterator[Any], workers: Workers
 ) -> Iterator[tuple[Any, Any | BaseException]]:
+    assert workers.session is not None
+    threads = workers.threads
+
     def remote(item: Any) -> Any:
-        _start(workers.threads)
+        _start(threads)
         return work(item)
 
-    with ray_session(workers.address, workers.count * workers.threads) as ray:
-        task = ray.remote(num_cpus=workers.threads, num_gpus=workers.gpus, max_retries=0)(remote)
-        for item, result in ray_results(ray, task.remote, items, _IN_FLIGHT * workers.count, _TRIES):
-            if isinstance(result, Exception) and not is_of_ray(result):
-                raise result
-            yield item, result
+    ray = workers.session.ray()
+    task = ray.remote(num_cpus=threads, num_gpus=workers.gpus, max_retries=0)(remote)
+    for item, result in ray_results(ray, task.remote, items, _IN_FLIGHT * workers.count, _TRIES):
+        if isinstance(result, Exception) and not is_of_ray(result):
+            raise result
+        yield item, result

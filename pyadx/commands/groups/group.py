@@ -1,8 +1,10 @@
 """``pyadx group``: compare the maps of two groups of subjects."""
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
+from pyadx.commands.cohorts.workers import session
 from pyadx.commands.groups.analysis import analyse
 from pyadx.commands.groups.asked import deciding_facts
 from pyadx.commands.groups.journal import journal
@@ -28,6 +30,11 @@ def run_group(request: GroupRequest) -> dict[str, Any]:
     """
     check_request(request)
     check_nilearn()
+    with session(request.workers) as workers:
+        return _run(replace(request, workers=workers))
+
+
+def _run(request: GroupRequest) -> dict[str, Any]:
     sample = with_transforms(request, read_sample(request))
     _warn(sample)
     others = read_others(request, sample)
