@@ -42,6 +42,7 @@ THOROUGH = (
     "commands/test_workers.py::",
     "package/test_processes.py::test_running_tasks_clean_up_and_no_other_begins[killed]",
     "package/test_processes.py::test_a_task_that_does_not_end_is_killed",
+    "commands/test_cohort_faults.py::test_a_stopped_run_on_ray",
     "commands/test_cohort_faults.py::test_an_interrupted_phantom_says_how_to_continue",
     "commands/test_cohort_faults.py::test_a_scan_for_which_memory_runs_out_is_noted_and_the_others_go_on",
     # Maps of groups: further workers, networks, damage and ways to end.

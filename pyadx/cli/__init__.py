@@ -116,10 +116,18 @@ def run() -> None:
     # processes inherit the setting.
     os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
     signal.signal(signal.SIGTERM, _terminated)
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except SystemExit as end:
+        # Ray turns the exit code of a signal's handler into 1.
+        sys.exit(_signals[0] + 128 if _signals else end.code)
+
+
+_signals: list[int] = []  # those that ended this process
 
 
 def _terminated(number: int, frame: Any) -> None:
     """End as Ctrl-C does, so that unfinished files are removed. Batch systems send SIGTERM first."""
+    _signals.append(number)
     _fail(f"terminated{how_to_continue()}", 128 + number)
     sys.exit(128 + number)

@@ -1,6 +1,9 @@
 """Sessions of Ray, on this machine or on a running cluster."""
 
+import logging
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -32,14 +35,19 @@ def ray_session(address: str | None, cpus: int) -> Iterator[Any]:
     # inherit MKL's rounding mode; those of a cluster need it set, to compute the same bytes.
     rounding = os.environ.get("MKL_CBWR")
     environment = {"env_vars": {"MKL_CBWR": rounding}} if address and rounding else None
+    terminated = signal.getsignal(signal.SIGTERM)
     ray.init(
         address=address,
         num_cpus=None if address else cpus,
         include_dashboard=False,
         log_to_driver=False,
+        logging_level=logging.ERROR,
         ignore_reinit_error=True,
         runtime_env=environment,
     )
+    if callable(terminated) and threading.current_thread() is threading.main_thread():
+        # Ray installs a handler of its own, which prints a stack and aborts.
+        signal.signal(signal.SIGTERM, terminated)
     try:
         yield ray
     finally:

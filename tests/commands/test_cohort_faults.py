@@ -95,6 +95,26 @@ def test_killed_and_called_again(cohort, undisturbed, how, workers):
     assert_whole("maps", undisturbed)
 
 
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=str)
+def test_a_stopped_run_on_ray_is_one_line_and_goes_on(cohort, undisturbed, how):
+    pytest.importorskip("ray")
+    command = [sys.executable, "-m", "pyadx", *COMMAND, "maps", "--engine", "ray", "--workers", "2"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    manifest, until = Path("maps/manifest.jsonl"), time.monotonic() + 240
+    while time.monotonic() < until and process.poll() is None:
+        if manifest.is_file() and manifest.read_bytes().count(b"\n") >= 3:
+            break
+        time.sleep(0.005)
+    process.send_signal(how)
+    _, err = process.communicate(timeout=120)
+    word = "interrupted" if how == signal.SIGINT else "terminated"
+    words = f"{word}; run the same command again to continue where it stopped"
+    assert err == f"pyadx: error: {words}\n"
+    assert process.returncode == 128 + how
+    assert explain("maps").returncode == 0
+    assert_whole("maps", undisturbed)
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_an_interrupted_phantom_says_how_to_continue(tmp_path, monkeypatch, jobs):
     pytest.importorskip("nilearn")
