@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -37,9 +36,7 @@ def start_and_kill(command, part, how=signal.SIGKILL):
     """Start a run into ``out`` and end it once a part is finished."""
     before = parts().get(part)  # of another request
     program = Program([*command, "-o", "out"], hold=part)
-    until = time.monotonic() + 300
-    while parts().get(part) in (None, before) and not program.ended and time.monotonic() < until:
-        time.sleep(0.01)
+    program.wait_for(lambda: parts().get(part) not in (None, before), 300)
     os.killpg(program.pid, how)  # as a terminal or a batch system does it: workers, too
     done = program.finish()
     assert done.returncode != 0, "the run was over before it could be killed"

@@ -53,6 +53,10 @@ class Program:
     def ended(self):
         return self._process.exitcode is not None
 
+    def wait_for(self, condition, seconds=120):
+        """Wait until a condition holds or the program has ended, but not longer."""
+        wait_for(lambda: condition() or self.ended, seconds)
+
     def finish(self, seconds=300):
         """Wait for its end; return exit code and standard error."""
         self._process.join(seconds)
@@ -60,6 +64,22 @@ class Program:
         err = self._errors.read_text()
         self._errors.unlink()
         return subprocess.CompletedProcess([], self._process.exitcode, None, err)
+
+
+def wait_for(condition, seconds=120):
+    """Wait until a condition holds, but not longer; return whether it does."""
+    until = time.monotonic() + seconds
+    while not (held := condition()) and time.monotonic() < until:
+        time.sleep(0.005)
+    return held
+
+
+def is_running(pid):
+    """Whether a process is at work; one that ended and was not waited for is not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def run_program(arguments, cwd=None, chunk=None):

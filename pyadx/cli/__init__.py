@@ -118,16 +118,17 @@ def run() -> None:
     signal.signal(signal.SIGTERM, _terminated)
     try:
         sys.exit(main())
-    except SystemExit as end:
-        # Ray turns the exit code of a signal's handler into 1.
-        sys.exit(_signals[0] + 128 if _signals else end.code)
+    except SystemExit:
+        if _terminations:  # Ray turns the exit code of a signal's handler into 1
+            sys.exit(_terminations[0])
+        raise
 
 
-_signals: list[int] = []  # those that ended this process
+_terminations: list[int] = []  # exit codes of signals that ended this process
 
 
 def _terminated(number: int, frame: Any) -> None:
     """End as Ctrl-C does, so that unfinished files are removed. Batch systems send SIGTERM first."""
-    _signals.append(number)
-    _fail(f"terminated{how_to_continue()}", 128 + number)
-    sys.exit(128 + number)
+    code = _fail(f"terminated{how_to_continue()}", 128 + number)
+    _terminations.append(code)
+    sys.exit(code)

@@ -51,9 +51,14 @@ def how_to_continue() -> str:
     return f"; {way}" if way else ""
 
 
-def by_resume(begun: Callable[[], bool], given: bool) -> Callable[[], str]:
-    """Return how to continue a command with ``--resume``: not at all before it has ``begun``."""
-    words = AGAIN if given else "add --resume to continue where it stopped"
+def by_resume(begun: Callable[[], bool], given: bool, overwrite: bool = False) -> Callable[[], str]:
+    """Return how to continue a command with ``--resume``: not at all before it has ``begun``.
+
+    ``given`` says whether the command has ``--resume``; ``overwrite``, whether it has an ``--overwrite``
+    that would start again.
+    """
+    change = "replace --overwrite by --resume" if overwrite else "add --resume"
+    words = AGAIN if given and not overwrite else f"{change} to continue where it stopped"
     return lambda: words if begun() else ""
 
 

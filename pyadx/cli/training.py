@@ -56,14 +56,9 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Start the run in t
 
 
 def _way(request: Any) -> Callable[[], str]:
-    def way() -> str:
-        from pyadx.commands.training.setup import is_begun
+    from pyadx.commands.training.setup import is_begun
 
-        if request.overwrite and is_begun(request.out):
-            return "replace --overwrite by --resume to continue where it stopped"
-        return by_resume(lambda: is_begun(request.out), request.resume)()
-
-    return way
+    return by_resume(lambda: is_begun(request.out), request.resume, request.overwrite)
 
 
 def _request(cohort: Path, out: Path, *, quiet: bool, spacing: float, **options: Any) -> Any:

@@ -6,20 +6,20 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from cohort_trees import plain_cohort
 from commands_support import save_small_network
-from program import Program, run_program
+from program import Program, run_program, wait_for
 
 from pyadx import models
 
 pytest.importorskip("nibabel")
 
 SCANS = 24
+MANIFEST = Path("maps/manifest.jsonl")
 COMMAND = [
     "explain-cohort",
     "cohort.csv",
@@ -71,15 +71,15 @@ def assert_whole(folder, expected):
     assert not list(Path(folder).rglob(".partial*"))
 
 
+def lines_of(path):
+    return path.read_bytes().count(b"\n") if path.is_file() else 0
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=str)
 def test_killed_and_called_again(cohort, undisturbed, how, workers):
     program = Program([*COMMAND, "maps", "--workers", workers])
-    manifest, until = Path("maps/manifest.jsonl"), time.monotonic() + 120
-    while time.monotonic() < until and not program.ended:
-        if manifest.is_file() and manifest.read_bytes().count(b"\n") >= 3:
-            break
-        time.sleep(0.005)
+    program.wait_for(lambda: lines_of(MANIFEST) >= 3)
     os.killpg(program.pid, how)  # as a terminal or a batch system does it: workers, too
     ended = program.finish()
     err = ended.stderr
@@ -87,7 +87,7 @@ def test_killed_and_called_again(cohort, undisturbed, how, workers):
     if how != signal.SIGKILL:
         assert err.strip().splitlines()[-1].startswith("pyadx: error: ")
         assert "Traceback" not in err
-    done = [json.loads(line) for line in manifest.read_text().splitlines()]
+    done = [json.loads(line) for line in MANIFEST.read_text().splitlines()]
     assert 0 < len(done) < SCANS
     before = {path: path.stat().st_mtime_ns for path in (cohort / "maps" / e["file"] for e in done)}
     assert explain("maps").returncode == 0
@@ -100,11 +100,7 @@ def test_a_stopped_run_on_ray_is_one_line_and_goes_on(cohort, undisturbed, how):
     pytest.importorskip("ray")
     command = [sys.executable, "-m", "pyadx", *COMMAND, "maps", "--engine", "ray", "--workers", "2"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    manifest, until = Path("maps/manifest.jsonl"), time.monotonic() + 240
-    while time.monotonic() < until and process.poll() is None:
-        if manifest.is_file() and manifest.read_bytes().count(b"\n") >= 3:
-            break
-        time.sleep(0.005)
+    wait_for(lambda: lines_of(MANIFEST) >= 3 or process.poll() is not None, 240)
     process.send_signal(how)
     _, err = process.communicate(timeout=120)
     word = "interrupted" if how == signal.SIGINT else "terminated"
@@ -120,9 +116,7 @@ def test_an_interrupted_phantom_says_how_to_continue(tmp_path, monkeypatch, jobs
     pytest.importorskip("nilearn")
     monkeypatch.chdir(tmp_path)
     program = Program(["phantom", "-o", "made", "--subjects", 50, "--jobs", jobs, "-q"])
-    until = time.monotonic() + 120
-    while not list(Path().glob("made/sub-*")) and time.monotonic() < until and not program.ended:
-        time.sleep(0.005)
+    program.wait_for(lambda: list(Path().glob("made/sub-*")))
     os.killpg(program.pid, signal.SIGINT)
     ended = program.finish()
     words = "interrupted; run the same command again to continue where it stopped"

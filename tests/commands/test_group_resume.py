@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import nibabel as nib
@@ -150,8 +149,7 @@ def test_folders_of_others_and_runs_at_work_are_refused(here, run):
     assert [path.name for path in WORK.iterdir()] == ["thesis.txt"]
     shutil.rmtree(WORK)
     program = Program([*COMMAND, "-o", "out"], hold="survey-00001")
-    while "survey-00001" not in parts() and not program.ended:
-        time.sleep(0.01)
+    program.wait_for(lambda: "survey-00001" in parts())
     code, _, err = run(*COMMAND, "-o", "out")
     os.kill(program.pid, signal.SIGKILL)
     program.finish()

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 
 import pytest
 from program import Program, run_program
@@ -46,9 +45,7 @@ def chunks_in(path):
 def start_and_kill(folder, how):
     """Start a run and end it in the middle, when a chunk or two are on the disk."""
     program = Program(arguments("heat.nii.gz"), folder, CHUNK, hold=8)
-    until = time.monotonic() + 300
-    while chunks_in(folder / SCORES) < 1 and not program.ended and time.monotonic() < until:
-        time.sleep(0.005)
+    program.wait_for(lambda: chunks_in(folder / SCORES) >= 1, 300)
     os.kill(program.pid, how)
     done = program.finish()
     assert done.returncode != 0, "the run was over before it could be killed"

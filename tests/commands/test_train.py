@@ -131,10 +131,8 @@ def test_killed_during_crossval_loses_one_epoch_at_most(cohort, tmp_path):
     program = Program(rounds_command("cv"))
     state = tmp_path / "cv/rounds/split1-fold1/last.pt"
     log = tmp_path / "cv/rounds/split1-fold1/log.csv"
-    until = time.monotonic() + 120
-    while not (log.exists() and len(log.read_text().splitlines()) > 2) and time.monotonic() < until:
-        assert not program.ended, "the run was over before it could be killed"
-        time.sleep(0.005)
+    program.wait_for(lambda: log.exists() and len(log.read_text().splitlines()) > 2)
+    assert not program.ended, "the run was over before it could be killed"
     os.kill(program.pid, signal.SIGKILL)
     program.finish()
     kept = len(log.read_text().splitlines()) - 1
@@ -158,9 +156,7 @@ def test_an_interruption_says_how_to_continue(cohort, more, words):
     program = Program(
         ["crossval", cohort, "-o", "cv", *SMALL, "--folds", "2", "--epochs", "500", "-q", *more]
     )
-    until = time.monotonic() + 120
-    while not Path("cv/rounds/split1-fold1").exists() and time.monotonic() < until and not program.ended:
-        time.sleep(0.005)
+    program.wait_for(Path("cv/rounds/split1-fold1").exists)
     os.kill(program.pid, signal.SIGINT)
     done = program.finish()
     assert done.stderr == f"pyadx: error: interrupted; {words} to continue where it stopped\n"

@@ -3,6 +3,8 @@
 import os
 from concurrent.futures.process import BrokenProcessPool
 
+from program import is_running
+
 from pyadx.commands.cohorts.workers import Workers, run_tasks, session
 
 TWO = Workers(count=2, cpus=1)
@@ -12,14 +14,6 @@ KILL = "__import__('os')._exit(1)"
 
 def results(items, workers):
     return [result for _, result in run_tasks(eval, items, workers)]
-
-
-def is_running(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def test_calls_in_a_session_share_its_processes():

@@ -7,9 +7,9 @@ import subprocess
 import sys
 import time
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
 
 import pytest
+from program import is_running, wait_for
 
 import pyadx.processes
 
@@ -77,7 +77,7 @@ class Started:
         )  # fmt: skip
 
     def wait_for(self, count):
-        self._until(lambda: len(self.numbers("begun")) >= count, 60)
+        assert wait_for(lambda: len(self.numbers("begun")) >= count, 60)
 
     def numbers(self, state):
         return {path.name.partition("-")[2] for path in self.folder.glob(f"{state}-*")}
@@ -89,21 +89,15 @@ class Started:
         """Return what is on standard error, and after how many seconds all processes were gone."""
         since = time.monotonic()
         err = self.process.communicate(timeout=60)[1]
-        self._until(lambda: not any(map(is_running, self.workers())), 60)
+        assert wait_for(lambda: not any(map(is_running, self.workers())), 60)
         return err, time.monotonic() - since
 
-    def _until(self, condition, seconds):
-        until = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < until, "waited too long"
-            time.sleep(0.01)
-
-
-def is_running(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    def interrupt(self):
+        """Press Ctrl-C; return after how many seconds all processes were gone."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        err, seconds = self.finish()
+        assert err == "KeyboardInterrupt()\n"
+        return seconds
 
 
 @pytest.fixture
@@ -158,10 +152,7 @@ def test_ctrl_c_twice_does_not_disturb_the_cleaning_up(start):
 def test_processes_without_a_task_end_without_a_word(start):
     started = start("quick")
     started.wait_for(8)
-    os.killpg(started.process.pid, signal.SIGINT)
-    err, seconds = started.finish()
-    assert err == "KeyboardInterrupt()\n"
-    assert seconds < 5
+    assert started.interrupt() < 5
 
 
 def test_an_error_of_a_task_stops_the_others(start):
@@ -172,11 +163,8 @@ def test_an_error_of_a_task_stops_the_others(start):
 def test_a_task_that_does_not_end_is_killed(start):
     started = start("stubborn")
     started.wait_for(2)
-    os.killpg(started.process.pid, signal.SIGINT)
-    err, seconds = started.finish()
-    assert err == "KeyboardInterrupt()\n"
+    assert 4 < started.interrupt() < 30
     assert started.numbers("begun") == {"0", "1"}
-    assert 4 < seconds < 30
 
 
 def test_tasks_return_results_and_a_lost_process_is_an_error(tmp_path):

@@ -1,12 +1,12 @@
 """Run many independent tasks, a few at a time: in this process, in local processes, or on Ray."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any, cast
+from typing import Any
 
 from pyadx.processes import Processes, processes
 from pyadx.segmentation.threads import thread_count
@@ -77,39 +77,36 @@ def check_workers(workers: Workers) -> None:
 
 
 class Session:
-    """Processes, or a session of Ray, for several calls of `run_tasks`; started for the first task."""
+    """What several calls of `run_tasks` share: processes, or a session of Ray.
 
-    def __init__(self, workers: Workers) -> None:
-        self._workers = workers
-        self._stack = ExitStack()
+    Parameters
+    ----------
+    workers : Workers
+        What to start.
+    stack : contextlib.ExitStack
+        Stops it.
+    """
+
+    def __init__(self, workers: Workers, stack: ExitStack) -> None:
+        self._workers, self._stack = workers, stack
         self._open: Any = None
 
-    def processes(self) -> Processes:
-        """Return the processes."""
+    def open(self) -> Any:
+        """Return `Processes`, or the module ``ray``; the first call starts it."""
         if self._open is None:
+            count, threads = self._workers.count, self._workers.threads
+            ray = self._workers.engine == "ray"
             self._open = self._stack.enter_context(
-                processes(self._workers.count, _start, self._workers.threads)
+                ray_session(self._workers.address, count * threads)
+                if ray
+                else processes(count, _start, threads)
             )
-        return cast(Processes, self._open)
-
-    def ray(self) -> Any:
-        """Return the module ``ray``, started or connected."""
-        if self._open is None:
-            cores = self._workers.count * self._workers.threads
-            self._open = self._stack.enter_context(ray_session(self._workers.address, cores))
         return self._open
 
     def close(self) -> None:
-        """Stop what was started."""
+        """Stop what was started; `open` starts it anew."""
         self._open = None
         self._stack.close()
-
-    def __enter__(self) -> "Session":
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._open = None
-        self._stack.__exit__(*error)
 
 
 @contextmanager
@@ -121,8 +118,8 @@ def session(workers: Workers) -> Iterator[Workers]:
     if workers.session is not None:
         yield workers
         return
-    with Session(workers) as shared:
-        yield replace(workers, session=shared)
+    with ExitStack() as stack:
+        yield replace(workers, session=Session(workers, stack))
 
 
 def run_tasks(
@@ -141,29 +138,23 @@ def run_tasks(
         Where.
     """
     check_workers(workers)
-    if workers.engine == "ray":
-        with session(workers) as shared:
-            yield from _on_ray(work, iter(items), shared)
-    elif workers.count == 1:
+    if workers.engine == "local" and workers.count == 1:
         if workers.cpus is not None or workers.cores is not None:
             _start(workers.threads)
         for item in items:
             yield item, work(item)
-    else:
-        with session(workers) as shared:
-            yield from _in_processes(work, iter(items), shared)
+        return
+    run = _on_ray if workers.engine == "ray" else _in_processes
+    with session(workers) as shared:
+        assert shared.session is not None
+        yield from run(work, iter(items), shared, shared.session)
 
 
 def _in_processes(
-    work: Callable[[Any], Any], items: Iterator[Any], workers: Workers
+    work: Callable[[Any], Any], items: Iterator[Any], workers: Workers, shared: Session
 ) -> Iterator[tuple[Any, Any | BaseException]]:
-    assert workers.session is not None
-    while True:
-        lost: list[Any] = []
-        yield from _until_lost(workers.session.processes(), work, items, workers, lost)
-        if not lost:
-            return
-        workers.session.close()
+    while lost := (yield from _until_lost(shared.open(), work, items, workers)):
+        shared.close()
         # One lost process breaks the whole pool, and the pool does not say which task did it. Running
         # the tasks one by one finds the task that kills its worker.
         for item in lost:
@@ -171,10 +162,11 @@ def _in_processes(
 
 
 def _until_lost(
-    pool: Processes, work: Callable[[Any], Any], items: Iterator[Any], workers: Workers, lost: list[Any]
-) -> Iterator[tuple[Any, Any]]:
-    """Yield results until all are there or a process is lost; ``lost`` gets the tasks without result."""
+    pool: Processes, work: Callable[[Any], Any], items: Iterator[Any], workers: Workers
+) -> Generator[tuple[Any, Any], None, list[Any]]:
+    """Yield results until all are there or a process is lost; return the tasks without result."""
     open_: dict[Future[Any], Any] = {}
+    lost: list[Any] = []
     while not lost:
         for item in islice(items, _IN_FLIGHT * workers.count - len(open_)):
             try:
@@ -183,7 +175,7 @@ def _until_lost(
                 lost.append(item)
                 break
         if not open_:
-            return
+            return lost
         done, _ = wait(open_, return_when=FIRST_COMPLETED)
         if lost or any(isinstance(future.exception(), BrokenProcessPool) for future in done):
             done, _ = wait(open_)
@@ -193,6 +185,7 @@ def _until_lost(
                 lost.append(item)
             else:
                 yield item, future.result()
+    return lost
 
 
 def _alone(work: Callable[[Any], Any], item: Any, workers: Workers) -> Any | BaseException:
@@ -213,16 +206,15 @@ def _start(threads: int) -> None:
 
 
 def _on_ray(
-    work: Callable[[Any], Any], items: Iterator[Any], workers: Workers
+    work: Callable[[Any], Any], items: Iterator[Any], workers: Workers, shared: Session
 ) -> Iterator[tuple[Any, Any | BaseException]]:
-    assert workers.session is not None
     threads = workers.threads
 
     def remote(item: Any) -> Any:
         _start(threads)
         return work(item)
 
-    ray = workers.session.ray()
+    ray = shared.open()
     task = ray.remote(num_cpus=threads, num_gpus=workers.gpus, max_retries=0)(remote)
     for item, result in ray_results(ray, task.remote, items, _IN_FLIGHT * workers.count, _TRIES):
         if isinstance(result, Exception) and not is_of_ray(result):

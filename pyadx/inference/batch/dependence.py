@@ -125,19 +125,18 @@ def find_dependence(
     alone = forward(scan[None].clone())
     largest = float(alone.abs().max())
     before, behind = _others(scan)
-    batch = torch.stack([before, scan, behind])
-    try:
+    together = torch.stack([before, scan, behind])
+    for batch in (together, together[:2]):
         try:
-            beside = _scores_of(forward, batch, alone)
-        except Exception as error:
+            beside = forward(batch.clone())
+            if beside.shape != (len(batch), *alone.shape[1:]):
+                raise ValueError(f"{len(batch)} scans give class scores of shape {tuple(beside.shape)}")
+            break
+        except Exception as error:  # the user's code, which may raise anything
             if not is_out_of_memory(error):
-                raise
-            batch = batch[:2]
-            beside = _scores_of(forward, batch, alone)
-    except Exception as error:  # the user's code, which may raise anything
-        if is_out_of_memory(error):
-            return None  # not even two scans fit, so scoring will run them one at a time
-        return BatchDependence(where or _line_of(error), None, largest, _first_line(error))
+                return BatchDependence(where or _line_of(error), None, largest, _first_line(error))
+    else:
+        return None  # not even two scans fit, so scoring will run them one at a time
     difference = float((beside[1] - alone[0]).abs().max())
     certain = entangled is not None and entangled.certain
     if not certain and difference <= _ROUNDING.get(alone.dtype, 1e-2) * largest:
@@ -146,14 +145,6 @@ def find_dependence(
         return None  # the model is random: two runs of the same scan differ as well
     # A run finds any line of the user's code; a trace knows only lines of `forward` methods.
     return BatchDependence(_place(forward, batch) or where, difference, largest)
-
-
-def _scores_of(forward: Forward, batch: Tensor, alone: Tensor) -> Tensor:
-    """Return the class scores of a batch; ``ValueError`` unless each scan has as many as ``alone``."""
-    scores = forward(batch.clone())
-    if scores.shape != (len(batch), *alone.shape[1:]):
-        raise ValueError(f"{len(batch)} scans give class scores of shape {tuple(scores.shape)}")
-    return scores
 
 
 def _place(forward: Forward, batch: Tensor) -> str:
